@@ -1,0 +1,1 @@
+"""The Textual app that shows and steers a runner."""

@@ -1,0 +1,1 @@
+"""The domain: jobs, dubs, selection, discovery, estimates. Imports nothing of ours."""

@@ -1,0 +1,234 @@
+"""Jobs and dubs: what is known of them, and nothing else. No I/O and no clock: callers pass `now`.
+
+A job is one source video with its options; a dub is that job in one target language. Both are frozen: `changes.py` makes the
+next version from the last, `plan.py` says what is to be done about a version. What is written here is what stands in
+`jobs/<id>.toml`, so a person can read and mend it; runtime things (bytes moved, signed URLs, credentials) never are.
+
+All times are seconds since the epoch, all sizes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+SCHEMA: Final = 1
+"""Version of the state files. A file with a larger one comes from a newer synthdub and is left alone."""
+
+
+class Stage(StrEnum):
+    """Where a job stands as a whole; from `dubbing` on, each dub has its own state."""
+
+    QUEUED = "queued"  # waits for an upload slot
+    PREPARING = "preparing"  # the asset is being made
+    UPLOADING = "uploading"
+    PROCESSING = "processing"  # uploaded, the service looks at the file
+    DUBBING = "dubbing"
+    ENDED = "ended"  # no dub of it goes on by itself
+
+
+class DubState(StrEnum):
+    """State of one language of a job, a cell of the grid."""
+
+    WAITING = "waiting"  # not submitted yet
+    DUBBING = "dubbing"  # accepted by the service
+    READY = "ready"  # complete at the service, not fetched yet
+    DOWNLOADING = "downloading"
+    DONE = "done"  # complete on disk, under its final name
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"  # a paid request may or may not have arrived; only the user decides
+
+
+OPEN: Final = frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
+"""States from which a dub goes on by itself."""
+
+LEGAL: Final[dict[DubState, frozenset[DubState]]] = {
+    DubState.WAITING: frozenset({DubState.DUBBING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}),
+    DubState.DUBBING: frozenset({DubState.READY, DubState.FAILED, DubState.CANCELLED, DubState.WAITING}),
+    DubState.READY: frozenset({DubState.DOWNLOADING, DubState.DUBBING, DubState.FAILED, DubState.CANCELLED}),
+    DubState.DOWNLOADING: frozenset({DubState.DONE, DubState.READY, DubState.FAILED, DubState.CANCELLED}),
+    DubState.DONE: frozenset({DubState.READY, DubState.WAITING}),
+    DubState.FAILED: frozenset({DubState.READY, DubState.WAITING}),
+    DubState.CANCELLED: frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY}),
+    DubState.UNKNOWN: frozenset({DubState.DUBBING, DubState.WAITING, DubState.CANCELLED}),
+}
+"""Which state may follow which. DONE → WAITING only when the source became a new version; READY → DUBBING when the
+service takes a completion back; DUBBING → WAITING when an accepted language turns out not to be in the project."""
+
+
+class Scope(StrEnum):
+    """What a failure is about, which decides the rung of the retry ladder."""
+
+    DOWNLOAD = "download"  # the service has it, this side could not save it
+    LANGUAGE = "language"  # the service failed this language
+    PROJECT = "project"  # the service failed the whole project
+    SUBMISSION = "submission"  # refused before it was accepted: nothing was billed
+    SOURCE = "source"  # the file could not be read, uploaded or used: nothing was billed
+
+
+class Rung(StrEnum):
+    """The retry ladder, cheapest first (`synthesia-api` digest, point 6)."""
+
+    DOWNLOAD = "download"  # fetch again: free
+    SUBMIT = "submit"  # a first submission: nothing was paid for this dub yet
+    ADD = "add"  # PUT the locale to the same project: costs credits
+    PROJECT = "project"  # a new project from the same asset: costs credits
+    UPLOAD = "upload"  # a new upload and project: costs credits
+
+
+PAID: Final = frozenset({Rung.ADD, Rung.PROJECT, Rung.UPLOAD})
+"""Rungs on which credits are spent although some were, or may have been, spent on this dub before."""
+
+
+class _Record(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=False):
+    """Base of all that is stored. Unknown fields are tolerated, so that a person may annotate a file."""
+
+
+class Source(_Record, frozen=True):
+    """The video file as it was when it was added. A change of size or time makes it a new version."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    content_type: str
+
+
+class Options(_Record, frozen=True):
+    """What belongs, with the path, to a job's identity."""
+
+    title: str
+    source_language: str = "en"
+    lipsync: bool = False
+    video_duration: str = "adaptive"
+    visibility: str = "private"
+
+
+class Asset(_Record, frozen=True):
+    """The source at the service. `uploaded` is set only once the service or S3 said so."""
+
+    id: str
+    created: float
+    uploaded: bool = False
+    ready: bool = False
+    language: str = ""  # as detected by the service
+
+
+class Submission(_Record, frozen=True):
+    """A paid request about to be sent, on disk before it is. Found at a start, its outcome is unknown.
+
+    `project` is empty for POST /v2/dubbing and names the project for PUT /v2/dubbing/{id}.
+    """
+
+    languages: tuple[str, ...]
+    at: float
+    project: str = ""
+
+
+class Failure(_Record, frozen=True):
+    """Why a dub failed: `code` is a key of `problems.py` or the service's own error code."""
+
+    code: str
+    scope: Scope
+    at: float
+    detail: str = ""  # words of the service or the system, untrusted
+
+
+class Part(_Record, frozen=True):
+    """A download under way. `etag` lets it continue; once complete, size and time tell that the final file is ours."""
+
+    size: int
+    etag: str = ""
+    mtime_ns: int = 0  # set just before the rename
+
+
+class Output(_Record, frozen=True):
+    """A finished file of ours. A different size or time on disk means that somebody changed it since."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    captions: tuple[str, ...] = ()  # paths
+    reviewed: bool = False
+    seconds: float = 0.0  # playing time, 0 if not known
+
+
+class Dub(_Record, frozen=True):
+    """One language of a job."""
+
+    state: DubState
+    since: float  # when it entered the state
+    submitted: float = 0.0  # when the service accepted it last
+    project: str = ""  # id at the service
+    video: str = ""  # id of the dubbed asset at the service
+    tried: tuple[Rung, ...] = ()  # paid rungs climbed so far
+    next_rung: Rung | None = None  # how a waiting dub is to be submitted, where a retry decided it
+    old_video: str = ""  # id under which the language failed in this project, to tell a new try from the old
+    absent_since: float = 0.0  # the project is complete and does not list this language
+    failure: Failure | None = None
+    part: Part | None = None
+    output: Output | None = None
+
+
+class Job(_Record, frozen=True):
+    """One source video, its options and its dubs, in the order in which the languages were asked for."""
+
+    id: str
+    source: Source
+    options: Options
+    added: float
+    dubs: dict[str, Dub] = {}
+    schema: int = SCHEMA
+    stage: Stage = Stage.QUEUED
+    outputs: str = ""  # folder of the outputs; empty: beside the source
+    captions: bool = True
+    asset: Asset | None = None
+    submission: Submission | None = None
+
+    @property
+    def name(self) -> str:
+        """File name of the source, untrusted text."""
+        return self.source.path.rpartition("/")[2]
+
+    @property
+    def open(self) -> bool:
+        """Whether some dub goes on by itself."""
+        return any(dub.state in OPEN for dub in self.dubs.values())
+
+    def in_state(self, *states: DubState) -> tuple[str, ...]:
+        """Languages whose dub is in one of these states."""
+        return tuple(language for language, dub in self.dubs.items() if dub.state in states)
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Dubs of a batch by state; what the summary and `status` show."""
+
+    jobs: int = 0
+    dubs: int = 0
+    waiting: int = 0
+    dubbing: int = 0
+    ready: int = 0
+    downloading: int = 0
+    done: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    unknown: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Dubs that do not go on by themselves."""
+        return self.done + self.failed + self.cancelled + self.unknown
+
+
+def count(jobs: Iterable[Job]) -> Counts:
+    """Counts over any iterable of jobs."""
+    totals = dict.fromkeys(Counts.__struct_fields__, 0)
+    for job in jobs:
+        totals["jobs"] += 1
+        totals["dubs"] += len(job.dubs)
+        for dub in job.dubs.values():
+            totals[dub.state.value] += 1
+    return Counts(**totals)

@@ -1,0 +1,474 @@
+"""Every error a user can meet: what happened, the likely cause, what to do, and whether trying again may help or cost.
+
+A failure is stored as a code (a key of `KNOWN`, or an error code of the service) and perhaps a detail; the words are looked up
+when they are shown, so that they improve with the program. Code that fails raises `Trouble(code, detail)`.
+Causes and remedies of the service's errors follow the troubleshooting table of the vendor's dubbing guide and the API
+reference (2026-09).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Retry(StrEnum):
+    """What trying again means."""
+
+    FREE = "free"  # may help, costs nothing
+    COSTS = "costs"  # may help, spends credits
+    ASK = "ask"  # may pay twice, or endangers the account: only after a decision for this very dub
+    USELESS = "useless"  # cannot help before the remedy was applied; costs nothing
+
+
+class Problem(NamedTuple):
+    """An explained error, ready to be shown. `detail` may hold untrusted text: pass it through `printable`."""
+
+    code: str
+    title: str
+    cause: str
+    remedy: str
+    retry: Retry
+    detail: str = ""
+
+    def line(self) -> str:
+        """All of it in one line of plain text."""
+        said = f" ({printable(self.detail)})" if self.detail else ""
+        return f"{self.title}{said}. {self.cause} {self.remedy}".strip()
+
+
+class Trouble(Exception):
+    """An error with a code of `KNOWN`. `detail` never holds a secret: whoever raises it sees to that."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.problem.line()
+
+    @property
+    def problem(self) -> Problem:
+        return explain(self.code, self.detail)
+
+
+def explain(code: str, detail: str = "") -> Problem:
+    """The problem behind a stored code; a general one for codes of the service that are new to us."""
+    known = KNOWN.get(code)
+    if known is not None:
+        return known._replace(detail=detail)
+    return Problem(
+        code,
+        f"The service reported “{printable(code)}”",
+        "This version of synthdub does not know that code.",
+        "Look it up in the service's documentation, then retry; a retry spends credits again.",
+        Retry.COSTS,
+        detail,
+    )
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """Outside text in one line without anything that steers a terminal: controls, escapes, bidi overrides."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
+
+
+def _table(*problems: Problem) -> dict[str, Problem]:
+    return {problem.code: problem for problem in problems}
+
+
+KNOWN: dict[str, Problem] = _table(
+    # -- key and service ---------------------------------------------------------------------------------------------
+    Problem(
+        "no_key",
+        "No API key",
+        "synthdub found no key in the environment, a key file or the configuration.",
+        "Make a key of the “Legacy (v2)” scope in Synthesia Studio (a paid plan is needed), then set SYNTHESIA_API_KEY.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "key_rejected",
+        "The service does not accept the API key",
+        "The key is missing a character, was revoked, is not of the “Legacy (v2)” scope, or the plan has no API access.",
+        "Check the key in Synthesia Studio, set SYNTHESIA_API_KEY again and restart. Nothing is lost.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "service_unreachable",
+        "The service cannot be reached",
+        "The network is down, a proxy or firewall is in the way, or the API address is wrong.",
+        "synthdub keeps trying by itself. Check the connection and the address with `synthdub doctor`.",
+        Retry.FREE,
+    ),
+    Problem(
+        "service_down",
+        "The service has trouble at the moment",
+        "It answered with a server error, or with something that is not its API.",
+        "synthdub keeps trying reads by itself; retry what failed later.",
+        Retry.FREE,
+    ),
+    Problem(
+        "service_answer",
+        "The service's answer could not be understood",
+        "It misses something that the API reference promises; a proxy may be in between, or the API has changed.",
+        "Check the API address; if it is right, look for a newer synthdub.",
+        Retry.FREE,
+    ),
+    Problem(
+        "rate_limited",
+        "The account's rate limit is used up",
+        "Too many calls within a minute, an hour or a day; other programs with the same key count too.",
+        "synthdub waits as long as the service says and goes on by itself. Set --tier to your plan.",
+        Retry.FREE,
+    ),
+    Problem(
+        "request_refused",
+        "The service refused the request",
+        "It found something wrong with it; its words are given.",
+        "Correct what the words name, then retry. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "submission_unknown",
+        "It is unknown whether the service accepted the dub",
+        "The connection broke, or synthdub was killed, between sending a paid request and reading its answer.",
+        "Look in Synthesia Studio whether the dub is there. Retrying sends it again and may be billed twice.",
+        Retry.ASK,
+    ),
+    Problem(
+        "project_not_found",
+        "The service does not know the dubbing project",
+        "It was deleted in Studio, or belongs to another account than this key's.",
+        "Check the key; if the project is gone, retry makes a new one, which spends credits.",
+        Retry.COSTS,
+    ),
+    Problem(
+        "missing_in_project",
+        "The project is complete, but this language is not in it",
+        "The service dropped the language without saying why.",
+        "Retry asks for it again; credits are spent if it is dubbed.",
+        Retry.COSTS,
+    ),
+    Problem(
+        "language_refused",
+        "The service did not accept this language for the video",
+        "It named the language in its answer; its words are given.",
+        "Choose another locale of the language (`synthdub languages`). Nothing was billed for it.",
+        Retry.FREE,
+    ),
+    # -- the service's own codes -------------------------------------------------------------------------------------
+    Problem(
+        "moderation",
+        "Refused by content moderation",
+        "The service found content that its rules do not allow in this video.",
+        "Do not send it again unchanged: repeated rejections can get the account banned. Edit the video or ask the service's support.",
+        Retry.ASK,
+    ),
+    Problem(
+        "video_duration_limit_reached",
+        "The video is longer than the account allows",
+        "Plans have a longest video and a budget of minutes.",
+        "Cut the video into shorter ones, or change the plan, then retry.",
+        Retry.COSTS,
+    ),
+    Problem(
+        "invalid_target_language",
+        "The service cannot dub into this language",
+        "The code is not one of its output languages for this video.",
+        "Choose another locale of the language (`synthdub languages`).",
+        Retry.COSTS,
+    ),
+    Problem(
+        "processing_error",
+        "The service failed while dubbing",
+        "A fault on its side, or speech that it could not work with.",
+        "Retry this language; credits are spent again if the service bills failures (it does not say).",
+        Retry.COSTS,
+    ),
+    # -- asset and upload --------------------------------------------------------------------------------------------
+    Problem(
+        "media_type",
+        "The service does not take this kind of video",
+        "It takes video/mp4, video/webm and video/quicktime only (415 Unsupported Media Type).",
+        "Convert the file to mp4, webm or mov, for instance with ffmpeg, and add the result.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "asset_upload",
+        "The service could not use the uploaded file",
+        "The upload arrived damaged, or the file is not a playable video.",
+        "Check that the file plays, then retry: it is uploaded again. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "language_detect",
+        "The service could not detect the source language",
+        "There is too little speech, or several languages.",
+        "Add the file again with --source-language CODE instead of auto.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "language_unknown",
+        "The service did not say which language the video speaks",
+        "--source-language auto takes what it detects, and it detected none, or one that it cannot dub from.",
+        "Add the file again with --source-language CODE.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "asset_unknown_error",
+        "The service failed to read the uploaded file",
+        "It gave no reason.",
+        "Retry: the file is uploaded again. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "asset_not_uploaded",
+        "The service does not see the uploaded file",
+        "The upload ended well on this side, but the service goes on waiting for it.",
+        "Retry: the file is uploaded again. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "BrokenAssetUrlError",
+        "The service could not read the uploaded file",
+        "The upload did not arrive whole, or was removed at the service.",
+        "Retry: the file is uploaded again. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "credentials_expired",
+        "The upload credentials expired",
+        "They are short-lived; the upload took longer (S3 says ExpiredToken).",
+        "synthdub makes a new asset and uploads again by itself a few times; then try with a faster line or fewer --max-uploads.",
+        Retry.FREE,
+    ),
+    Problem(
+        "upload_region",
+        "The storage expects another region",
+        "The temporary bucket is in eu-west-1; an S3 endpoint override points elsewhere (AuthorizationHeaderMalformed).",
+        "Remove --s3-endpoint-url / SYNTHDUB_S3_ENDPOINT_URL, unless you test against a server of your own.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "upload_denied",
+        "The storage refused the upload",
+        "The temporary credentials do not allow it; a proxy may have changed the request, or the clock is wrong.",
+        "Check the machine's clock, then retry: a new asset is made. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "upload_failed",
+        "The upload failed",
+        "The connection to the storage broke repeatedly.",
+        "Check the connection, then retry: the file is uploaded again. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "source_missing",
+        "The source file is gone",
+        "It was moved, renamed or deleted, or its disk is not mounted.",
+        "Put it back under the same path and retry, or add it from its new place.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "source_unreadable",
+        "The source file cannot be read",
+        "Its permissions or its disk do not allow it.",
+        "Make it readable for your user, then retry.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "source_changed",
+        "The source file changed while it was being uploaded",
+        "Another program is still writing it.",
+        "Wait until the file is finished, then retry: it is uploaded anew. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
+        "source_empty",
+        "The file is empty",
+        "It has no bytes; a copy or an export did not finish.",
+        "Export or copy it again.",
+        Retry.USELESS,
+    ),
+    # -- download and disk -------------------------------------------------------------------------------------------
+    Problem(
+        "download_failed",
+        "The finished video could not be downloaded",
+        "The connection broke again and again, or the storage refused a fresh address.",
+        "Check the connection, then retry: downloading again is free.",
+        Retry.FREE,
+    ),
+    Problem(
+        "download_address",
+        "The download address is not one that synthdub follows",
+        "The service named an address that is not http(s), or one inside this machine or network.",
+        "Nothing was fetched. Check the API address; if it is right, tell the service's support.",
+        Retry.FREE,
+    ),
+    Problem(
+        "captions_failed",
+        "The captions could not be downloaded",
+        "The video is complete; its srt or vtt address did not answer well.",
+        "Retry: only the captions are fetched, for free. Or add the file again with --no-captions.",
+        Retry.FREE,
+    ),
+    Problem(
+        "output_exists",
+        "A file of that name is already there",
+        "synthdub did not make it for this job, so it is never overwritten.",
+        "Move or rename that file, or use --output-dir, then retry: it is free.",
+        Retry.FREE,
+    ),
+    Problem(
+        "output_claimed",
+        "Another job writes to the same output file",
+        "Two sources differ only in their ending, or one source was added with other options.",
+        "Add one of them again with --output-dir. Nothing was sent for this one.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "output_unwritable",
+        "The output folder cannot be written",
+        "Its permissions or its file system do not allow it, or the name is too long for it.",
+        "Make it writable for your user, or use --output-dir, then retry: downloading again is free.",
+        Retry.FREE,
+    ),
+    Problem(
+        "disk_full",
+        "The disk is full",
+        "There is no room for the output, or your quota is used up.",
+        "Make room, then retry: what was fetched so far is kept, and downloading is free.",
+        Retry.FREE,
+    ),
+    # -- start and configuration -------------------------------------------------------------------------------------
+    Problem("usage", "The command cannot be understood", "", "See `synthdub --help`.", Retry.USELESS),
+    Problem(
+        "unknown_language",
+        "Unknown language code",
+        "",
+        "`synthdub languages` lists all codes.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "no_targets",
+        "No target languages",
+        "synthdub does not guess what to dub into.",
+        "Name them with --targets, for instance --targets fr-FR,es-ES.",
+        Retry.USELESS,
+    ),
+    Problem("path_missing", "There is no such file or folder", "", "Check the path.", Retry.USELESS),
+    Problem(
+        "path_unreadable",
+        "The folder cannot be read",
+        "Its permissions do not allow it.",
+        "Make it readable for your user.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "nothing_found",
+        "No videos found",
+        "synthdub takes .mp4, .webm, .mov and .qt files, and leaves out its own outputs.",
+        "Check the folder, and --recursive / --no-recursive.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "nothing_to_do",
+        "Nothing to do",
+        "The state directory holds no jobs, and no path was named.",
+        "Name files or folders: synthdub run PATH --targets fr-FR,es-ES",
+        Retry.USELESS,
+    ),
+    Problem(
+        "unsupported_file",
+        "Not a video that the service takes",
+        "It takes .mp4, .webm, .mov and .qt files.",
+        "Convert it, for instance with ffmpeg.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "own_output",
+        "This file is an output of synthdub",
+        "Files named NAME.dubbed-LANGUAGE.mp4 are never taken as inputs.",
+        "Name the original, or rename the file if it really is a source.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "title_too_long",
+        "The title is too long",
+        "The service takes at most 256 characters; the title is the prefix, “ - ” and the file's name.",
+        "Shorten --title or the file's name.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "config_invalid",
+        "The configuration cannot be read",
+        "",
+        "Correct that line, or remove the file to use the defaults.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "setting_invalid",
+        "A setting has a wrong value",
+        "",
+        "Correct it; `synthdub --help` names the values.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "url_invalid",
+        "Not an address that synthdub can use",
+        "It takes https://HOST, or http://127.0.0.1:PORT for tests.",
+        "Correct --api-url / SYNTHDUB_API_URL or --s3-endpoint-url / SYNTHDUB_S3_ENDPOINT_URL.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "state_unwritable",
+        "The state directory cannot be used",
+        "Its permissions, its disk or its file system do not allow writing.",
+        "Choose another with --state-dir, or make it writable. Nothing was sent.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "state_newer",
+        "The state directory was written by a newer synthdub",
+        "This version would not understand all of it, so it is left untouched.",
+        "Update synthdub, or choose another --state-dir.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "state_busy",
+        "Another runner holds this state directory",
+        "A `synthdub run` or a dashboard's runner works on it.",
+        "Watch it with `synthdub status`, end it with `synthdub stop`, or choose another --state-dir.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "state_corrupt",
+        "A state file was damaged and set aside",
+        "It could not be read as a job of synthdub.",
+        "The rest goes on. Mend the named file and move it back, or add the source again.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "no_such_job",
+        "No such file or dub in this batch",
+        "",
+        "`synthdub status` lists the files; name them as FILE or FILE:LANG.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "runner_gone",
+        "The runner does not answer",
+        "It ended, or is too busy.",
+        "Try again; if it stays so, `synthdub stop` and start it anew. Nothing is lost.",
+        Retry.FREE,
+    ),
+    Problem(
+        "internal",
+        "synthdub met an error of its own",
+        "This is a mistake in the program, not yours.",
+        "The log in the state directory says where. Retry may help.",
+        Retry.FREE,
+    ),
+)

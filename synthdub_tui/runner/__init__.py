@@ -1,0 +1,1 @@
+"""The process that does the work: workers, poller, control socket."""

@@ -1,0 +1,1 @@
+"""The state directory: one TOML file per job, durable writes, the lock."""

@@ -1,0 +1,1 @@
+"""The vendor's API: client, schemas and the quota that every call passes."""
