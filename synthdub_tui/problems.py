@@ -162,7 +162,7 @@ KNOWN: dict[str, Problem] = _table(
         "moderation",
         "Refused by content moderation",
         "The service found content that its rules do not allow in this video.",
-        "Do not send it again unchanged: repeated rejections can get the account banned. Edit the video or ask the service's support.",
+        "Do not send it again unchanged: repeated rejections can get the account banned. Edit the video, or ask support.",
         Retry.ASK,
     ),
     Problem(
@@ -240,7 +240,7 @@ KNOWN: dict[str, Problem] = _table(
         "credentials_expired",
         "The upload credentials expired",
         "They are short-lived; the upload took longer (S3 says ExpiredToken).",
-        "synthdub makes a new asset and uploads again by itself a few times; then try with a faster line or fewer --max-uploads.",
+        "synthdub makes a new asset and uploads again by itself; if that fails too, use a faster line or fewer --max-uploads.",
         Retry.FREE,
     ),
     Problem(
@@ -356,6 +356,13 @@ KNOWN: dict[str, Problem] = _table(
         "No target languages",
         "synthdub does not guess what to dub into.",
         "Name them with --targets, for instance --targets fr-FR,es-ES.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "name_invalid",
+        "The file's name is not valid UTF-8",
+        "It was made on a system with another encoding.",
+        "Rename the file, for instance with convmv.",
         Retry.USELESS,
     ),
     Problem("path_missing", "There is no such file or folder", "", "Check the path.", Retry.USELESS),

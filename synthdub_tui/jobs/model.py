@@ -48,16 +48,16 @@ OPEN: Final = frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY, Dub
 
 LEGAL: Final[dict[DubState, frozenset[DubState]]] = {
     DubState.WAITING: frozenset({DubState.DUBBING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}),
-    DubState.DUBBING: frozenset({DubState.READY, DubState.FAILED, DubState.CANCELLED, DubState.WAITING}),
-    DubState.READY: frozenset({DubState.DOWNLOADING, DubState.DUBBING, DubState.FAILED, DubState.CANCELLED}),
+    DubState.DUBBING: frozenset({DubState.READY, DubState.FAILED, DubState.CANCELLED}),
+    DubState.READY: frozenset({DubState.DOWNLOADING, DubState.DONE, DubState.FAILED, DubState.CANCELLED}),
     DubState.DOWNLOADING: frozenset({DubState.DONE, DubState.READY, DubState.FAILED, DubState.CANCELLED}),
-    DubState.DONE: frozenset({DubState.READY, DubState.WAITING}),
-    DubState.FAILED: frozenset({DubState.READY, DubState.WAITING}),
+    DubState.DONE: frozenset({DubState.READY}),
+    DubState.FAILED: frozenset({DubState.DUBBING, DubState.READY, DubState.WAITING}),
     DubState.CANCELLED: frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY}),
     DubState.UNKNOWN: frozenset({DubState.DUBBING, DubState.WAITING, DubState.CANCELLED}),
 }
-"""Which state may follow which. DONE → WAITING only when the source became a new version; READY → DUBBING when the
-service takes a completion back; DUBBING → WAITING when an accepted language turns out not to be in the project."""
+"""Which state may follow which. READY → DONE is a download found complete at a start; FAILED → DUBBING looks again at a
+project that was not found. A source that became a new version starts new dubs instead of moving old ones."""
 
 
 class Scope(StrEnum):
@@ -168,6 +168,7 @@ class Dub(_Record, frozen=True):
     next_rung: Rung | None = None  # how a waiting dub is to be submitted, where a retry decided it
     old_video: str = ""  # id under which the language failed in this project, to tell a new try from the old
     absent_since: float = 0.0  # the project is complete and does not list this language
+    checked: bool = False  # unknown, and the project, asked since, does not list it
     failure: Failure | None = None
     part: Part | None = None
     output: Output | None = None
@@ -186,6 +187,8 @@ class Job(_Record, frozen=True):
     outputs: str = ""  # folder of the outputs; empty: beside the source
     captions: bool = True
     asset: Asset | None = None
+    uploads: int = 0  # since the user last acted, to bound automatic repeats
+    projects: dict[str, str] = {}  # project id → id of the asset it was made from, oldest first
     submission: Submission | None = None
 
     @property
@@ -201,6 +204,31 @@ class Job(_Record, frozen=True):
     def in_state(self, *states: DubState) -> tuple[str, ...]:
         """Languages whose dub is in one of these states."""
         return tuple(language for language, dub in self.dubs.items() if dub.state in states)
+
+
+class SeenState(StrEnum):
+    """What the service says of one language."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    ERROR = "error"
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One language of a project as the service sees it. `video` is empty where it gives no id."""
+
+    language: str
+    state: SeenState
+    video: str = ""
+    code: str = ""
+
+
+class ProjectSeen(msgspec.Struct, frozen=True):
+    """A project as the service sees it. In state ERROR, `code` is about the whole and `languages` is empty."""
+
+    state: SeenState
+    code: str = ""
+    languages: tuple[Seen, ...] = ()
 
 
 class Counts(msgspec.Struct, frozen=True):

@@ -1,0 +1,456 @@
+"""Every legal change of a job: each function makes the next version from the last. Pure; illegal moves raise `IllegalMove`.
+
+The order around a paid request is `intend` (saved before it is sent), then exactly one of `created` / `added` (accepted),
+`refused` (not accepted, nothing billed), `not_sent` (certainly never arrived) or `unclear` (nobody knows).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from synthdub_tui.jobs.model import (
+    LEGAL,
+    OPEN,
+    Asset,
+    Dub,
+    DubState,
+    Failure,
+    Job,
+    Options,
+    Output,
+    Part,
+    ProjectSeen,
+    Rung,
+    Scope,
+    Seen,
+    SeenState,
+    Source,
+    Stage,
+    Submission,
+)
+
+ABSENT_LIMIT: Final = 600.0
+"""Seconds for which a complete project may fail to list a language before the dub counts as failed."""
+
+STALE_LIMIT: Final = 600.0
+"""Seconds for which the error of an earlier try may still be listed after a language was added again."""
+
+UNKNOWN_GRACE: Final = 20.0
+"""Seconds after a PUT of unknown outcome before a project that does not list the language is believed."""
+
+UPLOAD_LIMIT: Final = 3
+"""Uploads of one source without the user's asking; expired credentials and unreadable assets cause more than one."""
+
+_ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
+
+
+class IllegalMove(ValueError):
+    """A change that the states do not allow: a mistake in this program."""
+
+
+# -- making jobs -----------------------------------------------------------------------------------------------------
+
+
+def job_id(path: str, options: Options) -> str:
+    """A job's identity: absolute path and options, as a name that is safe in any file system."""
+    stem = path.rpartition("/")[2].rpartition(".")[0]
+    readable = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:32].strip("-") or "video"
+    parts = (path, options.source_language, options.title, options.lipsync, options.video_duration, options.visibility)
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"))
+    return f"{readable}-{digest.hexdigest()[:12]}"
+
+
+def new_job(
+    source: Source, options: Options, targets: Iterable[str], *, now: float, outputs: str = "", captions: bool = True
+) -> Job:
+    """A job that nothing was done for yet."""
+    dubs = {language: Dub(DubState.WAITING, now) for language in targets}
+    return Job(job_id(source.path, options), source, options, now, dubs, outputs=outputs, captions=captions)
+
+
+def add_targets(job: Job, targets: Iterable[str], now: float) -> Job:
+    """The job with further languages; those that it has keep their state."""
+    new = {language: Dub(DubState.WAITING, now) for language in targets if language not in job.dubs}
+    return _staged(replace(job, dubs=job.dubs | new)) if new else job
+
+
+def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
+    """The job for a new version of its source: the named languages start anew, with a new asset.
+
+    Outputs of the old version stay known as ours, so that the new ones may replace them.
+    """
+    fresh = {}
+    for language in targets:
+        old = job.dubs.get(language)
+        fresh[language] = Dub(DubState.WAITING, now, output=old.output if old else None)
+    return _staged(replace(job, source=source, asset=None, uploads=0, submission=None, dubs=job.dubs | fresh))
+
+
+def started_anew(job: Job, targets: Iterable[str], now: float) -> Job:
+    """The job for `--force-new`: the named languages start anew, with a new asset."""
+    return renew(job, job.source, targets, now)
+
+
+# -- the source at the service ---------------------------------------------------------------------------------------
+
+
+def preparing(job: Job) -> Job:
+    """An upload slot is free: the asset is being made."""
+    return replace(job, stage=Stage.PREPARING)
+
+
+def asset_created(job: Job, asset: str, now: float) -> Job:
+    """The service made an asset, and waits for the upload."""
+    return replace(job, asset=Asset(asset, now), uploads=job.uploads + 1, stage=Stage.UPLOADING)
+
+
+def asset_uploaded(job: Job) -> Job:
+    """The storage took the whole file, or the service has it."""
+    return _with_asset(job, uploaded=True)
+
+
+def asset_ready(job: Job, language: str) -> Job:
+    """The service can use the asset. `language` is the detected one, or empty."""
+    return _with_asset(job, uploaded=True, ready=True, language=language)
+
+
+def asset_dropped(job: Job) -> Job:
+    """The asset cannot be used; the next try makes another."""
+    return _staged(replace(job, asset=None))
+
+
+def source_adopted(job: Job, source: Source) -> Job:
+    """The file changed before anything of it was sent: the new version is simply taken."""
+    return replace(job, source=source)
+
+
+def source_failed(job: Job, code: str, detail: str, now: float) -> Job:
+    """Nothing could be submitted: every waiting dub fails, and nothing was billed."""
+    for language in job.in_state(DubState.WAITING):
+        job = failed(job, language, code, detail, Scope.SOURCE, now)
+    return replace(job, asset=None, submission=None)
+
+
+def _with_asset(job: Job, **fields: Any) -> Job:
+    if job.asset is None:
+        raise IllegalMove(f"{job.id} has no asset")
+    return _staged(replace(job, asset=replace(job.asset, **fields)))
+
+
+# -- submissions: the paid calls -------------------------------------------------------------------------------------
+
+
+def intend(job: Job, languages: Iterable[str], project: str, now: float) -> Job:
+    """About to send a paid request. To be on disk before it is sent."""
+    languages = tuple(languages)
+    if job.submission is not None:
+        raise IllegalMove(f"{job.id} already has a submission under way")
+    if not languages or any(job.dubs[language].state is not DubState.WAITING for language in languages):
+        raise IllegalMove(f"{job.id}: only waiting dubs can be submitted")
+    return replace(job, submission=Submission(languages, now, project))
+
+
+def created(job: Job, project: str, now: float) -> Job:
+    """POST /v2/dubbing was accepted. A dub that was cancelled meanwhile stays so, but knows its project."""
+    languages = _submission(job).languages
+    projects = job.projects | {project: job.asset.id if job.asset else ""}
+    job = replace(job, submission=None, projects=projects)
+    for language in languages:
+        job = _accepted(job, language, project, "", now)
+    return _staged(job)
+
+
+def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: float) -> Job:
+    """PUT /v2/dubbing/{id} was answered: `videos` maps new languages to their ids, `refused` others to the service's words.
+
+    A language in neither was in the project already. If it had failed there, the service does not dub it again, so the dub climbs
+    to the next rung; else it is followed like an accepted one, since it is in the project.
+    """
+    submission = _submission(job)
+    job = replace(job, submission=None)
+    for language in submission.languages:
+        dub = job.dubs[language]
+        if language in videos:
+            job = _accepted(job, language, submission.project, videos[language], now)
+        elif dub.state is not DubState.WAITING:
+            continue
+        elif language in refused and dub.next_rung is not Rung.ADD:
+            job = failed(job, language, "language_refused", refused[language], Scope.SUBMISSION, now)
+        elif dub.next_rung is Rung.ADD:
+            job = _with_dub(job, language, replace(dub, next_rung=Rung.PROJECT, tried=(*dub.tried, Rung.PROJECT)))
+        else:
+            job = _accepted(job, language, submission.project, "", now)
+    return _staged(job)
+
+
+def not_sent(job: Job) -> Job:
+    """The request certainly never arrived: the dubs wait on."""
+    return _staged(replace(job, submission=None))
+
+
+def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now: float) -> Job:
+    """The request was not accepted, and nothing was billed.
+
+    Where the service names languages, only these fail and the others are submitted again without them. An asset that it
+    cannot read is uploaded again, a bounded number of times.
+    """
+    submission = _submission(job)
+    job = replace(job, submission=None)
+    named = [language for language in submission.languages if language in languages]
+    if not named and code in _ASSET_TROUBLE and job.uploads < UPLOAD_LIMIT:
+        return asset_dropped(job)
+    for language in named or submission.languages:
+        if job.dubs[language].state is DubState.WAITING:
+            words = languages.get(language, detail)
+            job = failed(job, language, _refusal(code, words), words, Scope.SUBMISSION, now)
+    return _staged(replace(job, asset=None) if code in _ASSET_TROUBLE else job)
+
+
+def unclear(job: Job, now: float) -> Job:
+    """Nobody knows whether the request was accepted: only the user decides what happens to these dubs."""
+    submission = _submission(job)
+    job = replace(job, submission=None)
+    for language in submission.languages:
+        dub = job.dubs[language]
+        failure = Failure("submission_unknown", Scope.SUBMISSION, now)
+        if dub.state is DubState.WAITING:
+            job = _move(job, language, DubState.UNKNOWN, now, project=submission.project, failure=failure)
+    return _staged(job)
+
+
+def _submission(job: Job) -> Submission:
+    if job.submission is None:
+        raise IllegalMove(f"{job.id} has no submission under way")
+    return job.submission
+
+
+def _accepted(job: Job, language: str, project: str, video: str, now: float) -> Job:
+    facts = {
+        "project": project,
+        "video": video,
+        "submitted": now,
+        "next_rung": None,
+        "failure": None,
+        "absent_since": 0.0,
+    }
+    if job.dubs[language].state is DubState.WAITING:
+        return _move(job, language, DubState.DUBBING, now, **facts)
+    return _with_dub(job, language, replace(job.dubs[language], **facts))
+
+
+def _refusal(code: str, words: str) -> str:
+    """Refusals for content are told apart by their words, since they must never be repeated in bulk."""
+    return "moderation" if "moderation" in words.lower() else code
+
+
+# -- what the service says -------------------------------------------------------------------------------------------
+
+
+def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
+    """What GET /v2/dubbing/{id} says of the job's dubs in that project; languages that nobody asked for are passed over."""
+    by_language = {_folded(language.language): language for language in seen.languages}
+    for language, dub in job.dubs.items():
+        if dub.project != project:
+            continue
+        if dub.state is DubState.DUBBING:
+            job = _dubbing_observed(job, language, seen, by_language.get(_folded(language)), now)
+        elif dub.state is DubState.UNKNOWN:
+            job = _unknown_observed(job, language, by_language.get(_folded(language)), now)
+    return _staged(job)
+
+
+def project_lost(job: Job, project: str, detail: str, now: float) -> Job:
+    """The service does not know the project (any more)."""
+    for language, dub in job.dubs.items():
+        if dub.project == project and dub.state is DubState.DUBBING:
+            job = failed(job, language, "project_not_found", detail, Scope.PROJECT, now)
+        elif dub.project == project and dub.state is DubState.UNKNOWN:
+            job = _with_dub(job, language, replace(dub, checked=True))
+    return _staged(job)
+
+
+def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen | None, now: float) -> Job:
+    dub = job.dubs[language]
+    if project.state is SeenState.ERROR:
+        return failed(job, language, project.code, "", Scope.PROJECT, now)
+    if seen is None:
+        return _absence_observed(job, language, project, now)
+    if seen.state is SeenState.COMPLETE:
+        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=0.0, failure=None)
+    if seen.state is SeenState.ERROR:
+        return job if _stale(dub, seen, now) else failed(job, language, seen.code, "", Scope.LANGUAGE, now, video=seen.video)
+    if (seen.video or dub.video) != dub.video or dub.absent_since:
+        return _with_dub(job, language, replace(dub, video=seen.video or dub.video, absent_since=0.0))
+    return job
+
+
+def _absence_observed(job: Job, language: str, project: ProjectSeen, now: float) -> Job:
+    dub = job.dubs[language]
+    if project.state is not SeenState.COMPLETE:
+        return job
+    if not dub.absent_since:
+        return _with_dub(job, language, replace(dub, absent_since=now))
+    if now - dub.absent_since < ABSENT_LIMIT:
+        return job
+    return failed(job, language, "missing_in_project", "", Scope.LANGUAGE, now)
+
+
+def _unknown_observed(job: Job, language: str, seen: Seen | None, now: float) -> Job:
+    """A PUT of unknown outcome shows in its project, at no cost: a new entry proves that it was accepted."""
+    dub = job.dubs[language]
+    if seen is not None and not (dub.old_video and seen.video in ("", dub.old_video)):
+        return _move(job, language, DubState.DUBBING, now, submitted=dub.since, next_rung=None, failure=None)
+    if now - dub.since < UNKNOWN_GRACE or dub.checked:
+        return job
+    return _with_dub(job, language, replace(dub, checked=True))
+
+
+def _stale(dub: Dub, seen: Seen, now: float) -> bool:
+    """Whether an error belongs to the try before this one."""
+    return bool(dub.old_video) and seen.video in ("", dub.old_video) and now - dub.submitted < STALE_LIMIT
+
+
+def _folded(language: str) -> str:
+    return language.replace("_", "-").lower()
+
+
+# -- downloads -------------------------------------------------------------------------------------------------------
+
+
+def download_started(job: Job, language: str, size: int, etag: str, now: float) -> Job:
+    """The headers of the video are known; `etag` lets the download continue later."""
+    return _move(job, language, DubState.DOWNLOADING, now, part=Part(size, etag))
+
+
+def landing(job: Job, language: str, size: int, mtime_ns: int) -> Job:
+    """The part is complete and about to get its final name, by which it is then known as ours."""
+    dub = job.dubs[language]
+    etag = dub.part.etag if dub.part else ""
+    return _with_dub(job, language, replace(dub, part=Part(size, etag, mtime_ns)))
+
+
+def downloaded(job: Job, language: str, output: Output, now: float) -> Job:
+    """The file is complete on disk, under its final name."""
+    return _staged(_move(job, language, DubState.DONE, now, part=None, output=output, failure=None))
+
+
+def download_paused(job: Job, language: str, now: float) -> Job:
+    """The download stopped and will go on where it was."""
+    return _move(job, language, DubState.READY, now)
+
+
+def reviewed(job: Job, language: str, mark: bool) -> Job:
+    """Set or take back the review mark of a finished output."""
+    dub = job.dubs[language]
+    if dub.output is None:
+        raise IllegalMove(f"{job.id} has no output in {language}")
+    return _with_dub(job, language, replace(dub, output=replace(dub.output, reviewed=mark)))
+
+
+# -- ends, and what the user does ------------------------------------------------------------------------------------
+
+
+def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: float, **facts: Any) -> Job:
+    """The dub does not go on by itself."""
+    failure = Failure(code, scope, now, detail)
+    return _staged(_move(job, language, DubState.FAILED, now, failure=failure, absent_since=0.0, **facts))
+
+
+def cancelled(job: Job, language: str, now: float) -> Job:
+    """The user gave the dub up. The service may go on, and bill; a dub that has ended is left as it is."""
+    state = job.dubs[language].state
+    if state not in OPEN and state is not DubState.UNKNOWN:
+        return job
+    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, failure=None, next_rung=None))
+
+
+def rung(dub: Dub) -> Rung | None:
+    """The cheapest rung of the ladder that may help this dub; None where there is nothing to retry."""
+    match dub.state:
+        case DubState.UNKNOWN:
+            return Rung.ADD if dub.project else Rung.PROJECT
+        case DubState.CANCELLED:
+            return Rung.DOWNLOAD if dub.project else Rung.SUBMIT
+        case DubState.DONE:
+            return Rung.DOWNLOAD
+        case DubState.FAILED if dub.failure is not None:
+            return _failed_rung(dub, dub.failure)
+        case _:
+            return None
+
+
+def retried(job: Job, language: str, now: float) -> Job:
+    """The user wants the dub again, by its rung. For a finished dub the caller has seen that its file is gone."""
+    dub = job.dubs[language]
+    step = rung(dub)
+    clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": 0.0}
+    if step is None:
+        return job
+    if step is Rung.DOWNLOAD:
+        lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code == "project_not_found")
+        return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean))
+    job = replace(job, uploads=0, asset=None if step is Rung.UPLOAD else job.asset)
+    if step is Rung.SUBMIT:
+        return _staged(_move(job, language, DubState.WAITING, now, **clean))
+    climbed = {"next_rung": step, "tried": (*dub.tried, step), "old_video": dub.video or dub.old_video, "video": ""}
+    return _staged(_move(job, language, DubState.WAITING, now, **clean, **climbed))
+
+
+def resumed(job: Job, now: float) -> Job:
+    """The job as it is to be taken up after a stop or a crash."""
+    if job.submission is not None:
+        job = unclear(job, now)
+    for language in job.in_state(DubState.DOWNLOADING):
+        job = download_paused(job, language, now)
+    return _staged(job, Stage.QUEUED)
+
+
+def _failed_rung(dub: Dub, failure: Failure) -> Rung:
+    match failure.scope:
+        case Scope.DOWNLOAD:
+            return Rung.DOWNLOAD
+        case Scope.SOURCE | Scope.SUBMISSION:
+            return dub.next_rung or Rung.SUBMIT
+        case Scope.LANGUAGE if Rung.ADD not in dub.tried and Rung.PROJECT not in dub.tried:
+            return Rung.ADD
+        case _ if Rung.PROJECT not in dub.tried:
+            return Rung.PROJECT
+        case _:
+            return Rung.UPLOAD
+
+
+# -- shared ----------------------------------------------------------------------------------------------------------
+
+
+def _move(job: Job, language: str, state: DubState, now: float, **facts: Any) -> Job:
+    dub = job.dubs[language]
+    if state not in LEGAL[dub.state]:
+        raise IllegalMove(f"{job.id} {language}: {dub.state} → {state}")
+    return _with_dub(job, language, replace(dub, state=state, since=now, **facts))
+
+
+def _with_dub(job: Job, language: str, dub: Dub) -> Job:
+    return replace(job, dubs=job.dubs | {language: dub})
+
+
+def _staged(job: Job, least: Stage | None = None) -> Job:
+    """The job with its stage told from its facts; what only a running worker knows (preparing) is kept, or is `least`."""
+    stage = _stage(job, least or job.stage)
+    return job if stage is job.stage else replace(job, stage=stage)
+
+
+def _stage(job: Job, current: Stage) -> Stage:
+    if not job.open:
+        return Stage.ENDED
+    if not job.in_state(DubState.WAITING) or (job.asset and job.asset.ready):
+        return Stage.DUBBING
+    if job.asset is None:
+        return Stage.PREPARING if current is Stage.PREPARING else Stage.QUEUED
+    if job.asset.uploaded:
+        return Stage.PROCESSING
+    return Stage.UPLOADING if current is Stage.UPLOADING else Stage.QUEUED

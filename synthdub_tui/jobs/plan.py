@@ -1,0 +1,81 @@
+"""What is to be done about a job, told from its facts alone. The worker makes it so; a restart just asks again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from synthdub_tui.jobs.model import DubState, Job, Rung, Scope
+
+
+class Deliver(NamedTuple):
+    """Bring the source to the service until its asset is ready to be dubbed."""
+
+
+class Submit(NamedTuple):
+    """Send a paid request for waiting dubs: to `project` (PUT), or where that is empty as a new one (POST)."""
+
+    languages: tuple[str, ...]
+    project: str
+
+
+class Watch(NamedTuple):
+    """Follow a project at the service."""
+
+    project: str
+
+
+class Download(NamedTuple):
+    """Fetch a language that is ready."""
+
+    language: str
+
+
+Activity = Deliver | Submit | Watch | Download
+
+
+def activities(job: Job) -> list[Activity]:
+    """Everything that should be going on for the job now. At most one Submit, since one intent is recorded at a time."""
+    wanted: list[Activity] = []
+    adding = _adding(job)
+    creating = tuple(lang for lang in job.in_state(DubState.WAITING) if lang not in adding)
+    if creating and (job.asset is None or not job.asset.ready):
+        wanted.append(Deliver())
+        creating = ()
+    if adding:
+        project = next(iter(adding.values()))
+        wanted.append(Submit(tuple(lang for lang, where in adding.items() if where == project), project))
+    elif creating:
+        wanted.append(Submit(creating, ""))
+    wanted += [Watch(project) for project in _watched(job)]
+    wanted += [Download(language) for language in job.in_state(DubState.READY, DubState.DOWNLOADING)]
+    return wanted
+
+
+def live_project(job: Job) -> str:
+    """The newest project that languages can be added to without a new upload; empty where there is none."""
+    failed = {d.project for d in job.dubs.values() if d.failure is not None and d.failure.scope is Scope.PROJECT}
+    asset = job.asset.id if job.asset else None
+    return next((p for p, made_from in reversed(job.projects.items()) if made_from == asset and p not in failed), "")
+
+
+def _adding(job: Job) -> dict[str, str]:
+    """Waiting languages that go to an existing project, and which."""
+    live = live_project(job)
+    adding = {}
+    for language in job.in_state(DubState.WAITING):
+        dub = job.dubs[language]
+        if dub.next_rung is Rung.ADD and dub.project:
+            adding[language] = dub.project
+        elif dub.next_rung is None and live:
+            adding[language] = live
+    return adding
+
+
+def _watched(job: Job) -> list[str]:
+    """Projects to be asked about: those with dubs under way, and those that may show what became of an unknown PUT."""
+    watched = [
+        dub.project
+        for dub in job.dubs.values()
+        if dub.project and (dub.state is DubState.DUBBING or (dub.state is DubState.UNKNOWN and not dub.checked))
+    ]
+    return list(dict.fromkeys(watched))

@@ -1,0 +1,222 @@
+"""What the runner and its clients (dashboard, commands) say to each other: newline-delimited JSON over a Unix socket.
+
+A client says `Hello` first; the runner answers `Welcome`. After `Subscribe` the runner sends the whole batch in `Snapshot`s, then
+`Changes` a few times a second, and only when there are any. Every other request gets one `Reply` with its `id`.
+No message holds a secret: no key, no upload credentials, no signed URL.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from synthdub_tui.jobs.model import Job
+
+PROTOCOL: Final = 1
+"""Raised when a message changes its meaning. A runner of another protocol or program version is replaced."""
+
+LINE_LIMIT: Final = 16 * 1024 * 1024
+"""Longest line, in bytes, that either side reads."""
+
+SNAPSHOT_JOBS: Final = 200
+"""Jobs in one `Snapshot` message."""
+
+
+class Cell(msgspec.Struct, frozen=True, array_like=True):
+    """A dub, or with an empty language every dub of the job."""
+
+    job: str
+    language: str = ""
+
+
+class _Request(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
+    id: int = 0
+
+
+class Hello(_Request, frozen=True, tag="hello"):
+    """First message. `version` is the program's."""
+
+    version: str
+    protocol: int = PROTOCOL
+
+
+class Subscribe(_Request, frozen=True, tag="subscribe"):
+    """From now on, send the batch and what changes."""
+
+
+class Status(_Request, frozen=True, tag="status"):
+    """Reply with the batch's `Meters` in `result`."""
+
+
+class Retry(_Request, frozen=True, tag="retry"):
+    """Retry these dubs. Rungs that cost credits, and `unknown` or `moderation`, only with `paid`.
+
+    The reply's `result` counts `{"retried", "needs_paid"}`.
+    """
+
+    cells: tuple[Cell, ...]
+    paid: bool = False
+
+
+class Cancel(_Request, frozen=True, tag="cancel"):
+    """Give these dubs up."""
+
+    cells: tuple[Cell, ...]
+
+
+class Review(_Request, frozen=True, tag="review"):
+    """Set or take back the review mark of finished outputs."""
+
+    cells: tuple[Cell, ...]
+    mark: bool = True
+
+
+class Pause(_Request, frozen=True, tag="pause"):
+    """Begin no upload, submission or download; what is under way finishes. Kept across restarts."""
+
+
+class Resume(_Request, frozen=True, tag="resume"):
+    """Take back `Pause`."""
+
+
+class Stop(_Request, frozen=True, tag="stop"):
+    """Save and end. The work resumes at the next start."""
+
+
+class CheckKey(_Request, frozen=True, tag="check_key"):
+    """Read the key again from environment, key file and configuration, and ask the service whether it takes it."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is to be done with added files: the batch options."""
+
+    targets: tuple[str, ...] = ()
+    source_language: str = "en"
+    title: str = ""
+    recursive: bool = True
+    force_new: bool = False
+    output_dir: str = ""
+    lipsync: bool = False
+    video_duration: str = "adaptive"
+    visibility: str = "private"
+    captions: bool = True
+
+
+class Add(_Request, frozen=True, tag="add"):
+    """Add files and folders (absolute paths). The reply's `result` counts what was added, skipped and found wrong."""
+
+    paths: tuple[str, ...]
+    batch: Batch
+
+
+class AddLanguages(_Request, frozen=True, tag="add_languages"):
+    """Add languages to jobs."""
+
+    jobs: tuple[str, ...]
+    languages: tuple[str, ...]
+
+
+Request = (
+    Hello | Subscribe | Status | Retry | Cancel | Review | Pause | Resume | Stop | CheckKey | Add | AddLanguages
+)  # fmt: skip
+
+
+class Transfer(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes on the move: an upload (empty language) or the download of a language."""
+
+    job: str
+    language: str
+    done: int
+    total: int  # 0 if not known
+    rate: float  # bytes per second over the last seconds
+
+
+class QuotaMeter(msgspec.Struct, frozen=True, array_like=True):
+    """One endpoint's use of the account's rate limit."""
+
+    endpoint: str
+    used: tuple[int, ...]  # calls within each window
+    limits: tuple[tuple[int, float], ...]  # (calls, seconds) of each window
+    wait: float  # seconds until the next call may go; 0 means now
+
+
+class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The batch as a whole."""
+
+    now: float
+    paused: bool = False
+    problem: str = ""  # code of what holds up the whole batch (key_rejected, service_unreachable …)
+    detail: str = ""
+    up: float = 0.0  # bytes per second
+    down: float = 0.0
+    busy: bool = False  # whether some dub goes on by itself
+    quota: tuple[QuotaMeter, ...] = ()
+
+
+class _Message(msgspec.Struct, frozen=True, tag_field="is", kw_only=True):
+    pass
+
+
+class Welcome(_Message, frozen=True, tag="welcome"):
+    """Answer to `Hello`."""
+
+    version: str
+    protocol: int
+    pid: int
+    started: float
+    foreground: bool = False  # a `synthdub run`: ends by itself, is not replaced
+
+
+class Reply(_Message, frozen=True, tag="reply", omit_defaults=True):
+    """Answer to a request. Where `code` is set it was not done, and the code is one of `problems.py`."""
+
+    id: int
+    code: str = ""
+    detail: str = ""
+    result: dict[str, int | str] = {}
+    meters: Meters | None = None
+
+
+class Snapshot(_Message, frozen=True, tag="snapshot"):
+    """Some of the batch's jobs, in the order in which they were added; `last` ends the snapshot."""
+
+    jobs: list[Job]
+    last: bool
+    meters: Meters
+
+
+class Changes(_Message, frozen=True, tag="changes", omit_defaults=True):
+    """Jobs that changed since the last message, whole, and everything that moves at the moment."""
+
+    jobs: list[Job] = []
+    transfers: list[Transfer] = []
+    meters: Meters | None = None
+
+
+class Bye(_Message, frozen=True, tag="bye"):
+    """The runner ends. `reason` is stopped, replaced or done."""
+
+    reason: str
+
+
+Message = Welcome | Reply | Snapshot | Changes | Bye
+
+_encoder = msgspec.json.Encoder()
+_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_messages: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+
+
+def encode(message: Request | Message) -> bytes:
+    """One line, with its newline."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_request(line: bytes) -> Request:
+    """Raises msgspec.DecodeError (or its subclass ValidationError) for anything that is not a request."""
+    return _requests.decode(line)
+
+
+def decode_message(line: bytes) -> Message:
+    """Raises msgspec.DecodeError (or its subclass ValidationError) for anything that is not a message."""
+    return _messages.decode(line)
