@@ -168,8 +168,8 @@ def created(job: Job, project: str, now: float) -> Job:
 def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: float) -> Job:
     """PUT /v2/dubbing/{id} was answered: `videos` maps new languages to their ids, `refused` others to the service's words.
 
-    A language in neither was in the project already. If it had failed there, the service does not dub it again, so the dub climbs
-    to the next rung; else it is followed like an accepted one, since it is in the project.
+    A language in neither was in the project already. If it had failed there, the service does not dub it again, so the dub
+    climbs to the next rung; else it is followed like an accepted one, since it is in the project.
     """
     submission = _submission(job)
     job = replace(job, submission=None)

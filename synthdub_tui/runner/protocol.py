@@ -1,7 +1,7 @@
 """What the runner and its clients (dashboard, commands) say to each other: newline-delimited JSON over a Unix socket.
 
-A client says `Hello` first; the runner answers `Welcome`. After `Subscribe` the runner sends the whole batch in `Snapshot`s, then
-`Changes` a few times a second, and only when there are any. Every other request gets one `Reply` with its `id`.
+A client says `Hello` first; the runner answers `Welcome`. After `Subscribe` the runner sends the whole batch in `Snapshot`s,
+then `Changes` a few times a second, and only when there are any. Every other request gets one `Reply` with its `id`.
 No message holds a secret: no key, no upload credentials, no signed URL.
 """
 
