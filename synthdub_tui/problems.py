@@ -144,6 +144,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.COSTS,
     ),
     Problem(
+        "asset_not_found",
+        "The service does not know the uploaded video",
+        "It was deleted, or belongs to another account than this key's.",
+        "Retry: the file is uploaded again. Nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
         "missing_in_project",
         "The project is complete, but this language is not in it",
         "The service dropped the language without saying why.",

@@ -1,0 +1,430 @@
+"""What goes over the wire: tolerant reading of the service's answers, strict building of our requests.
+
+Reading follows the API reference (OpenAPI of 2026-04) and the vendor's guide, whose script accepts other names for some
+fields; where the two differ both are read. Unneeded fields may be missing or of any type. A needed part that is missing raises
+`BadAnswer`, and nothing else is ever raised. All strings are bounded; URLs and credentials stay out of every repr.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from synthdub_tui.problems import Trouble, printable
+
+from .errors import Refused
+
+TITLE_LIMIT: Final = 256
+"""Characters of a title (API reference)."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*", re.ASCII)
+_URL = re.compile(r"https?://[\x21-\x7e]{1,16384}", re.ASCII | re.IGNORECASE)
+_SECRET = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
+_QUERY = re.compile(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.ASCII | re.IGNORECASE)
+
+_CODE_LIMIT = 100
+_WORDS_LIMIT = 300
+_TEXT_LIMIT = 20_000  # read at most for them
+_ENTRIES_LIMIT = 2_000
+
+_CONTENT_TYPES = frozenset({"video/mp4", "video/webm", "video/quicktime"})
+_DURATIONS = frozenset({"adaptive", "original"})
+_VISIBILITIES = frozenset({"private", "public"})
+
+_COMPLETE = frozenset({"complete", "completed"})
+_FAILED = frozenset({"error", "failed"})
+_RUNNING = frozenset({"in_progress", "uploading", "processing", "queued", "pending"})
+
+
+class BadAnswer(Trouble):
+    """An answer that misses a part we cannot do without."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("service_answer", detail)
+
+    def __reduce__(self) -> tuple[type[BadAnswer], tuple[str]]:
+        return type(self), (self.detail,)
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Short-lived S3 credentials, good for one key in one bucket. Secret as a whole: only the bucket shows in a repr."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    bucket: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class AssetCreated:
+    """A new asset and where its file is to be uploaded."""
+
+    id: str
+    credentials: Credentials
+
+
+class AssetStatus(StrEnum):
+    """Where an asset stands; OTHER is a word that is new to us."""
+
+    AWAITING_UPLOAD = "awaiting_upload"
+    PROCESSING = "processing"
+    READY = "ready"
+    ERROR = "error"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class AssetInfo:
+    """An asset as the service sees it. `language` is what it detected, empty if nothing (yet)."""
+
+    status: AssetStatus
+    language: str = ""
+    error_code: str = ""
+
+
+class ProjectStatus(StrEnum):
+    """Where a dubbing project stands; words that are new to us count as running."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    ERROR = "error"
+
+
+class LanguageState(StrEnum):
+    """Where one language of a project stands. Complete means that it can be downloaded."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class LanguageInfo:
+    """One dubbed language of a project. URLs are signed and time-limited, empty where there is none.
+
+    `video` is the id of the dubbed asset, or empty. An error always has an `error_code`.
+    """
+
+    language: str
+    video: str
+    state: LanguageState
+    error_code: str = ""
+    download: str = field(default="", repr=False)
+    srt: str = field(default="", repr=False)
+    vtt: str = field(default="", repr=False)
+    image: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class ProjectInfo:
+    """A dubbing project. One that failed as a whole has an `error_code` and usually no languages."""
+
+    status: ProjectStatus
+    error_code: str
+    languages: tuple[LanguageInfo, ...]
+
+
+@dataclass(frozen=True)
+class LocalesAdded:
+    """What became of locales put to a project. `nothing_new`: all were in it already. `refused`: (language, error)."""
+
+    nothing_new: bool
+    created: tuple[LanguageInfo, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+class ErrorBody(NamedTuple):
+    """What an error answer says: its code or words, the context, and (language, error) of `dubbedErrors`."""
+
+    error: str = ""
+    context: str = ""
+    languages: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """All of it in one short line."""
+        parts = [self.error, self.context, *(f"{language}: {error}" for language, error in self.languages[:5])]
+        return words("; ".join(part for part in parts if part))
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def decode(body: bytes) -> object:
+    """The JSON in a body. Raises BadAnswer if it is none, or nested too deep to be sane."""
+    try:
+        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError) as error:
+        # msgspec's DecodeError is a ValueError; so are UnicodeDecodeError and Python's limit on digits of integers.
+        raise BadAnswer("not JSON" if body.strip() else "empty") from error
+
+
+def read_asset_created(data: object) -> AssetCreated:
+    """The answer of POST /v2/assets."""
+    answer = _needed_object(data, "the answer")
+    credentials = _needed_object(answer.get("uploadCredentials"), "uploadCredentials")
+    names = ("accessKeyId", "secretAccessKey", "sessionToken", "bucket", "key")
+    values = [_matching(_SECRET, credentials.get(name)) for name in names[:-1]]
+    values.append(_text(credentials.get("key"), 1024))  # an object's key may hold any character (S3 user guide)
+    missing = [name for name, value in zip(names, values, strict=True) if not value]
+    if missing:
+        raise BadAnswer(f"uploadCredentials without {', '.join(missing)}")
+    return AssetCreated(_needed_id(answer.get("id"), "the asset's id"), Credentials(*values))
+
+
+def read_asset(data: object) -> AssetInfo:
+    """The answer of GET /v2/assets/{id}."""
+    answer = _needed_object(data, "the answer")
+    word = _word(answer.get("status"))
+    if not word:
+        raise BadAnswer("an asset without a status")
+    known = {status.value for status in AssetStatus}
+    metadata = answer.get("metadata")
+    language = metadata.get("detectedLanguage") if isinstance(metadata, dict) else None
+    return AssetInfo(
+        AssetStatus(word) if word in known else AssetStatus.OTHER,
+        _matching(_LANGUAGE, language),
+        _code(answer),
+    )
+
+
+def read_project_id(data: object) -> str:
+    """The project id in the answer of POST /v2/dubbing."""
+    created = _needed_object(data, "the answer").get("createdImportedAsset")
+    return _needed_id(_needed_object(created, "createdImportedAsset").get("id"), "the project's id")
+
+
+def read_project(data: object) -> ProjectInfo:
+    """The answer of GET /v2/dubbing/{id}."""
+    answer = _needed_object(data, "the answer")
+    word = _word(answer.get("status"))
+    entries = _entries(answer, "dubbedAssets", "dubbedVideos", "dubbed")
+    if not word and not entries:
+        raise BadAnswer("a project without a status")
+    status = ProjectStatus.RUNNING
+    if word in _COMPLETE:
+        status = ProjectStatus.COMPLETE
+    elif word in _FAILED:
+        status = ProjectStatus.ERROR
+    code = (_code(answer) or "processing_error") if status is ProjectStatus.ERROR else ""
+    return ProjectInfo(status, code, tuple(_languages(entries, status)))
+
+
+def read_locales_added(data: object) -> LocalesAdded:
+    """The answer 202 of PUT /v2/dubbing/{id}."""
+    answer = _needed_object(data, "the answer")
+    names = ("createdDubbedAssets", "dubbedAssets", "dubbedVideos", "dubbed")
+    if not any(isinstance(answer.get(name), list) for name in (*names, "dubbedErrors")):
+        raise BadAnswer("neither createdDubbedAssets nor dubbedErrors")
+    created = tuple(_languages(_entries(answer, *names), ProjectStatus.RUNNING))
+    return LocalesAdded(False, created, _language_errors(answer))
+
+
+def read_error(body: bytes) -> ErrorBody:
+    """What an error answer says; empty if it is no JSON object. Never raises."""
+    try:
+        answer = decode(body)
+    except BadAnswer:
+        return ErrorBody()
+    if not isinstance(answer, dict):
+        return ErrorBody()
+    error = answer.get("error") or answer.get("message") or answer.get("detail")
+    return ErrorBody(words(error), words(answer.get("context")), _language_errors(answer))
+
+
+def words(text: object) -> str:
+    """Outside words made fit to be shown and kept: short, in one line, URLs without their query, which may be a signature."""
+    if not isinstance(text, str):
+        return ""
+    shown = " ".join(_QUERY.sub(r"\1", text[:_TEXT_LIMIT]).split())
+    return printable(shown, _WORDS_LIMIT)
+
+
+def is_id(value: str) -> bool:
+    """Whether this may go into a request's path as an id."""
+    return _ID.fullmatch(value) is not None
+
+
+# -- building ----------------------------------------------------------------------------------------------------------
+
+
+def asset_request(*, title: str, content_type: str, size: int) -> bytes:
+    """Body of POST /v2/assets. `size` in bytes. Raises Refused, like all builders, if the service would not take it."""
+    if content_type not in _CONTENT_TYPES:
+        raise Refused("media_type", words(content_type))
+    if size < 1:
+        raise Refused("source_empty")
+    body = {
+        "contentType": content_type,
+        "configuration": {"name": "dubbing", "detectLanguage": True},
+        "title": _title(title),
+        "contentLength": size,
+    }
+    return msgspec.json.encode(body)
+
+
+def dubbing_request(
+    *,
+    title: str,
+    asset: str,
+    source_language: str,
+    targets: Sequence[str],
+    lipsync: bool,
+    video_duration: str,
+    visibility: str,
+) -> bytes:
+    """Body of POST /v2/dubbing."""
+    if not is_id(asset):
+        raise Refused("request_refused", f"not an asset's id: {words(asset)}")
+    if not _LANGUAGE.fullmatch(source_language):
+        raise Refused("language_refused", words(source_language))
+    body = {
+        "title": _title(title),
+        "sourceAssetId": asset,
+        "sourceLanguage": source_language,
+        **_options(targets, lipsync, video_duration, visibility),
+    }
+    return msgspec.json.encode(body)
+
+
+def locales_request(*, targets: Sequence[str], lipsync: bool, video_duration: str, visibility: str) -> bytes:
+    """Body of PUT /v2/dubbing/{id}."""
+    return msgspec.json.encode(_options(targets, lipsync, video_duration, visibility))
+
+
+def _options(targets: Sequence[str], lipsync: bool, video_duration: str, visibility: str) -> dict[str, object]:
+    wrong = tuple((words(target), "not a language code") for target in targets if not _LANGUAGE.fullmatch(target))
+    if wrong:
+        raise Refused("language_refused", ", ".join(target for target, _ in wrong), languages=wrong)
+    if not targets or len(set(targets)) != len(targets):
+        raise Refused("request_refused", "no target language, or one given twice")
+    if video_duration not in _DURATIONS or visibility not in _VISIBILITIES:
+        raise Refused("request_refused", f"video duration {words(video_duration)}, visibility {words(visibility)}")
+    return {
+        "targetLanguages": list(targets),
+        "lipsyncEnabled": bool(lipsync),
+        "videoDuration": video_duration,
+        "visibility": visibility,
+    }
+
+
+def _title(title: str) -> str:
+    if len(title) > TITLE_LIMIT:
+        raise Refused("title_too_long")
+    # A file name that is not UTF-8 reaches us with lone surrogates, which JSON cannot carry.
+    return title.encode(errors="replace").decode() or "Untitled"
+
+
+# -- parts of answers --------------------------------------------------------------------------------------------------
+
+
+def _needed_object(value: object, name: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise BadAnswer(f"{name} is missing or no object")
+    return value
+
+
+def _needed_id(value: object, name: str) -> str:
+    found = _id(value)
+    if not found:
+        raise BadAnswer(f"{name} is missing or unusable")
+    return found
+
+
+def _id(value: object) -> str:
+    """An id, which may come as a number; empty if it is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
+        return str(value)
+    return _matching(_ID, value)
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
+
+
+def _text(value: object, limit: int) -> str:
+    return value if isinstance(value, str) and len(value) <= limit and value.isprintable() else ""
+
+
+def _word(value: object) -> str:
+    """A status word for comparison: `In-Progress` and `IN_PROGRESS` mean the same."""
+    return value[:_CODE_LIMIT].strip().lower().replace("-", "_").replace(" ", "_") if isinstance(value, str) else ""
+
+
+def _code(answer: dict[str, object]) -> str:
+    """An error code, or the words that stand in its place; empty if none."""
+    for name in ("errorCode", "error"):
+        value = answer.get(name)
+        if isinstance(value, str) and value.strip():
+            return printable(value.strip(), _CODE_LIMIT)
+    return ""
+
+
+def _entries(answer: dict[str, object], *names: str) -> list[dict[str, object]]:
+    """The objects in the first of these lists that is not empty."""
+    for name in names:
+        value = answer.get(name)
+        if isinstance(value, list) and value:
+            return [entry for entry in value[:_ENTRIES_LIMIT] if isinstance(entry, dict)]
+    return []
+
+
+def _languages(entries: list[dict[str, object]], project: ProjectStatus) -> Iterator[LanguageInfo]:
+    for entry in entries:
+        language = _matching(_LANGUAGE, entry.get("language")) or _matching(_LANGUAGE, entry.get("locale"))
+        if language:
+            yield _language(entry, language, project)
+
+
+def _language(entry: dict[str, object], language: str, project: ProjectStatus) -> LanguageInfo:
+    download = next((url for name in ("download", "downloadUrl", "url") if (url := _url(entry.get(name)))), "")
+    state = _state(entry, bool(download), project)
+    captions, thumbnail = entry.get("captions"), entry.get("thumbnail")
+    return LanguageInfo(
+        language=language,
+        video=_id(entry.get("id")),
+        state=state,
+        error_code=(_code(entry) or "processing_error") if state is LanguageState.ERROR else "",
+        download=download,
+        srt=_url(captions.get("srt")) if isinstance(captions, dict) else "",
+        vtt=_url(captions.get("vtt")) if isinstance(captions, dict) else "",
+        image=_url(thumbnail.get("image")) if isinstance(thumbnail, dict) else "",
+    )
+
+
+def _state(entry: dict[str, object], has_url: bool, project: ProjectStatus) -> LanguageState:
+    """An entry's state. Complete without a URL is "still being processed" (guide, troubleshooting): keep polling.
+
+    Like the guide's script, a URL counts where the status says nothing, or a word new to us within a complete project.
+    """
+    word = _word(entry.get("status"))
+    if word in _FAILED or (not word and not has_url and _code(entry)):
+        return LanguageState.ERROR
+    unknown_but_done = word not in _RUNNING and project is ProjectStatus.COMPLETE
+    if has_url and (not word or word in _COMPLETE or unknown_but_done):
+        return LanguageState.COMPLETE
+    return LanguageState.RUNNING
+
+
+def _url(value: object) -> str:
+    return _matching(_URL, value)
+
+
+def _language_errors(answer: dict[str, object]) -> tuple[tuple[str, str], ...]:
+    """(language, error) of `dubbedErrors`; the language is empty where none is named."""
+    errors = _entries(answer, "dubbedErrors")
+    return tuple(
+        (_matching(_LANGUAGE, entry.get("language")) or _matching(_LANGUAGE, entry.get("locale")), words(entry.get("error")))
+        for entry in errors
+    )
