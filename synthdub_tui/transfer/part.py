@@ -1,0 +1,207 @@
+"""The unfinished file of a download, and how it becomes the finished one (design rule 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from concurrent.futures import Future
+from typing import Any, Final
+
+from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.threads import DaemonPool
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_LINKS: Final = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
+)
+"""What file systems without hard links (FAT, some network and user-space ones) answer to link()."""
+
+NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What file systems on which a folder cannot be synced answer to fsync()."""
+
+SETTLE: Final = 5.0
+"""Seconds that a cancelled download waits for a write under way."""
+
+
+class PartFile:
+    """A part file opened for writing at its end, one block at a time, in threads.
+
+    `size` counts the bytes given to `write` so far, the block under way included. All methods but `close` raise Trouble:
+    disk_full, output_unwritable. What was written before such an error stays.
+    """
+
+    def __init__(self, fd: int, size: int, pool: DaemonPool) -> None:
+        self._fd = fd
+        self._pool = pool
+        self._pending: Future[Any] | None = None
+        self.size = size
+
+    @classmethod
+    async def open(cls, path: str, pool: DaemonPool) -> PartFile:
+        """Open or create it. A symbolic link, or anything else that is not a regular file, is refused."""
+        opening = pool.submit(_open, path)
+        try:
+            fd, size = await asyncio.shield(asyncio.wrap_future(opening))
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
+        return cls(fd, size, pool)
+
+    async def write(self, data: bytes) -> None:
+        """Append. Returns while the block is being written: its error is raised by the next call."""
+        await self._settle()
+        self._pending = self._pool.submit(_write, self._fd, data, self.size)
+        self.size += len(data)
+
+    async def clear(self) -> None:
+        """Drop the contents, durably: a new validator must never stand beside bytes of the old file."""
+        await self._settle()
+        if self.size:
+            self._pending = self._pool.submit(_clear, self._fd)
+            await self._settle()
+            self.size = 0
+
+    async def finish(self) -> os.stat_result:
+        """Make the contents durable; how the file then stands."""
+        await self._settle()
+        syncing: Future[os.stat_result] = self._pool.submit(_sync, self._fd)
+        self._pending = syncing
+        await self._settle()
+        return syncing.result()
+
+    async def close(self) -> None:
+        """Close it once the step under way is over, for which this waits `SETTLE` at most. Its error is not raised."""
+        last: Future[Any] = self._pending or self._pool.submit(int)
+        # the descriptor is closed only then: its number could be another file's by the time the block is written
+        last.add_done_callback(lambda _: os.close(self._fd))
+        over = asyncio.wrap_future(last)
+        over.add_done_callback(lambda done: done.exception())
+        await asyncio.wait({over}, timeout=SETTLE)
+
+    async def _settle(self) -> None:
+        """Wait for the step under way, shielded from a cancel, which must not lose sight of it."""
+        if self._pending is not None:
+            await asyncio.shield(asyncio.wrap_future(self._pending))
+            self._pending = None
+
+
+def land(part: str, final: str, *, replace: bool) -> os.stat_result:
+    """Give the finished `part` its final name, durably; the result is how it stands there.
+
+    Blocking: for a thread. Without `replace` a file that has the name already is left alone, also one that takes it at the
+    last moment; and a landing that was interrupted is completed. Raises Trouble: output_exists, output_unwritable, disk_full.
+    """
+    try:
+        if replace:
+            os.replace(part, final)
+        else:
+            _link(part, final)
+        _sync_folder(os.path.dirname(final) or ".")
+        return os.lstat(final)
+    except OSError as error:
+        raise disk_trouble(error) from None
+
+
+def disk_trouble(error: OSError) -> Trouble:
+    """An error of the output's file system."""
+    return Trouble("disk_full" if error.errno in FULL else "output_unwritable", error.strerror or "")
+
+
+def _link(part: str, final: str) -> None:
+    try:
+        os.link(part, final, follow_symlinks=False)
+    except FileExistsError:
+        if not os.path.samestat(os.lstat(part), os.lstat(final)):
+            raise _taken(final) from None
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        _claim(part, final)
+        return
+    os.unlink(part)
+
+
+def _claim(part: str, final: str) -> None:
+    """Without hard links: take the name with an empty file, which only the kernel can do for one of two, then replace that."""
+    try:
+        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+    except FileExistsError:
+        raise _taken(final) from None
+    try:
+        os.replace(part, final)
+    except BaseException:
+        os.unlink(final)
+        raise
+
+
+def _taken(final: str) -> Trouble:
+    if stat.S_ISDIR(os.lstat(final).st_mode):
+        return Trouble("output_unwritable", "a folder has the name")
+    return Trouble("output_exists")
+
+
+def _sync_folder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(fd)
+
+
+def _open(path: str) -> tuple[int, int]:
+    """The descriptor and the size."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o666)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise Trouble("output_unwritable", "the part is not a regular file")
+            if found.st_nlink == 1:
+                return fd, found.st_size
+        except BaseException:
+            os.close(fd)
+            raise
+        # a landing was interrupted after the link: writing here would write into the finished file
+        os.close(fd)
+        os.unlink(path)
+        return os.open(path, flags | os.O_EXCL, 0o666), 0
+    except OSError as error:
+        raise disk_trouble(error) from None
+
+
+def _close_opened(opening: Future[tuple[int, int]]) -> None:
+    if opening.exception() is None:
+        os.close(opening.result()[0])
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            written = os.pwrite(fd, rest, offset)
+            rest = rest[written:]
+            offset += written
+    except OSError as error:
+        raise disk_trouble(error) from None
+
+
+def _clear(fd: int) -> None:
+    try:
+        os.ftruncate(fd, 0)
+        os.fsync(fd)
+    except OSError as error:
+        raise disk_trouble(error) from None
+
+
+def _sync(fd: int) -> os.stat_result:
+    try:
+        os.fsync(fd)
+        return os.fstat(fd)
+    except OSError as error:
+        raise disk_trouble(error) from None

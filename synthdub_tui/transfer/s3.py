@@ -1,0 +1,227 @@
+"""S3 clients that know only what we tell them, and what S3's errors mean.
+
+The user's AWS settings are not ours (design rule 6): a bare botocore session reads dozens of `AWS_*` variables and two files
+in `~/.aws`, any of which can send an upload elsewhere, sign it with another region or break it. Here every session variable
+is pinned to botocore's own default. `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE` say
+how to reach the network and stay honoured.
+
+boto3 and botocore are imported on first use: they take about 130 ms.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from synthdub_tui.problems import Trouble
+
+REGION: Final = "eu-west-1"
+"""Where the service's upload bucket is (API reference, POST /v2/assets)."""
+
+LONGEST_PAUSE: Final = 20.0
+"""Seconds between two attempts at most, as in botocore's standard retry mode."""
+
+_TRANSIENT_STATUS: Final = frozenset({429, 500, 502, 503, 504})
+_TRANSIENT_CODES: Final = frozenset(
+    {
+        *("BadDigest", "BandwidthLimitExceeded", "IncompleteBody", "PriorRequestNotComplete", "RequestLimitExceeded"),
+        *("RequestThrottled", "RequestTimeout", "RequestTimeoutException", "SlowDown", "Throttling", "ThrottlingException"),
+    }
+)
+_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+_REGION: Final = frozenset(
+    {
+        *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "Redirect"),
+        *("TemporaryRedirect", "301", "307"),
+    }
+)
+_GONE: Final = frozenset({"NoSuchUpload"})  # the service's side dropped the transfer: worth another one
+_CODE: Final = re.compile(r"[A-Za-z][A-Za-z.]{0,63}|[1-5][0-9]{2}")
+
+
+@dataclass(frozen=True)
+class UploadTarget:
+    """Where one source goes, and the short-lived credentials for that one key. Its repr shows no secret."""
+
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """How to talk to the storage. Timeouts and `backoff` (the first pause between attempts, doubled each time) in seconds."""
+
+    endpoint_url: str | None
+    connections: int
+    connect_timeout: float
+    read_timeout: float
+    attempts: int
+    backoff: float
+
+
+class Clients:
+    """Makes S3 clients from one private session, one at a time: botocore sessions are not safe to share between threads."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        self._session: Any = None
+
+    def make(self, target: UploadTarget) -> Any:
+        """A client for one target (2–3 ms; the first one about 150 ms). Raises botocore's errors for impossible settings."""
+        with self._lock:
+            if self._session is None:
+                self._session = isolated_session()
+            return self._session.create_client(
+                "s3",
+                region_name=REGION,
+                endpoint_url=self._link.endpoint_url,
+                aws_access_key_id=target.access_key_id,
+                aws_secret_access_key=target.secret_access_key,
+                aws_session_token=target.session_token,
+                config=_config(self._link),
+                verify=_authorities(),
+            )
+
+
+def isolated_session() -> Any:
+    """A botocore session that reads no profile, no AWS file and no `AWS_*` variable."""
+    import botocore.session  # noqa: PLC0415
+    from botocore.configprovider import ConstantProvider  # noqa: PLC0415
+
+    _keep_secrets_out_of_logs()
+    session = botocore.session.Session()
+    store = session.get_component("config_store")
+    for name, (_, _, default, _) in botocore.session.Session.SESSION_VARIABLES.items():
+        value = None if name in {"config_file", "credentials_file"} else default
+        store.set_config_provider(name, ConstantProvider(value))
+    for section in ("s3", "proxies_config"):
+        store.set_config_provider(section, ConstantProvider(None))
+    return session
+
+
+def _keep_secrets_out_of_logs() -> None:
+    """At DEBUG these log request headers, session token included; a host program's log level must not bring that about."""
+    for name in ("botocore", "s3transfer", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _config(link: Link) -> Any:
+    from botocore.config import Config  # noqa: PLC0415
+
+    return Config(
+        connect_timeout=link.connect_timeout,
+        read_timeout=link.read_timeout,
+        max_pool_connections=link.connections,
+        retries={"total_max_attempts": 1, "mode": "standard"},  # `Attempts` decides instead
+        signature_version="s3v4",
+        s3={
+            "addressing_style": "path" if link.endpoint_url else "auto",
+            "use_accelerate_endpoint": False,
+            "use_arn_region": False,
+        },
+        request_checksum_calculation="when_supported",  # S3 then checks a CRC of every part
+        response_checksum_validation="when_required",
+        use_dualstack_endpoint=False,
+        use_fips_endpoint=False,
+        ignore_configured_endpoint_urls=True,
+        defaults_mode="legacy",
+        tcp_keepalive=True,
+    )
+
+
+def _authorities() -> str | bool:
+    """The CA bundle named by the environment, in the same order as for our other connections; else botocore's own."""
+    return os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+
+
+class Attempts:
+    """Decides for botocore whether a failed request is sent again, and pauses in a way that a cancel interrupts.
+
+    botocore's own retries sleep up to 20 s through a cancel, and repeat reads that failed because the source changed.
+    `give_up` is asked before each repetition and may raise what is to end the transfer; it returns whether another part has
+    already failed. It has no say in a success (of making a multipart upload: its id is needed for the abort), nor in aborts
+    of multipart uploads, which would leave orphans.
+    """
+
+    def __init__(self, link: Link, stop: threading.Event, give_up: Callable[[], bool]) -> None:
+        self._link = link
+        self._stop = stop
+        self._give_up = give_up
+
+    def install(self, client: Any) -> None:
+        """Have the client ask here first."""
+        client.meta.events.register_first("needs-retry.s3", self.again)
+
+    def again(
+        self, attempts: int, operation: Any, request_dict: Any, response: Any, caught_exception: Any, **_: Any
+    ) -> int | None:
+        """Handler of botocore's `needs-retry` event: None lets the outcome stand, 0 repeats now."""
+        if not _names_region(response):
+            # botocore's region redirector would ask by HEAD, and for the answer to that again, without end
+            request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
+        aborting = operation.name == "AbortMultipartUpload"
+        if not _transient(response, caught_exception) or (not aborting and self._give_up()):
+            return None
+        if attempts >= self._link.attempts:
+            return None
+        pause = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, self._link.backoff * 2 ** (attempts - 1))  # noqa: S311
+        if aborting:
+            time.sleep(pause)
+        elif self._stop.wait(pause):
+            raise CancelledError
+        return 0
+
+
+def _names_region(response: Any) -> bool:
+    """Whether the storage says which region it wants, so that botocore can follow."""
+    parsed = response[1] if response is not None else {}
+    headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return "x-amz-bucket-region" in headers or "Region" in parsed.get("Error", {})
+
+
+def _transient(response: Any, error: Any) -> bool:
+    from botocore.exceptions import ConnectionError as NoConnection  # noqa: PLC0415
+    from botocore.exceptions import HTTPClientError  # noqa: PLC0415
+
+    if response is None:
+        return isinstance(error, NoConnection | HTTPClientError)
+    http, parsed = response
+    return http.status_code in _TRANSIENT_STATUS or parsed.get("Error", {}).get("Code") in _TRANSIENT_CODES
+
+
+def as_trouble(error: Exception) -> Trouble | None:
+    """The error of botocore or s3transfer as one of ours, without its words: they may quote addresses. None: not theirs."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    if isinstance(error, ClientError):
+        return _refused(error.response)
+    if isinstance(error, BotoCoreError):
+        return Trouble("upload_failed", type(error).__name__)
+    return None
+
+
+def _refused(response: Any) -> Trouble:
+    """Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+    said = str(response.get("Error", {}).get("Code", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = said if _CODE.fullmatch(said) else ""
+    detail = ", ".join(filter(None, (code, f"HTTP {status}" if status else "")))
+    if code in _EXPIRED:
+        return Trouble("credentials_expired", detail)
+    if code in _REGION or status in {301, 302, 307}:
+        return Trouble("upload_region", detail)
+    if code in _TRANSIENT_CODES | _GONE or status in _TRANSIENT_STATUS or not 400 <= status < 500:
+        return Trouble("upload_failed", detail)
+    return Trouble("upload_denied", detail)

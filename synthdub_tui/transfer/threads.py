@@ -1,0 +1,84 @@
+"""Threads that never hold up the end of the process."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DaemonPool(Executor):
+    """A thread pool like `ThreadPoolExecutor`, of daemon threads.
+
+    The interpreter joins the threads of a `ThreadPoolExecutor` when it exits, so that one stalled socket or disk delays the
+    end by its whole timeout. Threads are started on demand, at most `max_workers`.
+    """
+
+    def __init__(self, max_workers: int, name: str = "transfer") -> None:
+        self._max = max_workers
+        self._name = name
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run `fn` in a thread. Raises RuntimeError after `shutdown`."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is shut down")
+            self._tasks.put(lambda: _run(future, fn, args, kwargs))
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._max:
+                self._start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks and let the threads end after those queued; `wait` for that.
+
+        `cancel_futures` is part of the interface of `Executor`; nothing here needs it, and it raises ValueError.
+        """
+        if cancel_futures:
+            raise ValueError("DaemonPool cannot drop queued tasks")
+        with self._lock:
+            self._closed = True
+            threads = tuple(self._threads)
+        for _ in threads:
+            self._tasks.put(None)
+        if wait:
+            for thread in threads:
+                thread.join()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (task := self._next()) is not None:
+            task()
+            del task  # or it would keep the last result alive while this thread waits
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._tasks.get_nowait()
+        except queue.Empty:
+            self._idle.release()
+            return self._tasks.get()
+
+
+def _run(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = fn(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -1,0 +1,284 @@
+"""Sources to the service's S3 bucket: multipart, several parts at a time, cancellable, never a changed file unnoticed.
+
+The numbers follow the vendor's script: multipart from 8 MiB, parts of 32 MiB, 6 at a time. s3transfer does the work in
+threads; the event loop only looks at a counter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any, BinaryIO, Final
+
+from synthdub_tui.jobs.model import Source
+from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.s3 import Attempts, Clients, Link, UploadTarget, as_trouble
+from synthdub_tui.transfer.threads import DaemonPool
+
+__all__ = ["UploadTarget", "Uploader", "part_size"]
+
+MIB: Final = 1024 * 1024
+THRESHOLD: Final = 8 * MIB
+PART: Final = 32 * MIB
+MOST_PARTS: Final = 10_000
+"""S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+
+TICK: Final = 0.1
+"""Seconds between two looks at the progress of an upload."""
+
+WAITERS: Final = 64
+"""Uploads that can be under way, given up ones on a stalled line included; more wait for a thread."""
+
+
+def part_size(size: int) -> int:
+    """Bytes per part for a file of `size` bytes: 32 MiB, and whole MiB more where that would make too many parts."""
+    least = -(-size // MOST_PARTS)
+    return max(PART, -(-least // MIB) * MIB)
+
+
+class Uploader:
+    """Uploads sources. One for all of a process; `close` it at the end.
+
+    `endpoint_url` is for S3-like storage of one's own. `connect_timeout` also bounds a blocked send. `read_timeout` is longer:
+    when the last byte of a part is handed to the kernel, megabytes of it may still have to crawl over a slow line before
+    the answer can come. `grace` is how long a cancel waits for the abort to get through; after that it goes on by itself in
+    a daemon thread. All in seconds.
+    """
+
+    def __init__(
+        self,
+        endpoint_url: str | None = None,
+        *,
+        threads: int = 6,
+        connect_timeout: float = 15.0,
+        read_timeout: float = 60.0,
+        attempts: int = 6,
+        backoff: float = 1.0,
+        grace: float = 2.5,
+    ) -> None:
+        self._link = Link(endpoint_url, threads, connect_timeout, read_timeout, attempts, backoff)
+        self._clients = Clients(self._link)
+        self._grace = grace
+        self._pool = DaemonPool(WAITERS, "upload")
+        self._running: dict[asyncio.Future[None], _Upload] = {}
+
+    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> None:
+        """Upload `source`, which must still be the file it was when it was added.
+
+        `progress` is called on the event loop with the bytes handed over so far, about ten times a second while that changes;
+        the number may go down when a part is sent again. A cancel aborts the transfer and with it the multipart upload.
+
+        Raises Trouble: source_missing, source_unreadable, source_empty, source_changed, credentials_expired, upload_region,
+        upload_denied, upload_failed.
+        """
+        work = _Upload(source, target, self._link, self._clients)
+        done = asyncio.wrap_future(self._pool.submit(work.run))
+        self._running[done] = work
+        done.add_done_callback(self._forget)
+        try:
+            await _watch(done, work, progress)
+        except BaseException:
+            work.cancel()
+            await asyncio.wait({done}, timeout=self._grace)
+            raise
+
+    async def close(self) -> None:
+        """Cancel what is under way, and wait for it for as long as a cancel would."""
+        for work in self._running.values():
+            work.cancel()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=self._grace)
+        self._pool.shutdown(wait=False)
+
+    def _forget(self, done: asyncio.Future[None]) -> None:
+        del self._running[done]
+        if not done.cancelled():
+            done.exception()  # of an upload that was cancelled nobody else looks at it
+
+
+async def _watch(done: asyncio.Future[None], work: _Upload, progress: Callable[[int], None]) -> None:
+    """Report progress until the upload is done, and raise what it raised."""
+    reported = -1
+    while not done.done():
+        await asyncio.wait({done}, timeout=TICK)
+        if (sent := work.sent) != reported:
+            progress(sent)
+            reported = sent
+    await done
+
+
+class _Upload:
+    """One upload, run in a thread; also the subscriber that s3transfer tells of progress."""
+
+    def __init__(self, source: Source, target: UploadTarget, link: Link, clients: Clients) -> None:
+        self._source = source
+        self._target = target
+        self._link = link
+        self._clients = clients
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._fault: Trouble | None = None  # what the source did wrong, seen in a thread of s3transfer
+        self._transfer: Any = None
+        self._moved = 0
+
+    @property
+    def sent(self) -> int:
+        """Bytes handed over so far."""
+        return min(max(self._moved, 0), self._source.size)
+
+    def on_progress(self, bytes_transferred: int, **_: Any) -> None:
+        """Called by s3transfer in several threads, with a negative number when a part is sent again. Must not raise."""
+        with self._lock:
+            self._moved += bytes_transferred
+
+    def cancel(self) -> None:
+        """Stop as soon as possible; returns at once."""
+        self._stop.set()
+        with self._lock:
+            transfer = self._transfer
+        if transfer is not None:
+            transfer.cancel()
+
+    def run(self) -> None:
+        """Do it, blocking. Raises Trouble, or CancelledError after `cancel`."""
+        check(self._source)
+        try:
+            self._send()
+        except Exception as error:
+            if self._stop.is_set():
+                raise CancelledError from None
+            trouble = self._fault or as_trouble(error)
+            if trouble is None:
+                raise
+            raise trouble from None
+        check(self._source)
+
+    def _send(self) -> None:
+        from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
+
+        client = self._clients.make(self._target)
+        Attempts(self._link, self._stop, self._give_up).install(client)
+        config = TransferConfig(
+            multipart_threshold=THRESHOLD,
+            multipart_chunksize=part_size(self._source.size),
+            max_request_concurrency=self._link.connections,
+            max_submission_concurrency=1,
+        )
+        manager = TransferManager(client, config, self._files(), DaemonPool)
+        try:
+            self._start(manager).result()
+        finally:
+            manager.shutdown()
+            client.close()
+
+    def _start(self, manager: Any) -> Any:
+        """The transfer, known to `cancel` from its first moment."""
+        with self._lock:
+            if self._stop.is_set():
+                raise CancelledError
+            self._transfer = manager.upload(
+                self._source.path,
+                self._target.bucket,
+                self._target.key,
+                extra_args={"ContentType": self._source.content_type},
+                subscribers=[self],
+            )
+            return self._transfer
+
+    def _files(self) -> Any:
+        """s3transfer's file functions, opening the source our way: it opens it anew for each part."""
+        from s3transfer.utils import OSUtils  # noqa: PLC0415
+
+        files = OSUtils()
+        files.open = lambda _path, _mode: _Checked(self._source, self._note)
+        files.get_file_size = lambda _path: self._source.size
+        return files
+
+    def _note(self, fault: Trouble) -> None:
+        if self._fault is None:
+            self._fault = fault
+
+    def _give_up(self) -> bool:
+        if self._stop.is_set():
+            raise CancelledError
+        if self._fault is not None:
+            raise self._fault
+        return bool(self._transfer is not None and self._transfer.done())
+
+
+class _Checked:
+    """The source opened for reading, where whatever is wrong with it is noted and raised as Trouble.
+
+    A source that shrinks must not end a request body early: the storage would wait for the rest until a timeout.
+    """
+
+    def __init__(self, source: Source, note: Callable[[Trouble], None]) -> None:
+        self._note = note
+        try:
+            self._file = open_source(source)
+        except Trouble as trouble:
+            note(trouble)
+            raise
+
+    def read(self, amount: int) -> bytes:
+        """Exactly `amount` bytes: s3transfer never asks for more than the file held. Raises Trouble."""
+        try:
+            data = self._file.read(amount)
+        except OSError as error:
+            raise self._noted(Trouble("source_unreadable", error.strerror or "")) from None
+        if len(data) < amount:
+            raise self._noted(Trouble("source_changed", "it became shorter"))
+        return data
+
+    def seek(self, where: int, whence: int = os.SEEK_SET) -> None:
+        """As of a file."""
+        self._file.seek(where, whence)
+
+    def tell(self) -> int:
+        """As of a file."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """As of a file."""
+        self._file.close()
+
+    def _noted(self, trouble: Trouble) -> Trouble:
+        self._note(trouble)
+        return trouble
+
+
+def check(source: Source) -> None:
+    """Whether the source can be read and is still the one it was. Raises Trouble."""
+    open_source(source).close()
+
+
+def open_source(source: Source) -> BinaryIO:
+    """The source, opened; of the opened file itself it is known that it is the right one. Raises Trouble."""
+    try:
+        # O_NONBLOCK: a pipe put in the source's place must not block the thread
+        fd = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
+        raise Trouble("source_missing" if gone else "source_unreadable", error.strerror or "") from None
+    try:
+        _compare(source, os.fstat(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return os.fdopen(fd, "rb")
+
+
+def _compare(source: Source, now: os.stat_result) -> None:
+    if not stat.S_ISREG(now.st_mode):
+        raise Trouble("source_unreadable", "not a regular file")
+    if now.st_size != source.size:
+        raise Trouble("source_changed", f"{source.size} bytes became {now.st_size}")
+    if now.st_mtime_ns != source.mtime_ns:
+        raise Trouble("source_changed", "its modification time is another")
+    if not now.st_size:
+        raise Trouble("source_empty")

@@ -1,0 +1,70 @@
+"""What the tests of the room share."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from synthdub_tui.jobs.model import Source
+from synthdub_tui.transfer.upload import Uploader, UploadTarget
+from tests.transfer.servers import Bucket, serving
+
+TARGET = UploadTarget("AKIDOFTHEUPLOAD", "very-secret-key", "very-long-session-token", "bucket", "some/key.mp4")
+OBJECT = "/bucket/some/key.mp4"
+
+
+def make_source(path: Path, size: int) -> Source:
+    """A sparse file with a different byte pattern every MiB, as a source."""
+    with path.open("wb") as file:
+        for offset in range(0, size, 1024 * 1024):
+            file.seek(offset)
+            file.write(offset.to_bytes(8, "big")[: size - offset])
+        file.truncate(size)
+    return source_of(path)
+
+
+def source_of(path: Path) -> Source:
+    now = path.stat()
+    return Source(str(path), now.st_size, now.st_mtime_ns, "video/mp4")
+
+
+def digests(path: Path, part: int | None = None) -> str:
+    """What `Bucket` keeps for a file sent in parts of this size."""
+    data = path.read_bytes()
+    step = part or max(len(data), 1)
+    return ",".join(hashlib.sha256(data[at : at + step]).hexdigest() for at in range(0, len(data), step))
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for a condition; fails if it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def bucket() -> AsyncIterator[tuple[Bucket, str]]:
+    storage = Bucket()
+    async with serving(storage.handle) as url:
+        yield storage, url
+
+
+@pytest.fixture
+async def uploader(bucket: tuple[Bucket, str]) -> AsyncIterator[Uploader]:
+    made = Uploader(bucket[1], connect_timeout=5, read_timeout=5, attempts=3, backoff=0.01)
+    yield made
+    await made.close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own proxy settings stay out of the tests."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)

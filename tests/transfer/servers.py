@@ -1,0 +1,234 @@
+"""Small HTTP servers on real sockets whose faults the tests choose: S3-like storage, and a site of signed URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Request:
+    """One request; the body is still to be read from `reader`."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        parsed = parse_qs(urlsplit(self.target).query, keep_blank_values=True)
+        return {name: values[0] for name, values in parsed.items()}
+
+    async def go_ahead(self) -> None:
+        """What a client that sent `Expect: 100-continue` waits for."""
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await self.writer.drain()
+
+    async def chunks(self, pause: float = 0.0) -> AsyncIterator[bytes]:
+        left = int(self.headers.get("content-length", "0"))
+        while left:
+            data = await self.reader.read(min(left, 65536))
+            if not data:
+                raise ConnectionError("the client went away")
+            left -= len(data)
+            yield data
+            await asyncio.sleep(pause)
+
+    async def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """Headers with `_` for `-`. Content-Length is added unless it is given as ""."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named.setdefault("Content-Length", str(len(body)))
+        lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in named.items() if value)]
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        await self.writer.drain()
+
+
+Handler = Callable[[Request], Awaitable[None]]
+
+
+class Hangup(Exception):
+    """Raised by a handler to close the connection there and then."""
+
+
+@asynccontextmanager
+async def serving(handle: Handler) -> AsyncIterator[str]:
+    """Serve requests with `handle` on a free port; the address is `http://127.0.0.1:PORT`."""
+    connections: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        try:
+            while await _one(reader, writer, handle):
+                pass
+        except (Hangup, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            connections.discard(task)
+            writer.transport.abort() if task.cancelling() else writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tuple(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> bool:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    method, target, _ = head[0].split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+    await handle(Request(method, target, headers, reader, writer))
+    return True
+
+
+def s3_error(code: str, extra: str = "") -> bytes:
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>words</Message>{extra}</Error>'.encode()
+
+
+@dataclass
+class Bucket:
+    """S3-like storage that keeps digests, not bytes. `fault` may answer a request itself (True) or leave it (False)."""
+
+    objects: dict[str, str] = field(default_factory=dict)
+    uploads: dict[str, dict[int, str]] = field(default_factory=dict)
+    ended: list[str] = field(default_factory=list)
+    seen: list[Request] = field(default_factory=list)
+    fault: Callable[[Request], Awaitable[bool]] | None = None
+    pause: float = 0.0
+    """Seconds between two reads of 64 KiB."""
+    _ids: itertools.count[int] = field(default_factory=itertools.count)
+
+    def operations(self) -> list[str]:
+        return [operation(request) for request in self.seen]
+
+    async def handle(self, request: Request) -> None:
+        self.seen.append(request)
+        if self.fault is not None and await self.fault(request):
+            return
+        await getattr(self, operation(request))(request)
+
+    async def put(self, request: Request) -> None:
+        self.objects[request.path] = await self._digest(request)
+        await request.answer(200, ETag='"e"')
+
+    async def create(self, request: Request) -> None:
+        upload = f"u{next(self._ids)}"
+        self.uploads[upload] = {}
+        bucket, _, key = request.path[1:].partition("/")
+        body = (
+            f"<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>"
+            f"<UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
+        )
+        await request.answer(200, body.encode())
+
+    async def part(self, request: Request) -> None:
+        digest = await self._digest(request)
+        self.uploads[request.query["uploadId"]][int(request.query["partNumber"])] = digest
+        await request.answer(200, ETag=f'"{digest}"')
+
+    async def complete(self, request: Request) -> None:
+        async for _ in request.chunks():
+            pass
+        parts = self.uploads.pop(request.query["uploadId"])
+        self.objects[request.path] = ",".join(parts[number] for number in sorted(parts))
+        await request.answer(200, b"<CompleteMultipartUploadResult></CompleteMultipartUploadResult>")
+
+    async def abort(self, request: Request) -> None:
+        del self.uploads[request.query["uploadId"]]
+        self.ended.append(request.query["uploadId"])
+        await request.answer(204, Content_Length="")
+
+    async def _digest(self, request: Request) -> str:
+        digest = hashlib.sha256()
+        await request.go_ahead()
+        async for data in request.chunks(self.pause):
+            digest.update(data)
+        return digest.hexdigest()
+
+
+def operation(request: Request) -> str:
+    query = request.query
+    match request.method:
+        case "PUT":
+            return "part" if "partNumber" in query else "put"
+        case "POST":
+            return "create" if "uploads" in query else "complete"
+        case "DELETE":
+            return "abort"
+    return "head"
+
+
+@dataclass
+class Site:
+    """One file under a signed URL. `script` holds handlers for the first requests; the rest is served properly."""
+
+    content: bytes
+    etag: str = '"v1"'
+    ranges: bool = True
+    script: list[Handler] = field(default_factory=list)
+    seen: list[Request] = field(default_factory=list)
+
+    async def handle(self, request: Request) -> None:
+        self.seen.append(request)
+        await (self.script.pop(0) if self.script else self.serve)(request)
+
+    async def serve(self, request: Request) -> None:
+        start = self.wanted(request)
+        if start is None:
+            await request.answer(200, self.content, ETag=self.etag)
+        elif start >= len(self.content):
+            await request.answer(416, Content_Range=f"bytes */{len(self.content)}")
+        else:
+            await request.answer(206, self.content[start:], ETag=self.etag, Content_Range=self.span(start))
+
+    def wanted(self, request: Request) -> int | None:
+        """Where the range starts, as a server must see it: none if the validator is another one."""
+        asked = request.headers.get("range", "")
+        if not self.ranges or not asked or request.headers.get("if-range", self.etag) != self.etag:
+            return None
+        return int(asked.removeprefix("bytes=").removesuffix("-"))
+
+    def span(self, start: int) -> str:
+        return f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
+
+    def asked(self) -> list[str]:
+        """The Range header of each request so far, "" for none."""
+        return [request.headers.get("range", "") for request in self.seen]
+
+    def breaking(self, count: int) -> Handler:
+        """Send the right headers and `count` bytes of what was asked for, then break the connection."""
+
+        async def handle(request: Request) -> None:
+            start = self.wanted(request) or 0
+            status, extra = (206, {"Content_Range": self.span(start)}) if start else (200, {})
+            body = self.content[start:]
+            await request.answer(status, body[:count], ETag=self.etag, Content_Length=str(len(body)), **extra)
+            raise Hangup
+
+        return handle
+
+
+def saying(status: int, body: bytes = b"", **headers: str) -> Handler:
+    """A handler that always gives this answer."""
+
+    async def handle(request: Request) -> None:
+        await request.answer(status, body, **headers)
+
+    return handle
