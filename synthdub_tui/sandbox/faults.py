@@ -1,0 +1,140 @@
+"""Choosing the faults that strike a request, and applying them."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import threading
+from dataclasses import replace
+from email.utils import formatdate
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from synthdub_tui.sandbox.config import Fault
+from synthdub_tui.sandbox.http import Delivery, Response
+
+BEFORE: Final = frozenset({"reset_before", "hang_before", "status", "rate_limit"})
+"""Kinds that keep a request from being processed."""
+
+
+class Faults:
+    """The faults in force. `inject` may be called from any thread."""
+
+    def __init__(self, faults: tuple[Fault, ...], seed: int) -> None:
+        self._lock = threading.Lock()
+        self._seed = seed
+        self._armed = [_Armed(fault, seed + index) for index, fault in enumerate(faults)]
+
+    def inject(self, fault: Fault) -> None:
+        with self._lock:
+            self._armed.append(_Armed(fault, self._seed + len(self._armed)))
+
+    def clear(self) -> None:
+        with self._lock:
+            self._armed.clear()
+
+    def strike(self, endpoint: str, path: str) -> Fault | None:
+        """The first fault that wants this request; all that match count it."""
+        with self._lock:
+            struck = [armed for armed in self._armed if armed.wants(endpoint, path)]
+            if not struck:
+                return None
+            struck[0].strikes += 1
+            return struck[0].fault
+
+
+class _Armed:
+    """A fault and how often it was looked at and struck."""
+
+    def __init__(self, fault: Fault, seed: int) -> None:
+        self.fault = fault
+        self.seen = 0
+        self.strikes = 0
+        self._random = random.Random(seed)  # noqa: S311 - chance for tests, not for secrets
+
+    def wants(self, endpoint: str, path: str) -> bool:
+        fault = self.fault
+        if not (fnmatchcase(endpoint, fault.endpoint) and fnmatchcase(path, fault.path)):
+            return False
+        self.seen += 1
+        if fault.count is not None and self.strikes >= fault.count:
+            return False
+        if fault.nth and self.seen not in fault.nth:
+            return False
+        return fault.probability >= 1 or self._random.random() < fault.probability
+
+
+def instead(fault: Fault, now: float) -> Response:
+    """The answer of a fault of the kinds `BEFORE`."""
+    if fault.kind == "status":
+        headers = (("Content-Type", fault.content_type), *fault.headers.items())
+        return Response(fault.status, headers, fault.body.encode())
+    if fault.kind == "rate_limit":
+        return too_many(0, fault.seconds, now, fault.header, fault.form)
+    wait = _wait(fault) if fault.kind == "hang_before" else 0.0
+    return Response(0, delivery=Delivery(wait=wait, reset_at=-1))
+
+
+def spoil(fault: Fault, response: Response) -> Response:
+    """What a fault of the other kinds makes of a proper answer."""
+    if fault.kind == "body":
+        return replace(response, body=fault.body.encode(), headers=(("Content-Type", fault.content_type),))
+    if fault.kind == "change":
+        return _changed(fault, response)
+    wait = _wait(fault)
+    return response.delivered(
+        {
+            "reset_after": Delivery(reset_at=-1),
+            "reset_during": Delivery(reset_at=fault.after_bytes),
+            "hang_after": Delivery(wait=wait, reset_at=-1),
+            "delay": Delivery(wait=wait),
+            "slow": Delivery(rate=fault.bytes_per_second),
+            "truncate": Delivery(close_at=fault.after_bytes),
+            "truncate_silently": Delivery(close_at=fault.after_bytes, with_length=False),
+        }[fault.kind]
+    )
+
+
+def too_many(limit: int, reset: float, now: float, header: str = "RateLimit-Reset", form: str = "seconds") -> Response:
+    """429 with the wait in the asked header and form."""
+    text = str(math.ceil(reset))
+    if form == "epoch":
+        text = str(math.ceil(now + reset))
+    elif form == "date":
+        text = formatdate(math.ceil(now + reset), usegmt=True)
+    headers = [("Content-Type", "application/json")]
+    if header != "none":
+        headers += [("RateLimit-Limit", str(limit)), (header, text)]
+    body = {"error": "Too Many Requests", "context": "Rate limit exceeded."}
+    return Response(429, tuple(headers), json.dumps(body).encode())
+
+
+def _wait(fault: Fault) -> float:
+    return max(fault.seconds, 0.001)
+
+
+def _changed(fault: Fault, response: Response) -> Response:
+    if not isinstance(response.body, bytes) or not response.body.startswith(b"{"):
+        return response
+    document = json.loads(response.body)
+    for path in fault.drop:
+        for holder, key in _places(document, path.split(".")):
+            holder.pop(key, None)
+    for path, value in fault.set.items():
+        for holder, key in _places(document, path.split(".")):
+            holder[key] = value
+    return replace(response, body=json.dumps(document).encode())
+
+
+def _places(node: Any, keys: list[str]) -> list[tuple[dict[str, Any], str]]:
+    """Objects, each with the key of it that a dotted path means."""
+    key, *rest = keys
+    if isinstance(node, list):
+        chosen = node if key == "*" else node[int(key) : int(key) + 1]
+        return [place for item in chosen for place in _places(item, rest)] if rest else []
+    if not isinstance(node, dict):
+        return []
+    if not rest:
+        return [(node, key)]
+    return _places(node[key], rest) if key in node else []

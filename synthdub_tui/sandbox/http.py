@@ -1,0 +1,317 @@
+"""A small HTTP/1.1 server on h11: keep-alive, chunked bodies, Expect: 100-continue, bodies streamed in constant memory.
+
+Besides answering properly it can misbehave on purpose; see `Delivery`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Final, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import h11
+
+from synthdub_tui.sandbox.clock import Throttle
+
+READ: Final = 64 * 1024
+_LINGER_BYTES: Final = 64 * 1024 * 1024
+_LINGER_SECONDS: Final = 5.0
+
+
+class Disconnected(Exception):
+    """The client went away in the middle of something."""
+
+
+class Stream(Protocol):
+    """A body too large to hold: its size and its pieces."""
+
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self) -> Iterator[bytes]: ...
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How an answer is sent. The default is properly."""
+
+    wait: float = 0.0  # seconds before it
+    reset_at: int | None = None  # RST after so many bytes of the body; -1: before the head
+    close_at: int | None = None  # clean close after so many bytes of the body
+    with_length: bool = True  # else the end of the connection ends the body
+    rate: float | None = None  # bytes/s of this answer
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the journal keeps of a request besides the request itself."""
+
+    asset: str = ""
+    project: str = ""
+    languages: tuple[str, ...] = ()
+    billed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer. `body` is sent with its Content-Length."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | Stream = b""
+    note: Note = Note()
+    delivery: Delivery = field(default=Delivery())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.size
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body piece by piece."""
+        if isinstance(self.body, bytes):
+            return iter((self.body,) if self.body else ())
+        return self.body.pieces()
+
+    def delivered(self, delivery: Delivery) -> Response:
+        return replace(self, delivery=delivery)
+
+
+class Request:
+    """A request whose body is read only by whoever wants it."""
+
+    def __init__(self, head: h11.Request, connection: _Connection) -> None:
+        self.method = head.method.decode("ascii")
+        self.target = head.target.decode("ascii")
+        parts = urlsplit(self.target)
+        self.path = unquote(parts.path)
+        self.raw_path = parts.path
+        self.query = parse_qsl(parts.query, keep_blank_values=True)
+        self.headers: dict[str, str] = {}
+        for raw_name, raw_value in head.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
+        self.received = 0
+        self._connection = connection
+
+    def argument(self, name: str) -> str | None:
+        """First value of a query parameter."""
+        return next((value for key, value in self.query if key == name), None)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; raises Disconnected if it breaks off."""
+        async for data in self._connection.body():
+            self.received += len(data)
+            yield data
+
+    async def body(self, limit: int = 1024 * 1024) -> bytes | None:
+        """The whole body, or None if it is larger than `limit` bytes."""
+        held = bytearray()
+        async for data in self.chunks():
+            held += data
+            if len(held) > limit:
+                return None
+        return bytes(held)
+
+    async def gone(self, seconds: float) -> None:
+        """Returns when the client has left, or after `seconds`."""
+        await self._connection.gone(seconds)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Server:
+    """Listens on 127.0.0.1 and answers with `handler`. `port` may be 0 for any free one."""
+
+    def __init__(self, handler: Handler, up: Throttle, down: Throttle) -> None:
+        self._handler = handler
+        self._up, self._down = up, down
+        self._listener: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def start(self, port: int) -> None:
+        """Raises OSError if the port is taken."""
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=4 * READ, backlog=512)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and all connections."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._talk(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(reader, writer, self._up, self._down)
+        try:
+            while await connection.exchange(self._handler):
+                pass
+        except (Disconnected, OSError):
+            pass  # clients may leave at any time; that is no error of the server's
+        finally:
+            writer.close()
+
+
+class _Connection:
+    """One connection: h11's state machine on asyncio streams."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: Throttle, down: Throttle) -> None:
+        self._reader, self._writer = reader, writer
+        self._up, self._down = up, down
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=READ)
+
+    async def exchange(self, handler: Handler) -> bool:
+        """One request and its answer; False when the connection is over."""
+        try:
+            head = await self._event()
+            if not isinstance(head, h11.Request):
+                return False
+            response = await handler(Request(head, self))
+        except h11.RemoteProtocolError as error:
+            if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                refusal = Response(error.error_status_hint, (("Connection", "close"),), str(error).encode())
+                await self._send(refusal, b"GET")
+            return False
+        self._skim()
+        if not await self._deliver(response, head.method):
+            return False
+        if self._http.their_state is not h11.DONE or self._http.our_state is not h11.DONE:
+            await self._linger()
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    async def body(self) -> AsyncIterator[bytes]:
+        if self._http.they_are_waiting_for_100_continue:
+            await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        while self._http.their_state is h11.SEND_BODY:
+            try:
+                event = await self._event()
+            except h11.RemoteProtocolError as error:
+                raise Disconnected(str(error)) from error
+            if isinstance(event, h11.Data):
+                await self._up.take(len(event.data))
+                yield bytes(event.data)
+
+    async def gone(self, seconds: float) -> None:
+        async def until_closed() -> None:
+            while await self._reader.read(READ):
+                pass
+
+        try:
+            await asyncio.wait_for(until_closed(), None if math.isinf(seconds) else seconds)
+        except (TimeoutError, ConnectionError):
+            return
+
+    async def _event(self) -> h11.Event | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Event) or event is h11.PAUSED:
+                return event
+            self._http.receive_data(await self._reader.read(READ))
+
+    def _skim(self) -> None:
+        """Drop what came of an unread body, and see the end of a request without one."""
+        while self._http.their_state is h11.SEND_BODY:
+            if self._http.they_are_waiting_for_100_continue or self._http.next_event() is h11.NEED_DATA:
+                return
+
+    async def _deliver(self, response: Response, method: bytes) -> bool:
+        """Send as the delivery says; False if that broke the connection."""
+        how = response.delivery
+        if how.wait:
+            await self.gone(how.wait)
+        if how.reset_at is not None and how.reset_at < 0:
+            self._reset()
+            return False
+        await self._send(response, method)
+        if how.reset_at is not None:
+            self._reset()
+        return how.reset_at is None and how.close_at is None and how.with_length
+
+    async def _send(self, response: Response, method: bytes) -> None:
+        how = response.delivery
+        cut = how.reset_at if how.reset_at is not None else how.close_at
+        await self._write(self._head(response))
+        if method != b"HEAD" and response.status != HTTPStatus.NO_CONTENT:
+            pace = Throttle(how.rate)
+            for piece in _cut(response.pieces(), cut, READ if how.rate is None else max(1, int(how.rate / 10))):
+                await self._down.take(len(piece))
+                await pace.take(len(piece))
+                await self._write(self._http.send(h11.Data(data=piece)) if how.with_length else piece)
+        if cut is None and how.with_length:
+            await self._write(self._http.send(h11.EndOfMessage()))
+
+    def _head(self, response: Response) -> bytes | None:
+        headers = list(response.headers)
+        if not response.delivery.with_length:
+            # h11 would turn a body without length into a chunked one, whose end can be told from a break.
+            lines = [f"HTTP/1.1 {response.status} OK", *(f"{k}: {v}" for k, v in headers), "Connection: close", "", ""]
+            return "\r\n".join(lines).encode("latin-1")
+        if response.status != HTTPStatus.NO_CONTENT and not any(name == "Content-Length" for name, _ in headers):
+            headers.append(("Content-Length", str(response.size)))
+        if self._http.their_state is not h11.DONE:
+            headers.append(("Connection", "close"))
+        reason = HTTPStatus(response.status).phrase if response.status in _STATUSES else "Unknown"
+        return self._http.send(h11.Response(status_code=response.status, headers=headers, reason=reason.encode()))
+
+    async def _write(self, data: bytes | None) -> None:
+        if data:
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def _linger(self) -> None:
+        """Let a client that is still sending read the answer: closing at once would answer its bytes with RST."""
+        if self._writer.can_write_eof():
+            self._writer.write_eof()
+
+        async def swallow() -> None:
+            left = _LINGER_BYTES
+            while left > 0 and (data := await self._reader.read(READ)):
+                left -= len(data)
+
+        try:
+            await asyncio.wait_for(swallow(), _LINGER_SECONDS)
+        except TimeoutError:
+            return
+
+    def _reset(self) -> None:
+        """Close with RST instead of FIN."""
+        raw: socket.socket | None = self._writer.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+
+_STATUSES: Final = frozenset(status.value for status in HTTPStatus)
+
+
+def _cut(pieces: Iterator[bytes], end: int | None, step: int) -> Iterator[bytes]:
+    """Pieces of at most `step` bytes, up to `end` bytes in all."""
+    left = end
+    for piece in pieces:
+        for start in range(0, len(piece), step):
+            part = piece[start : start + step]
+            if left is not None:
+                part = part[:left]
+                left -= len(part)
+            if part:
+                yield part
+            if left == 0:
+                return

@@ -1,0 +1,59 @@
+"""Rate limits per endpoint, as sliding windows: the strictest reading of "requests per minute, hour and day"."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final
+
+from synthdub_tui.sandbox.config import TIERS, Rate, SandboxConfig
+
+_WINDOWS: Final = (("minute", 60.0), ("hour", 3600.0), ("day", 86400.0))
+
+
+@dataclass(frozen=True)
+class Exceeded:
+    """The limit that was hit, and the seconds until a request is allowed again."""
+
+    limit: int
+    reset: float
+
+
+class Limits:
+    """Counts what each endpoint was asked. A refused request does not count."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self._config = config
+        self._seen: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def take(self, endpoint: str, now: float) -> Exceeded | None:
+        """Count a request, or say which limit forbids it."""
+        rate = self._rate(endpoint)
+        seen = self._seen[endpoint]
+        while seen and seen[0] <= now - _WINDOWS[-1][1]:
+            seen.popleft()
+        hits = [hit for name, seconds in _WINDOWS if (hit := _hit(seen, getattr(rate, name), seconds, now))]
+        if hits:
+            return max(hits, key=lambda hit: hit.reset)
+        seen.append(now)
+        return None
+
+    def _rate(self, endpoint: str) -> Rate:
+        for pattern, rate in self._config.limits.items():
+            if fnmatchcase(endpoint, pattern):
+                return rate
+        if not endpoint.startswith(("GET", "POST", "PUT")):
+            return Rate()  # the table is about the API, not about storage
+        writes, reads = TIERS[self._config.tier]
+        return reads if endpoint.startswith("GET") else writes
+
+
+def _hit(seen: deque[float], limit: int | None, seconds: float, now: float) -> Exceeded | None:
+    if limit is None:
+        return None
+    recent = [time for time in seen if time > now - seconds]
+    if len(recent) < limit:
+        return None
+    frees = recent[len(recent) - limit] if limit else now
+    return Exceeded(limit, max(0.0, frees + seconds - now))

@@ -1,0 +1,176 @@
+"""The whole stand-in service: the API and its storage on two ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from synthdub_tui.sandbox.api import Api
+from synthdub_tui.sandbox.clock import Throttle
+from synthdub_tui.sandbox.config import Fault, SandboxConfig, load
+from synthdub_tui.sandbox.downloads import Downloads
+from synthdub_tui.sandbox.gate import Gate
+from synthdub_tui.sandbox.http import Server
+from synthdub_tui.sandbox.journal import Record
+from synthdub_tui.sandbox.state import State, source_path
+from synthdub_tui.sandbox.storage import Storage
+
+T = TypeVar("T")
+
+
+class Sandbox:
+    """The service. Use it in a running loop with `start` and `stop`, or from synchronous code through `running`.
+
+    `inject`, `clear_faults`, `advance`, `journal` and `billed` may be used from any thread.
+    """
+
+    def __init__(self, config: SandboxConfig, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.config = config
+        self.root = root
+        self._gate = Gate(config, root)
+        self.state = State(config)
+        downloads = Downloads(self._gate, self.state)
+        self._downloads = downloads
+        self.storage = Storage(self._gate, self.state, downloads, root)
+        still = Throttle(None)
+        self._api = Server(Api(self._gate, self.state, downloads).handle, still, still)
+        self._s3 = Server(self.storage.handle, Throttle(config.bandwidth_up), Throttle(config.bandwidth_down))
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self._api.port}"
+
+    @property
+    def s3_url(self) -> str:
+        return f"http://127.0.0.1:{self._s3.port}"
+
+    @property
+    def api_key(self) -> str:
+        return self.config.api_key
+
+    @property
+    def journal(self) -> list[Record]:
+        """All requests so far, oldest first."""
+        return self._gate.journal.records
+
+    def billed(self) -> list[tuple[str, str]]:
+        """Project and language of everything for which paid work was started, in order."""
+        return [(record.project, language) for record in self.journal for language in record.billed]
+
+    def source_file(self, asset: str) -> Path:
+        """Where the upload of an asset lies once it is complete."""
+        return source_path(self.root, self.state.assets[asset].grant.key)
+
+    async def start(self, port: int = 0, s3_port: int = 0) -> None:
+        """Listen. Port 0 is any free one; with a fixed `port` the storage takes the next free one unless told."""
+        self._loop = asyncio.get_running_loop()
+        await self._api.start(port)
+        if s3_port or not port:
+            await self._s3.start(s3_port)
+        else:
+            await self._start_after(port)
+        self._downloads.base = self.s3_url
+
+    async def _start_after(self, port: int) -> None:
+        for candidate in range(port + 1, min(port + 100, 65536)):
+            try:
+                await self._s3.start(candidate)
+            except OSError:
+                continue
+            return
+        raise OSError(f"no free port for storage among the 100 after {port}")
+
+    async def stop(self) -> None:
+        """Close both ports and all connections."""
+        await self.down()
+        self._gate.journal.close()
+
+    async def down(self) -> None:
+        """As if the service had gone: connections break, new ones are refused. `up` brings it back."""
+        await self._api.stop()
+        await self._s3.stop()
+
+    async def up(self) -> None:
+        """Listen again on the same ports, with everything known as before."""
+        await self._api.start(self._api.port)
+        await self._s3.start(self._s3.port)
+
+    def inject(self, fault: Fault) -> None:
+        """Add a fault to those in force."""
+        self._gate.faults.inject(fault)
+
+    def clear_faults(self) -> None:
+        self._gate.faults.clear()
+
+    def advance(self, seconds: float) -> None:
+        """Move the service's clock forward: dubbing ends, credentials and URLs expire, limits recover."""
+        self._gate.clock.advance(seconds)
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of this sandbox from another thread, as in `sandbox.wait(sandbox.down())`."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+@contextmanager
+def running(config: SandboxConfig, root: Path) -> Iterator[Sandbox]:
+    """A sandbox in a thread with its own loop, for synchronous code; stopped at the end."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
+    thread.start()
+
+    def do(work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    try:
+        sandbox = Sandbox(config, root)
+        do(sandbox.start())
+        try:
+            yield sandbox
+        finally:
+            do(sandbox.stop())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+async def serve(config_path: Path | None, port: int) -> None:
+    """`synthdub sandbox`: run until SIGINT or SIGTERM. Raises ConfigError, or OSError if the port is taken."""
+    config = load(config_path) if config_path else SandboxConfig()
+    with TemporaryDirectory(prefix="synthdub-sandbox-") as root:
+        sandbox = Sandbox(config, Path(root))
+        await sandbox.start(port)
+        print(_greeting(sandbox), flush=True)
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, over.set)
+        await over.wait()
+        await sandbox.stop()
+
+
+def _greeting(sandbox: Sandbox) -> str:
+    return "\n".join(
+        (
+            f"API      {sandbox.api_url}",
+            f"Storage  {sandbox.s3_url}",
+            f"Key      {sandbox.api_key}",
+            f"Journal  {sandbox.root / 'journal.jsonl'}",
+            "",
+            "Try it:",
+            f"  SYNTHESIA_API_KEY={sandbox.api_key} synthdub --api-url {sandbox.api_url} "
+            f"--s3-endpoint-url {sandbox.s3_url} --targets fr-FR,es-ES video.mp4",
+            "",
+            "Ctrl+C stops it.",
+        )
+    )

@@ -1,0 +1,202 @@
+"""What the service knows: assets with their upload credentials, projects with their dubs. In memory only."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from synthdub_tui.sandbox.config import Failure, SandboxConfig, Seconds
+
+BUCKET: Final = "synthesia-sandbox-uploads"
+RESULTS: Final = "synthesia-sandbox-results"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Upload credentials, good for one key of the bucket."""
+
+    access_key: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    key: str
+    expires: float
+
+
+@dataclass(frozen=True)
+class Asset:
+    """An uploaded video, or one about to be."""
+
+    id: str
+    title: str
+    content_type: str
+    detect: bool
+    length: int | None  # as promised by the client
+    md5: str | None  # as promised by the client, hexadecimal or base64
+    grant: Grant
+    uploaded: float | None = None
+    error: str = ""  # errorCode, shown once processed
+    processed: float = 0.0  # when processing ends
+
+    def status(self, now: float) -> str:
+        if self.uploaded is None:
+            return "awaiting_upload"
+        if now < self.processed:
+            return "processing"
+        return "error" if self.error else "ready"
+
+
+@dataclass(frozen=True)
+class Dubbed:
+    """One language of a project. It ends at `ends`, with an error if `error` is set."""
+
+    id: str
+    language: str
+    created: float
+    ends: float
+    error: str = ""
+    missing: bool = False  # never listed
+    visibility: str = "private"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A dubbing project. If `error` is set the whole of it fails at `fails`."""
+
+    id: str
+    title: str
+    asset: str
+    created: float
+    dubs: dict[str, Dubbed] = field(default_factory=dict)
+    error: str = ""
+    fails: float = 0.0
+
+    def status(self, now: float) -> str:
+        if self.error and now >= self.fails:
+            return "error"
+        return "complete" if all(now >= dub.ends for dub in self.dubs.values()) else "in_progress"
+
+
+class State:
+    """All assets and projects, and the rules by which work takes its time or fails."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.assets: dict[str, Asset] = {}
+        self.projects: dict[str, Project] = {}
+        self._assets_by_name: dict[str, str] = {}  # access key or object key → id of the asset
+        self._struck: dict[Failure, int] = {}
+        self._attempts: dict[tuple[str, str], int] = {}
+
+    # -- assets -------------------------------------------------------------------------------------------------------
+
+    def create_asset(
+        self, title: str, content_type: str, detect: bool, length: int | None, md5: str | None, now: float
+    ) -> Asset:
+        identity = str(uuid4())
+        asset = Asset(identity, title, content_type, detect, length, md5, self._grant(identity, now))
+        self.assets[identity] = asset
+        self._assets_by_name.update({asset.grant.access_key: identity, asset.grant.key: identity})
+        return asset
+
+    def _grant(self, asset: str, now: float) -> Grant:
+        return Grant(
+            access_key="ASIA" + secrets.token_hex(8).upper(),
+            secret=secrets.token_urlsafe(30),
+            token=secrets.token_urlsafe(240),
+            key=f"user-assets/{asset}/source",
+            expires=now + self.config.upload_credentials_seconds,
+        )
+
+    def grant(self, access_key: str) -> Grant | None:
+        """The credentials of that access key."""
+        asset = self.assets.get(self._assets_by_name.get(access_key, ""))
+        return asset.grant if asset else None
+
+    def promised_md5(self, key: str) -> str | None:
+        """The `contentMD5` of the asset that an object is for."""
+        return self.assets[self._assets_by_name[key]].md5
+
+    def uploaded(self, key: str, size: int, intact: bool, now: float) -> None:
+        """An object was completed in storage: its asset is processed from now on."""
+        asset = self.assets[self._assets_by_name[key]]
+        wrong = not intact or (asset.length is not None and asset.length != size)
+        failure = self._failure("asset", [asset.title])
+        error = "asset_upload" if wrong else failure.code if failure else ""
+        self.assets[asset.id] = replace(asset, uploaded=now, processed=now + self.config.processing_seconds, error=error)
+
+    # -- projects -----------------------------------------------------------------------------------------------------
+
+    def refused(self, title: str, asset: str, languages: list[str]) -> dict[str, str]:
+        """Languages that are refused although their codes are known, with the error code."""
+        titles = [title, self.assets[asset].title]
+        found = {language: self._failure("refused", titles, language) for language in languages}
+        return {language: failure.code for language, failure in found.items() if failure}
+
+    def create_project(self, title: str, asset: str, languages: list[str], visibility: str, now: float) -> Project:
+        failure = self._failure("project", [title, self.assets[asset].title])
+        project = Project(str(uuid4()), title, asset, now, error=failure.code if failure else "")
+        self.projects[project.id] = project
+        self.add(project, languages, visibility, now)
+        if failure:
+            first = min((dub.ends for dub in project.dubs.values()), default=now)
+            fails = first if failure.after is None else now + failure.after
+            self.projects[project.id] = replace(project, fails=fails)
+        return self.projects[project.id]
+
+    def add(self, project: Project, languages: list[str], visibility: str, now: float) -> list[Dubbed]:
+        """Start dubbing into more languages; one that is there already is replaced."""
+        added = [self._dub(project, language, visibility, now) for language in languages]
+        project.dubs.update({dub.language: dub for dub in added})
+        return added
+
+    def _dub(self, project: Project, language: str, visibility: str, now: float) -> Dubbed:
+        titles = [project.title, self.assets[project.asset].title]
+        failure = self._failure("language", titles, language)
+        missing = self._failure("missing", titles, language)
+        seconds = self._seconds(project.title, language)
+        if failure and failure.after is not None:
+            seconds = failure.after
+        return Dubbed(
+            id=str(uuid4()),
+            language=language,
+            created=now,
+            ends=now + seconds,
+            error=failure.code if failure else "",
+            missing=missing is not None,
+            visibility=visibility,
+        )
+
+    def _seconds(self, title: str, language: str) -> float:
+        """How long dubbing takes: the same each time for one seed, title, language and attempt."""
+        attempt = self._attempts[title, language] = self._attempts.get((title, language), 0) + 1
+        by_title = _match(self.config.dubbing_seconds_by_title, title)
+        low, high = by_title or _match(self.config.dubbing_seconds_by_language, language) or self.config.dubbing_seconds
+        chance = random.Random(f"{self.config.seed}|{title}|{language}|{attempt}")  # noqa: S311 - not for secrets
+        return chance.uniform(low, high)
+
+    def _failure(self, kind: str, titles: list[str], language: str | None = None) -> Failure | None:
+        """The first failure of that kind that applies, which then counts as having struck."""
+        for failure in self.config.failures:
+            if failure.kind != kind or not any(fnmatchcase(title, failure.title) for title in titles):
+                continue
+            if language is not None and not any(fnmatchcase(language, pattern) for pattern in failure.languages):
+                continue
+            struck = self._struck.get(failure, 0)
+            if failure.times is None or struck < failure.times:
+                self._struck[failure] = struck + 1
+                return failure
+        return None
+
+
+def _match(ranges: dict[str, Seconds], name: str) -> Seconds | None:
+    return next((seconds for pattern, seconds in ranges.items() if fnmatchcase(name, pattern)), None)
+
+
+def source_path(root: Path, key: str) -> Path:
+    """Where the object of an upload key lies once it is complete. Keys are made here, so they steer no path."""
+    return root / "objects" / key.replace("/", "_")
