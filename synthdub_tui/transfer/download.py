@@ -197,12 +197,17 @@ class _Fetch:
 
     async def _get(self, headers: dict[str, str]) -> httpx.Response:
         """The first answer that is not a redirect; each address on the way is checked."""
+        import httpx  # noqa: PLC0415
+
         from synthdub_tui.transfer.guard import check_url  # noqa: PLC0415
 
         url = check_url(self._url, allow_local=self._allow_local)
         for _ in range(REDIRECTS + 1):
             request = self._client.build_request("GET", url, headers=headers)
-            response = await self._client.send(request, stream=True)
+            try:
+                response = await self._client.send(request, stream=True)
+            except httpx.InvalidURL:  # httpx looks at where a redirect leads even if it does not follow
+                raise Trouble("download_address", "it is malformed") from None
             if response.status_code not in MOVED:
                 return response
             await response.aclose()

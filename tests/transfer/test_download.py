@@ -1,0 +1,624 @@
+"""Downloads against a server on a real socket: breaks, lies, and what stands on disk afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gzip
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer import part as part_module
+from synthdub_tui.transfer.download import BLOCK, Downloader, Fetched, UrlExpired, land
+from tests.transfer.conftest import until
+from tests.transfer.servers import Hangup, Request, Site, saying, serving
+
+CONTENT = b"".join(number.to_bytes(4, "big") for number in range(900_000))  # 3.4 MiB, no two blocks alike
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(CONTENT)
+
+
+@pytest.fixture
+async def url(site: Site) -> AsyncIterator[str]:
+    async with serving(site.handle) as address:
+        yield f"{address}/video.mp4?X-Amz-Signature=secretsignature"
+
+
+@pytest.fixture
+async def downloader() -> AsyncIterator[Downloader]:
+    made = Downloader(allow_local=True, attempts=3, backoff=0.01, stall=5)
+    yield made
+    await made.close()
+
+
+class Download:
+    """One part file, and what its owner keeps about it."""
+
+    def __init__(self, downloader: Downloader, url: str, part: Path) -> None:
+        self.downloader = downloader
+        self.url = url
+        self.part = part
+        self.etag = ""
+        self.started: list[tuple[str, int | None, int]] = []
+        self.progress: list[tuple[int, int | None]] = []
+
+    async def on_start(self, etag: str, total: int | None) -> None:
+        self.started.append((etag, total, self.part.stat().st_size))
+        self.etag = etag
+
+    async def fetch(self, limit: int | None = None) -> Fetched:
+        return await self.downloader.fetch(
+            self.url,
+            str(self.part),
+            etag=self.etag,
+            limit=limit,
+            on_start=self.on_start,
+            progress=lambda received, total: self.progress.append((received, total)),
+        )
+
+    async def fails(self, limit: int | None = None) -> tuple[str, str]:
+        with pytest.raises(Trouble) as caught:
+            await self.fetch(limit)
+        assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+        return caught.value.code, caught.value.detail
+
+    def holding(self, count: int, etag: str) -> None:
+        """As if this much had been fetched before, under this validator."""
+        self.part.write_bytes(CONTENT[:count])
+        self.etag = etag
+
+
+@pytest.fixture
+def download(downloader: Downloader, url: str, tmp_path: Path) -> Download:
+    return Download(downloader, url, tmp_path / "video.mp4.part")
+
+
+# -- the straight way ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_whole_file(site: Site, download: Download) -> None:
+    fetched = await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert fetched == Fetched(len(CONTENT), '"v1"', download.part.stat().st_mtime_ns)
+    assert download.started == [('"v1"', len(CONTENT), 0)]
+    assert download.progress[-1] == (len(CONTENT), len(CONTENT))
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(download.part.stat().st_mode) == 0o666 & ~umask
+
+
+async def test_nothing_of_ours_is_sent_along(site: Site, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = download.part.parent / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    site.script = [saying(302, Location="/other.mp4", Set_Cookie="a=b")]
+    await download.fetch()
+    assert len(site.seen) == 2
+    for request in site.seen:
+        assert request.headers["accept-encoding"] == "identity"
+        assert not {"authorization", "referer"} & request.headers.keys()
+
+
+async def test_no_address_is_logged(download: Download, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    await download.fetch()
+    assert "secretsignature" not in caplog.text
+
+
+# -- continuing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_part_is_continued(site: Site, download: Download) -> None:
+    download.holding(1_000_000, '"v1"')
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["bytes=1000000-"]
+    assert site.seen[0].headers["if-range"] == '"v1"'
+    assert download.started == []
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"v1"', '"v1"\r\nX-Evil: 1', "v1"])
+async def test_without_a_strong_validator_it_starts_over(site: Site, download: Download, etag: str) -> None:
+    download.holding(1_000_000, etag)
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == [""]
+
+
+async def test_a_weak_validator_is_not_kept(site: Site, download: Download) -> None:
+    site.etag = 'W/"v1"'
+    assert (await download.fetch()).etag == ""
+    assert download.started == [("", len(CONTENT), 0)]
+
+
+async def test_the_file_changed_at_the_storage(site: Site, download: Download) -> None:
+    download.holding(1_000_000, '"v0"')
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert download.started == [('"v1"', len(CONTENT), 0)]  # the old bytes were gone before the new validator was saved
+
+
+async def test_a_server_without_ranges(site: Site, download: Download) -> None:
+    site.ranges = False
+    download.holding(1_000_000, '"v1"')
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+
+
+async def test_a_server_that_ignores_if_range(site: Site, download: Download) -> None:
+    async def stubborn(request: Request) -> None:
+        await request.answer(206, CONTENT[9:], ETag='"v1"', Content_Range=site.span(9))
+
+    download.part.write_bytes(b"old bytes")
+    download.etag = '"v0"'
+    site.script = [stubborn]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["bytes=9-", ""]
+
+
+@pytest.mark.parametrize("span", ["bytes 0-{last}/{total}", "bytes 1001-{last}/{total}", "nonsense", "bytes 1000-9/*"])
+async def test_another_range_than_asked_for(site: Site, download: Download, span: str) -> None:
+    span = span.format(last=len(CONTENT) - 1, total=len(CONTENT))
+    site.script = [saying(206, CONTENT[1000:], ETag='"v1"', Content_Range=span)]
+    download.holding(1000, '"v1"')
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["bytes=1000-", ""]
+
+
+async def test_a_range_that_nobody_asked_for(site: Site, download: Download) -> None:
+    site.script = [saying(206, CONTENT[:1000], ETag='"v1"', Content_Range=f"bytes 0-999/{len(CONTENT)}")]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+
+
+async def test_a_complete_part(site: Site, download: Download) -> None:
+    download.holding(len(CONTENT), '"v1"')
+    assert (await download.fetch()).size == len(CONTENT)
+    assert len(site.seen) == 1
+    assert download.part.read_bytes() == CONTENT
+    assert download.progress[-1] == (len(CONTENT), len(CONTENT))
+
+
+async def test_a_part_longer_than_the_file(site: Site, download: Download) -> None:
+    download.part.write_bytes(CONTENT + b"more")
+    download.etag = '"v1"'
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == [f"bytes={len(CONTENT) + 4}-", ""]
+
+
+async def test_breaks_are_overcome_however_many_if_each_gains_ground(site: Site, download: Download) -> None:
+    site.script = [site.breaking(100_000) for _ in range(8)]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == [""] + [f"bytes={count}00000-" for count in range(1, 9)]
+    assert len(download.started) == 1
+
+
+async def test_a_body_that_ends_early(site: Site, download: Download) -> None:
+    site.script = [site.breaking(count) for count in (50_000, 0, 0, 0)]
+    code, _ = await download.fails()
+    assert code == "download_failed"
+    assert download.part.read_bytes() == CONTENT[:50_000]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+
+
+async def test_a_stalled_server(site: Site, url: str, tmp_path: Path) -> None:
+    async def stall(request: Request) -> None:
+        await request.answer(200, CONTENT[:5000], ETag='"v1"', Content_Length=str(len(CONTENT)))
+        await asyncio.Event().wait()
+
+    downloader = Downloader(allow_local=True, attempts=2, backoff=0.01, stall=0.2)
+    download = Download(downloader, url, tmp_path / "part")
+    site.script = [stall]
+    await download.fetch()
+    await downloader.close()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", "bytes=5000-"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_passing_fault(site: Site, download: Download, status: int) -> None:
+    site.script = [saying(status, b"<html>", Retry_After="0")] * 2
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+
+
+async def test_a_lasting_fault(site: Site, download: Download) -> None:
+    site.script = [saying(503)] * 9
+    assert await download.fails() == ("download_failed", "HTTP 503")
+    assert len(site.seen) == 3
+
+
+# -- answers that are refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+async def test_a_url_that_ran_out(site: Site, download: Download, status: int) -> None:
+    site.script = [saying(status)]
+    download.holding(1000, '"v1"')
+    with pytest.raises(UrlExpired) as caught:
+        await download.fetch()
+    assert (caught.value.code, caught.value.detail) == ("download_failed", f"HTTP {status}")
+    assert download.part.read_bytes() == CONTENT[:1000]  # to be continued from a fresh one
+
+
+async def test_no_length(site: Site, download: Download) -> None:
+    async def lengthless(request: Request) -> None:
+        await request.answer(200, CONTENT, Content_Length="")
+        raise Hangup
+
+    site.script = [lengthless]
+    assert await download.fails() == ("download_failed", "the storage did not say how long the file is")
+    assert download.part.read_bytes() == b""
+
+
+async def test_more_bytes_than_the_total(site: Site, download: Download) -> None:
+    download.holding(1000, '"v1"')
+    site.script = [saying(206, CONTENT, ETag='"v1"', Content_Range=f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}")]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["bytes=1000-", ""]
+
+
+async def test_compressed_unasked(site: Site, download: Download) -> None:
+    site.script = [saying(200, gzip.compress(CONTENT), Content_Encoding="gzip", ETag='"v1"')]
+    code, detail = await download.fails()
+    assert (code, detail) == ("download_failed", "the answer is compressed, which was not asked for")
+    assert download.part.read_bytes() == b""
+
+
+async def test_an_empty_video_is_an_error_but_empty_captions_are_not(site: Site, download: Download) -> None:
+    site.content = b""
+    assert await download.fails() == ("download_failed", "the file is empty")
+    assert (await download.fetch(limit=1000)).size == 0
+
+
+async def test_captions_have_a_limit(site: Site, download: Download) -> None:
+    assert await download.fails(limit=1000) == ("download_failed", "the file is larger than 1000 bytes")
+    assert download.part.read_bytes() == b""
+    assert (await download.fetch(limit=len(CONTENT))).size == len(CONTENT)
+
+
+async def test_an_answer_that_makes_no_sense(site: Site, download: Download) -> None:
+    site.script = [saying(204, Content_Length="")]
+    assert await download.fails() == ("download_failed", "HTTP 204")
+
+
+# -- addresses -----------------------------------------------------------------------------------------------------------
+
+
+async def test_redirects_are_followed_five_times(site: Site, download: Download) -> None:
+    site.script = [saying(status, Location=f"/{status}") for status in (301, 302, 303, 307, 308)]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    site.script = [saying(302, Location="/again")] * 6
+    download.etag = ""
+    assert await download.fails() == ("download_failed", "too many redirects")
+    assert not site.script
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["file:///etc/passwd", "ftp://example.com/", "//user:pw@127.0.0.1/", "gopher:x"],
+)
+async def test_where_a_redirect_may_not_lead(site: Site, download: Download, target: str) -> None:
+    site.script = [saying(302, Location=target)]
+    assert (await download.fails())[0] == "download_address"
+    assert len(site.seen) == 1
+
+
+async def test_a_redirect_to_nowhere(site: Site, download: Download) -> None:
+    site.script = [saying(302)]
+    assert await download.fails() == ("download_failed", "a redirect without a target")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "localhost", "LOCALHOST.", "a.localhost", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "[::1]"),
+        *("10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "224.0.0.1", "[fe80::1]"),
+        *("[fd00::1]", "[::ffff:127.0.0.1]", "[::]"),
+    ],
+)
+async def test_a_public_api_does_not_lead_inside(host: str, tmp_path: Path) -> None:
+    downloader = Downloader(allow_local=False, attempts=1)
+    download = Download(downloader, f"https://{host}/secret", tmp_path / "part")
+    assert await download.fails() == ("download_address", "it is inside this machine or network")
+    await downloader.close()
+
+
+@pytest.mark.parametrize("address", ["http://example.com/secret", "file:///secret", "https://user@example.com/secret"])
+async def test_a_public_api_means_https(address: str, tmp_path: Path) -> None:
+    downloader = Downloader(allow_local=False, attempts=1)
+    assert (await Download(downloader, address, tmp_path / "part").fails())[0] == "download_address"
+    await downloader.close()
+
+
+@pytest.mark.parametrize("inside", [["127.0.0.1"], ["93.184.215.14", "10.0.0.1"], ["::1"], ["::ffff:10.0.0.1"]])
+async def test_a_public_name_may_not_lead_inside(inside: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _names(monkeypatch, inside)
+    downloader = Downloader(allow_local=False, attempts=1)
+    download = Download(downloader, "https://videos.example/secret", tmp_path / "part")
+    assert await download.fails() == ("download_address", "its name leads inside this machine or network")
+    await downloader.close()
+
+
+async def test_the_next_address_is_tried(
+    site: Site, downloader: Downloader, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _names(monkeypatch, ["127.0.0.2", "127.0.0.1"])  # nobody listens on the first
+    download = Download(downloader, url.replace("127.0.0.1", "videos.example"), tmp_path / "part")
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.seen[0].headers["host"].startswith("videos.example:")
+
+
+async def test_a_name_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    downloader = Downloader(allow_local=False, attempts=2, backoff=0.01)
+    download = Download(downloader, "https://videos.example/secret", tmp_path / "part")
+    assert await download.fails() == ("download_failed", "ConnectError")
+    await downloader.close()
+
+
+def _names(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
+    genuine = socket.getaddrinfo
+
+    def answer(host: Any, port: Any, *rest: Any, **named: Any) -> Any:
+        if host != "videos.example":
+            return genuine(host, port, *rest, **named)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+
+
+async def test_a_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may stand inside the network, and it alone resolves names."""
+    asked: list[str] = []
+
+    async def proxy(request: Request) -> None:
+        asked.append(f"{request.method} {request.target}")
+        await request.answer(502)
+
+    async with serving(proxy) as address:
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        downloader = Downloader(allow_local=False, attempts=1)
+        download = Download(downloader, "https://videos.example/secret", tmp_path / "part")
+        assert (await download.fails())[0] == "download_failed"
+        await downloader.close()
+    assert asked == ["CONNECT videos.example:443"]
+
+
+# -- the disk ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(errno.ENOSPC, "disk_full"), (errno.EDQUOT, "disk_full"), (errno.EIO, "output_unwritable")],
+)
+async def test_the_disk_refuses(
+    site: Site, download: Download, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    genuine = os.pwrite
+
+    def full(fd: int, data: Any, offset: int) -> int:
+        if offset >= BLOCK + 1000:
+            raise OSError(number, "words")
+        return genuine(fd, data[: BLOCK + 1000 - offset], offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert await download.fails() == (code, "words")
+    assert download.part.read_bytes() == CONTENT[: BLOCK + 1000]
+    monkeypatch.undo()
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", f"bytes={BLOCK + 1000}-"]
+
+
+async def test_a_part_that_is_not_a_regular_file(download: Download) -> None:
+    precious = download.part.with_name("precious")
+    precious.write_bytes(b"precious")
+    download.part.symlink_to(precious)
+    assert (await download.fails())[0] == "output_unwritable"
+    assert precious.read_bytes() == b"precious"
+    download.part.unlink()
+    download.part.mkdir()
+    assert (await download.fails())[0] == "output_unwritable"
+    download.part.rmdir()
+    os.mkfifo(download.part)
+    assert await download.fails() == ("output_unwritable", "the part is not a regular file")
+
+
+async def test_a_folder_that_is_not_there_and_a_name_too_long(download: Download) -> None:
+    download.part = download.part.with_name("x" * 300)
+    assert await download.fails() == ("output_unwritable", os.strerror(errno.ENAMETOOLONG))
+    download.part = download.part.with_name("missing") / "part"
+    assert await download.fails() == ("output_unwritable", os.strerror(errno.ENOENT))
+
+
+async def test_a_landing_that_was_interrupted_keeps_the_finished_file(download: Download) -> None:
+    final = download.part.with_name("final")
+    final.write_bytes(b"finished")
+    download.part.hardlink_to(final)
+    await download.fetch()
+    assert (final.read_bytes(), download.part.read_bytes()) == (b"finished", CONTENT)
+
+
+# -- cancelling ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_leaves_a_part_to_continue(site: Site, download: Download) -> None:
+    async def slow(request: Request) -> None:
+        await request.answer(200, CONTENT[: BLOCK + 100_000], ETag='"v1"', Content_Length=str(len(CONTENT)))
+        await asyncio.Event().wait()
+
+    site.script = [slow]
+    task = asyncio.create_task(download.fetch())
+    await until(lambda: download.part.exists() and download.part.stat().st_size >= BLOCK)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    kept = download.part.read_bytes()
+    assert kept == CONTENT[: len(kept)]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", f"bytes={len(kept)}-"]
+
+
+async def test_a_cancel_waits_for_the_write_under_way(site: Site, download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a block could land in a part that somebody else has started anew, or in another file of the same descriptor."""
+    entered, leave = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    genuine = os.pwrite
+
+    def slow(fd: int, data: Any, offset: int) -> int:
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(20)
+        return genuine(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+    task = asyncio.create_task(download.fetch())
+    await entered.wait()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=0.1)
+    assert not done
+    leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert download.part.stat().st_size >= BLOCK
+
+
+async def test_a_disk_that_hangs_does_not_hang_a_cancel(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    closed: list[int] = []
+    genuine = os.close
+
+    def hang(fd: int, data: Any, offset: int) -> int:
+        loop.call_soon_threadsafe(entered.set)
+        asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(20)
+        return len(data)
+
+    monkeypatch.setattr(part_module, "SETTLE", 0.05)
+    monkeypatch.setattr(os, "pwrite", hang)
+    task = asyncio.create_task(download.fetch())
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), genuine(fd))[1])
+    leave.set()
+    await until(lambda: closed)
+
+
+# -- landing -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["links", "no links"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On file systems with and without hard links."""
+    if request.param == "no links":
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("links")
+def test_landing(tmp_path: Path) -> None:
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_bytes(b"new")
+    landed = land(str(part), str(final), replace=False)
+    assert (final.read_bytes(), part.exists()) == (b"new", False)
+    assert landed.st_size == 3
+    assert landed.st_mtime_ns == final.stat().st_mtime_ns
+
+
+@pytest.mark.usefixtures("links")
+def test_landing_leaves_a_file_of_others_alone(tmp_path: Path) -> None:
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_bytes(b"new")
+    final.write_bytes(b"precious")
+    assert _lands(part, final) == "output_exists"
+    assert (final.read_bytes(), part.read_bytes()) == (b"precious", b"new")
+    final.unlink()
+    final.symlink_to(tmp_path / "elsewhere")
+    assert _lands(part, final) == "output_exists"
+    final.unlink()
+    final.mkdir()
+    assert _lands(part, final) == "output_unwritable"
+    assert part.read_bytes() == b"new"
+
+
+def _lands(part: Path, final: Path, *, replace: bool = False) -> str:
+    with pytest.raises(Trouble) as caught:
+        land(str(part), str(final), replace=replace)
+    return caught.value.code
+
+
+@pytest.mark.usefixtures("links")
+async def test_of_many_landings_one_wins(tmp_path: Path) -> None:
+    parts = [tmp_path / f"part{number}" for number in range(8)]
+    for part in parts:
+        part.write_text(part.name)
+    final = tmp_path / "final"
+    outcomes = await asyncio.gather(
+        *(asyncio.to_thread(land, str(part), str(final), replace=False) for part in parts), return_exceptions=True
+    )
+    (winner,) = [part for part, outcome in zip(parts, outcomes, strict=True) if isinstance(outcome, os.stat_result)]
+    assert final.read_text() == winner.name
+    assert sorted(tmp_path.iterdir()) == sorted([final, *(part for part in parts if part != winner)])
+    assert {getattr(outcome, "code", "") for outcome in outcomes} == {"", "output_exists"}
+
+
+def test_an_interrupted_landing_is_completed(tmp_path: Path) -> None:
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_bytes(b"new")
+    final.hardlink_to(part)
+    assert land(str(part), str(final), replace=False).st_size == 3
+    assert (final.read_bytes(), part.exists()) == (b"new", False)
+
+
+def test_replacing(tmp_path: Path) -> None:
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_bytes(b"new")
+    final.write_bytes(b"ours of before")
+    land(str(part), str(final), replace=True)
+    assert (final.read_bytes(), part.exists()) == (b"new", False)
+    part.write_bytes(b"new")
+    final.unlink()
+    final.mkdir()
+    assert _lands(part, final, replace=True) == "output_unwritable"
+    assert _lands(part, tmp_path / ("x" * 300), replace=True) == "output_unwritable"
+    assert _lands(part, tmp_path / ("x" * 300)) == "output_unwritable"
+    assert part.read_bytes() == b"new"
+
+
+def test_a_failed_claim_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, "no")
+
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_bytes(b"new")
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    assert _lands(part, final) == "output_unwritable"
+    assert (final.exists(), part.read_bytes()) == (False, b"new")
