@@ -227,8 +227,10 @@ class Client:
                     return await self._ask(call)
             if not self._key_good:
                 # No slot: the lock is left to calls of other endpoints until there is one, or the key is known.
+                # (Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that meets the event.)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._key_settled.wait(), max(0.05, self._quota.next_free(call.endpoint)))
+                    async with asyncio.timeout(max(0.05, self._quota.next_free(call.endpoint))):
+                        await self._key_settled.wait()
         await self._quota.acquire(call.endpoint, priority)
         self._check_key()
         return await self._ask(call)

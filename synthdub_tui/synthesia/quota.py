@@ -201,8 +201,8 @@ class Budget:
         self._windows = tuple(_Window(limit) for limit in sorted(limits, key=lambda limit: limit.seconds))
         shortest = self._windows[0].limit if self._windows else None
         self._interval = shortest.seconds / shortest.usable if shortest else 0.0
-        # Room beyond one call: BURST calls at once means BURST - 1 intervals ahead of the even pace.
-        self._slack = (min(BURST, shortest.usable) - 1) * self._interval if shortest else 0.0
+        # BURST calls at once means BURST - 1 intervals ahead of the even pace; the millisecond is for rounding.
+        self._slack = (min(BURST, shortest.usable) - 1) * self._interval + 0.001 if shortest else 0.0
         self._due = 0.0  # GCRA's theoretical arrival time of the next call
         self._paused_until = 0.0
         self._latest = 0.0

@@ -7,6 +7,7 @@ fields; where the two differ both are read. Unneeded fields may be missing or of
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -163,11 +164,15 @@ class ErrorBody(NamedTuple):
 
 def decode(body: bytes) -> object:
     """The JSON in a body. Raises BadAnswer if it is none, or nested too deep to be sane."""
+    text = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        try:
+            return msgspec.json.decode(text)
+        except ValueError:
+            # The standard library takes what a field we do not need may hold: numbers beyond 64 bits, lone surrogates.
+            return json.loads(text)
     except (ValueError, RecursionError) as error:
-        # msgspec's DecodeError is a ValueError; so are UnicodeDecodeError and Python's limit on digits of integers.
-        raise BadAnswer("not JSON" if body.strip() else "empty") from error
+        raise BadAnswer("not JSON" if text.strip() else "empty") from error
 
 
 def read_asset_created(data: object) -> AssetCreated:
