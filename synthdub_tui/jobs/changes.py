@@ -88,12 +88,9 @@ def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
     for language in targets:
         old = job.dubs.get(language)
         fresh[language] = Dub(DubState.WAITING, now, output=old.output if old else None)
-    return _staged(replace(job, source=source, asset=None, uploads=0, submission=None, dubs=job.dubs | fresh))
-
-
-def started_anew(job: Job, targets: Iterable[str], now: float) -> Job:
-    """The job for `--force-new`: the named languages start anew, with a new asset."""
-    return renew(job, job.source, targets, now)
+    if job.submission is not None:
+        raise IllegalMove(f"{job.id}: a submission is under way")
+    return _staged(replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=job.dubs | fresh))
 
 
 # -- the source at the service ---------------------------------------------------------------------------------------
@@ -322,9 +319,12 @@ def _folded(language: str) -> str:
 # -- downloads -------------------------------------------------------------------------------------------------------
 
 
-def download_started(job: Job, language: str, size: int, etag: str, now: float) -> Job:
-    """The headers of the video are known; `etag` lets the download continue later."""
-    return _move(job, language, DubState.DOWNLOADING, now, part=Part(size, etag))
+def download_started(job: Job, language: str, part: Part, now: float) -> Job:
+    """The download begins, goes on, or begins anew under another validator; `part` tells how to continue it later."""
+    dub = job.dubs[language]
+    if dub.state is DubState.DOWNLOADING:
+        return _with_dub(job, language, replace(dub, part=part))
+    return _move(job, language, DubState.DOWNLOADING, now, part=part, failure=None)
 
 
 def landing(job: Job, language: str, size: int, mtime_ns: int) -> Job:
@@ -394,7 +394,9 @@ def retried(job: Job, language: str, now: float) -> Job:
     if step is Rung.DOWNLOAD:
         lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code == "project_not_found")
         return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean))
-    job = replace(job, uploads=0, asset=None if step is Rung.UPLOAD else job.asset)
+    job = replace(job, uploads=0)
+    if step is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:
+        job = replace(job, asset=None, version=job.version + 1)
     if step is Rung.SUBMIT:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
     climbed = {"next_rung": step, "tried": (*dub.tried, step), "old_video": dub.video or dub.old_video, "video": ""}

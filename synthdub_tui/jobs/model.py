@@ -188,6 +188,7 @@ class Job(_Record, frozen=True):
     captions: bool = True
     asset: Asset | None = None
     uploads: int = 0  # since the user last acted, to bound automatic repeats
+    version: int = 0  # raised when the source is to be uploaded anew on purpose
     projects: dict[str, str] = {}  # project id → id of the asset it was made from, oldest first
     submission: Submission | None = None
 

@@ -10,6 +10,8 @@ from synthdub_tui.jobs.model import DubState, Job, Rung, Scope
 class Deliver(NamedTuple):
     """Bring the source to the service until its asset is ready to be dubbed."""
 
+    version: int
+
 
 class Submit(NamedTuple):
     """Send a paid request for waiting dubs: to `project` (PUT), or where that is empty as a new one (POST)."""
@@ -39,9 +41,11 @@ def activities(job: Job) -> list[Activity]:
     adding = _adding(job)
     creating = tuple(lang for lang in job.in_state(DubState.WAITING) if lang not in adding)
     if creating and (job.asset is None or not job.asset.ready):
-        wanted.append(Deliver())
+        wanted.append(Deliver(job.version))
         creating = ()
-    if adding:
+    if job.submission is not None:
+        pass  # one paid request at a time: its answer tells what is next
+    elif adding:
         project = next(iter(adding.values()))
         wanted.append(Submit(tuple(lang for lang, where in adding.items() if where == project), project))
     elif creating:

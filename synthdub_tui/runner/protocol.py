@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import Job
 
 PROTOCOL: Final = 1
@@ -86,21 +87,6 @@ class Stop(_Request, frozen=True, tag="stop"):
 
 class CheckKey(_Request, frozen=True, tag="check_key"):
     """Read the key again from environment, key file and configuration, and ask the service whether it takes it."""
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is to be done with added files: the batch options."""
-
-    targets: tuple[str, ...] = ()
-    source_language: str = "en"
-    title: str = ""
-    recursive: bool = True
-    force_new: bool = False
-    output_dir: str = ""
-    lipsync: bool = False
-    video_duration: str = "adaptive"
-    visibility: str = "private"
-    captions: bool = True
 
 
 class Add(_Request, frozen=True, tag="add"):

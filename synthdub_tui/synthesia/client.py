@@ -21,7 +21,7 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -41,6 +41,8 @@ __all__ = ["CallRecord", "Client", "KeyRejected", "NotSent", "Refused", "Timeout
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of an answer, after decompression. 158 languages with five signed URLs each are about 1.5 MB."""
+
+BeforeSend = Callable[[], Awaitable[None]]
 
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
@@ -95,6 +97,7 @@ class _Call:
     method: str
     path: str
     body: bytes = b""
+    before_send: BeforeSend | None = None
 
 
 @dataclass(frozen=True)
@@ -185,8 +188,13 @@ class Client:
         lipsync: bool,
         video_duration: str,
         visibility: str,
+        before_send: BeforeSend | None = None,
     ) -> str:
-        """POST /v2/dubbing: spends credits. The project's id."""
+        """POST /v2/dubbing: spends credits. The project's id.
+
+        `before_send` is awaited once key and quota allow the request, right before it goes out: the place to record the
+        intent. What it raises is passed on, and nothing is sent.
+        """
         body = schema.dubbing_request(
             title=title,
             asset=asset,
@@ -196,7 +204,7 @@ class Client:
             video_duration=video_duration,
             visibility=visibility,
         )
-        call = _Call(Endpoint.CREATE_DUBBING, "POST", "/v2/dubbing", body)
+        call = _Call(Endpoint.CREATE_DUBBING, "POST", "/v2/dubbing", body, before_send)
         answer = await self._exchange(call, Priority.SUBMISSION)
         return _understood(call, answer, schema.read_project_id)
 
@@ -206,11 +214,18 @@ class Client:
         return _understood(call, await self._exchange(call, priority), schema.read_project)
 
     async def add_locales(
-        self, project: str, *, targets: Sequence[str], lipsync: bool, video_duration: str, visibility: str
+        self,
+        project: str,
+        *,
+        targets: Sequence[str],
+        lipsync: bool,
+        video_duration: str,
+        visibility: str,
+        before_send: BeforeSend | None = None,
     ) -> LocalesAdded:
-        """PUT /v2/dubbing/{id}: spends credits for each language that is new to the project."""
+        """PUT /v2/dubbing/{id}: spends credits for each language that is new to the project. `before_send` as above."""
         body = schema.locales_request(targets=targets, lipsync=lipsync, video_duration=video_duration, visibility=visibility)
-        call = _Call(Endpoint.ADD_LOCALES, "PUT", _path("/v2/dubbing", project), body)
+        call = _Call(Endpoint.ADD_LOCALES, "PUT", _path("/v2/dubbing", project), body, before_send)
         answer = await self._exchange(call, Priority.SUBMISSION)
         if answer.status == 204:
             return LocalesAdded(nothing_new=True)
@@ -257,6 +272,8 @@ class Client:
 
     async def _ask(self, call: _Call) -> _Answer:
         """Sends a call and judges the answer. Returns a 2xx answer, raises for all else."""
+        if call.before_send is not None:
+            await call.before_send()
         key = self._key
         answer = await self._send(call, key)
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))

@@ -1,0 +1,81 @@
+"""How found files become jobs: the batch options, and what naming a file again means. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import Found, output_folder
+from synthdub_tui.jobs.model import Job, Options, Source
+
+TITLE_LIMIT: Final = 256
+"""Characters of a title (API reference, POST /v2/assets and /v2/dubbing)."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is to be done with added files: the batch options. `title` is a prefix, `output_dir` absolute or empty."""
+
+    targets: tuple[str, ...] = ()
+    source_language: str = "en"
+    title: str = ""
+    recursive: bool = True
+    force_new: bool = False
+    output_dir: str = ""
+    lipsync: bool = False
+    video_duration: str = "adaptive"
+    visibility: str = "private"
+    captions: bool = True
+
+
+class Effect(StrEnum):
+    """What taking a file in did."""
+
+    NEW = "new"
+    RENEWED = "renewed"  # another version of a known file, or --force-new
+    EXTENDED = "extended"  # further languages
+    KNOWN = "known"  # nothing to add
+
+
+class Admitted(NamedTuple):
+    """The job after a file was taken in."""
+
+    job: Job
+    effect: Effect
+
+
+class Rejected(NamedTuple):
+    """A file that cannot be taken."""
+
+    path: str
+    code: str
+    detail: str = ""
+
+
+def title_of(path: str, prefix: str) -> str:
+    """Title at the service: the file's name without its ending, after the prefix where there is one."""
+    stem = path.rpartition("/")[2].rpartition(".")[0]
+    title = f"{prefix} - {stem}" if prefix else stem
+    return "".join(char if char.isprintable() else " " for char in title)
+
+
+def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Admitted | Rejected:
+    """Take a file in: a new job, a new version of a known one, further languages of it, or nothing new."""
+    title = title_of(found.path, batch.title)
+    if len(title) > TITLE_LIMIT:
+        return Rejected(found.path, "title_too_long", f"{len(title)} characters")
+    options = Options(title, batch.source_language, batch.lipsync, batch.video_duration, batch.visibility)
+    source = Source(found.path, found.size, found.mtime_ns, found.content_type)
+    known = jobs.get(changes.job_id(found.path, options))
+    folder = output_folder(found, batch.output_dir)
+    if known is None:
+        job = changes.new_job(source, options, batch.targets, now=now, outputs=folder, captions=batch.captions)
+        return Admitted(job, Effect.NEW)
+    known = msgspec.structs.replace(known, outputs=folder or known.outputs, captions=batch.captions)
+    if batch.force_new or (source.size, source.mtime_ns) != (known.source.size, known.source.mtime_ns):
+        return Admitted(changes.renew(known, source, batch.targets, now), Effect.RENEWED)
+    extended = changes.add_targets(known, batch.targets, now)
+    return Admitted(extended, Effect.EXTENDED if extended.dubs.keys() != known.dubs.keys() else Effect.KNOWN)

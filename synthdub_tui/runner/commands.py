@@ -1,0 +1,138 @@
+"""What a user does to a batch, as changes of its jobs: add, retry, cancel, review. Needs no service, so it also works on the
+store directly while no runner works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import Found, Skipped
+from synthdub_tui.jobs.intake import Admitted, Batch, Effect, Rejected, admit
+from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.protocol import Cell
+
+Put = Callable[[Job], None]
+
+
+@dataclass
+class Added:
+    """What naming files and folders came to."""
+
+    effects: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
+    skipped: int = 0  # other files in folders
+    troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
+    refused: list[Trouble] = field(default_factory=list)  # about paths that the user named
+
+    @property
+    def videos(self) -> int:
+        """Sources that are in the batch now."""
+        return sum(self.effects.values())
+
+
+def take_in(jobs: Mapping[str, Job], items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put) -> Added:
+    """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong."""
+    added = Added()
+    admitted: list[Admitted] = []
+    for item in items:
+        if isinstance(item, Skipped):
+            _note_skipped(added, item)
+            continue
+        outcome = admit(jobs, item, batch, now)
+        if isinstance(outcome, Rejected):
+            added.troubles.append(Trouble(outcome.code, f"{outcome.path}: {outcome.detail}"))
+        else:
+            admitted.append(outcome)
+    if not added.refused:
+        for outcome in admitted:
+            added.effects[outcome.effect] += 1
+            put(outcome.job)
+    return added
+
+
+def retry(
+    jobs: Mapping[str, Job], cells: Iterable[Cell], paid: bool, now: float, put: Put, gone: Callable[[str], bool]
+) -> tuple[int, int]:
+    """Retry dubs: (retried, held back since they may cost and `paid` was not said). `gone`: whether a path has no file."""
+    retried = held = 0
+    for job_id, language in _expand(jobs, cells):
+        job = jobs[job_id]
+        dub = job.dubs[language]
+        if dub.state is DubState.DONE and not (dub.output and gone(dub.output.path)):
+            continue
+        rung = changes.rung(dub)
+        if rung is None:
+            continue
+        if needs_consent(job, language) and not paid:
+            held += 1
+            continue
+        put(changes.retried(job, language, now))
+        retried += 1
+    return retried, held
+
+
+def cancel(jobs: Mapping[str, Job], cells: Iterable[Cell], now: float, put: Put) -> int:
+    """Give dubs up; how many."""
+    count = 0
+    for job_id, language in _expand(jobs, cells):
+        if jobs[job_id].dubs[language].state in OPEN | {DubState.UNKNOWN}:
+            put(changes.cancelled(jobs[job_id], language, now))
+            count += 1
+    return count
+
+
+def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put) -> int:
+    """Set or take back review marks; how many."""
+    count = 0
+    for job_id, language in _expand(jobs, cells):
+        if jobs[job_id].dubs[language].output is not None:
+            put(changes.reviewed(jobs[job_id], language, mark))
+            count += 1
+    return count
+
+
+def failed_cells(jobs: Mapping[str, Job]) -> list[Cell]:
+    """All failed dubs but those that moderation refused, which are never retried in bulk."""
+    return [
+        Cell(job.id, language)
+        for job in jobs.values()
+        for language, dub in job.dubs.items()
+        if dub.state is DubState.FAILED and not (dub.failure and dub.failure.code == "moderation")
+    ]
+
+
+def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
+    """Failed dubs that a new start may take up by itself: nothing was billed for them, or only the download failed."""
+    return [
+        cell for cell in failed_cells(jobs) if changes.rung(jobs[cell.job].dubs[cell.language]) in (Rung.DOWNLOAD, Rung.SUBMIT)
+    ]
+
+
+def needs_consent(job: Job, language: str) -> bool:
+    """Whether retrying this dub may spend credits again, or endanger the account."""
+    dub = job.dubs[language]
+    moderated = dub.failure is not None and dub.failure.code == "moderation"
+    return moderated or changes.rung(dub) in PAID
+
+
+def _expand(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> Iterable[tuple[str, str]]:
+    """Job and language of each named dub that exists, each once."""
+    named = ((cell.job, lang) for cell in cells if cell.job in jobs for lang in _languages(jobs[cell.job], cell))
+    return dict.fromkeys(named)
+
+
+def _languages(job: Job, cell: Cell) -> Iterable[str]:
+    if not cell.language:
+        return tuple(job.dubs)
+    return (cell.language,) if cell.language in job.dubs else ()
+
+
+def _note_skipped(added: Added, item: Skipped) -> None:
+    trouble = Trouble(item.code or "unsupported_file", ": ".join(filter(None, (item.path, item.detail))))
+    if item.named:
+        added.refused.append(trouble)
+    elif item.code in ("unsupported_file", "own_output"):
+        added.skipped += 1
+    else:
+        added.troubles.append(trouble)

@@ -1,0 +1,185 @@
+"""Bringing a source to the service: asset, upload, and waiting until the service can dub it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import cast
+
+import msgspec
+
+from synthdub_tui import languages
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import Job, Source
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.outputs import ready_to_write
+from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.synthesia.errors import Refused
+from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
+from synthdub_tui.transfer.upload import UploadTarget
+
+_log = logging.getLogger(__name__)
+
+_AGAIN = frozenset({"credentials_expired", "upload_failed", "upload_denied"})
+"""Troubles of an upload that a new asset may mend (API digest: expired credentials → new asset, upload again)."""
+
+
+class Delivery:
+    """One job's way to a ready asset. Nothing here costs credits, so all of it may be repeated."""
+
+    def __init__(self, shop: Workshop, job_id: str) -> None:
+        self._shop = shop
+        self._id = job_id
+
+    @property
+    def _job(self) -> Job:
+        return self._shop.ledger.jobs[self._id]
+
+    async def run(self) -> None:
+        """Ends when the asset is ready, or with the waiting dubs failed."""
+        try:
+            while not (self._job.asset and self._job.asset.ready):
+                await self._step()
+        except Trouble as trouble:
+            if trouble.code in ("key_rejected", "no_key"):
+                raise
+            self._fail(trouble)
+        except Exception:
+            self._fail(Trouble("internal"))
+            raise
+
+    async def _step(self) -> None:
+        asset = self._job.asset
+        if asset is None:
+            await self._deliver()
+        elif not asset.uploaded:
+            await self._check_interrupted()
+        else:
+            await self._await_ready()
+
+    def _fail(self, trouble: Trouble) -> None:
+        self._shop.ledger.put(changes.source_failed(self._job, trouble.code, trouble.detail, self._shop.now()))
+
+    # -- a new asset ---------------------------------------------------------------------------------------------------
+
+    async def _deliver(self) -> None:
+        """Asset and upload within one slot: credentials are short-lived, so none are asked for ahead of time."""
+        async with self._shop.uploads:
+            await self._shop.open_gate.wait()
+            await self._adopt_source()
+            if not await ready_to_write(self._shop, self._id):
+                return
+            self._shop.ledger.put(changes.preparing(self._job))
+            created = await self._create_asset()
+            self._shop.ledger.put(changes.asset_created(self._job, created.id, self._shop.now()))
+            await self._shop.ledger.saved(self._id)
+            await self._upload(created)
+
+    async def _adopt_source(self) -> None:
+        """Nothing was sent of the file yet: if it changed since it was added, the new version is the one to take."""
+        source = await asyncio.to_thread(_look_at, self._job.source)
+        if source != self._job.source:
+            self._shop.ledger.put(changes.source_adopted(self._job, source))
+
+    async def _create_asset(self) -> AssetCreated:
+        job = self._job
+        title, kind, size = job.options.title, job.source.content_type, job.source.size
+        call = self._shop.reach(
+            lambda: self._shop.client.create_asset(title=title, content_type=kind, size=size), unclear_too=True
+        )
+        return cast(AssetCreated, await call)
+
+    async def _upload(self, created: AssetCreated) -> None:
+        source, keys = self._job.source, created.credentials
+        target = UploadTarget(
+            keys.access_key_id, keys.secret_access_key, keys.session_token, keys.bucket, keys.key
+        )  # fmt: skip
+        try:
+            await self._shop.uploader.upload(
+                source, target, lambda sent: self._shop.meters.moved(self._id, "", sent, source.size)
+            )
+        except Trouble as trouble:
+            await self._upload_again(trouble)
+        else:
+            self._shop.ledger.put(changes.asset_uploaded(self._job))
+            await self._shop.ledger.saved(self._id)
+        finally:
+            self._shop.meters.ended(self._id, "")
+
+    async def _upload_again(self, trouble: Trouble) -> None:
+        if trouble.code not in _AGAIN or self._job.uploads >= changes.UPLOAD_LIMIT:
+            raise trouble
+        _log.info("upload again", extra={"job": self._id, "code": trouble.code})
+        self._shop.ledger.put(changes.asset_dropped(self._job))
+        if trouble.code != "credentials_expired":
+            await asyncio.sleep(self._shop.patience.upload_pause)
+
+    # -- an asset that is there ----------------------------------------------------------------------------------------
+
+    async def _check_interrupted(self) -> None:
+        """The last run ended during the upload: only the service knows whether all of it arrived."""
+        info = await self._look()
+        if info is not None and info.status in (AssetStatus.PROCESSING, AssetStatus.READY):
+            self._shop.ledger.put(changes.asset_uploaded(self._job))
+        else:
+            self._shop.ledger.put(changes.asset_dropped(self._job))
+
+    async def _await_ready(self) -> None:
+        """Ask until the service has looked at the file. A status that is new to us is waited for, but not for ever."""
+        patience = self._shop.patience
+        started, wait = self._shop.now(), patience.asset_first
+        while True:
+            info = await self._look()
+            waited = self._shop.now() - started
+            if info is None:
+                raise Trouble("asset_not_uploaded", "the service does not know the asset any more")
+            if info.status is AssetStatus.READY or self._good_enough(info) or waited > patience.asset_limit:
+                self._shop.ledger.put(changes.asset_ready(self._job, self._source_language(info)))
+                return
+            if info.status is AssetStatus.ERROR:
+                raise Trouble(_asset_code(info.error_code), info.error_code)
+            if info.status is AssetStatus.AWAITING_UPLOAD and waited > patience.asset_unseen:
+                raise Trouble("asset_not_uploaded")
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, patience.asset_longest)
+
+    def _good_enough(self, info: AssetInfo) -> bool:
+        """The language could not be detected, but the user named it: the video itself is fine."""
+        named = self._job.options.source_language != languages.AUTO
+        return named and info.status is AssetStatus.ERROR and info.error_code == "language_detect"
+
+    def _source_language(self, info: AssetInfo) -> str:
+        """The detected language in the service's spelling; with --source-language auto there must be one."""
+        found = languages.canonical(info.language, languages.INPUT) if info.language else None
+        if self._job.options.source_language == languages.AUTO and not found:
+            raise Trouble("language_unknown", info.language)
+        return found or ""
+
+    async def _look(self) -> AssetInfo | None:
+        """The asset as the service sees it; None if it does not know it."""
+        asset = self._job.asset
+        if asset is None:
+            return None
+        try:
+            return cast(AssetInfo, await self._shop.reach(lambda: self._shop.client.get_asset(asset.id)))
+        except Refused as refusal:
+            _log.info("asset refused", extra={"job": self._id, "status": refusal.status})
+            return None
+
+
+def _look_at(source: Source) -> Source:
+    """The source as it is now. Raises Trouble("source_missing" | "source_unreadable" | "source_empty")."""
+    try:
+        status = os.stat(source.path)
+    except FileNotFoundError as error:
+        raise Trouble("source_missing", source.path) from error
+    except OSError as error:
+        raise Trouble("source_unreadable", error.strerror or "") from error
+    if status.st_size == 0:
+        raise Trouble("source_empty", source.path)
+    return msgspec.structs.replace(source, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def _asset_code(code: str) -> str:
+    return code if code in ("asset_upload", "language_detect") else "asset_unknown_error"

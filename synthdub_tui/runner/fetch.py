@@ -1,0 +1,244 @@
+"""Fetching one language: video and captions, each under its final name only when it is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from typing import Final
+
+from synthdub_tui import languages as codes
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import output_path
+from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import playtime
+from synthdub_tui.runner.outputs import check_writable, is_ours, landed
+from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
+from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
+from synthdub_tui.transfer.download import Fetched, UrlExpired
+from synthdub_tui.transfer.part import land
+
+_log = logging.getLogger(__name__)
+
+CAPTIONS_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of a captions file; hours of speech need some hundred kilobytes."""
+
+_LASTING: Final = frozenset({"disk_full", "output_unwritable", "output_exists", "download_address"})
+"""Troubles that trying again at once cannot mend."""
+
+
+class Fetch:
+    """The download of one language of a job."""
+
+    def __init__(self, shop: Workshop, job_id: str, language: str) -> None:
+        self._shop = shop
+        self._id = job_id
+        self._language = language
+        job = shop.ledger.jobs[job_id]
+        self._final = output_path(job.source.path, language, job.outputs)
+        self._part = f"{self._final}.part"
+        self._project = job.dubs[language].project
+
+    @property
+    def _job(self) -> Job:
+        return self._shop.ledger.jobs[self._id]
+
+    @property
+    def _dub(self) -> Dub:
+        return self._job.dubs[self._language]
+
+    async def run(self) -> None:
+        """Ends with the dub done or failed. Interrupted, it leaves a part that can be continued; cancelled, nothing."""
+        try:
+            async with self._shop.downloads:
+                await self._shop.open_gate.wait()
+                await self._fetch_all()
+        except asyncio.CancelledError:
+            await self._put_away()
+            raise
+        except KeyRejected:
+            raise
+        except Trouble as trouble:
+            self._fail(trouble)
+        except Exception:
+            self._fail(Trouble("internal"))
+            raise
+        finally:
+            self._shop.meters.ended(self._id, self._language)
+
+    async def _fetch_all(self) -> None:
+        await asyncio.to_thread(check_writable, self._job, self._language)
+        if not await asyncio.to_thread(self._landed):
+            await self._video()
+        captions = await self._captions() if self._job.captions else ()
+        status = await asyncio.to_thread(os.lstat, self._final)
+        length = await asyncio.to_thread(playtime.seconds, self._final)
+        output = Output(self._final, status.st_size, status.st_mtime_ns, captions, seconds=length)
+        self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
+        await self._shop.ledger.saved(self._id)
+
+    # -- the video -----------------------------------------------------------------------------------------------------
+
+    async def _video(self) -> None:
+        fetched = await self._complete_part() or await self._with_fresh_addresses()
+        replace = await asyncio.to_thread(is_ours, self._dub, self._final)
+        self._shop.ledger.put(changes.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
+        await self._shop.ledger.saved(self._id)  # from here on, a file of that size and time is known as ours
+        await asyncio.to_thread(land, self._part, self._final, replace=replace)
+
+    def _landed(self) -> bool:
+        """The last run ended between the rename and the note of it."""
+        try:
+            return landed(self._dub, os.lstat(self._final))
+        except FileNotFoundError:
+            return False
+
+    async def _complete_part(self) -> Fetched | None:
+        """The part is complete already, and only its final name was missing."""
+        part = self._dub.part
+        if part is None or not part.mtime_ns:
+            return None
+        try:
+            status = await asyncio.to_thread(os.lstat, self._part)
+        except FileNotFoundError:
+            return None
+        return Fetched(part.size, part.etag, part.mtime_ns) if landed(self._dub, status) else None
+
+    async def _with_fresh_addresses(self) -> Fetched:
+        """Rounds of tries: an address that expired is replaced at once, other troubles are waited out."""
+        patience = self._shop.patience
+        delay = patience.back_off
+        info = self._shop.poller.latest(self._project)
+        for attempt in range(patience.download_rounds):
+            address = await self._address(info, lambda found: found.download)
+            try:
+                return await self._fetch_video(address)
+            except UrlExpired as expired:
+                trouble: Trouble = expired
+            except Trouble as caught:
+                trouble = caught
+                if trouble.code in _LASTING:
+                    raise
+            _log.info("download again", extra={"job": self._id, "language": self._language, "code": trouble.code})
+            if attempt or not isinstance(trouble, UrlExpired):
+                await self._shop.pause_after(trouble, delay)
+                delay = min(delay * 2, patience.back_off_limit)
+            info = None
+        raise trouble
+
+    async def _fetch_video(self, address: str) -> Fetched:
+        before = self._dub.part or Part(0)
+        self._shop.ledger.put(changes.download_started(self._job, self._language, before, self._shop.now()))
+        return await self._shop.downloader.fetch(
+            address,
+            self._part,
+            etag=before.etag,
+            on_start=self._note_start,
+            progress=lambda done, total: self._shop.meters.moved(self._id, self._language, done, total or 0),
+        )
+
+    async def _note_start(self, etag: str, total: int | None) -> None:
+        part = Part(total or 0, etag)
+        self._shop.ledger.put(changes.download_started(self._job, self._language, part, self._shop.now()))
+        await self._shop.ledger.saved(self._id)
+
+    # -- captions ------------------------------------------------------------------------------------------------------
+
+    async def _captions(self) -> tuple[str, ...]:
+        saved = []
+        for ending in ("srt", "vtt"):
+            path = output_path(self._job.source.path, self._language, self._job.outputs, ending)
+            if await self._caption(path, ending):
+                saved.append(path)
+        return tuple(saved)
+
+    async def _caption(self, path: str, ending: str) -> bool:
+        """False where the service offers none. A file with the same text is taken as ours: a crash may have left it."""
+        info = self._shop.poller.latest(self._project)
+        part = f"{path}.part"
+        for _ in range(3):
+            address = await self._address(info, lambda found: str(getattr(found, ending)), needed=False)
+            if not address:
+                return False
+            try:
+                await self._shop.downloader.fetch(
+                    address, part, etag="", limit=CAPTIONS_LIMIT, on_start=_nothing_to_note, progress=_no_progress
+                )
+                break
+            except UrlExpired:
+                info = None
+            except Trouble as trouble:
+                raise trouble if trouble.code in _LASTING else Trouble("captions_failed", trouble.detail) from trouble
+        else:
+            raise Trouble("captions_failed", "the addresses expired at once")
+        await asyncio.to_thread(_land_caption, part, path, self._dub.output)
+        return True
+
+    # -- shared --------------------------------------------------------------------------------------------------------
+
+    async def _address(self, info: ProjectInfo | None, pick: Callable[[LanguageInfo], str], *, needed: bool = True) -> str:
+        """A signed address out of `info`, or of a fresh answer. Waits while the service takes a completion back."""
+        while True:
+            if info is None:
+                info = await self._ask()
+            entry = next((x for x in info.languages if codes.same(x.language, self._language)), None)
+            address = pick(entry) if entry is not None else ""
+            if address or (entry is not None and not needed):
+                return address
+            info = None
+            await asyncio.sleep(self._shop.patience.back_off * 2)
+
+    async def _ask(self) -> ProjectInfo:
+        delay = self._shop.patience.back_off
+        while True:
+            try:
+                return await self._shop.poller.fresh(self._project)
+            except Unavailable as trouble:
+                await self._shop.pause_after(trouble, delay)
+                delay = min(delay * 2, self._shop.patience.back_off_limit)
+            except Refused as refusal:
+                raise Trouble("project_not_found", refusal.detail) from refusal
+
+    def _fail(self, trouble: Trouble) -> None:
+        job = changes.failed(
+            self._job, self._language, trouble.code, trouble.detail, Scope.DOWNLOAD, self._shop.now()
+        )  # fmt: skip
+        self._shop.ledger.put(job)
+
+    async def _put_away(self) -> None:
+        """A cancelled dub leaves no partial files; one that is only interrupted keeps them."""
+        if self._dub.state is DubState.CANCELLED:
+            await asyncio.shield(asyncio.to_thread(remove_parts, self._job, self._language))
+
+
+def remove_parts(job: Job, language: str) -> None:
+    """Remove what downloads of a cancelled dub left beside the target."""
+    for ending in ("mp4", "srt", "vtt"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
+
+
+def _land_caption(part: str, path: str, made: Output | None) -> None:
+    if os.path.lexists(path) and _same_content(part, path):
+        os.unlink(part)
+        return
+    land(part, path, replace=made is not None and path in made.captions)
+
+
+def _same_content(left: str, right: str) -> bool:
+    if os.path.islink(right) or not os.path.isfile(right) or os.path.getsize(left) != os.path.getsize(right):
+        return False
+    with open(left, "rb") as one, open(right, "rb") as other:
+        return one.read() == other.read()
+
+
+async def _nothing_to_note(etag: str, total: int | None) -> None:
+    """Captions are too small to be continued."""
+
+
+def _no_progress(done: int, total: int | None) -> None:
+    """Captions are too small to be shown."""

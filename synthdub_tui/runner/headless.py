@@ -1,0 +1,224 @@
+"""`synthdub run`: the runner in the foreground without a screen; and the one in the background that dashboards attach to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Final
+
+from synthdub_tui.jobs.model import Job, count
+from synthdub_tui.problems import Trouble, explain
+from synthdub_tui.runner import commands, logs, report
+from synthdub_tui.runner.report import Reporter
+from synthdub_tui.runner.runner import Runner, checked
+from synthdub_tui.runner.server import Server
+from synthdub_tui.runner.workshop import Patience
+from synthdub_tui.settings import Settings
+
+DONE, FAILED, USAGE, BUSY, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes, see the README."""
+
+REACH_SECONDS: Final = 60.0
+"""A service that does not answer at all for this long at the start is a wrong address or no network: `run` gives up."""
+
+LINGER_SECONDS: Final = 30.0
+"""A background runner with nothing to do and nobody attached ends after this."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+ReadKey = Callable[[], str]
+
+
+async def run(
+    settings: Settings, paths: list[str], reporter: Reporter, read_key: ReadKey, *, patience: Patience | None = None
+) -> int:
+    """All the work that is there, then a summary; the exit code. Raises Trouble for what is wrong before anything is sent."""
+    started = time.monotonic()
+    if paths:
+        checked(settings.batch)
+    runner = Runner(settings, patience=patience)
+    damaged = await asyncio.to_thread(runner.open)
+    stop = _Stop()
+    try:
+        log = logs.start(settings.state_dir)
+    except OSError as error:
+        raise Trouble("state_unwritable", f"{error.strerror}: {settings.state_dir}") from error
+    try:
+        for file in damaged:
+            reporter.tell(report.problem(explain("state_corrupt", f"{file.path} → {file.kept}: {file.reason}")))
+        runner.ledger.listen(lambda before, job: _tell(reporter, before, job))
+        await _take_in(runner, paths, reporter)
+        code = await _work(runner, reporter, stop, read_key)
+    finally:
+        saved = await runner.stop()
+        logs.end(log)
+    _sum_up(runner, reporter, time.monotonic() - started)
+    if not saved:
+        reporter.tell(report.problem(explain("state_unwritable", settings.state_dir)))
+    return code
+
+
+async def serve(settings: Settings, read_key: ReadKey) -> int:
+    """A runner for dashboards: works, and waits for more while somebody is attached."""
+    runner = Runner(settings)
+    await asyncio.to_thread(runner.open)
+    log = logs.start(settings.state_dir)
+    stop = _Stop()
+    server = Server(runner, on_stop=stop.request, read_key=read_key)
+    try:
+        await server.start()
+        runner.start()
+        while not stop.requested:
+            lonely = not server.clients and time.time() - server.last_seen > LINGER_SECONDS
+            if lonely and (runner.idle.is_set() or runner.halted.is_set()):
+                break
+            await stop.wait(1.0)
+    finally:
+        await runner.stop()
+        await server.close("stopped")
+        logs.end(log)
+    return DONE
+
+
+class _Stop:
+    """The wish to end: a signal, or a client's command. A second SIGINT ends at once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.signal = False
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def request(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float | None = None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+    def _on_signal(self, number: int) -> None:
+        if self.signal and number == signal.SIGINT:
+            os._exit(INTERRUPTED)
+        self.signal = True
+        self._event.set()
+
+
+async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None:
+    """Add what was named. Raises Trouble where nothing of it can be used."""
+    if not paths and not runner.ledger.jobs:
+        raise Trouble("nothing_to_do")
+    if paths:
+        added = await runner.add(paths, runner.settings.batch)
+        if added.refused:
+            for trouble in added.refused[1:]:
+                reporter.tell(report.problem(trouble.problem))
+            raise added.refused[0]
+        for trouble in added.troubles:
+            reporter.tell(report.problem(trouble.problem))
+        if not added.videos:
+            raise Trouble("nothing_found", ", ".join(paths)) if not added.troubles else added.troubles[0]
+        reporter.say(_found(added))
+    runner.retry(commands.free_cells(runner.ledger.jobs), paid=False)
+    if runner.paused:
+        await runner.pause(False)
+        reporter.say("The batch was paused; it goes on now.")
+
+
+def _found(added: commands.Added) -> str:
+    parts = [f"{number} {effect.value}" for effect, number in added.effects.items() if number]
+    skipped = f", {added.skipped} other files skipped" if added.skipped else ""
+    return f"{added.videos} videos: {', '.join(parts)}{skipped}"
+
+
+async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey) -> int:
+    server = Server(runner, on_stop=stop.request, read_key=read_key, foreground=True)
+    await server.start()
+    if any(job.open for job in runner.ledger.jobs.values()) and not runner.settings.api_key:
+        await server.close("done")
+        raise Trouble("no_key")
+    runner.start()
+    watch = asyncio.create_task(_watch(runner, reporter))
+    waits = [
+        asyncio.create_task(waiting)
+        for waiting in (runner.idle.wait(), runner.halted.wait(), stop.wait(), _never_reached(runner))
+    ]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (watch, *waits):
+            task.cancel()
+        await server.close("stopped" if stop.requested else "done")
+    return _exit_code(runner, reporter, stop)
+
+
+def _exit_code(runner: Runner, reporter: Reporter, stop: _Stop) -> int:
+    if stop.signal or (stop.requested and not runner.idle.is_set()):
+        return INTERRUPTED
+    if runner.halted.is_set() or (not runner.idle.is_set() and runner.trouble is not None):
+        trouble = runner.trouble or Trouble("internal")
+        reporter.tell(report.problem(trouble.problem))
+        return FAILED if runner.reached else USAGE
+    counts = count(runner.ledger.jobs.values())
+    return DONE if counts.done == counts.dubs else FAILED
+
+
+async def _never_reached(runner: Runner) -> None:
+    """Ends when the service did not answer at all for a minute, which no retry will change soon."""
+    since = time.monotonic()
+    while runner.reached or runner.trouble is None or time.monotonic() - since < REACH_SECONDS:  # noqa: ASYNC110
+        await asyncio.sleep(0.5)
+
+
+async def _watch(runner: Runner, reporter: Reporter) -> None:
+    """Progress of transfers and trouble of the batch, twice a second."""
+    last: dict[tuple[str, str], int] = {}
+    trouble = ""
+    while True:
+        await asyncio.sleep(0.5)
+        meters = runner.messages()
+        if meters.problem != trouble:
+            trouble = meters.problem
+            if trouble and not runner.halted.is_set():
+                reporter.tell(report.problem(explain(trouble, meters.detail)))
+            elif not trouble:
+                reporter.say("The service answers again.")
+        for moving in runner.meters.transfers():
+            if last.get((moving.job, moving.language)) != moving.done:
+                last[moving.job, moving.language] = moving.done
+                job = runner.ledger.jobs[moving.job]
+                reporter.tell(report.progress(job, moving.language, moving.done, moving.total, moving.rate))
+        if reporter.live:
+            reporter.status(_live_line(runner, meters.up, meters.down))
+
+
+def _live_line(runner: Runner, up: float, down: float) -> str:
+    counts = count(runner.ledger.jobs.values())
+    parts = [f"{counts.done}/{counts.dubs} done"]
+    parts += [f"{counts.failed} failed"] if counts.failed else []
+    parts += [f"{counts.dubbing} dubbing"] if counts.dubbing else []
+    parts += [f"↑ {report.size(up)}/s"] if up else []
+    parts += [f"↓ {report.size(down)}/s"] if down else []
+    return " · ".join(parts)
+
+
+def _tell(reporter: Reporter, before: Job | None, job: Job) -> None:
+    for event in report.changes(before, job):
+        reporter.tell(event)
+
+
+def _sum_up(runner: Runner, reporter: Reporter, seconds: float) -> None:
+    jobs = runner.ledger.jobs.values()
+    counts = count(jobs)
+    for line in report.summary_lines(counts, jobs, seconds):
+        reporter.say(line)
+    reporter.tell(report.summary(counts, seconds))

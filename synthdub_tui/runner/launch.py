@@ -1,0 +1,69 @@
+"""Where the runner's socket is, and starting a runner in the background."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from synthdub_tui.problems import Trouble
+
+_PATH_LIMIT: Final = 100
+"""Bytes of a socket's path: the kernel takes 104 (macOS) to 108 (Linux), with the final NUL."""
+
+START_SECONDS: Final = 15.0
+"""How long a runner may take to open its socket: reading 10,000 jobs on a slow disk takes some."""
+
+
+def socket_path(state_dir: str) -> Path:
+    """The runner's control socket: in the state directory, or where that path is too long in a private folder of /tmp."""
+    inside = os.path.join(state_dir, "runner.sock")
+    if len(os.fsencode(inside)) <= _PATH_LIMIT:
+        return Path(inside)
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:16]
+    return _private_folder() / f"{digest}.sock"
+
+
+def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str, str]) -> Path:
+    """Start a runner that outlives this terminal, and wait for its socket; blocking. The key goes by environment, never by
+    argument. Raises Trouble("runner_gone" | "state_busy") with what the runner said."""
+    path = socket_path(state_dir)
+    command = [sys.executable, "-m", "synthdub_tui", "runner", "--state-dir", state_dir, *arguments]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=dict(environment),
+            cwd="/",
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                errors.seek(0)
+                said = errors.read(2000).decode(errors="replace").strip()
+                if process.returncode == 3:
+                    return path  # somebody else was quicker: attach to that one
+                raise Trouble("runner_gone", said)
+            if path.exists():
+                return path
+            time.sleep(0.02)
+    raise Trouble("runner_gone", "it did not open its socket in time")
+
+
+def _private_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"synthdub-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise Trouble("state_unwritable", f"{folder} is not yours alone")
+    return folder

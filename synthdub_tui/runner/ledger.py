@@ -1,0 +1,92 @@
+"""The batch in memory and on disk: changes are seen at once, and `saved` waits until they are durable."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.store.store import Store
+
+RETRY_SECONDS: Final = 2.0
+"""Between tries to save while the disk is full or read-only. Nothing is paid for meanwhile, since intents are not on disk."""
+
+_log = logging.getLogger(__name__)
+
+Listener = Callable[[Job | None, Job], None]
+"""Told of every change: the version before (None for a new job) and after."""
+
+
+class Ledger:
+    """All jobs of the batch. Belongs to one event loop; files are written in threads of its own."""
+
+    def __init__(self, store: Store, on_trouble: Callable[[OSError | None], None]) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._store = store
+        self._on_trouble = on_trouble
+        self._listeners: list[Listener] = []
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="store")
+        self._saving: dict[str, asyncio.Task[None]] = {}
+        self._unsaved: dict[str, Job] = {}
+
+    def load(self, jobs: Iterable[Job]) -> None:
+        """Take over what stands on disk."""
+        self.jobs.update({job.id: job for job in jobs})
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener` of every change from now on."""
+        self._listeners.append(listener)
+
+    def put(self, job: Job) -> None:
+        """The job's next version. It is on its way to disk; `saved` waits for it."""
+        before = self.jobs.get(job.id)
+        if before == job:
+            return
+        self.jobs[job.id] = job
+        self._unsaved[job.id] = job
+        if job.id not in self._saving:
+            self._saving[job.id] = asyncio.create_task(self._save(job.id))
+        for listener in self._listeners:
+            listener(before, job)
+
+    async def saved(self, job_id: str) -> None:
+        """Returns when the job's present version, or a later one, is durable."""
+        task = self._saving.get(job_id)
+        if task is not None:
+            await asyncio.shield(task)
+
+    async def close(self, patience: float) -> bool:
+        """Wait for what is being saved, `patience` seconds at most; tells whether all of it was."""
+        tasks = list(self._saving.values())
+        pending: set[asyncio.Task[None]] = set()
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=patience)
+        for task in pending:
+            task.cancel()
+        self._threads.shutdown(wait=not pending, cancel_futures=True)
+        return not pending
+
+    async def write_document(self, name: str, content: dict[str, object]) -> None:
+        """A document of the batch. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._store.write_document, name, content)
+
+    async def _save(self, job_id: str) -> None:
+        """Saves of one job come one after another, each the newest version."""
+        loop = asyncio.get_running_loop()
+        try:
+            while job := self._unsaved.pop(job_id, None):
+                try:
+                    await loop.run_in_executor(self._threads, self._store.save, job)
+                except OSError as error:
+                    self._unsaved.setdefault(job_id, job)
+                    _log.warning("cannot save", extra={"job": job_id, "reason": error.strerror})
+                    self._on_trouble(error)
+                    await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    self._on_trouble(None)
+        finally:
+            del self._saving[job_id]

@@ -1,0 +1,66 @@
+"""Structured log lines in the state directory: one JSON object a line, rotated, without secrets.
+
+Secrets are kept out where they arise: nothing that is logged holds a key, credentials, a signed URL or a body.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import time
+from typing import Final
+
+import msgspec
+
+SIZE: Final = 2 * 1024 * 1024
+"""Bytes of one log file; four are kept."""
+
+_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "from": record.name.rpartition(".")[2],
+            "event": record.getMessage(),
+        }
+        line |= {name: value for name, value in record.__dict__.items() if name not in _FIELDS}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class _Private(logging.handlers.RotatingFileHandler):
+    """Files that only their owner reads, whatever the umask."""
+
+    def _open(self):  # type: ignore[no-untyped-def]
+        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return open(handle, "a", encoding="utf-8", errors="backslashreplace")
+
+
+def path(state_dir: str) -> str:
+    """The log's file."""
+    return os.path.join(state_dir, "log", "synthdub.log")
+
+
+def start(state_dir: str) -> logging.Handler:
+    """Log the program's own messages to the state directory. Raises OSError."""
+    file = path(state_dir)
+    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+    handler = _Private(file, maxBytes=SIZE, backupCount=3, encoding="utf-8", delay=True)
+    handler.setFormatter(_Lines())
+    logger = logging.getLogger("synthdub_tui")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+    logging.raiseExceptions = False  # a full disk must not fill the terminal with tracebacks of the log
+    return handler
+
+
+def end(handler: logging.Handler) -> None:
+    """Close the log."""
+    logging.getLogger("synthdub_tui").removeHandler(handler)
+    handler.close()

@@ -1,0 +1,63 @@
+"""Whether outputs can be written: asked before anything is paid, since a dub that cannot be saved is money lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import output_path
+from synthdub_tui.jobs.model import Dub, DubState, Job, Scope
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.workshop import Workshop
+
+
+async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The waiting languages (of `languages`, or all) whose outputs can be written; the others fail with the reason."""
+    job = shop.ledger.jobs[job_id]
+    ready = []
+    for language in languages or job.in_state(DubState.WAITING):
+        try:
+            if not shop.claim(job, language):
+                raise Trouble("output_claimed", output_path(job.source.path, language, job.outputs))
+            await asyncio.to_thread(check_writable, job, language)
+        except Trouble as trouble:
+            job = changes.failed(shop.ledger.jobs[job_id], language, trouble.code, trouble.detail, Scope.SUBMISSION, shop.now())
+            shop.ledger.put(job)
+        else:
+            ready.append(language)
+    return tuple(ready)
+
+
+def check_writable(job: Job, language: str) -> None:
+    """Make the output folder and see that the final name is free. Raises Trouble("output_exists" | "output_unwritable")."""
+    final = output_path(job.source.path, language, job.outputs)
+    folder = os.path.dirname(final)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if len(os.fsencode(os.path.basename(final))) + len(".part") > os.pathconf(folder, "PC_NAME_MAX"):
+            raise Trouble("output_unwritable", f"the name is too long: {os.path.basename(final)}")
+    except OSError as error:
+        raise Trouble("output_unwritable", f"{error.strerror}: {folder}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Trouble("output_unwritable", folder)
+    if os.path.lexists(final) and not is_ours(job.dubs[language], final):
+        raise Trouble("output_exists", final)
+
+
+def is_ours(dub: Dub, path: str) -> bool:
+    """Whether the file is, unchanged, what this dub made: only then may it be replaced."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    made = dub.output
+    if made is not None and made.path == path and (made.size, made.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        return True
+    return landed(dub, status)
+
+
+def landed(dub: Dub, status: os.stat_result) -> bool:
+    """Whether a file is this dub's complete part that got its final name just before a crash."""
+    part = dub.part
+    return part is not None and part.mtime_ns != 0 and (part.size, part.mtime_ns) == (status.st_size, status.st_mtime_ns)

@@ -1,0 +1,138 @@
+"""One poller for all projects: it alone decides whom to ask next, and shares what it hears with every worker.
+
+Reads are the scarce resource (20,000 a day on Creator). `schedule.py` says who is due, the quota's gate spaces the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.schedule import Schedule
+from synthdub_tui.synthesia.client import Client
+from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
+from synthdub_tui.synthesia.quota import Priority
+from synthdub_tui.synthesia.schema import ProjectInfo
+
+_log = logging.getLogger(__name__)
+
+LOST_POLLS: Final = 4
+"""Refusals in a row (404 and the like) before a project counts as gone; a new one may be unknown for a moment."""
+
+BACK_OFF_LIMIT: Final = 60.0
+"""Longest wait, in seconds, between tries while the service cannot be reached."""
+
+AT_ONCE: Final = 8
+"""Polls on the wire at the same time; the quota spaces their starts."""
+
+News = ProjectInfo | Refused
+"""What a watcher hears: the project, or that the service does not know it."""
+
+
+class Poller:
+    """Asks the service about projects. `on_trouble` hears of outages, and with None of their end."""
+
+    def __init__(self, client: Client, schedule: Schedule, on_trouble: Callable[[Trouble | None], None]) -> None:
+        self._client = client
+        self._schedule = schedule
+        self._on_trouble = on_trouble
+        self._watchers: dict[str, asyncio.Queue[News]] = {}
+        self._latest: dict[str, ProjectInfo] = {}
+        self._asking: dict[str, asyncio.Task[ProjectInfo]] = {}
+        self._refused: dict[str, int] = {}
+        self._failures = 0
+        self._wake = asyncio.Event()
+
+    @asynccontextmanager
+    async def watching(self, project: str, submitted: float) -> AsyncIterator[Callable[[], Awaitable[News]]]:
+        """Within the context the project is polled; the callable given waits for the next news."""
+        queue: asyncio.Queue[News] = asyncio.Queue()
+        self._watchers[project] = queue
+        self._schedule.add(project, time.time(), submitted)
+        self._wake.set()
+        try:
+            yield queue.get
+        finally:
+            del self._watchers[project]
+            self._schedule.remove(project)
+
+    def latest(self, project: str) -> ProjectInfo | None:
+        """The last answer, for its URLs; it may be too old for them."""
+        return self._latest.get(project)
+
+    def forget(self, project: str) -> None:
+        """Nothing more is wanted of the project."""
+        self._latest.pop(project, None)
+        self._refused.pop(project, None)
+
+    async def fresh(self, project: str, priority: Priority = Priority.SUBMISSION) -> ProjectInfo:
+        """Ask now, for fresh URLs; those who ask at the same time share one call. Raises what `get_project` does."""
+        task = self._asking.get(project)
+        if task is None:
+            task = asyncio.create_task(self._ask(project, priority))
+            self._asking[project] = task
+            task.add_done_callback(lambda _: self._asking.pop(project, None))
+        return await asyncio.shield(task)
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        slots = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await slots.acquire()
+                group.create_task(self._poll(await self._due_project(), slots))
+
+    async def _due_project(self) -> str:
+        while True:
+            project = self._schedule.take(time.time())
+            if project is not None:
+                return project
+            due = self._schedule.next_due()
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(0.0, due - time.time())):
+                    await self._wake.wait()
+
+    async def _poll(self, project: str, slots: asyncio.Semaphore) -> None:
+        try:
+            await self._ask(project, Priority.POLL)
+        except Refused as refusal:
+            self._count_refusal(project, refusal)
+        except (Unavailable, KeyRejected) as trouble:
+            _log.info("poll failed", extra={"project": project, "code": trouble.code})
+        finally:
+            slots.release()
+
+    async def _ask(self, project: str, priority: Priority) -> ProjectInfo:
+        try:
+            info = await self._client.get_project(project, priority=priority)
+        except (Unavailable, KeyRejected) as trouble:
+            self._failures += 1
+            wait = min(BACK_OFF_LIMIT, 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            self._schedule.postpone(project, time.time() + max(wait, getattr(trouble, "retry_after", None) or 0.0))
+            self._on_trouble(trouble)
+            raise
+        self._failures = 0
+        self._refused.pop(project, None)
+        self._on_trouble(None)
+        self._latest[project] = info
+        self._tell(project, info)
+        return info
+
+    def _count_refusal(self, project: str, refusal: Refused) -> None:
+        """A project may be unknown for a moment after it was made; only refusals in a row count."""
+        self._on_trouble(None)
+        self._refused[project] = self._refused.get(project, 0) + 1
+        if self._refused[project] >= LOST_POLLS:
+            self._tell(project, refusal)
+
+    def _tell(self, project: str, news: News) -> None:
+        queue = self._watchers.get(project)
+        if queue is not None:
+            queue.put_nowait(news)

@@ -1,0 +1,171 @@
+"""What a run tells while it works: one event for each change worth a line, as JSON or as text."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
+from synthdub_tui.problems import Problem, explain, printable
+
+Event = dict[str, Any]
+
+
+def changes(before: Job | None, job: Job) -> Iterable[Event]:
+    """The events of one change of a job."""
+    if before is None:
+        yield _event("added", job, size=job.source.size, languages=list(job.dubs))
+    if job.stage is not (before.stage if before else Stage.QUEUED):
+        yield _event("stage", job, stage=job.stage.value)
+    for language, dub in job.dubs.items():
+        old = before.dubs.get(language) if before else None
+        if dub.state is (old.state if old else DubState.WAITING):
+            continue
+        event = _event("dub", job, language=language, state=dub.state.value)
+        if dub.state is DubState.DONE and dub.output:
+            event |= {"path": dub.output.path, "size": dub.output.size, "captions": list(dub.output.captions)}
+        yield event
+        if dub.failure is not None:
+            yield problem(explain(dub.failure.code, dub.failure.detail), job, language)
+
+
+def problem(what: Problem, job: Job | None = None, language: str = "") -> Event:
+    """A problem of a dub, of a job, or of the whole batch."""
+    event = _event("problem", job, **({"language": language} if language else {}))
+    words = {"title": what.title, "cause": what.cause, "remedy": what.remedy, "detail": printable(what.detail)}
+    return event | {"code": what.code, "retry": what.retry.value} | words
+
+
+def progress(job: Job, language: str, done: int, total: int, rate: float) -> Event:
+    """Bytes of an upload (no language) or a download."""
+    extra: dict[str, Any] = {"language": language} if language else {}
+    return _event("progress", job, **extra, done=done, total=total, rate=rate)
+
+
+def summary(counts: Counts, seconds: float) -> Event:
+    """The last event of a run."""
+    fields = ("jobs", "dubs", "done", "failed", "cancelled", "unknown")
+    return _event("summary", None) | {name: getattr(counts, name) for name in fields} | {"seconds": round(seconds, 1)}
+
+
+def _event(name: str, job: Job | None, **extra: Any) -> Event:
+    event: Event = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name}
+    if job is not None:
+        event["file"] = job.source.path
+    return event | extra
+
+
+class Reporter:
+    """Writes events: JSON lines, or text with problems on stderr. On a terminal one live line shows the whole."""
+
+    def __init__(self, *, as_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._json = as_json
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._live = not as_json and self._out.isatty()
+        self._line = ""
+        self._broken = False
+
+    @property
+    def live(self) -> bool:
+        """Whether `status` shows anything."""
+        return self._live
+
+    def tell(self, event: Event) -> None:
+        """One event."""
+        if self._json:
+            self._write(self._out, json.dumps(event, ensure_ascii=False) + "\n")
+        elif event["event"] == "problem":
+            self._clear()
+            self._write(self._err, problem_line(event) + "\n")
+        elif line := text(event):
+            self._clear()
+            self._write(self._out, f"{time.strftime('%H:%M:%S')}  {line}\n")
+
+    def say(self, line: str, *, error: bool = False) -> None:
+        """A line of plain text that is no event; not shown among JSON unless it is an error."""
+        self._clear()
+        if error:
+            self._write(self._err, line + "\n")
+        elif not self._json:
+            self._write(self._out, line + "\n")
+
+    def status(self, line: str) -> None:
+        """Replace the live line."""
+        if self._live and line != self._line:
+            self._write(self._out, f"\r\x1b[K{line}")
+            self._line = line
+
+    def _clear(self) -> None:
+        if self._line:
+            self._write(self._out, "\r\x1b[K")
+            self._line = ""
+
+    def _write(self, stream: TextIO, words: str) -> None:
+        """A reader that went away (`| head`) must not stop the work."""
+        if self._broken and stream is self._out:
+            return
+        try:
+            stream.write(words)
+            stream.flush()
+        except (BrokenPipeError, OSError):
+            self._broken = True
+
+
+def text(event: Event) -> str:
+    """An event as a line for people; empty for those that would only be noise."""
+    name = printable(event.get("file", "").rpartition("/")[2])
+    match event["event"]:
+        case "added":
+            return f"{name}  added  {size(event['size'])}  → {', '.join(event['languages'])}"
+        case "stage" if event["stage"] in ("uploading", "processing"):
+            return f"{name}  {event['stage']}"
+        case "dub" if event["state"] == "done":
+            return f"{name}  {event['language']}  done  {size(event['size'])}  {printable(event['path'], 1000)}"
+        case "dub" if event["state"] in ("dubbing", "cancelled"):
+            return f"{name}  {event['language']}  {event['state']}"
+        case _:
+            return ""
+
+
+def problem_line(event: Event) -> str:
+    """A problem in one line, with the file and language that it is about."""
+    about = " ".join(filter(None, (printable(event.get("file", "").rpartition("/")[2]), event.get("language", ""))))
+    said = f" ({event['detail']})" if event["detail"] else ""
+    words = " ".join(filter(None, (f"{event['title']}{said}.", event["cause"], event["remedy"])))
+    return f"{about}: {words} [{event['code']}]" if about else f"{words} [{event['code']}]"
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float) -> Iterable[str]:
+    """What a run came to: the numbers, then every dub that is not done with its reason and remedy."""
+    yield f"{counts.done} of {counts.dubs} dubs done, {counts.jobs} files, {duration(seconds)}"
+    for state in ("failed", "unknown", "cancelled"):
+        if number := getattr(counts, state):
+            yield f"  {number} {state}"
+    for job in jobs:
+        for language, dub in job.dubs.items():
+            if dub.failure is not None and dub.state in (DubState.FAILED, DubState.UNKNOWN):
+                what = explain(dub.failure.code, dub.failure.detail)
+                yield f"  {printable(job.name)} {language}: {what.title} [{what.code}]. {what.remedy}"

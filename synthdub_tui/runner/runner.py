@@ -1,0 +1,354 @@
+"""The runner: holds the state directory, makes workers for jobs that have something to do, and carries out commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from synthdub_tui import languages as codes
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import scan
+from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.plan import activities
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import commands
+from synthdub_tui.runner.fetch import remove_parts
+from synthdub_tui.runner.ledger import Ledger
+from synthdub_tui.runner.meters import Meters
+from synthdub_tui.runner.poller import Poller
+from synthdub_tui.runner.protocol import Cell, QuotaMeter
+from synthdub_tui.runner.protocol import Meters as MetersMessage
+from synthdub_tui.runner.schedule import Schedule
+from synthdub_tui.runner.worker import Worker
+from synthdub_tui.runner.workshop import Patience, Workshop
+from synthdub_tui.settings import Settings, is_local
+from synthdub_tui.store.lock import Lock
+from synthdub_tui.store.store import Damaged, Store
+from synthdub_tui.synthesia.client import CallRecord, Client
+from synthdub_tui.synthesia.errors import KeyRejected, Refused
+from synthdub_tui.synthesia.quota import TIERS, Limit, Quota, Tier
+from synthdub_tui.transfer.download import Downloader
+from synthdub_tui.transfer.upload import Uploader
+
+_log = logging.getLogger(__name__)
+
+ABORT_SECONDS: Final = 1.2
+"""What a cancelled upload has to tell the storage so, also when the program is to end (which may take three seconds)."""
+
+
+class Runner:
+    """The work on one state directory. Use: `open`, `start`, then commands and `idle`, at last `stop`."""
+
+    def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
+        self.settings = settings
+        self.store = Store(settings.state_dir)
+        self.ledger = Ledger(self.store, self._note_disk)
+        self.quota = Quota(_tier(settings))
+        self.client = Client(settings.api_url, settings.api_key, self.quota, on_call=self._note_call)
+        self.meters = Meters()
+        self.halted = asyncio.Event()  # the batch cannot go on before the user acts, see `trouble`
+        self.idle = asyncio.Event()  # nothing is left that can go on by itself
+        self.trouble: Trouble | None = None
+        self.reached = False  # the service answered at least once
+        self.started = time.time()
+        self._disk_trouble: Trouble | None = None
+        self._lock = Lock(self.store.path("lock"))
+        self._poller = Poller(self.client, Schedule(settings.poll_interval), self._note_trouble)
+        self._shop = self._make_workshop(patience or Patience())
+        self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    def _make_workshop(self, patience: Patience) -> Workshop:
+        settings = self.settings
+        shop = Workshop(
+            ledger=self.ledger,
+            client=self.client,
+            poller=self._poller,
+            uploader=Uploader(settings.s3_endpoint_url or None, grace=ABORT_SECONDS),
+            downloader=Downloader(allow_local=is_local(settings.api_url)),
+            meters=self.meters,
+            patience=patience,
+            uploads=asyncio.Semaphore(settings.max_uploads),
+            downloads=asyncio.Semaphore(settings.max_downloads),
+            on_trouble=self._note_trouble,
+        )
+        shop.open_gate.set()
+        return shop
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def open(self) -> list[Damaged]:
+        """Take the state directory and read it; blocking. Raises Trouble("state_busy" | "state_unwritable" | "state_newer")."""
+        try:
+            os.makedirs(self.store.folder, mode=0o700, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            raise Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") from error
+        try:
+            self.store.open()
+            loaded = self.store.load()
+        except Trouble:
+            self._lock.release()
+            raise
+        self.ledger.load(loaded.jobs)
+        self.quota.restore(self.store.read_document("quota"))
+        if self.store.read_document("batch").get("paused") is True:
+            self._shop.open_gate.clear()
+        return loaded.damaged
+
+    def start(self) -> None:
+        """Take up the work."""
+        for job in self.ledger.jobs.values():
+            for language in job.dubs:
+                self._shop.claim(job, language)
+        self.ledger.listen(self._on_change)
+        self._tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._keep_quota())]
+        now = time.time()
+        for job in list(self.ledger.jobs.values()):
+            self.ledger.put(changes.resumed(job, now))
+            self._employ(job.id)
+        self._check_idle()
+
+    async def stop(self) -> bool:
+        """Save and end, within some seconds whatever the network does. False if not all could be saved."""
+        self._stopping = True
+        tasks = [task for _, task in self._workers.values()] + self._tasks
+        critical = set(self._shop.critical)
+        for task in tasks:
+            task.cancel()
+        if tasks or critical:
+            # The answer to a paid request is worth waiting for a moment: without it the dub becomes unknown.
+            await asyncio.wait([*tasks, *critical], timeout=self._shop.patience.stop)
+        for task in critical:
+            task.cancel()
+        if critical:
+            await asyncio.wait(critical, timeout=0.5)
+        await asyncio.gather(self._save_quota(), self._shop.uploader.close(), self._shop.downloader.close())
+        saved = await self.ledger.close(patience=0.5)
+        self.quota.close()
+        await self.client.close()
+        self._lock.release()
+        return saved
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    async def add(self, paths: Iterable[str], batch: Batch) -> commands.Added:
+        """Add files and folders. Raises Trouble("no_targets" | "unknown_language")."""
+        batch = checked(batch)
+        found = await asyncio.to_thread(lambda: list(scan(list(paths), recursive=batch.recursive)))
+        await self._settle_submissions()
+        return commands.take_in(self.ledger.jobs, found, batch, time.time(), self._put_claimed)
+
+    async def add_languages(self, jobs: Iterable[str], languages: Iterable[str]) -> int:
+        """Add languages to jobs; how many dubs. Raises Trouble("unknown_language")."""
+        targets = checked(Batch(targets=tuple(languages))).targets
+        before = sum(len(job.dubs) for job in self.ledger.jobs.values())
+        for job_id in jobs:
+            if job_id in self.ledger.jobs:
+                self._put_claimed(changes.add_targets(self.ledger.jobs[job_id], targets, time.time()))
+        return sum(len(job.dubs) for job in self.ledger.jobs.values()) - before
+
+    def retry(self, cells: Iterable[Cell], *, paid: bool) -> tuple[int, int]:
+        """Retry dubs; (retried, held back for want of consent)."""
+        gone = lambda path: not os.path.lexists(path)  # noqa: E731
+        return commands.retry(self.ledger.jobs, cells, paid, time.time(), self.ledger.put, gone)
+
+    def cancel(self, cells: Iterable[Cell]) -> int:
+        """Give dubs up; how many."""
+        return commands.cancel(self.ledger.jobs, cells, time.time(), self.ledger.put)
+
+    def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
+        """Set or take back review marks; how many."""
+        return commands.review(self.ledger.jobs, cells, mark, self.ledger.put)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing new is begun."""
+        return not self._shop.open_gate.is_set()
+
+    async def pause(self, paused: bool) -> None:
+        """Begin nothing new, or go on. Kept across restarts. Raises OSError if that cannot be saved."""
+        if paused:
+            self._shop.open_gate.clear()
+        else:
+            self._shop.open_gate.set()
+        content = {"schema": 1, **self.store.read_document("batch"), "paused": paused}
+        await self.ledger.write_document("batch", content)
+        self.meters.changed = True
+
+    async def check_key(self, key: str) -> None:
+        """Use this key from now on, and ask the service whether it takes it. Raises Trouble."""
+        self.client.reset_key(key)
+        with contextlib.suppress(Refused):  # it does not know that asset, as expected: the key is good
+            await self.client.get_asset("00000000-0000-4000-8000-000000000000")
+        self.trouble = None
+        self.halted.clear()
+        for job_id in self.ledger.jobs:
+            self._employ(job_id)
+
+    def messages(self) -> MetersMessage:
+        """The batch as a whole, for clients."""
+        up, down = self.meters.rates()
+        trouble = self._disk_trouble or self.trouble
+        return MetersMessage(
+            now=time.time(),
+            paused=self.paused,
+            problem=trouble.code if trouble else "",
+            detail=trouble.detail if trouble else "",
+            up=round(up),
+            down=round(down),
+            busy=not self.idle.is_set(),
+            quota=tuple(self._quota_meters()),
+        )
+
+    # -- workers -------------------------------------------------------------------------------------------------------
+
+    def _put_claimed(self, job: Job) -> None:
+        for language in job.dubs:
+            self._shop.claim(job, language)
+        self.ledger.put(job)
+
+    async def _settle_submissions(self) -> None:
+        """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
+        while any(job.submission for job in self.ledger.jobs.values()) and self._shop.critical:
+            await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
+
+    def _on_change(self, before: Job | None, job: Job) -> None:
+        if before is not None:
+            self._clean_up(before, job)
+        entry = self._workers.get(job.id)
+        if entry is not None:
+            entry[0].look_again()
+        else:
+            self._employ(job.id)
+        self._check_idle()
+
+    def _clean_up(self, before: Job, job: Job) -> None:
+        """A dub cancelled while nobody downloads it may still have left a part."""
+        for language, dub in job.dubs.items():
+            old = before.dubs.get(language)
+            if dub.state is DubState.CANCELLED and old is not None and old.part is not None and old.state is DubState.READY:
+                remove_parts(job, language)
+
+    def _employ(self, job_id: str) -> None:
+        if self._stopping or self.halted.is_set() or job_id in self._workers:
+            return
+        if not activities(self.ledger.jobs[job_id]):
+            return
+        worker = Worker(self._shop, job_id)
+        task = asyncio.create_task(worker.run(), name=f"worker {job_id}")
+        self._workers[job_id] = (worker, task)
+        task.add_done_callback(lambda done: self._dismiss(job_id, done))
+        self.idle.clear()
+
+    def _dismiss(self, job_id: str, task: asyncio.Task[None]) -> None:
+        del self._workers[job_id]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, KeyRejected):
+            self._halt(error)
+        elif error is not None:
+            _log.error("worker failed", exc_info=error, extra={"job": job_id})
+        else:
+            self._employ(job_id)
+        self._check_idle()
+
+    def _halt(self, trouble: Trouble) -> None:
+        """Nothing can go on before the user acts: all workers end, and the batch stays as it is."""
+        if self.halted.is_set():
+            return
+        self.trouble = trouble
+        self.halted.set()
+        self.meters.changed = True
+        _log.error("halted", extra={"code": trouble.code})
+        for _, task in list(self._workers.values()):
+            task.cancel()
+
+    def _check_idle(self) -> None:
+        if self._workers:
+            self.idle.clear()
+        else:
+            self.idle.set()
+
+    # -- what is noticed -----------------------------------------------------------------------------------------------
+
+    def _note_trouble(self, trouble: Trouble | None) -> None:
+        if trouble is None:
+            self.reached = True
+        if isinstance(trouble, KeyRejected):
+            self._halt(trouble)
+        elif not self.halted.is_set() and (trouble and trouble.code) != (self.trouble and self.trouble.code):
+            self.trouble = trouble
+            self.meters.changed = True
+            if trouble is not None:
+                _log.warning("service trouble", extra={"code": trouble.code, "detail": trouble.detail})
+
+    def _note_disk(self, error: OSError | None) -> None:
+        trouble = Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") if error else None
+        if (trouble is None) != (self._disk_trouble is None):
+            self._disk_trouble = trouble
+            self.meters.changed = True
+
+    @staticmethod
+    def _note_call(record: CallRecord) -> None:
+        _log.info(
+            "call",
+            extra={"endpoint": record.endpoint.value, "status": record.status, "seconds": round(record.seconds, 3)},
+        )
+
+    def _quota_meters(self) -> Iterable[QuotaMeter]:
+        for endpoint, use in self.quota.usage().items():
+            windows = use.windows
+            yield QuotaMeter(
+                endpoint.value,
+                tuple(window.used for window in windows),
+                tuple((window.limit, window.seconds) for window in windows),
+                round(use.next_in, 1),
+            )
+
+    async def _keep_quota(self) -> None:
+        """The counters survive a restart, but for the calls of the last second of a killed runner."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.quota.changed:
+                await self._save_quota()
+
+    async def _save_quota(self) -> None:
+        try:
+            await self.ledger.write_document("quota", self.quota.snapshot())
+        except OSError as error:
+            self._note_disk(error)
+
+
+def checked(batch: Batch) -> Batch:
+    """The batch options with codes in the service's spelling. Raises Trouble("no_targets" | "unknown_language")."""
+    if not batch.targets:
+        raise Trouble("no_targets")
+    targets = tuple(dict.fromkeys(_checked_code(code, codes.OUTPUT) for code in batch.targets))
+    source = batch.source_language
+    if source != codes.AUTO:
+        source = _checked_code(source, codes.INPUT)
+    return msgspec.structs.replace(batch, targets=targets, source_language=source)
+
+
+def _checked_code(code: str, among: tuple[str, ...]) -> str:
+    found = codes.canonical(code, among)
+    if found is None:
+        near = codes.nearest(code, among)
+        raise Trouble("unknown_language", f"{code!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    return found
+
+
+def _tier(settings: Settings) -> Tier:
+    custom = settings.quota
+    if custom.writes or custom.reads:
+        return Tier("custom", tuple(Limit(*limit) for limit in custom.writes), tuple(Limit(*limit) for limit in custom.reads))
+    return TIERS[settings.tier]

@@ -1,0 +1,239 @@
+"""The control socket: dashboards and commands attach here. Owner only; a client that stalls costs the work nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from synthdub_tui import __version__
+from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import protocol as p
+from synthdub_tui.runner.launch import socket_path
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.settings import Secret
+
+_log = logging.getLogger(__name__)
+
+TICK: Final = 0.2
+"""Seconds between two batches of changes."""
+
+BACKLOG: Final = 1024 * 1024
+"""Bytes waiting for a client above which it gets nothing new until it has read them."""
+
+REQUEST_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of a request at most: adding some ten thousand paths."""
+
+
+class Server:
+    """Serves one runner. `on_stop` is called when a client asks the runner to end; `read_key` gives the key as it is now."""
+
+    def __init__(
+        self, runner: Runner, *, on_stop: Callable[[], None], read_key: Callable[[], str], foreground: bool = False
+    ) -> None:
+        self._runner = runner
+        self._on_stop = on_stop
+        self._read_key = read_key
+        self._foreground = foreground
+        self._path = socket_path(runner.settings.state_dir)
+        self._clients: set[_Client] = set()
+        self._server: asyncio.Server | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self.last_seen = runner.started  # when the last client left or came
+
+    @property
+    def clients(self) -> int:
+        """How many are attached."""
+        return len(self._clients)
+
+    async def start(self) -> None:
+        """Open the socket. The state directory's lock is held, so a socket that is there is nobody's. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT)
+        finally:
+            os.umask(mask)
+        self._runner.ledger.listen(self._on_change)
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def close(self, reason: str) -> None:
+        """Say good-bye and remove the socket."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for client in list(self._clients):
+            client.send(p.Bye(reason=reason))
+            client.close()
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _is_own(writer.get_extra_info("socket")):
+            writer.close()
+            return
+        client = _Client(writer)
+        self._clients.add(client)
+        try:
+            while line := await reader.readline():
+                await self._take(client, line)
+        except (ConnectionError, ValueError, msgspec.DecodeError, TimeoutError) as error:
+            _log.info("client dropped", extra={"reason": type(error).__name__})
+        finally:
+            self._clients.discard(client)
+            self.last_seen = self._runner.messages().now
+            client.close()
+
+    async def _take(self, client: _Client, line: bytes) -> None:
+        request = p.decode_request(line)
+        if isinstance(request, p.Hello):
+            client.send(self._welcome())
+            return
+        try:
+            reply = await self._answer(client, request)
+        except Trouble as trouble:
+            reply = p.Reply(id=request.id, code=trouble.code, detail=trouble.detail)
+        except OSError as error:
+            reply = p.Reply(id=request.id, code="state_unwritable", detail=error.strerror or "")
+        client.send(reply)
+        if isinstance(request, p.Stop):
+            self._on_stop()
+
+    def _welcome(self) -> p.Welcome:
+        return p.Welcome(
+            version=__version__,
+            protocol=p.PROTOCOL,
+            pid=os.getpid(),
+            started=self._runner.started,
+            foreground=self._foreground,
+        )
+
+    async def _answer(self, client: _Client, request: p.Request) -> p.Reply:
+        runner = self._runner
+        result: dict[str, int | str] = {}
+        match request:
+            case p.Subscribe():
+                await self._subscribe(client)
+            case p.Retry(cells=cells, paid=paid):
+                result["retried"], result["needs_paid"] = runner.retry(cells, paid=paid)
+            case p.Cancel(cells=cells):
+                result["cancelled"] = runner.cancel(cells)
+            case p.Review(cells=cells, mark=mark):
+                result["reviewed"] = runner.review(cells, mark=mark)
+            case p.Pause():
+                await runner.pause(True)
+            case p.Resume():
+                await runner.pause(False)
+            case p.CheckKey():
+                await runner.check_key(Secret(self._read_key()))
+            case p.Add(paths=paths, batch=batch):
+                result = await self._add(paths, batch)
+            case p.AddLanguages(jobs=jobs, languages=languages):
+                result["dubs"] = await runner.add_languages(jobs, languages)
+            case _:
+                pass  # Status and Stop: the reply itself is the answer
+        return p.Reply(id=request.id, result=result, meters=runner.messages())
+
+    async def _add(self, paths: Iterable[str], batch: Batch) -> dict[str, int | str]:
+        added = await self._runner.add(paths, batch)
+        troubles = added.refused + added.troubles
+        result: dict[str, int | str] = {effect.value: count for effect, count in added.effects.items()}
+        result |= {"skipped": added.skipped, "problems": len(troubles)}
+        if troubles:
+            result |= {"problem": troubles[0].code, "problem_detail": troubles[0].detail}
+        return result
+
+    # -- changes -------------------------------------------------------------------------------------------------------
+
+    async def _subscribe(self, client: _Client) -> None:
+        """The snapshot in pieces, each as new as can be; what changes after its piece was sent follows at the end."""
+        jobs = self._runner.ledger.jobs
+        names = list(jobs)
+        meters = self._runner.messages()
+        client.subscribed, client.in_snapshot = True, True
+        for start in range(0, max(len(names), 1), p.SNAPSHOT_JOBS):
+            piece = [jobs[name] for name in names[start : start + p.SNAPSHOT_JOBS]]
+            client.send(p.Snapshot(jobs=piece, last=start + p.SNAPSHOT_JOBS >= len(names), meters=meters))
+            await client.drain()
+        client.in_snapshot = False
+
+    def _on_change(self, _before: Job | None, job: Job) -> None:
+        for client in self._clients:
+            if client.subscribed:
+                client.dirty[job.id] = None
+
+    async def _tick(self) -> None:
+        """Changes a few times a second. Rates are sent while something moves, and once more when it stops."""
+        moving = False
+        while True:
+            await asyncio.sleep(TICK)
+            runner = self._runner
+            transfers = runner.meters.transfers()
+            meters = runner.messages() if transfers or moving or runner.meters.changed or not runner.idle.is_set() else None
+            moving, runner.meters.changed = bool(transfers), False
+            for client in self._clients:
+                if client.subscribed and client.ready:
+                    self._send_changes(client, transfers, meters)
+
+    def _send_changes(self, client: _Client, transfers: list[p.Transfer], meters: p.Meters | None) -> None:
+        """Only what is new to this client: the time and the waits in the meters change by themselves and are no news."""
+        jobs = [self._runner.ledger.jobs[job_id] for job_id in client.dirty]
+        client.dirty.clear()
+        news = None if meters is None else _without_time(meters)
+        if not jobs and transfers == client.transfers and (news is None or news == client.meters):
+            return
+        client.transfers, client.meters = transfers, news or client.meters
+        for start in range(0, max(len(jobs), 1), p.SNAPSHOT_JOBS):
+            client.send(p.Changes(jobs=jobs[start : start + p.SNAPSHOT_JOBS], transfers=transfers, meters=meters))
+
+
+class _Client:
+    """One attached dashboard or command."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.subscribed = False
+        self.in_snapshot = False
+        self.dirty: dict[str, None] = {}
+        self.transfers: list[p.Transfer] = []
+        self.meters: p.Meters | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it keeps up. One that does not gets the newest state later, not every step of it."""
+        return not self.in_snapshot and self._writer.transport.get_write_buffer_size() < BACKLOG
+
+    def send(self, message: p.Message) -> None:
+        if not self._writer.is_closing():
+            self._writer.write(p.encode(message))
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _without_time(meters: p.Meters) -> p.Meters:
+    quota = tuple(p.QuotaMeter(use.endpoint, use.used, use.limits, float(use.wait > 0)) for use in meters.quota)
+    return msgspec.structs.replace(meters, now=0.0, quota=quota)
+
+
+def _is_own(connection: socket.socket) -> bool:
+    """Whether the peer is the same user (SO_PEERCRED); elsewhere than on Linux the socket's mode has to do."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in (os.getuid(), 0)

@@ -1,0 +1,139 @@
+"""The paid calls. The intent is on disk before a request goes out, the answer right after; in between nothing is repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from synthdub_tui import languages as codes
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.runner.outputs import ready_to_write
+from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.synthesia.errors import KeyRejected, NotSent, Refused, Unclear
+
+_log = logging.getLogger(__name__)
+
+
+class _Withdrawn(Exception):
+    """The request is not wanted any more, and was not sent."""
+
+
+class Submission:
+    """One job's paid request: POST /v2/dubbing, or PUT to `project`."""
+
+    def __init__(self, shop: Workshop, job_id: str, languages: tuple[str, ...], project: str) -> None:
+        self._shop = shop
+        self._id = job_id
+        self._languages = languages
+        self._project = project
+
+    @property
+    def _job(self) -> Job:
+        return self._shop.ledger.jobs[self._id]
+
+    async def run(self) -> None:
+        """Repeats only what certainly never arrived. May be cancelled until the intent is recorded, see `_send`."""
+        delay = self._shop.patience.back_off
+        while True:
+            await self._shop.open_gate.wait()
+            ready = await ready_to_write(self._shop, self._id, self._languages)
+            if ready != self._languages:
+                return  # some failed: the plan now asks for the others
+            try:
+                await self._request()
+            except NotSent as trouble:
+                self._shop.on_trouble(trouble)
+                await self._shop.pause_after(trouble, delay)
+                delay = min(delay * 2, self._shop.patience.back_off_limit)
+            else:
+                self._shop.on_trouble(None)
+                return
+
+    async def _request(self) -> None:
+        """The request in a task of its own: cancelling this worker must not cut a paid request off from its answer."""
+        task = asyncio.create_task(self._send())
+        self._shop.critical.add(task)
+        task.add_done_callback(self._shop.critical.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._job.submission is None:
+                task.cancel()  # still waiting for the quota: nothing was sent
+            raise
+
+    async def _send(self) -> None:
+        try:
+            await self._call()
+        except _Withdrawn:
+            return
+        except (NotSent, KeyRejected):
+            self._settle_unsent()
+            raise
+        except Refused as refusal:
+            self._refused(refusal)
+        except (Unclear, asyncio.CancelledError) as trouble:
+            if self._job.submission is not None:
+                _log.warning("outcome unknown", extra={"job": self._id, "languages": self._languages})
+                self._shop.ledger.put(changes.unclear(self._job, self._shop.now()))
+            if isinstance(trouble, asyncio.CancelledError):
+                raise
+        except Exception:
+            if self._job.submission is not None:
+                self._shop.ledger.put(changes.unclear(self._job, self._shop.now()))
+            raise
+        finally:
+            await self._shop.ledger.saved(self._id)
+
+    async def _call(self) -> None:
+        options, client = self._job.options, self._shop.client
+        if self._project:
+            answer = await client.add_locales(
+                self._project,
+                targets=self._languages,
+                lipsync=options.lipsync,
+                video_duration=options.video_duration,
+                visibility=options.visibility,
+                before_send=self._record_intent,
+            )
+            videos = {self._own(info.language): info.video for info in answer.created}
+            refused = {self._own(language): words for language, words in answer.refused}
+            self._shop.ledger.put(changes.added(self._job, videos, refused, self._shop.now()))
+            return
+        asset = self._job.asset
+        if asset is None:
+            raise changes.IllegalMove(f"{self._id} has no asset")
+        project = await client.create_dubbing(
+            title=options.title,
+            asset=asset.id,
+            source_language=asset.language if options.source_language == codes.AUTO else options.source_language,
+            targets=self._languages,
+            lipsync=options.lipsync,
+            video_duration=options.video_duration,
+            visibility=options.visibility,
+            before_send=self._record_intent,
+        )
+        self._shop.ledger.put(changes.created(self._job, project, self._shop.now()))
+
+    async def _record_intent(self) -> None:
+        """Called by the client when quota and key allow the request, right before it is sent."""
+        job = self._job
+        if any(job.dubs[language].state is not DubState.WAITING for language in self._languages):
+            raise _Withdrawn  # cancelled by the user while the quota made it wait
+        self._shop.ledger.put(changes.intend(job, self._languages, self._project, self._shop.now()))
+        await self._shop.ledger.saved(self._id)
+
+    def _settle_unsent(self) -> None:
+        if self._job.submission is not None:
+            self._shop.ledger.put(changes.not_sent(self._job))
+
+    def _refused(self, refusal: Refused) -> None:
+        named = {self._own(language): words for language, words in refusal.languages if language}
+        job = self._job
+        if job.submission is None:  # found wrong by the client before the intent was recorded
+            job = changes.intend(job, self._languages, self._project, self._shop.now())
+        self._shop.ledger.put(changes.refused(job, refusal.code, refusal.detail, named, self._shop.now()))
+
+    def _own(self, language: str) -> str:
+        """The spelling under which the job knows a language of the answer."""
+        return next((own for own in self._languages if codes.same(own, language)), language)

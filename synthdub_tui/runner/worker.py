@@ -1,0 +1,154 @@
+"""One worker per job: it makes the activities that the job's facts ask for happen, and ends when there are none.
+
+The facts decide (`jobs.plan.activities`): a change by the user, the service or a finished activity just makes the worker look
+again, starting what is wanted now and cancelling what is not. So resuming after a crash needs no code of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Scope, Seen, SeenState
+from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, Watch, activities
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.deliver import Delivery
+from synthdub_tui.runner.fetch import Fetch
+from synthdub_tui.runner.submit import Submission
+from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.synthesia.errors import KeyRejected, Refused
+from synthdub_tui.synthesia.schema import ProjectInfo
+
+_log = logging.getLogger(__name__)
+
+FRUITLESS_LIMIT: Final = 5
+"""Times in a row that an activity may end without any change of the job before the worker gives up on it."""
+
+
+class Worker:
+    """Works on one job until nothing is left that can go on by itself. Raises KeyRejected; other errors end in the job."""
+
+    def __init__(self, shop: Workshop, job_id: str) -> None:
+        self._shop = shop
+        self._id = job_id
+        self._changed = asyncio.Event()
+        self._running: dict[Activity, asyncio.Task[None]] = {}
+        self._fruitless = 0
+
+    @property
+    def _job(self) -> Job:
+        return self._shop.ledger.jobs[self._id]
+
+    def look_again(self) -> None:
+        """The job changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """One turn for each change or finished activity."""
+        try:
+            while True:
+                self._changed.clear()
+                self._reconcile()
+                if not self._running:
+                    return
+                before = self._job
+                await self._wait()
+                self._reap(before)
+        finally:
+            await self._cancel_all()
+
+    def _reconcile(self) -> None:
+        wanted = activities(self._job)
+        for activity, task in list(self._running.items()):
+            under_way = isinstance(activity, Submit) and self._job.submission is not None
+            if activity not in wanted and not under_way and not task.cancelling():
+                task.cancel()
+        for activity in wanted:
+            if activity not in self._running:
+                self._running[activity] = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
+
+    async def _wait(self) -> None:
+        change = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({change, *self._running.values()}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            change.cancel()
+
+    def _reap(self, before: Job) -> None:
+        for activity, task in list(self._running.items()):
+            if not task.done():
+                continue
+            del self._running[activity]
+            if task.cancelled():
+                continue
+            error = task.exception()
+            if isinstance(error, KeyRejected):
+                raise error
+            self._judge(activity, error, before)
+
+    def _judge(self, activity: Activity, error: BaseException | None, before: Job) -> None:
+        """An activity that ends with an error, or again and again without any effect, is a mistake of this program."""
+        self._fruitless = self._fruitless + 1 if self._job is before else 0
+        if error is None and self._fruitless < FRUITLESS_LIMIT:
+            return
+        _log.error("activity failed", exc_info=error, extra={"job": self._id, "activity": str(activity)})
+        self._fruitless = 0
+        if activity in activities(self._job):
+            self._give_up(activity)
+
+    def _give_up(self, activity: Activity) -> None:
+        trouble, now = Trouble("internal"), self._shop.now()
+        job = self._job
+        match activity:
+            case Deliver():
+                job = changes.source_failed(job, trouble.code, "", now)
+            case Submit(languages, _):
+                for language in languages:
+                    if job.dubs[language].state is DubState.WAITING:
+                        job = changes.failed(job, language, trouble.code, "", Scope.SUBMISSION, now)
+            case Watch(project):
+                job = changes.project_lost(job, project, "internal error", now)
+            case Download(language):
+                job = changes.failed(job, language, trouble.code, "", Scope.DOWNLOAD, now)
+        self._shop.ledger.put(job)
+
+    def _start(self, activity: Activity) -> Coroutine[Any, Any, None]:
+        match activity:
+            case Deliver():
+                return Delivery(self._shop, self._id).run()
+            case Submit(languages, project):
+                return Submission(self._shop, self._id, languages, project).run()
+            case Watch(project):
+                return self._watch(project)
+            case Download(language):
+                return Fetch(self._shop, self._id, language).run()
+
+    async def _watch(self, project: str) -> None:
+        """Take in what the service says; ends by being cancelled when the job wants nothing more of the project."""
+        submitted = [dub.submitted or dub.since for dub in self._job.dubs.values() if dub.project == project]
+        async with self._shop.poller.watching(project, max(submitted, default=self._shop.now())) as news:
+            while True:
+                heard = await news()
+                now = self._shop.now()
+                if isinstance(heard, Refused):
+                    self._shop.ledger.put(changes.project_lost(self._job, project, heard.detail, now))
+                else:
+                    self._shop.ledger.put(changes.observed(self._job, project, _seen(heard), now))
+
+    async def _cancel_all(self) -> None:
+        for task in self._running.values():
+            if not task.cancelling():  # a second cancel would cut its cleaning up short
+                task.cancel()
+        if self._running:
+            await asyncio.wait(self._running.values())
+
+
+def _seen(info: ProjectInfo) -> ProjectSeen:
+    """The service's answer in the domain's words."""
+    languages = tuple(
+        Seen(entry.language, SeenState(entry.state.value), entry.video, entry.error_code) for entry in info.languages
+    )
+    return ProjectSeen(SeenState(info.status.value), info.error_code, languages)

@@ -1,0 +1,90 @@
+"""What all workers share: the ledger, the service, the limits on transfers, and how long to be patient."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from synthdub_tui.jobs.discovery import output_path
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.ledger import Ledger
+from synthdub_tui.runner.meters import Meters
+from synthdub_tui.runner.poller import Poller
+from synthdub_tui.synthesia.client import Client
+from synthdub_tui.synthesia.errors import NotSent, Unavailable, Unclear
+from synthdub_tui.transfer.download import Downloader
+from synthdub_tui.transfer.upload import Uploader
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what, in seconds. Tests shorten it."""
+
+    back_off: float = 1.0  # first wait after a failed call; doubled each time
+    back_off_limit: float = 60.0
+    asset_first: float = 1.0  # first look at an uploaded asset; waits grow by half
+    asset_longest: float = 30.0  # between two looks
+    asset_unseen: float = 120.0  # the upload is over, but the service still waits for it
+    asset_limit: float = 900.0  # the service never calls the asset ready: try to dub it all the same
+    download_rounds: int = 8  # tries of a download, each with a fresh address and several connections
+    upload_pause: float = 5.0  # before a source is uploaded again
+    stop: float = 1.5  # for a paid request under way when the runner ends
+
+
+@dataclass
+class Workshop:
+    """Shared by all workers of a runner."""
+
+    ledger: Ledger
+    client: Client
+    poller: Poller
+    uploader: Uploader
+    downloader: Downloader
+    meters: Meters
+    patience: Patience
+    uploads: asyncio.Semaphore
+    downloads: asyncio.Semaphore
+    on_trouble: Callable[[Trouble | None], None]
+    open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
+    claims: dict[str, str] = field(default_factory=dict)  # output path → job that writes it
+    critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
+
+    async def reach(self, call: Callable[[], Awaitable[object]], *, unclear_too: bool = False) -> object:
+        """Repeat an unpaid call with back-off and jitter until it is answered. With `unclear_too` also a write that may
+        have arrived, which is only right where that does no harm. Other errors are the caller's."""
+        delay = self.patience.back_off
+        while True:
+            try:
+                answer = await call()
+            except (NotSent, Unavailable, Unclear) as trouble:
+                if isinstance(trouble, Unclear) and not unclear_too:
+                    raise
+                self.on_trouble(trouble)
+                await self.pause_after(trouble, delay)
+                delay = min(delay * 2, self.patience.back_off_limit)
+            else:
+                self.on_trouble(None)
+                return answer
+
+    async def pause_after(self, trouble: Trouble, delay: float) -> None:
+        """Wait before a repeat: as long as the service asks for, else `delay` with jitter."""
+        asked = getattr(trouble, "retry_after", None) or 0.0
+        await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter
+
+    def claim(self, job: Job, language: str) -> bool:
+        """Whether the job is the one that writes this output; the first to ask is."""
+        path = output_path(job.source.path, language, job.outputs)
+        return self.claims.setdefault(os.path.normcase(path), job.id) == job.id
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since the epoch."""
+        return time.time()

@@ -1,0 +1,299 @@
+"""What the program is told: flags before environment before `config.toml` before defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.problems import Trouble
+
+API_URL: Final = "https://api.synthesia.io"
+TIERS: Final = ("creator", "enterprise-2", "enterprise-1", "unlimited")
+
+ENVIRONMENT: Final = {
+    "SYNTHESIA_API_KEY": "api_key",
+    "SYNTHDUB_API_URL": "api_url",
+    "SYNTHDUB_S3_ENDPOINT_URL": "s3_endpoint_url",
+    "SYNTHDUB_STATE_DIR": "state_dir",
+}
+"""Environment variables and the settings that they give; SYNTHDUB_CONFIG names the file itself."""
+
+_PLURAL: Final = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list"}
+
+
+class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[quota]`: limits of an account that is none of the tiers, as lists of [calls, seconds]."""
+
+    writes: tuple[tuple[int, float], ...] = ()
+    reads: tuple[tuple[int, float], ...] = ()
+
+
+class DashboardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[dashboard]`: how the screen looks and behaves."""
+
+    play_command: str = ""  # how outputs are opened; {} stands for the path
+    notify: bool = False  # OSC 9 notifications besides the bell
+    mouse: bool = True
+    keys: dict[str, str] = {}  # binding id → keys
+
+
+class BatchDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[batch]`: defaults of the batch options."""
+
+    targets: tuple[str, ...] | None = None
+    source_language: str | None = None
+    title: str | None = None
+    recursive: bool | None = None
+    output_dir: str | None = None
+    lipsync: bool | None = None
+    video_duration: str | None = None
+    visibility: str | None = None
+    captions: bool | None = None
+
+
+class Secret(str):
+    """A text that shows itself nowhere but where it is used on purpose."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. Times in seconds; `warnings` are lines for the user that stop nothing."""
+
+    api_key: str = ""
+    api_url: str = API_URL
+    s3_endpoint_url: str = ""
+    state_dir: str = ""
+    config_path: str = ""
+    poll_interval: float = 10.0
+    tier: str = "creator"
+    max_uploads: int = 3
+    max_downloads: int = 4
+    quota: QuotaSettings = QuotaSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    batch: Batch = Batch()
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Settings(api_url={self.api_url!r}, state_dir={self.state_dir!r}, tier={self.tier!r})"
+
+
+class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `config.toml` may hold."""
+
+    api_key: str | None = None
+    api_key_file: str | None = None
+    api_url: str | None = None
+    s3_endpoint_url: str | None = None
+    state_dir: str | None = None
+    poll_interval: float | None = None
+    tier: str | None = None
+    max_uploads: int | None = None
+    max_downloads: int | None = None
+    quota: QuotaSettings = QuotaSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    batch: BatchDefaults = BatchDefaults()
+
+
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """The settings in force. `flags` holds those that were given; batch options are among them.
+
+    Raises Trouble("config_invalid" | "setting_invalid" | "url_invalid") with the place and what is expected.
+    """
+    config_path = config_file(flags, environment)
+    config, warnings = _load_config(config_path, required=bool(flags.get("config") or environment.get("SYNTHDUB_CONFIG")))
+    given = {**_known(msgspec.structs.asdict(config)), **_from_environment(environment), **_known(flags)}
+    given["api_key"] = Secret(_key(flags, environment, config))
+    if flags.get("api_key"):
+        warnings.append("--api-key shows the key to everyone who lists processes; set SYNTHESIA_API_KEY instead.")
+    given["state_dir"] = os.path.abspath(os.path.expanduser(given.get("state_dir") or default_state_dir()))
+    given["batch"] = _batch(config.batch, flags)
+    settings = Settings(config_path=config_path, warnings=tuple(warnings), **given)
+    _check(settings)
+    return settings
+
+
+def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Path of config.toml, whether it exists or not."""
+    named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
+    if named:
+        return os.path.abspath(os.path.expanduser(named))
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return os.path.join(platformdirs.user_config_dir("synthdub-tui"), "config.toml")
+
+
+def default_state_dir() -> str:
+    """The user's state directory for this program."""
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return platformdirs.user_state_dir("synthdub-tui")
+
+
+def is_local(url: str) -> bool:
+    """Whether an address is on this machine, as in tests and the demo."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = set(Settings.__struct_fields__) - {"batch", "warnings", "config_path"}
+    return {name: value for name, value in values.items() if name in fields and value is not None}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    return {field: environment[name] for name, field in ENVIRONMENT.items() if environment.get(name)}
+
+
+def _key(flags: Mapping[str, Any], environment: Mapping[str, str], config: _Config) -> str:
+    if flags.get("api_key"):
+        return str(flags["api_key"]).strip()
+    if flags.get("api_key_file"):
+        return _read_key(flags["api_key_file"])
+    if environment.get("SYNTHESIA_API_KEY"):
+        return environment["SYNTHESIA_API_KEY"].strip()
+    if config.api_key:
+        return config.api_key.strip()
+    return _read_key(config.api_key_file) if config.api_key_file else ""
+
+
+def _read_key(path: str) -> str:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            key = file.read(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Trouble("setting_invalid", f"the key file {path} cannot be read: {reason}") from error
+    if not key:
+        raise Trouble("setting_invalid", f"the key file {path} is empty")
+    return key
+
+
+def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
+    merged = {name: value for name, value in msgspec.structs.asdict(defaults).items() if value is not None}
+    merged |= {name: flags[name] for name in Batch.__struct_fields__ if flags.get(name) is not None}
+    if merged.get("output_dir"):
+        merged["output_dir"] = os.path.abspath(os.path.expanduser(merged["output_dir"]))
+    return Batch(**merged)
+
+
+def _check(settings: Settings) -> None:
+    for name, url in (("--api-url", settings.api_url), ("--s3-endpoint-url", settings.s3_endpoint_url)):
+        if url:
+            _check_url(name, url)
+    if any(not char.isprintable() or char.isspace() or ord(char) > 126 for char in settings.api_key):
+        raise Trouble("setting_invalid", "the API key holds blanks or characters that no key has")
+    _check_choice("--tier", settings.tier, TIERS)
+    _check_choice("--video-duration", settings.batch.video_duration, ("adaptive", "original"))
+    _check_choice("--visibility", settings.batch.visibility, ("private", "public"))
+    for name, value, least in (
+        ("--poll-interval", settings.poll_interval, 0),
+        ("--max-uploads", settings.max_uploads, 1),
+        ("--max-downloads", settings.max_downloads, 1),
+    ):
+        if not least <= value <= 86400:
+            raise Trouble("setting_invalid", f"{name} must be from {least} to 86400")
+    for limits in (settings.quota.writes, settings.quota.reads):
+        if any(calls < 1 or seconds <= 0 for calls, seconds in limits):
+            raise Trouble("setting_invalid", "[quota] takes lists of [calls, seconds], both above 0")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise Trouble("setting_invalid", f"{name} takes {', '.join(choices)}, not {value!r}")
+
+
+def _check_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise Trouble("url_invalid", f"{name} {url!r}") from error
+    plain = parts.scheme == "http" and is_local(url)
+    if not host or port == 0 or parts.username or parts.query or parts.fragment or not (parts.scheme == "https" or plain):
+        raise Trouble("url_invalid", f"{name} {url!r}")
+
+
+def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(1024 * 1024)
+            mode = os.fstat(file.fileno()).st_mode
+    except FileNotFoundError as error:
+        if required:
+            raise Trouble("config_invalid", f"{path}: there is no such file") from error
+        return _Config(), []
+    except OSError as error:
+        raise Trouble("config_invalid", f"{path}: {error.strerror}") from error
+    config = _parse_config(path, content)
+    warnings = []
+    if config.api_key and stat.S_IMODE(mode) & 0o077:
+        warnings.append(f"{path} holds the key and can be read by others: chmod 600 {path}")
+    return config, warnings
+
+
+def _parse_config(path: str, content: bytes) -> _Config:
+    try:
+        text = content.decode()
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise Trouble("config_invalid", f"{path}: it is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Trouble("config_invalid", f"{path}: {_toml_error(str(error))}") from error
+    try:
+        return msgspec.convert(values, _Config)
+    except msgspec.ValidationError as error:
+        raise Trouble("config_invalid", f"{path}{_explained(str(error), text)}") from error
+
+
+def _toml_error(message: str) -> str:
+    """tomllib names the place at the end: "… (at line 3, column 7)"; the line comes first here."""
+    place = re.search(r"\(at (line \d+), column \d+\)", message)
+    return f"{place[1]}: {message[: place.start()].strip()}" if place else message
+
+
+def _explained(message: str, text: str) -> str:
+    """msgspec's message with the line of the setting, which it only names."""
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    at = re.search(r"at `\$\.?([^`]*)`", message)
+    section = at[1] if at else ""
+    if unknown:
+        name, (table, fields) = unknown[1], _fields(section)
+        near = get_close_matches(name, fields, n=1)
+        expected = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
+        return f": line {_line_of(name, table, text)}: unknown setting {name!r}; {expected}"
+    path = re.sub(r"\[.*", "", section)
+    table, _, name = path.rpartition(".")
+    wanted = re.search(r"Expected `([^`|]+?)(?: \| null)?`, got `([^`]+)`", message)
+    expected = f"{name} must be {_PLURAL.get(wanted[1].strip(), wanted[1])}" if wanted else message
+    return f": line {_line_of(name, table, text)}: {expected}"
+
+
+def _fields(section: str) -> tuple[str, tuple[str, ...]]:
+    tables: dict[str, type[msgspec.Struct]] = {"batch": BatchDefaults, "quota": QuotaSettings, "dashboard": DashboardSettings}
+    return section, tables.get(section, _Config).__struct_fields__
+
+
+def _line_of(name: str, table: str, text: str) -> int:
+    """Line of a setting, 1 where it is written in a way that is not found."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            current = header[1].strip()
+            if current == name and not table:
+                return number
+        elif current == table and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
+            return number
+    return 1

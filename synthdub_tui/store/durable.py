@@ -1,0 +1,49 @@
+"""Durable writes: after `write` returns, the file has either its old or its new content, whatever happens.
+
+Temporary file in the same folder, fsync, rename, fsync of the folder: the order that ext4, xfs, btrfs and apfs need for a
+rename to survive power loss (LWN 322823; `man 2 fsync`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+TEMPORARY = ".tmp"
+"""Ending of files that a crash may leave behind; they are removed at the next start."""
+
+
+def write(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replace the file's content durably. Raises OSError; the old content then still stands."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}{TEMPORARY}")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    try:
+        _write_new(temporary, data, mode)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(folder)
+
+
+def sync_folder(folder: str) -> None:
+    """Make renames and removals in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_new(path: str, data: bytes, mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,35 @@
+"""One runner per state directory, held by the kernel: a lock of a killed process is gone with it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from synthdub_tui.problems import Trouble
+
+
+class Lock:
+    """`flock` on a file of the state directory. Also holds across bind mounts, since it is on the inode."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._handle: int | None = None
+
+    def acquire(self) -> None:
+        """Raises Trouble("state_busy") where another process holds it."""
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise Trouble("state_busy") from error
+        except OSError:
+            os.close(handle)
+            raise
+        self._handle = handle
+
+    def release(self) -> None:
+        """Idempotent. The file stays: removing it would let two processes hold locks on two inodes."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None

@@ -1,0 +1,162 @@
+"""The state directory: `jobs/<id>.toml`, one file per job, and small documents of the batch.
+
+A change costs one small file, whatever the batch's size. Nothing is written that is a secret. A file that cannot be read as a
+job is set aside under `damaged/` and named; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import tomllib
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from synthdub_tui.jobs.model import SCHEMA, Job
+from synthdub_tui.problems import Trouble
+from synthdub_tui.store import durable
+
+SIZE_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of the largest state file that is read: a job of all languages has some 60 kB."""
+
+
+class Damaged(NamedTuple):
+    """A state file that is not a job. `kept` is where it lies now."""
+
+    path: str
+    kept: str
+    reason: str
+
+
+class Loaded(NamedTuple):
+    """The batch as found on disk, in the order in which jobs were added."""
+
+    jobs: list[Job]
+    damaged: list[Damaged]
+
+
+class Store:
+    """Reads and writes one state directory. Thread-safe for different jobs; saves of one job come one after another."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._jobs = os.path.join(folder, "jobs")
+        self._damaged = os.path.join(folder, "damaged")
+
+    def path(self, name: str) -> str:
+        """Path of a file of the state directory."""
+        return os.path.join(self.folder, name)
+
+    def open(self) -> None:
+        """Make the directory, 0700, and remove what a crash left. Raises Trouble("state_unwritable" | "state_newer")."""
+        try:
+            os.makedirs(self._jobs, mode=0o700, exist_ok=True)
+            os.chmod(self.folder, 0o700)
+            self._sweep(self.folder)
+            self._sweep(self._jobs)
+            self._mark_schema()
+        except OSError as error:
+            raise Trouble("state_unwritable", f"{error.strerror}: {self.folder}") from error
+
+    def load(self, *, set_aside: bool = True) -> Loaded:
+        """All jobs. Without `set_aside` nothing is changed on disk, so that it may be called while a runner works."""
+        jobs: list[Job] = []
+        damaged: list[Damaged] = []
+        for name in self._names():
+            path = os.path.join(self._jobs, name)
+            try:
+                jobs.append(_read_job(path))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError) as error:
+                reason = str(error) or type(error).__name__
+                damaged.append(Damaged(path, self._set_aside(path) if set_aside else path, reason))
+        jobs.sort(key=lambda job: (job.added, job.source.path))
+        return Loaded(jobs, damaged)
+
+    def save(self, job: Job) -> None:
+        """Durable when it returns. Raises OSError."""
+        durable.write(os.path.join(self._jobs, f"{job.id}.toml"), encode_job(job))
+
+    def read_document(self, name: str) -> dict[str, Any]:
+        """A document of the batch, such as the quota's counters; empty where there is none or it is damaged."""
+        try:
+            return tomllib.loads(_read(self.path(f"{name}.toml")))
+        except (OSError, ValueError):
+            return {}
+
+    def write_document(self, name: str, content: dict[str, Any]) -> None:
+        """Durable when it returns. Raises OSError."""
+        durable.write(self.path(f"{name}.toml"), _dump(content))
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self._jobs) as entries:
+                return sorted(e.name for e in entries if e.name.endswith(".toml") and not e.name.startswith("."))
+        except FileNotFoundError:
+            return []
+
+    def _mark_schema(self) -> None:
+        """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
+        found = self.read_document("batch")
+        schema = found.get("schema", SCHEMA)
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise Trouble("state_newer", self.folder)
+        if "schema" not in found:
+            self.write_document("batch", {"schema": SCHEMA, **found})
+
+    def _set_aside(self, path: str) -> str:
+        os.makedirs(self._damaged, mode=0o700, exist_ok=True)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        kept = os.path.join(self._damaged, f"{os.path.basename(path)}.{stamp}")
+        number = 1
+        while os.path.exists(kept):
+            kept = os.path.join(self._damaged, f"{os.path.basename(path)}.{stamp}-{number}")
+            number += 1
+        os.rename(path, kept)
+        durable.sync_folder(self._jobs)
+        return kept
+
+    def _sweep(self, folder: str) -> None:
+        with os.scandir(folder) as entries:
+            left = [e.path for e in entries if e.name.startswith(".") and e.name.endswith(durable.TEMPORARY)]
+        for path in left:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def encode_job(job: Job) -> bytes:
+    """The job as TOML; what has its default is left out, the schema never is."""
+    return _dump({"schema": job.schema} | msgspec.to_builtins(job))
+
+
+def decode_job(text: str) -> Job:
+    """Raises ValueError (TOML errors and msgspec.ValidationError are such) or Trouble("state_newer")."""
+    content = tomllib.loads(text)
+    schema = content.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise Trouble("state_newer", f"schema {schema}")
+    return msgspec.convert(content, Job)
+
+
+def _read_job(path: str) -> Job:
+    job = decode_job(_read(path))
+    if os.path.basename(path) != f"{job.id}.toml":
+        raise ValueError(f"the file is not named after its id {job.id!r}")
+    return job
+
+
+def _read(path: str) -> str:
+    with open(path, "rb") as file:
+        content = file.read(SIZE_LIMIT + 1)
+    if len(content) > SIZE_LIMIT:
+        raise ValueError("the file is too large")
+    return content.decode()
+
+
+def _dump(content: dict[str, Any]) -> bytes:
+    import tomli_w  # noqa: PLC0415 - only writers need it
+
+    return tomli_w.dumps(content).encode()
