@@ -1,0 +1,133 @@
+"""Plays or opens a finished file with the program that suits where the user sits.
+
+A program with a window is started beside the dashboard; one that draws in the terminal gets the terminal for itself. Over
+SSH without a display a window cannot open: then the user is told how to get the file instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+TERMINAL: Final = frozenset("timg chafa viu catimg tplay less ffprobe mediainfo".split())
+"""Programs known to draw in the terminal."""
+
+TERMINAL_OPTIONS: Final = ("--vo=tct", "--vo=caca", "--vo=sixel", "--vo=kitty", "--no-video", "-vo=tct", "--vid=no")
+"""Options that make a player with a window stay in the terminal."""
+
+EARLY: Final = 1.5
+"""Seconds in which a program that cannot work usually has ended."""
+
+
+class Opening(NamedTuple):
+    """How a file is opened. With `explain`, not at all."""
+
+    way: Literal["terminal", "window", "none"]
+    argv: tuple[str, ...] = ()
+    explain: str = ""
+
+
+def plan(path: str, command: str, environ: Mapping[str, str], platform: str = sys.platform) -> Opening:
+    """What to do. `command` is the user's, with `{}` or `{path}` where the file goes (else at the end), or empty.
+
+    A command that begins with `terminal:` or `window:` says itself where it draws.
+    """
+    display = _has_display(environ, platform)
+    if not command.strip():
+        opener = "open" if platform == "darwin" else "xdg-open"
+        return _window((opener, path), display)
+    way, bare = _way(command)
+    try:
+        words = shlex.split(bare)
+    except ValueError as error:
+        return Opening("none", explain=f"The configured play command cannot be read: {error}.")
+    if not words:
+        return Opening("none", explain="The configured play command is empty.")
+    argv = tuple(word.replace("{path}", path).replace("{}", path) for word in words)
+    argv = argv if "{}" in bare or "{path}" in bare else (*argv, path)
+    if way == "terminal" or (not way and _draws_in_terminal(words)):
+        return _found(Opening("terminal", argv))
+    return _window(argv, display)
+
+
+def run_in_terminal(argv: tuple[str, ...]) -> str:
+    """Run a program that has the terminal, and wait for it. What went wrong, or an empty string.
+
+    Ctrl+C is for the program, not for us; a handler is set instead of ignoring it, which the program would inherit.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        code = subprocess.run(argv, check=False).returncode  # noqa: S603 - the user's own command
+    except OSError as error:
+        return f"{argv[0]} could not be started: {error.strerror}."
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return _ended(argv[0], code) if code not in {0, -signal.SIGINT, 128 + signal.SIGINT} else ""
+
+
+def start_beside(argv: tuple[str, ...]) -> str:
+    """Start a program with a window and leave it alone. What went wrong within the first moments, or an empty string.
+
+    Blocks for `EARLY` seconds: call it in a thread.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the user's own command
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # lives on when the dashboard or its terminal goes
+        )
+    except OSError as error:
+        return f"{argv[0]} could not be started: {error.strerror}."
+    try:
+        code = process.wait(EARLY)
+    except subprocess.TimeoutExpired:
+        threading.Thread(target=process.wait, name="reap", daemon=True).start()
+        return ""
+    return _ended(argv[0], code) if code else ""
+
+
+def _ended(program: str, code: int) -> str:
+    return f"{program} was ended by signal {-code}." if code < 0 else f"{program} ended with code {code}."
+
+
+def _way(command: str) -> tuple[str, str]:
+    for way in ("terminal", "window"):
+        if command.lstrip().startswith(way + ":"):
+            return way, command.lstrip()[len(way) + 1 :]
+    return "", command
+
+
+def _draws_in_terminal(words: list[str]) -> bool:
+    return os.path.basename(words[0]) in TERMINAL or any(word in TERMINAL_OPTIONS for word in words[1:])
+
+
+def _has_display(environ: Mapping[str, str], platform: str) -> bool:
+    if environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"):
+        return True
+    return platform == "darwin" and not environ.get("SSH_CONNECTION")
+
+
+def _window(argv: tuple[str, ...], display: bool) -> Opening:
+    if not display:
+        return Opening(
+            "none",
+            explain="No display here, so no window can open. Y gives an scp command; play_command can name a terminal player.",
+        )
+    return _found(Opening("window", argv))
+
+
+def _found(opening: Opening) -> Opening:
+    program = opening.argv[0]
+    if shutil.which(program) is None:
+        missing = f"The program {program} is not installed here."
+        return Opening("none", explain=f"{missing} Set another play_command, or press Y for an scp command.")
+    return opening

@@ -1,0 +1,333 @@
+"""Picks videos and folders on the machine where the runner works."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar, Final
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, list_folder, resolved
+from synthdub_tui.dashboard.screens.marks import Marks
+from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, many, size
+from synthdub_tui.jobs.discovery import content_type, is_output
+from synthdub_tui.problems import explain, printable
+
+SIZE_WIDTH: Final = 9
+
+OFFERED: Final = 12
+"""Completions named at once."""
+
+
+class AddFilesScreen(Page[list[str]]):
+    """Absolute paths of what was marked, or None. Without marks, enter takes the video under the cursor or opens the folder."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,l", "open", "Open folder", show=False),
+        Binding("left,h,backspace", "up", "Folder above", show=False),
+        Binding("enter", "confirm", "Add", show=False),
+        Binding("space", "mark", "Mark", show=False),
+        Binding("asterisk", "mark_all", "Mark all shown", show=False),
+        Binding("u", "unmark", "Unmark all", show=False),
+        Binding("slash", "filter", "Filter", show=False),
+        Binding("p,tilde", "path", "Type a path", show=False),
+        Binding("full_stop", "hidden", "Hidden files", show=False),
+        Binding("tab", "complete", "Complete", show=False),
+        Binding("q", "close", "Back", show=False),
+    ]
+
+    def __init__(self, start: Path, *, title: str = "Add videos") -> None:
+        super().__init__()
+        self._title = title
+        self._listing = Listing(os.path.abspath(start), [])
+        self._shown: list[Entry] = []
+        self._marks = Marks(self, self._update)
+        self._errand: Errand | None = None
+        self._completing: Errand | None = None
+        self._want = ""  # name to put the cursor on as soon as it is listed
+        self._show_hidden = False
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        yield Words(id="title")
+        yield RowList(self._row, id="entries")
+        yield Words(id="note", classes="notes")
+        yield Words(id="count", classes="status")
+        yield SearchBox(placeholder="part of a name", id="filter", passes=("up", "down", "tab"))
+        yield SearchBox(placeholder="path; tab completes", id="path", passes=("up", "down", "tab"))
+        yield Hints()
+
+    def on_mount(self) -> None:
+        for box in self.query(SearchBox):
+            box.add_class("hidden")
+        self._list.focus()
+        self._go(self._listing.path)
+
+    def on_unmount(self) -> None:
+        self._marks.clear()
+        for errand in (self._errand, self._completing):
+            if errand is not None:
+                errand.stop()
+
+    def on_resize(self) -> None:
+        self._update()
+
+    @property
+    def _list(self) -> RowList:
+        return self.query_one("#entries", RowList)
+
+    @property
+    def _at_cursor(self) -> Entry | None:
+        return self._shown[self._list.cursor] if self._shown else None
+
+    # -- the folder ----------------------------------------------------------------------------------------------------
+
+    def _go(self, path: str, want: str = "") -> None:
+        """Show another folder; the old one's reading stops."""
+        if self._errand is not None:
+            self._errand.stop()
+        self._want = want
+        self._box("filter").value = ""
+        self._box("filter").add_class("hidden")
+        self._listed(Listing(path, []))
+        hidden = self._show_hidden
+        self._errand = Errand(self, lambda errand: list_folder(errand, path, hidden, self._listed, self._sized))
+
+    def _listed(self, listing: Listing) -> None:
+        at = self._at_cursor
+        name = self._want or (at.name if at is not None and self._listing.path == listing.path else "")
+        self._listing = listing
+        self._said = ""
+        self._arrange(name)
+        if listing.done:
+            self._want = ""
+
+    def _sized(self) -> None:
+        self._marks.sizes_known()
+        self._list.refresh()
+        self._update()
+
+    def _arrange(self, name: str) -> None:
+        """Filter again; the cursor goes to the entry of this name, else to the first."""
+        needle = self._box("filter").value.strip().casefold()
+        entries = self._listing.entries
+        self._shown = [entry for entry in entries if needle in entry.low] if needle else entries
+        cursor = next((index for index, entry in enumerate(self._shown) if entry.name == name), 0) if name else 0
+        self._list.show(len(self._shown), cursor)
+        self._update()
+
+    def action_open(self) -> None:
+        entry = self._at_cursor
+        if entry is not None and entry.folder:
+            self._go(entry.path)
+
+    def action_up(self) -> None:
+        above, name = os.path.split(self._listing.path)
+        if name:
+            self._go(above, name)
+
+    def action_hidden(self) -> None:
+        self._show_hidden = not self._show_hidden
+        self._go(self._listing.path, self._at_cursor.name if self._at_cursor else "")
+
+    # -- marks ---------------------------------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        entry = self._at_cursor
+        if entry is None:
+            return
+        if self._mark(entry):
+            self._list.action_move(1)
+        self._list.refresh()
+        self._update()
+
+    def action_mark_all(self) -> None:
+        """Mark all videos shown, or unmark them if they are marked already."""
+        videos = [entry for entry in self._shown if not entry.folder and not self._refusal(entry)]
+        left = [entry for entry in videos if entry.path not in self._marks]
+        for entry in left or videos:
+            self._marks.toggle(entry)
+        self._list.refresh()
+        self._said = ""
+        self._update()
+
+    def action_unmark(self) -> None:
+        self._marks.clear()
+        self._list.refresh()
+        self._said = ""
+        self._update()
+
+    def _mark(self, entry: Entry) -> bool:
+        self._said = "" if entry.path in self._marks else self._refusal(entry)
+        if not self._said:
+            self._marks.toggle(entry)
+        return not self._said
+
+    def _refusal(self, entry: Entry) -> str:
+        """Why an entry cannot be marked; empty if it can."""
+        above = self._marks.above(entry.path)
+        if above is not None:
+            return f"Included already: {printable(os.path.basename(above) or '/')} is marked as a whole."
+        if not entry.path.isascii() and any("\ud800" <= char <= "\udfff" for char in entry.path):
+            return explain("name_invalid").line()
+        if entry.size == 0:
+            return explain("source_empty").line()
+        return explain("source_unreadable").line() if entry.size == -1 else ""
+
+    def action_confirm(self) -> None:
+        entry = self._at_cursor
+        if len(self._marks):
+            self.dismiss(self._marks.paths)
+        elif entry is not None and entry.folder:
+            self._go(entry.path)
+        elif entry is not None and self._mark(entry):
+            self.dismiss([entry.path])
+        self._update()
+
+    @on(RowList.Clicked)
+    def _clicked(self) -> None:
+        entry = self._at_cursor
+        if entry is not None and entry.folder:
+            self._go(entry.path)
+        else:
+            self.action_mark()
+
+    # -- typing --------------------------------------------------------------------------------------------------------
+
+    def _box(self, name: str) -> SearchBox:
+        return self.query_one(f"#{name}", SearchBox)
+
+    def action_filter(self) -> None:
+        self._open_box("filter")
+
+    def action_path(self) -> None:
+        box = self._box("path")
+        box.value = os.path.join(self._listing.path, "") if self._listing.path.isprintable() else ""
+        self._open_box("path")
+        box.cursor_position = len(box.value)
+
+    def _open_box(self, name: str) -> None:
+        self._box(name).remove_class("hidden")
+        self._box(name).focus()
+
+    def action_back(self) -> None:
+        """From a box to the list; from the list out of the screen."""
+        for name in ("path", "filter"):
+            box = self._box(name)
+            if not box.has_class("hidden"):
+                box.value = ""
+                box.add_class("hidden")
+                self._list.focus()
+                return
+        self.dismiss(None)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self) -> None:
+        at = self._at_cursor
+        self._arrange(at.name if at is not None else "")
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self, event: Input.Submitted) -> None:
+        if not event.value:
+            self._box("filter").add_class("hidden")
+        self._list.focus()
+
+    @on(Input.Submitted, "#path")
+    def _path_done(self, event: Input.Submitted) -> None:
+        """A folder is opened; a video is found in its folder. What is which is told by the name: no disk is asked here."""
+        typed = event.value.strip()
+        self._box("path").add_class("hidden")
+        self._list.focus()
+        if not typed:
+            return
+        path = resolved(typed, self._listing.path)
+        name = os.path.basename(path)
+        if content_type(name) is not None and not is_output(name) and not typed.endswith("/"):
+            self._go(os.path.dirname(path), name)
+        else:
+            self._go(path)
+
+    def action_complete(self) -> None:
+        box = self._box("path")
+        if box.has_class("hidden") or (self._completing is not None and not self._completing.done):
+            return
+        typed, base = box.value, self._listing.path
+        self._completing = Errand(self, lambda errand: errand.tell(self._completed, typed, *complete(typed, base)))
+
+    def _completed(self, typed: str, longer: str, offers: list[str]) -> None:
+        box = self._box("path")
+        if box.value != typed:  # typed on meanwhile
+            return
+        if longer.isprintable():
+            box.value = longer
+            box.cursor_position = len(longer)
+        more = f"  and {len(offers) - OFFERED} more" if len(offers) > OFFERED else ""
+        self._said = "  ".join(printable(name, 40) for name in offers[:OFFERED]) + more if offers else ""
+        self._update()
+
+    # -- drawing -------------------------------------------------------------------------------------------------------
+
+    def _row(self, index: int, width: int) -> Line:
+        entry = self._shown[index]
+        marked = entry.path in self._marks or self._marks.above(entry.path) is not None
+        name = fit(entry.shown + ("/" if entry.folder else ""), width - SIZE_WIDTH - 5)
+        role = "strong" if marked else "faint" if entry.size in {0, -1} else "key" if entry.folder else ""
+        return ((f"[{'x' if marked else ' '}] ", "strong" if marked else ""), (name, role), (" " + _size(entry), "faint"))
+
+    def _update(self) -> None:
+        """The lines around the list."""
+        if not self.is_mounted:
+            return
+        listing = self._listing
+        path = printable(listing.path, 4096)
+        self.query_one("#title", Words).show(f"{self._title}: {fit_end(path, max(10, self.size.width - len(self._title) - 2))}")
+        self.query_one("#note", Words).show(self._marked_line())
+        self.query_one("#count", Words).show(_counted(listing, self._shown))
+        marks = len(self._marks)
+        entry = self._at_cursor
+        enter = f"add {marks}" if marks else "open" if entry is not None and entry.folder else "add"
+        keys = [("enter", enter), ("space", "mark"), ("esc", "back"), ("h l", "folders"), ("/", "filter"), ("p", "path")]
+        self.query_one(Hints).show([*keys, ("*", "all"), ("u", "none"), (".", "hidden")])
+
+    def _marked_line(self) -> str:
+        if self._said:
+            return self._said
+        problem = self._listing.problem
+        if problem is not None:
+            return f"{problem.line()} h goes up."
+        return f"{len(self._marks):,} marked: {self._marks.sum()}" if len(self._marks) else "Nothing is marked."
+
+    @on(RowList.Moved)
+    def _moved(self) -> None:
+        self._said = ""
+        self._update()
+
+
+def _size(entry: Entry) -> str:
+    if entry.folder or entry.size is None:
+        return " " * SIZE_WIDTH
+    words = {0: "empty", -1: "unread"}
+    return fit(words.get(entry.size) or size(entry.size), SIZE_WIDTH, right=True)
+
+
+def _counted(listing: Listing, shown: list[Entry]) -> str:
+    """What the folder holds, and what of it is not shown."""
+    if not listing.done:
+        return f"Reading… {len(listing.entries):,} so far"
+    videos = sum(not entry.folder for entry in shown)
+    counted = many(videos, "video") + ", " + many(len(shown) - videos, "folder")
+    if len(shown) != len(listing.entries):
+        counted += f" of {len(listing.entries):,}"
+    left = [("output", listing.outputs), ("other", listing.others), ("dot file", listing.hidden)]
+    hidden = ", ".join(many(number, word) for word, number in left if number)
+    return f"{counted}; not shown: {hidden}" if hidden else counted

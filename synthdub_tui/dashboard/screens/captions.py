@@ -1,0 +1,84 @@
+"""Shows captions as plain text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.words import Line, size
+from synthdub_tui.problems import printable
+
+LIMIT: Final = 256 * 1024
+"""Bytes shown of one file: captions of hours are smaller."""
+
+ORDER: Final = {".srt": 0, ".vtt": 1}
+
+
+class CaptionsScreen(Page[None]):
+    """One file at a time; tab shows the next."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "next", "Next file", show=False),
+        Binding("c,q", "back", "Back", show=False),
+    ]
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__()
+        self._paths = sorted(paths, key=lambda path: ORDER.get(os.path.splitext(path)[1].lower(), 9))
+        self._at = 0
+        self._errand: Errand | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Words(id="title")
+        yield Reader(id="captions")
+        keys = [("↑↓", "scroll"), ("esc", "back")]
+        yield Hints([*keys, ("tab", "next file")] if len(self._paths) > 1 else keys)
+
+    def on_mount(self) -> None:
+        self.query_one(Reader).focus()
+        self._load()
+
+    def on_unmount(self) -> None:
+        self._stop()
+
+    def action_next(self) -> None:
+        self._at = (self._at + 1) % len(self._paths)
+        self._load()
+
+    def _load(self) -> None:
+        self._stop()
+        path = self._paths[self._at]
+        self.query_one("#title", Words).show(printable(os.path.basename(path)))
+        self._errand = Errand(self, lambda errand: errand.tell(self._show, read(path)))
+
+    def _show(self, lines: list[Line]) -> None:
+        reader = self.query_one(Reader)
+        reader.show(lines)
+        reader.scroll_home(animate=False)
+
+    def _stop(self) -> None:
+        if self._errand is not None:
+            self._errand.stop()
+
+
+def read(path: str) -> list[Line]:
+    """The file's lines, harmless; what cannot be read is said in a line."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LIMIT + 1)
+            whole = os.fstat(file.fileno()).st_size
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "its path is not valid"
+        return [((f"The captions cannot be read: {why}.", "warn"),)]
+    text = data[:LIMIT].decode("utf-8-sig", "replace")
+    lines: list[Line] = [((printable(line.rstrip("\r").expandtabs(4), 2000), ""),) for line in text.split("\n")]
+    if len(data) > LIMIT:
+        lines.append(((f"… the first {size(LIMIT)} of {size(whole)}", "faint"),))
+    return lines

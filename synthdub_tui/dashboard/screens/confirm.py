@@ -1,0 +1,79 @@
+"""Asks once before something is sent, paid or lost, and shows exactly what it will touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button
+
+from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
+from synthdub_tui.dashboard.screens.page import Dialog
+from synthdub_tui.problems import printable
+
+AROUND = 7
+"""Rows of the window that are not lines: border, title, choices with their margin, hints."""
+
+
+class ConfirmScreen(Dialog[bool]):
+    """Yes or no. Where it is dangerous, the harmless choice has the focus."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Confirm", show=False),
+        Binding("n,escape", "answer(False)", "No", show=False),
+        Binding("left,right,h,l", "other", "Other choice", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("pageup", "scroll(-10)", "Page up", show=False),
+        Binding("pagedown", "scroll(10)", "Page down", show=False),
+    ]
+
+    def __init__(
+        self, title: str, lines: Sequence[str], *, danger: bool = False, confirm_label: str = "Yes", cancel_label: str = "No"
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._reader = Reader([((printable(line), ""),) for line in lines], id="lines")
+        self._reader.can_focus = False
+        self._danger = danger
+        self._labels = (cancel_label, confirm_label)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="window", classes="danger" if self._danger else ""):
+            yield Words(printable(self._title), id="title")
+            yield self._reader
+            with Horizontal(id="choices"):
+                yield choice(f"{self._labels[0]} (n)", "no")
+                yield choice(f"{self._labels[1]} (y)", "yes")
+            yield Hints([("enter", "choose"), ("esc", self._labels[0].lower()), ("↑↓", "scroll")])
+
+    def on_mount(self) -> None:
+        self.query_one("#no" if self._danger else "#yes").focus()
+
+    def on_resize(self) -> None:
+        """As high as the lines need, as far as there is room."""
+        lines = self._reader.wrapped_height(min(self.size.width, 76) - 5)
+        self._reader.styles.height = max(1, min(lines, self.size.height - AROUND))
+
+    def action_answer(self, answer: bool) -> None:
+        self.dismiss(answer)
+
+    def action_other(self) -> None:
+        self.focus_next(".choice")
+
+    def action_scroll(self, rows: int) -> None:
+        self._reader.scroll_relative(y=rows, animate=False)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+
+def choice(label: str, id: str) -> Button:
+    """A button of one line."""
+    return Button(Content(label), id=id, classes="choice", compact=True)

@@ -1,0 +1,40 @@
+"""Shows text that was sent to the clipboard, whole: no terminal tells whether it arrived."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
+from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
+from synthdub_tui.dashboard.screens.page import Dialog
+
+
+class CopiedScreen(Dialog[None]):
+    """For text that is too long for a line below a list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,y,Y", "close", "Close", show=False)]
+
+    def __init__(self, text: str, what: str) -> None:
+        super().__init__()
+        lines = ["Sent to your clipboard. If it did not arrive, copy it from here:", "", *text.split("\n")]
+        self._reader = Reader([((line, ""),) for line in lines], id="text")
+        self._what = what
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="window"):
+            yield Words(self._what, id="title")
+            yield self._reader
+            yield Hints([("esc", "back"), ("↑↓", "scroll")])
+
+    def on_mount(self) -> None:
+        self._reader.focus()
+
+    def on_resize(self) -> None:
+        lines = self._reader.wrapped_height(min(self.size.width, 76) - 5)
+        self._reader.styles.height = max(1, min(lines, self.size.height - 4))
+
+    def action_close(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,269 @@
+"""Widgets that draw lines from a model instead of mounting a widget per line: lists of any length cost the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widgets import Input, Static
+
+from synthdub_tui.dashboard.screens.words import Line, hints, wrap
+
+ROLES = ("faint", "strong", "key", "good", "warn", "bad", "cursor")
+
+
+class Drawn(ScrollView, can_focus=True):
+    """Base: a scrolling area of lines, each of one row of cells. Roles are never told apart by hue alone."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"drawn--{role}" for role in ROLES}
+
+    DEFAULT_CSS = """
+    Drawn {
+        overflow-x: hidden;
+        overflow-y: auto;
+        scrollbar-size-vertical: 1;
+        & > .drawn--faint { text-style: dim; }
+        & > .drawn--strong { text-style: bold; }
+        & > .drawn--key { text-style: bold; color: $text-accent; }
+        & > .drawn--good { color: $text-success; }
+        & > .drawn--warn { color: $text-warning; }
+        & > .drawn--bad { color: $text-error; text-style: bold; }
+        & > .drawn--cursor { text-style: reverse; }
+    }
+    """
+
+    def line(self, index: int, width: int) -> Line:
+        """The spans of one line; overridden by the kinds of widgets."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:
+        index = self.scroll_offset.y + y
+        width = self.scrollable_content_region.width
+        base = self.rich_style
+        if index >= self.virtual_size.height:
+            return Strip.blank(width, base)
+        segments = [Segment(text, base + self.role_style(role) if role else base) for text, role in self.line(index, width)]
+        strip = Strip(segments).adjust_cell_length(width, base)
+        return self.finish(index, strip)
+
+    def finish(self, index: int, strip: Strip) -> Strip:
+        """Last touch on a drawn line."""
+        del index
+        return strip
+
+    def role_style(self, role: str) -> Style:
+        """How a role looks in the present theme."""
+        return self.get_component_rich_style(f"drawn--{role}", partial=True)
+
+    def set_height(self, lines: int) -> None:
+        """Tell how many lines there are; the scroll bar follows."""
+        if lines != self.virtual_size.height:
+            self.virtual_size = Size(0, lines)
+        self.refresh()
+
+
+class RowList(Drawn):
+    """A list with a cursor. `draw(index, width)` gives a row's spans and is asked only for rows that are visible."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
+        Binding("home,g", "edge(0)", "First", show=False),
+        Binding("end,G", "edge(-1)", "Last", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor stands on another row."""
+
+    class Clicked(Message):
+        """The row under the cursor was clicked again."""
+
+    def __init__(self, draw: Callable[[int, int], Line], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._draw = draw
+        self.count = 0
+        self.cursor = 0
+
+    def line(self, index: int, width: int) -> Line:
+        return (("> " if index == self.cursor else "  ", ""), *self._draw(index, width - 2))
+
+    def finish(self, index: int, strip: Strip) -> Strip:
+        return strip.apply_style(self.role_style("cursor")) if index == self.cursor else strip
+
+    def show(self, count: int, cursor: int | None = None) -> None:
+        """The model changed: so many rows, and where the cursor belongs now."""
+        self.count = count
+        self.cursor = max(0, min(self.cursor if cursor is None else cursor, count - 1))
+        self.set_height(count)
+        self.call_after_refresh(self._reveal)
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on a row, as near as there is one."""
+        index = max(0, min(index, self.count - 1))
+        if index != self.cursor:
+            self.refresh_line(self.cursor)
+            self.cursor = index
+            self.refresh_line(index)
+            self._reveal()
+            self.post_message(self.Moved())
+
+    def in_view(self) -> range:
+        """Indices of the rows on the screen."""
+        top = self.scroll_offset.y
+        return range(top, min(self.count, top + max(1, self.size.height)))
+
+    def action_move(self, rows: int) -> None:
+        self.move_to(self.cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        self.move_to(self.cursor + pages * max(1, self.size.height - 1))
+
+    def action_edge(self, index: int) -> None:
+        self.move_to(index if index >= 0 else self.count - 1)
+
+    def on_click(self, event: events.Click) -> None:
+        index = self.scroll_offset.y + event.y
+        if index >= self.count:
+            return
+        if index == self.cursor:
+            self.post_message(self.Clicked())
+        self.move_to(index)
+
+    def on_resize(self) -> None:
+        self._reveal()
+
+    def _reveal(self) -> None:
+        top, height = self.scroll_offset.y, max(1, self.size.height)
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False)
+        elif self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False)
+
+
+class Reader(Drawn):
+    """Lines to be read, wrapped to the width. With `follow`, stays at the end while lines are added, until scrolled up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_up", "Up", show=False),
+        Binding("down,j", "scroll_down", "Down", show=False),
+        Binding("pageup,ctrl+b", "page_up", "Page up", show=False),
+        Binding("pagedown,ctrl+f", "page_down", "Page down", show=False),
+        Binding("home,g", "scroll_home", "First", show=False),
+        Binding("end,G", "scroll_end", "Last", show=False),
+    ]
+
+    def __init__(self, lines: Sequence[Line] = (), *, follow: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines = lines
+        self._wrapped: list[Line] = []
+        self._width = 0
+        self._follow = follow
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last line is visible."""
+        return self.scroll_offset.y >= self.virtual_size.height - self.size.height
+
+    def line(self, index: int, width: int) -> Line:
+        del width
+        return self._wrapped[index]
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Replace the lines; the position stays."""
+        stick = self._follow and self.at_end
+        self._lines = lines
+        self._wrap()
+        if stick:
+            self.call_after_refresh(self.scroll_end, animate=False)
+
+    def wrapped_height(self, width: int) -> int:
+        """Rows that the lines would take at a width."""
+        return sum(len(wrap(line, width)) for line in self._lines)
+
+    def on_resize(self) -> None:
+        if self.scrollable_content_region.width != self._width:
+            self._wrap()
+
+    def _wrap(self) -> None:
+        self._width = self.scrollable_content_region.width
+        self._wrapped = [part for line in self._lines for part in wrap(line, self._width)]
+        self.set_height(len(self._wrapped))
+
+    def action_scroll_home(self) -> None:
+        self.scroll_home(animate=False)
+
+    def action_scroll_end(self) -> None:
+        self.scroll_end(animate=False)
+
+    def action_scroll_up(self) -> None:
+        self.scroll_up(animate=False)
+
+    def action_scroll_down(self) -> None:
+        self.scroll_down(animate=False)
+
+    def action_page_up(self) -> None:
+        self.scroll_page_up(animate=False)
+
+    def action_page_down(self) -> None:
+        self.scroll_page_down(animate=False)
+
+
+class SearchBox(Input):
+    """One line of input that leaves some keys to the screen around it."""
+
+    def __init__(self, *, passes: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str) -> None:
+        super().__init__(placeholder=placeholder, password=password, id=id, compact=True, select_on_focus=False)
+        self._passes = passes
+        self.cursor_blink = False  # a blinking cursor sends bytes for ever over the line
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return key not in self._passes and super().check_consume_key(key, character)
+
+
+class Hints(Static):
+    """The keys that do something now, in one line, as many as fit."""
+
+    DEFAULT_CSS = """
+    Hints { height: 1; color: $text-muted; }
+    """
+
+    def __init__(self, pairs: list[tuple[str, str]] | None = None, *, id: str | None = None) -> None:
+        super().__init__(markup=False, id=id)
+        self._pairs = pairs or []
+
+    def show(self, pairs: list[tuple[str, str]]) -> None:
+        """Other keys."""
+        if pairs != self._pairs:
+            self._pairs = pairs
+            self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        self.update(hints(self._pairs, self.size.width))
+
+
+class Words(Static):
+    """Plain text in one role; never markup. Repaints only when it changes."""
+
+    def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(text, markup=False, id=id, classes=classes)
+        self.text = text
+
+    def show(self, text: str) -> None:
+        """Other text."""
+        if text != self.text:
+            self.text = text
+            self.update(Text(text))

@@ -1,0 +1,103 @@
+"""The files and folders marked in the picker, and how much is in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from textual.message_pump import MessagePump
+
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.folder import Entry, Tally, count_videos
+from synthdub_tui.dashboard.screens.words import many, size
+
+
+class Marks:
+    """Folders are counted in threads; unmarking one stops its count. `changed` is called when a count grows."""
+
+    def __init__(self, owner: MessagePump, changed: Callable[[], None]) -> None:
+        self._owner = owner
+        self._changed = changed
+        self._marked: dict[str, Entry | Tally] = {}
+        self._errands: dict[str, Errand] = {}
+        self._sum: str | None = None  # kept, because it is shown after every key
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._marked
+
+    def __len__(self) -> int:
+        return len(self._marked)
+
+    @property
+    def paths(self) -> list[str]:
+        """In the order in which they were marked."""
+        return list(self._marked)
+
+    def above(self, path: str) -> str | None:
+        """The marked folder that holds this path, if there is one."""
+        folder = os.path.dirname(path)
+        while folder != path:
+            if folder in self._marked:
+                return folder
+            path, folder = folder, os.path.dirname(folder)
+        return folder if folder in self._marked else None
+
+    def toggle(self, entry: Entry) -> None:
+        """Mark, or unmark. Marking a folder takes the place of the marks inside it."""
+        self._sum = None
+        if entry.path in self._marked:
+            self.remove(entry.path)
+            return
+        if entry.folder:
+            inside = os.path.join(entry.path, "")
+            for path in [path for path in self._marked if path.startswith(inside)]:
+                self.remove(path)
+            self._marked[entry.path] = Tally()
+            self._count(entry.path)
+        else:
+            self._marked[entry.path] = entry
+
+    def remove(self, path: str) -> None:
+        """Unmark; nothing happens if it is not marked."""
+        self._sum = None
+        self._marked.pop(path, None)
+        errand = self._errands.pop(path, None)
+        if errand is not None:
+            errand.stop()
+
+    def clear(self) -> None:
+        """Unmark everything and stop counting."""
+        for path in self.paths:
+            self.remove(path)
+
+    def sum(self) -> str:
+        """`125 videos, 4.5 GB`, with what is not known yet or cannot be read."""
+        if self._sum is None:
+            self._sum = self._summed()
+        return self._sum
+
+    def sizes_known(self) -> None:
+        """Sizes of marked files were filled in."""
+        self._sum = None
+
+    def _summed(self) -> str:
+        videos = total = unreadable = 0
+        counting = False
+        for mark in self._marked.values():
+            if isinstance(mark, Tally):
+                videos, total, unreadable = videos + mark.videos, total + mark.bytes, unreadable + mark.unreadable
+                counting = counting or not mark.done
+            else:
+                videos, total = videos + 1, total + max(0, mark.size or 0)
+        notes = ", counting…" if counting else ""
+        notes += f", {unreadable:,} unreadable" if unreadable else ""
+        return f"{many(videos, 'video')}, {size(total)}{notes}"
+
+    def _count(self, path: str) -> None:
+        def told(tally: Tally) -> None:
+            if path in self._marked:
+                self._marked[path] = tally
+                self._sum = None
+                self._changed()
+
+        self._errands[path] = Errand(self._owner, lambda errand: count_videos(errand, path, told))

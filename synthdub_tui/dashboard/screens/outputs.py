@@ -1,0 +1,371 @@
+"""The finished files: find, play, fetch, read their captions, and mark what was reviewed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, Final
+
+from textual import on
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+
+from synthdub_tui.dashboard import clipboard, opener
+from synthdub_tui.dashboard.screens.captions import CaptionsScreen
+from synthdub_tui.dashboard.screens.copied import CopiedScreen
+from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.outputs_check import Checker
+from synthdub_tui.dashboard.screens.outputs_query import SORTS, Key, OutputRow, Query, QueryError, parse, select
+from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.words import Line, age, duration, fit, fit_end, many, size, wrap
+from synthdub_tui.problems import printable
+
+RELOAD: Final = 2.0
+LOOK: Final = 5.0
+BELIEVED: Final = 10.0
+"""Seconds for which a review mark is shown that the record does not have yet."""
+
+NARROW: Final = 60
+"""Below this width a row shows name, language and state only; the rest stands below the list."""
+
+NOTE_ROWS: Final = 3
+
+STATES: Final = {
+    "moved": ("moved", "The file is gone from here: it was moved or deleted since."),
+    "changed": ("changed", "The file differs from the one that was downloaded: somebody changed it since."),
+    "unread": ("unread", "The file cannot be looked at: a folder above it is not readable."),
+}
+
+KEYS: Final = [
+    ("enter", "play"),
+    ("y", "path"),
+    ("Y", "scp"),
+    ("esc", "back"),
+    ("v", "reviewed"),
+    ("c", "captions"),
+    ("space", "mark"),
+    ("/", "filter"),
+    ("s", "sort"),
+]
+
+
+class OutputsScreen(Page[None]):
+    """`rows` is asked every two seconds, and at once by `reload`; `on_review` passes marks on."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "play", "Play", show=False),
+        Binding("y", "copy_path", "Copy path", show=False),
+        Binding("Y", "copy_scp", "Copy scp command", show=False),
+        Binding("c", "captions", "Captions", show=False),
+        Binding("v", "review", "Reviewed", show=False),
+        Binding("space", "mark", "Mark", show=False),
+        Binding("asterisk", "mark_all", "Mark all", show=False),
+        Binding("u", "unmark", "Unmark", show=False),
+        Binding("slash", "filter", "Filter", show=False),
+        Binding("s", "sort", "Sort", show=False),
+        Binding("o,q", "close", "Back", show=False),
+    ]
+
+    def __init__(
+        self,
+        rows: Callable[[], list[OutputRow]],
+        *,
+        on_review: Callable[[list[OutputRow], bool], None],
+        play_command: str = "",
+        host: str = "",
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self._source = rows
+        self._on_review = on_review
+        self._play_command = play_command
+        self._host = host
+        self._read_only = read_only
+        self._clock = clock
+        self._given: list[OutputRow] = []  # as the source gave them
+        self._rows: list[OutputRow] = []  # with review marks that are on their way
+        self._shown: list[OutputRow] = []
+        self._states: dict[Key, str] = {}
+        self._marked: set[Key] = set()
+        self._believed: dict[Key, tuple[bool, float]] = {}
+        self._query = Query()
+        self._sort = "newest"
+        self._look_at_all = True
+        self._said = ""  # stays below the list until the cursor moves
+
+    def compose(self) -> ComposeResult:
+        yield Words(id="title")
+        yield Words(id="header", classes="status")
+        yield RowList(self._row, id="outputs")
+        yield Words(id="note", classes="notes")
+        yield SearchBox(placeholder="name lang:fr reviewed:no state:moved sort:size", id="filter", passes=("up", "down"))
+        yield Hints(KEYS)
+
+    def on_mount(self) -> None:
+        self._box.add_class("hidden")
+        self._list.focus()
+        self._checker = Checker(self, self._checked)
+        self.reload()
+        self.set_interval(RELOAD, self.reload)
+        self.set_interval(LOOK, self._look)
+        self.set_interval(60, self._list.refresh)  # ages
+
+    def on_unmount(self) -> None:
+        self._checker.stop()
+
+    def on_resize(self) -> None:
+        self._headings()
+        self._note()
+
+    # -- what is shown -------------------------------------------------------------------------------------------------
+
+    @property
+    def _list(self) -> RowList:
+        return self.query_one("#outputs", RowList)
+
+    @property
+    def _box(self) -> SearchBox:
+        return self.query_one("#filter", SearchBox)
+
+    @property
+    def _at_cursor(self) -> OutputRow | None:
+        return self._shown[self._list.cursor] if self._shown else None
+
+    def reload(self) -> None:
+        """Ask for the rows again; cheap if nothing changed."""
+        now = self._clock()
+        late = [key for key, (_, until) in self._believed.items() if until < now]
+        given = self._source()
+        if given == self._given and not late and self._rows:
+            return
+        for key in late:
+            del self._believed[key]
+        self._given = given
+        self._rows = [self._with_belief(row) for row in given]
+        self._arrange()
+        self._look_at_all = True
+        self._look()
+
+    def _with_belief(self, row: OutputRow) -> OutputRow:
+        belief = self._believed.get(row.key)
+        if belief is None:
+            return row
+        if row.reviewed is belief[0]:
+            del self._believed[row.key]
+            return row
+        return replace(row, reviewed=belief[0])
+
+    def _arrange(self) -> None:
+        """Filter and sort again; the cursor stays with its file."""
+        at = self._at_cursor
+        self._shown = select(self._rows, self._query, self._sort, self._states)
+        cursor = next((index for index, row in enumerate(self._shown) if at is not None and row.key == at.key), None)
+        self._list.show(len(self._shown), cursor)
+        self._headings()
+        self._note()
+
+    def _headings(self) -> None:
+        found = f"{len(self._shown):,} of {many(len(self._rows), 'file')}" if self._box.value else many(len(self._rows), "file")
+        total = size(sum(row.size for row in self._shown))
+        marked = f", {len(self._marked)} marked" if self._marked else ""
+        order = self._query.sort or self._sort
+        self.query_one("#title", Words).show(f"Outputs: {found}, {total}{marked}, by {order}")
+        self.query_one("#header", Words).show("    " + self._columns("file", "lang", "size", "length", "age", "", self._width))
+
+    @property
+    def _width(self) -> int:
+        return self._list.scrollable_content_region.width - 2
+
+    def _columns(self, name: str, language: str, bytes_: str, length: str, old: str, state: str, width: int) -> str:
+        if width < NARROW:
+            return f"{fit(name, width - 19)} {fit(language, 7)} {fit(state, 8)}"
+        rest = f"{fit(bytes_, 9, right=True)} {fit(length, 8, right=True)} {fit(old, 7, right=True)}"
+        return f"{fit(name, width - 48)} {fit(language, 7)} {rest}  {fit(state, 9)}"
+
+    def _row(self, index: int, width: int) -> Line:
+        row = self._shown[index]
+        state = self._states.get(row.key, "")
+        word = STATES[state][0] if state else "reviewed" if row.reviewed else ""
+        old = age(self._clock() - row.finished)
+        columns = self._columns(printable(row.name), row.language, size(row.size), duration(row.seconds), old, word, width)
+        role = "bad" if state == "moved" else "warn" if state else "faint" if row.reviewed else ""
+        return (("* " if row.key in self._marked else "  ", "strong"), (columns, role))
+
+    @on(RowList.Moved)
+    def _moved(self) -> None:
+        self._said = ""
+        self._note()
+
+    def _note(self) -> None:
+        """The last message, else what there is to say of the row under the cursor."""
+        self.query_one("#note", Words).show(self._said or self._facts())
+
+    def _facts(self) -> str:
+        row = self._at_cursor
+        if row is None:
+            none = "No finished files yet. They appear here as soon as a language is downloaded."
+            return "Nothing passes the filter." if self._rows else none
+        state = self._states.get(row.key, "")
+        path = fit_end(printable(row.path, 4096), max(10, self.size.width - 1))
+        facts = [size(row.size), duration(row.seconds), age(self._clock() - row.finished), "reviewed" if row.reviewed else ""]
+        return path + "\n" + (STATES[state][1] if state else ", ".join(fact for fact in facts if fact))
+
+    def _say(self, text: str) -> None:
+        self._said = text
+        self._note()
+
+    # -- the files on disk ---------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        rows = self._rows if self._look_at_all else [self._shown[index] for index in self._list.in_view()]
+        if rows and self._checker.look(rows):
+            self._look_at_all = False
+
+    def _checked(self, found: dict[Key, str]) -> None:
+        changed = {key: state for key, state in found.items() if self._states.get(key, "") != state}
+        if changed:
+            self._states.update(changed)
+            self._arrange()
+
+    # -- finding -------------------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        self._box.remove_class("hidden")
+        self._box.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        try:
+            self._query = parse(event.value)
+        except QueryError as error:
+            self._say(str(error))
+            return
+        self._said = ""
+        self._arrange()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        if not self._box.value:
+            self._box.add_class("hidden")
+        self._list.focus()
+
+    def action_back(self) -> None:
+        if self._box.has_class("hidden"):
+            self.dismiss(None)
+            return
+        self._box.value = ""
+        self._box.add_class("hidden")
+        self._list.focus()
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_sort(self) -> None:
+        names = list(SORTS)
+        self._sort = names[(names.index(self._sort) + 1) % len(names)]
+        self._arrange()
+
+    # -- marks ---------------------------------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        row = self._at_cursor
+        if row is not None:
+            self._marked ^= {row.key}
+            self._list.refresh()
+            self._list.action_move(1)
+            self._headings()
+
+    def action_mark_all(self) -> None:
+        self._marked |= {row.key for row in self._shown}
+        self._list.refresh()
+        self._headings()
+
+    def action_unmark(self) -> None:
+        self._marked.clear()
+        self._list.refresh()
+        self._headings()
+
+    def _chosen(self) -> list[OutputRow]:
+        """The marked files, or the one under the cursor."""
+        marked = [row for row in self._rows if row.key in self._marked]
+        at = self._at_cursor
+        return marked or ([at] if at is not None else [])
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    def action_review(self) -> None:
+        rows = self._chosen()
+        if self._read_only:
+            self._say("This dashboard only watches (--read-only).")
+        elif rows:
+            self._said = ""
+            mark = not all(row.reviewed for row in rows)
+            until = self._clock() + BELIEVED
+            self._believed.update({row.key: (mark, until) for row in rows})
+            self._on_review(rows, mark)
+            self._rows = [self._with_belief(row) for row in self._rows]
+            self._arrange()
+
+    def action_copy_path(self) -> None:
+        rows = self._chosen()
+        if rows:
+            self._copy("\n".join(clipboard.path_text(row.path) for row in rows), many(len(rows), "path"))
+
+    def action_copy_scp(self) -> None:
+        rows = self._chosen()
+        if rows:
+            target = clipboard.ssh_target(self._host, os.environ)
+            self._copy(clipboard.scp_command([row.path for row in rows], target), "scp command")
+
+    def _copy(self, text: str, what: str) -> None:
+        clipboard.copy(self.app, text)
+        said = f"Sent to your clipboard ({what}). If it did not arrive:"
+        lines = sum(len(wrap(((line, ""),), self.size.width)) for line in (said, *text.split("\n")))
+        if lines <= NOTE_ROWS:
+            self._say(f"{said}\n{text}")
+        else:
+            self.app.push_screen(CopiedScreen(text, what))
+
+    def action_captions(self) -> None:
+        row = self._at_cursor
+        if row is None:
+            return
+        if row.captions:
+            self.app.push_screen(CaptionsScreen(row.captions))
+        else:
+            self._say("There are no captions of this file: they were not asked for, or the service had none.")
+
+    @on(RowList.Clicked)
+    def action_play(self) -> None:
+        row = self._at_cursor
+        if row is None:
+            return
+        if self._states.get(row.key) == "moved":
+            self._say(STATES["moved"][1])
+            return
+        opening = opener.plan(row.path, self._play_command, os.environ)
+        if opening.way == "terminal":
+            self._play_here(opening.argv)
+        elif opening.way == "window":
+            self._say(f"Opening with {opening.argv[0]}…")
+            Errand(self, lambda errand: errand.tell(self._opened, opening.argv[0], opener.start_beside(opening.argv)))
+        else:
+            self._say(opening.explain)
+
+    def _play_here(self, argv: tuple[str, ...]) -> None:
+        """Give the terminal away; the loop waits on purpose, because nothing may be drawn meanwhile."""
+        try:
+            with self.app.suspend():
+                failure = opener.run_in_terminal(argv)
+        except SuspendNotSupported:
+            failure = "This terminal cannot be given to another program."
+        if failure:
+            self._say(failure)
+
+    def _opened(self, program: str, failure: str) -> None:
+        self._say(failure or f"Opened with {program}.")

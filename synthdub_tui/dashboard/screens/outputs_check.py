@@ -1,0 +1,62 @@
+"""Whether finished files are still what the record says. Looks at the disk in a thread, never on the loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from textual.message_pump import MessagePump
+
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.outputs_query import Key, OutputRow
+
+TELL_EVERY: Final = 0.2
+"""Seconds between two reports of a long look."""
+
+Report = Callable[[dict[Key, str]], object]
+
+
+def state_of(row: OutputRow) -> str:
+    """Empty if the file is as recorded; `moved` if it is gone, `changed` if it differs, `unread` if it cannot be seen."""
+    try:
+        status = os.stat(row.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "moved"
+    except (OSError, ValueError):  # ValueError: a path with a null byte
+        return "unread"
+    return "" if (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns) else "changed"
+
+
+class Checker:
+    """One look at a time: rows asked for while a look is under way are dropped and asked for again later."""
+
+    def __init__(self, owner: MessagePump, report: Report) -> None:
+        self._owner = owner
+        self._report = report
+        self._errand: Errand | None = None
+
+    def look(self, rows: Sequence[OutputRow]) -> bool:
+        """Look at these files' states. False if the last look has not ended."""
+        if self._errand is not None and not self._errand.done:
+            return False
+        self._errand = Errand(self._owner, lambda errand: self._work(errand, rows))
+        return True
+
+    def stop(self) -> None:
+        """Drop what is under way."""
+        if self._errand is not None:
+            self._errand.stop()
+
+    def _work(self, errand: Errand, rows: Sequence[OutputRow]) -> None:
+        found: dict[Key, str] = {}
+        told = time.monotonic()
+        for row in rows:
+            if errand.stopped:
+                return
+            found[row.key] = state_of(row)
+            if time.monotonic() - told > TELL_EVERY:
+                errand.tell(self._report, found)
+                found, told = {}, time.monotonic()
+        errand.tell(self._report, found)

@@ -1,0 +1,109 @@
+"""The rows of the outputs screen: what they are, how they are found, filtered and sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from synthdub_tui.problems import printable
+
+Key = tuple[str, str]
+"""Job id and language, which name an output."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRow:
+    """A finished file as the batch's record has it. `finished` in epoch seconds, `seconds` of playing time."""
+
+    job: str
+    name: str
+    language: str
+    path: str
+    captions: tuple[str, ...]
+    size: int
+    mtime_ns: int
+    finished: float
+    seconds: float
+    reviewed: bool
+
+    @property
+    def key(self) -> Key:
+        return self.job, self.language
+
+
+class QueryError(ValueError):
+    """The filter cannot be understood; says what can be written."""
+
+
+class Query(NamedTuple):
+    """A filter, read from text."""
+
+    tests: tuple[Callable[[OutputRow, str], bool], ...] = ()
+    sort: str = ""  # key of SORTS where the text says so, with - before it for the other direction
+
+
+SORTS: Final[dict[str, Callable[[OutputRow], Any]]] = {
+    "newest": lambda row: -row.finished,
+    "name": lambda row: (row.name.casefold(), row.language),
+    "language": lambda row: (row.language, row.name.casefold()),
+    "size": lambda row: -row.size,
+    "length": lambda row: -row.seconds,
+    "reviewed": lambda row: (row.reviewed, -row.finished),
+}
+
+_STATES: Final = ("ok", "moved", "changed", "unread")
+_USAGE: Final = "Use words, name:, lang:, reviewed:yes, state:moved, sort:size."
+
+
+def parse(text: str) -> Query:
+    """Words that must all hold: `intro lang:fr reviewed:no state:moved sort:-size`. Raises QueryError."""
+    tests: list[Callable[[OutputRow, str], bool]] = []
+    sort = ""
+    for word in text.split():
+        field, colon, value = word.partition(":")
+        if not colon:
+            tests.append(_contains(word))
+        elif field == "sort":
+            sort = _choice(value, [*SORTS, *(f"-{name}" for name in SORTS)], word)
+        elif value:  # a word being typed, `lang:`, does not filter yet
+            tests.append(_test(field, value, word))
+    return Query(tuple(tests), sort)
+
+
+def select(rows: Iterable[OutputRow], query: Query, sort: str, states: Mapping[Key, str]) -> list[OutputRow]:
+    """Rows that pass, sorted; the text's own order wins over `sort`."""
+    found = [row for row in rows if all(test(row, states.get(row.key, "")) for test in query.tests)]
+    order = query.sort or sort
+    found.sort(key=SORTS[order.lstrip("-")], reverse=order.startswith("-"))
+    return found
+
+
+def _test(field: str, value: str, word: str) -> Callable[[OutputRow, str], bool]:
+    needle = value.casefold()
+    match field:
+        case "name":
+            return lambda row, state: needle in row.name.casefold()
+        case "lang" | "language":
+            wanted = needle.replace("_", "-")
+            return lambda row, state: row.language.lower() == wanted or row.language.lower().startswith(wanted + "-")
+        case "reviewed":
+            yes = _choice(needle, ["yes", "no"], word) == "yes"
+            return lambda row, state: row.reviewed is yes
+        case "state":
+            kind = _choice(needle, list(_STATES), word)
+            return lambda row, state: state == ("" if kind == "ok" else kind)
+    raise QueryError(f"Unknown: {printable(field, 20)}:. {_USAGE}")
+
+
+def _contains(word: str) -> Callable[[OutputRow, str], bool]:
+    needle = word.casefold()
+    return lambda row, state: needle in row.name.casefold() or needle in row.language.lower()
+
+
+def _choice(value: str, choices: list[str], word: str) -> str:
+    """The choice that a value begins; the first one for nothing."""
+    for known in choices:
+        if known.startswith(value):
+            return known
+    raise QueryError(f"“{printable(word, 20)}”: one of {', '.join(known for known in choices if known[0] != '-')}.")

@@ -1,0 +1,142 @@
+"""The first start without a key: where to get one, a check with the service, and safe keeping."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.worker import Worker, WorkerState
+
+from synthdub_tui.dashboard.keyfile import KeyFileError, clean, store_key
+from synthdub_tui.dashboard.screens.drawn import Hints, Reader, SearchBox, Words
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.page import Dialog
+from synthdub_tui.dashboard.screens.words import wrap
+from synthdub_tui.problems import Problem, printable
+
+Check = Callable[[str], Awaitable[Problem | None]]
+"""Asks the service whether it takes a key; None if it does."""
+
+AROUND = 5
+"""Rows of the window beside the guide and what is said: border, title, input, hints."""
+
+SAYS = 6
+"""Most rows of what is said."""
+
+GUIDE = (
+    "synthdub needs a key of your Synthesia account.",
+    "1. In Synthesia Studio open Settings, Integrations, API (API access needs a paid plan).",
+    "2. Make a key of the scope “Legacy (v2)”.",
+    "3. Paste it here. It is checked with the service, which costs nothing.",
+)
+
+
+class SetupKeyScreen(Dialog[bool]):
+    """True once a key that the service takes is stored. The key is never shown and never part of a message."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "later", "Later", show=False),
+        Binding("up", "scroll(-1)", "Up", show=False),
+        Binding("down", "scroll(1)", "Down", show=False),
+    ]
+
+    def __init__(self, check: Check, config_path: Path) -> None:
+        super().__init__()
+        self._check = check
+        self._path = config_path
+        keeps = f"It is stored in {printable(str(config_path))}, readable by you only. "
+        other = "To keep it elsewhere, press esc, set SYNTHESIA_API_KEY and start again."
+        self._reader = Reader([((line, ""),) for line in (*GUIDE, keeps + other)], id="guide")
+        self._reader.can_focus = False
+        self._busy = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="window"):
+            yield Words("An API key is needed", id="title")
+            yield self._reader
+            yield SearchBox(placeholder="API key", password=True, id="key", passes=("up", "down"))
+            yield Words(id="says")
+            yield Hints([("enter", "check and store"), ("esc", "later"), ("↑↓", "read")])
+
+    def on_mount(self) -> None:
+        self._box.focus()
+
+    def on_resize(self) -> None:
+        self._share_height()
+
+    @property
+    def _box(self) -> SearchBox:
+        return self.query_one("#key", SearchBox)
+
+    def action_later(self) -> None:
+        self._forget()
+        self.dismiss(False)
+
+    def action_scroll(self, rows: int) -> None:
+        self._reader.scroll_relative(y=rows, animate=False)
+
+    @on(SearchBox.Submitted)
+    def _submitted(self) -> None:
+        if self._busy:
+            return
+        try:
+            clean(self._box.value)
+        except KeyFileError as error:
+            self._say(str(error))
+            return
+        self._busy = True
+        self._say("Asking the service…")
+        self._ask()
+
+    @work(exit_on_error=False, name="check key")
+    async def _ask(self) -> None:
+        """Takes the key from the box, not as an argument: workers are described with their arguments."""
+        problem = await self._check(clean(self._box.value))
+        if problem is None:
+            self._say("The service takes it. Storing…")
+            Errand(self, self._store)
+            return
+        self._busy = False
+        remedy = "Check it in Synthesia Studio and paste it again." if problem.code == "key_rejected" else problem.remedy
+        self._say(f"{problem.title}. {problem.cause} {remedy}")
+
+    def _store(self, errand: Errand) -> None:
+        try:
+            store_key(self._path, self._box.value)
+        except KeyFileError as error:
+            errand.tell(self._not_stored, str(error))
+        else:
+            errand.tell(self._stored)
+
+    def _stored(self) -> None:
+        self._forget()
+        self.dismiss(True)
+
+    def _not_stored(self, why: str) -> None:
+        self._busy = False
+        self._say(why)
+
+    @on(Worker.StateChanged)
+    def _worker_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            # Only the kind of error: its text might quote the request, and with it the key.
+            self._not_stored(f"The key could not be checked ({type(event.worker.error).__name__}). Try again.")
+
+    def _forget(self) -> None:
+        self._box.value = ""
+
+    def _say(self, text: str) -> None:
+        self.query_one("#says", Words).show(text)
+        self._share_height()
+
+    def _share_height(self) -> None:
+        """The guide gives way to what is said below it."""
+        width = min(self.size.width, 76) - 5
+        said = len(wrap(((self.query_one("#says", Words).text, ""),), width))
+        room = self.size.height - AROUND - min(said, SAYS)
+        self._reader.styles.height = max(1, min(self._reader.wrapped_height(width), room))
