@@ -37,7 +37,7 @@ from .quota import Endpoint, Priority, Quota
 from .retry_after import DEFAULT_WAIT, asked_wait
 from .schema import AssetCreated, AssetInfo, BadAnswer, ErrorBody, LocalesAdded, ProjectInfo
 
-__all__ = ["CallRecord", "Client", "KeyRejected", "NotSent", "Refused", "Timeouts", "Unavailable", "Unclear"]
+__all__ = ["BeforeSend", "CallRecord", "Client", "KeyRejected", "NotSent", "Refused", "Timeouts", "Unavailable", "Unclear"]
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of an answer, after decompression. 158 languages with five signed URLs each are about 1.5 MB."""
@@ -274,6 +274,7 @@ class Client:
         """Sends a call and judges the answer. Returns a 2xx answer, raises for all else."""
         if call.before_send is not None:
             await call.before_send()
+            self._check_key()  # another call may have learnt meanwhile that the key is bad
         key = self._key
         answer = await self._send(call, key)
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))

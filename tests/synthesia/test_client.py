@@ -37,7 +37,7 @@ from .test_schema import ADDED, ASSET, CREATED, ENTRY, PROJECT, PROJECT_ID
 
 KEY = "k3y-of-the-tests"
 DOCUMENT = json.loads((Path(__file__).parent.parent / "data" / "openapi.json").read_text())
-HASTY = Timeouts(connect=0.2, read=0.1, write=0.1, read_total=0.3, write_total=0.3)
+HASTY = Timeouts(read=0.05, write=0.05)
 
 OPTIONS: dict[str, Any] = {"targets": ["fr-FR", "es-ES"], "lipsync": True, "video_duration": "original", "visibility": "public"}
 
@@ -236,12 +236,12 @@ BROKEN = {
     "closed without an answer": Reply(fault="", headers={}, status=200, body=b"", cut=0, length=5),
     "hangs": Reply(fault="hang"),
     "truncated": Reply(body=b'{"id": "a-1"}', cut=5),
-    "truncated without a length": Reply(body=b'{"id": "a-1"}', cut=5, headers={"Content-Length": ""}),
     "reset within the body": Reply(body=b'{"id": "a-1"}', cut=5, fault="reset_body"),
     "hangs within the body": Reply(body=b'{"id": "a-1"}', cut=5, fault="hang_body"),
     "length too long": Reply(body=b"{}", length=50, fault="hang_body"),
 }
 UNUSABLE = {
+    "truncated without a length": Reply(body=b'{"id": "a-1"}', cut=5, headers={"Content-Length": ""}),
     "length too short": Reply(body=json.dumps(PROJECT).encode(), length=20),
     "wrong JSON": answer(200, {"hello": "world"}),
     "a list": answer(200, [1, 2]),
@@ -259,7 +259,7 @@ UNUSABLE = {
 @pytest.mark.parametrize("name", BROKEN)
 async def test_broken_answers(endpoint: Endpoint, name: str) -> None:
     trouble = await failure(BROKEN[name], endpoint, timeouts=HASTY)
-    assert_lost(trouble, endpoint, "service_answer" if name == "truncated without a length" else "service_unreachable")
+    assert_lost(trouble, endpoint, "service_unreachable")
 
 
 @each_endpoint
@@ -399,6 +399,74 @@ async def test_words_of_the_service_hold_neither_key_nor_signature() -> None:
     shown = f"{trouble.detail} {trouble.languages}"
     assert "https://s3.example/x" in shown
     assert not any(secret in shown for secret in (KEY, "abc", "\x1b"))
+
+
+# -- the intent before a paid call -------------------------------------------------------------------------------------
+
+PAID_CALLS: list[Callable[..., Awaitable[object]]] = [
+    lambda c, **hook: c.create_dubbing(title="T", asset="a-1", source_language="en", **OPTIONS, **hook),
+    lambda c, **hook: c.add_locales("p-1", **OPTIONS, **hook),
+]
+
+
+@pytest.mark.parametrize("call", PAID_CALLS)
+async def test_the_intent_comes_when_the_quota_allows_and_before_the_request(call: Callable[..., Awaitable[object]]) -> None:
+    arrived: list[int] = []
+
+    async with FaultServer(lambda seen: answer(202, PROJECT_ID | ADDED)) as server:
+
+        async def intend() -> None:
+            arrived.append(len(server.seen))
+
+        tier = Tier("test", (Limit(2, 3600),))
+        async with opened(server.url, tier=tier) as client:
+            await call(client, before_send=intend)
+            waiting = asyncio.create_task(call(client, before_send=intend))
+            await asyncio.sleep(0.02)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    assert arrived == [0]
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("call", PAID_CALLS)
+async def test_without_an_intent_nothing_is_sent(call: Callable[..., Awaitable[object]]) -> None:
+    async def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    async with FaultServer() as server, opened(server.url) as client:
+        with pytest.raises(OSError, match="No space"):
+            await call(client, before_send=fail)
+    assert server.accepted == 0
+
+
+async def test_no_intent_for_what_is_not_sent() -> None:
+    async def intend() -> None:
+        raise AssertionError
+
+    async with FaultServer() as server:
+        async with opened(server.url, key="") as client:
+            for call in PAID_CALLS:
+                with pytest.raises(KeyRejected):
+                    await call(client, before_send=intend)
+        async with opened(server.url) as client:
+            with pytest.raises(Refused):
+                await client.add_locales("a/b", **OPTIONS, before_send=intend)
+    assert server.accepted == 0
+
+
+async def test_a_key_rejected_while_the_intent_is_written() -> None:
+    async with FaultServer(lambda seen: good(Endpoint.GET_ASSET)) as server, opened(server.url) as client:
+        await client.get_asset("a-1")
+        server.script = lambda seen: answer(401)
+
+        async def intend() -> None:
+            with pytest.raises(KeyRejected):
+                await client.get_asset("a-1")
+
+        with pytest.raises(KeyRejected):
+            await PAID_CALLS[0](client, before_send=intend)
+    assert len(server.seen) == 2
 
 
 # -- the key -----------------------------------------------------------------------------------------------------------

@@ -347,6 +347,7 @@ async def test_the_wall_clock_between_two_runs(jump: float, used: int) -> None:
     quota = time.quota(Limit(20, 60))
     for _ in range(10):
         await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
+    quota.pause(Endpoint.GET_DUBBING, 100)
     saved = through_toml(quota.snapshot())
     time.wall_ahead += jump
     again = time.quota(Limit(20, 60))
@@ -354,6 +355,7 @@ async def test_the_wall_clock_between_two_runs(jump: float, used: int) -> None:
     use = again.usage()[Endpoint.GET_ASSET]
     assert use.windows[0].used == used
     assert use.next_in <= 60
+    assert again.next_free(Endpoint.GET_DUBBING) == pytest.approx(100 - max(0.0, jump))
 
 
 async def test_the_wall_clock_during_a_run_does_not_matter() -> None:

@@ -278,7 +278,7 @@ def read_all(data: object) -> None:
 
 
 @given(anything)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_any_json(data: object) -> None:
     read_all(data)
 
@@ -289,7 +289,7 @@ def paths(value: object, here: tuple[object, ...] = ()) -> list[tuple[object, ..
 
 
 @given(st.sampled_from([CREATED, ASSET, PROJECT, PROJECT_ID, ADDED]), st.data(), anything)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_any_part_replaced_by_anything(valid: dict[str, object], data: st.DataObject, strange: object) -> None:
     path = data.draw(st.sampled_from(paths(valid)))
     damaged: object = {"": copy.deepcopy(valid)}
