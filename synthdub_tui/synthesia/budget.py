@@ -1,0 +1,268 @@
+"""How much one endpoint may be asked: limits, plans, and the pure arithmetic of counting and spacing. No clock, no I/O.
+
+Limits: help page of the vendor's API reference, "Rate limits" (2026-09). Never more than 95 % of one is used in any sliding
+window: the service's clock, its way of counting and the network's jitter are not ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+HEADROOM: Final = 0.95
+"""Share of each limit that is used at most."""
+
+BURST: Final = 10
+"""Calls that may go at once after a pause in traffic; then they are evenly spaced."""
+
+LONGEST_PAUSE: Final = 86_400.0
+"""Seconds. No window of the service is longer than a day, so no believable pause is."""
+
+_EXACT_SECONDS: Final = 60.0
+_EXACT_CALLS: Final = 500
+
+
+class Endpoint(StrEnum):
+    """The calls the service counts separately."""
+
+    CREATE_ASSET = "create_asset"
+    GET_ASSET = "get_asset"
+    CREATE_DUBBING = "create_dubbing"
+    GET_DUBBING = "get_dubbing"
+    ADD_LOCALES = "add_locales"
+
+    @property
+    def write(self) -> bool:
+        """Whether a call changes something at the service."""
+        return self not in (Endpoint.GET_ASSET, Endpoint.GET_DUBBING)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `calls` in any `seconds`. Raises ValueError on numbers that make no limit."""
+
+    calls: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.calls < 1 or not 0 < self.seconds <= LONGEST_PAUSE:
+            raise ValueError(f"no rate limit: {self.calls} calls in {self.seconds} seconds")
+
+    @property
+    def usable(self) -> int:
+        """Calls that are really used of it, at least one."""
+        return max(1, math.floor(self.calls * HEADROOM))
+
+
+@dataclass(frozen=True)
+class Tier:
+    """The limits of a plan. Each endpoint of a kind has them for itself. Empty: no limits, but pauses are obeyed."""
+
+    name: str
+    writes: tuple[Limit, ...] = ()
+    reads: tuple[Limit, ...] = ()
+
+    def limits(self, endpoint: Endpoint) -> tuple[Limit, ...]:
+        """The limits of one endpoint."""
+        return self.writes if endpoint.write else self.reads
+
+
+def _plan(name: str, minute: int, hour: int, day: int, reads_a_day: int) -> Tier:
+    writes = (Limit(minute, 60), Limit(hour, 3600), Limit(day, 86_400))
+    return Tier(name, writes, (Limit(minute, 60), Limit(reads_a_day, 86_400)))
+
+
+TIERS: Final[dict[str, Tier]] = {
+    tier.name: tier
+    for tier in (
+        _plan("creator", 60, 300, 1_000, 20_000),
+        _plan("enterprise-2", 80, 400, 2_000, 40_000),
+        _plan("enterprise-1", 120, 600, 3_000, 80_000),
+        Tier("unlimited"),
+    )
+}
+DEFAULT_TIER: Final = "creator"
+
+
+@dataclass(frozen=True)
+class WindowUse:
+    """How much of one limit is used. `limit` is what the service grants, `usable` what is used of it at most."""
+
+    seconds: float
+    used: int
+    usable: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """State of one endpoint for display. `next_in`: seconds until the next call may go; `paused`: seconds left of a 429."""
+
+    windows: tuple[WindowUse, ...]
+    next_in: float
+    paused: float
+    waiting: int = 0
+
+
+class _Window:
+    """Calls of one sliding window, as [end, count] groups.
+
+    A group is counted as if all its calls came at its end, so never too few are counted. Minutes are kept exactly (groups
+    of no width), hours in 60 groups, days in 96: memory stays bounded and at worst 1/60 of the rate is given away.
+    """
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        exact = limit.seconds <= _EXACT_SECONDS and limit.calls <= _EXACT_CALLS
+        self._width = 0.0 if exact else limit.seconds / (60 if limit.seconds <= 3600 else 96)
+        self._groups: deque[tuple[float, int]] = deque()
+        self._total = 0
+
+    def used(self, now: float) -> int:
+        """Calls that still count at `now`; forgets the others."""
+        while self._groups and self._groups[0][0] + self.limit.seconds <= now:
+            self._total -= self._groups.popleft()[1]
+        return self._total
+
+    def free_at(self, now: float) -> float:
+        """Time at which one more call fits: `now`, or the expiry of the group that makes room."""
+        surplus = self.used(now) + 1 - self.limit.usable
+        expiry = now
+        for end, count in self._groups if surplus > 0 else ():
+            expiry = end + self.limit.seconds
+            surplus -= count
+            if surplus <= 0:
+                break
+        return expiry
+
+    def add(self, now: float) -> None:
+        if self._width and self._groups and now <= self._groups[-1][0]:
+            end, count = self._groups.pop()
+            self._groups.append((end, count + 1))
+        else:
+            self._groups.append((now + self._width, 1))
+        self._total += 1
+
+    def remove(self, at: float) -> None:
+        """Takes back a call added at `at`, if it still counts."""
+        for index, (end, count) in enumerate(self._groups):
+            if at <= end <= at + self._width:
+                self._total -= 1
+                if count > 1:
+                    self._groups[index] = (end, count - 1)
+                else:
+                    del self._groups[index]
+                return
+
+    def dump(self, shift: float) -> list[list[float]]:
+        return [[end + shift, count] for end, count in self._groups]
+
+    def load(self, groups: Iterable[tuple[float, int]], now: float) -> None:
+        # An end later than a group made now could have means a damaged file; such a group is kept, but as of now.
+        latest = now + self._width
+        self._groups = deque(sorted((min(end, latest), count) for end, count in groups))
+        self._total = sum(count for _, count in self._groups)
+        self.used(now)
+
+
+class Budget:
+    """What one endpoint may still be asked: pure, no clock. `now` is in seconds and never goes back; if it does, it is held.
+
+    Two rules at once: a generic cell rate algorithm (GCRA, ITU-T I.371) on the shortest limit spaces calls evenly after a
+    burst of `BURST`, and each window's count is a hard cap. GCRA alone would let burst + limit through in the first window
+    (as a leaky bucket does), the caps alone would let a whole minute's calls through at once.
+    """
+
+    def __init__(self, limits: Iterable[Limit] = ()) -> None:
+        self._windows = tuple(_Window(limit) for limit in sorted(limits, key=lambda limit: limit.seconds))
+        shortest = self._windows[0].limit if self._windows else None
+        self._interval = shortest.seconds / shortest.usable if shortest else 0.0
+        # BURST calls at once means BURST - 1 intervals ahead of the even pace; the millisecond is for rounding.
+        self._slack = (min(BURST, shortest.usable) - 1) * self._interval + 0.001 if shortest else 0.0
+        self._due = 0.0  # GCRA's theoretical arrival time of the next call
+        self._paused_until = 0.0
+        self._latest = 0.0
+
+    def allows(self, now: float) -> float:
+        """Time at which the next call may go; not later than `now` means at once."""
+        now = self._held(now)
+        times = [window.free_at(now) for window in self._windows]
+        return max(now, self._paused_until, self._due - self._slack, *times)
+
+    def spend(self, now: float) -> None:
+        """Counts a call sent at `now`."""
+        now = self._held(now)
+        self._due = max(now, self._due) + self._interval
+        for window in self._windows:
+            window.add(now)
+
+    def refund(self, at: float) -> None:
+        """Takes back a call counted at `at`, which was granted but never sent."""
+        self._due -= self._interval
+        for window in self._windows:
+            window.remove(at)
+
+    def pause(self, until: float) -> None:
+        """No call before `until`, and no burst right after it. A shorter pause never ends a longer one."""
+        self._paused_until = max(self._paused_until, until)
+        self._due = max(self._due, until + self._slack)
+
+    def usage(self, now: float) -> Usage:
+        """Counts at `now`, for display."""
+        next_in = self.allows(now) - self._held(now)
+        windows = tuple(
+            WindowUse(window.limit.seconds, window.used(self._latest), window.limit.usable, window.limit.calls)
+            for window in self._windows
+        )
+        return Usage(windows, next_in, max(0.0, self._paused_until - self._latest))
+
+    def dump(self, shift: float = 0.0) -> dict[str, object]:
+        """Plain values for TOML, all times moved by `shift` seconds."""
+        return {
+            "due": self._due + shift,
+            "paused_until": self._paused_until + shift,
+            "windows": {_label(window.limit): window.dump(shift) for window in self._windows},
+        }
+
+    def load(self, saved: Mapping[str, object], now: float, shift: float = 0.0) -> None:
+        """Takes over what `dump` gave, moved by `shift` seconds. What is damaged or of other limits is left out."""
+        now = self._held(now)
+        pause = number(saved.get("paused_until"))
+        self._paused_until = min(pause + shift, now + LONGEST_PAUSE) if pause is not None else 0.0
+        due = number(saved.get("due"))
+        latest_due = max(now, self._paused_until) + self._slack + self._interval
+        self._due = min(due + shift, latest_due) if due is not None else 0.0
+        windows = saved.get("windows")
+        for window in self._windows:
+            groups = windows.get(_label(window.limit)) if isinstance(windows, Mapping) else None
+            window.load(_groups(groups, shift), now)
+
+    def _held(self, now: float) -> float:
+        self._latest = max(self._latest, now)
+        return self._latest
+
+
+def _label(limit: Limit) -> str:
+    """Name of a window in the state file: its seconds, so that counters outlive a change of tier."""
+    return f"{limit.seconds:g}s"
+
+
+def number(value: object) -> float | None:
+    """A finite number of a state file, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+        return None
+    return float(value)
+
+
+def _groups(value: object, shift: float) -> list[tuple[float, int]]:
+    """The [end, count] pairs of a state file that make sense."""
+    found = []
+    for pair in value if isinstance(value, list) else ():
+        end, count = (number(item) for item in pair) if isinstance(pair, list) and len(pair) == 2 else (None, None)
+        if end is not None and count is not None and 1 <= count < 1e9:
+            found.append((end + shift, int(count)))
+    return found
