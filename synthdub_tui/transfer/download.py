@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer.part import PartFile, land
+from synthdub_tui.transfer.reasons import reason
 from synthdub_tui.transfer.threads import DaemonPool
 
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ class _Fetch:
                     return
                 await self._receive(response)
         except httpx.TransportError as error:
-            # its class only: the words may quote the address
-            raise _Broken(type(error).__name__) from None
+            raise _Broken(reason(error)) from None
 
     async def _get(self, headers: dict[str, str]) -> httpx.Response:
         """The first answer that is not a redirect; each address on the way is checked."""

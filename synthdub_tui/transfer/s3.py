@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.reasons import reason
 
 REGION: Final = "eu-west-1"
 """Where the service's upload bucket is (API reference, POST /v2/assets)."""
@@ -202,13 +203,13 @@ def _transient(response: Any, error: Any) -> bool:
 
 
 def as_trouble(error: Exception) -> Trouble | None:
-    """The error of botocore or s3transfer as one of ours, without its words: they may quote addresses. None: not theirs."""
+    """The error of botocore or s3transfer as one of ours; None if it is not theirs."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     if isinstance(error, ClientError):
         return _refused(error.response)
     if isinstance(error, BotoCoreError):
-        return Trouble("upload_failed", type(error).__name__)
+        return Trouble("upload_failed", reason(error))
     return None
 
 

@@ -146,6 +146,8 @@ class _Upload:
 
     def run(self) -> None:
         """Do it, blocking. Raises Trouble, or CancelledError after `cancel`."""
+        if self._stop.is_set():
+            raise CancelledError
         check(self._source)
         try:
             self._send()

@@ -237,6 +237,23 @@ async def test_a_passing_fault(site: Site, download: Download, status: int) -> N
     assert download.part.read_bytes() == CONTENT
 
 
+async def test_nobody_listens(downloader: Downloader, tmp_path: Path) -> None:
+    download = Download(downloader, "http://127.0.0.1:1/secret", tmp_path / "part")
+    assert await download.fails() == ("download_failed", "Connection refused")
+
+
+async def test_a_peer_that_does_not_speak_tls(downloader: Downloader, tmp_path: Path) -> None:
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Plain HTTP here\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        download = Download(downloader, f"https://127.0.0.1:{port}/secret", tmp_path / "part")
+        code, detail = await download.fails()
+    assert (code, detail) in [("download_failed", "wrong version number"), ("download_failed", "record layer failure")]
+
+
 async def test_a_lasting_fault(site: Site, download: Download) -> None:
     site.script = [saying(503)] * 9
     assert await download.fails() == ("download_failed", "HTTP 503")

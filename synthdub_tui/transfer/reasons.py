@@ -1,0 +1,34 @@
+"""Why a connection failed, in words that cannot hold a secret."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+
+
+def reason(error: BaseException) -> str:
+    """The system's words for what lies beneath `error`, else the name of its class.
+
+    Its own words are left out: those of HTTP libraries may quote addresses, and signed addresses are secrets.
+    """
+    for beneath in _chain(error):
+        if isinstance(beneath, ssl.SSLError) and beneath.reason:
+            return beneath.reason.replace("_", " ").lower()
+        if isinstance(beneath, OSError) and beneath.errno is not None and beneath.errno > 0:
+            return os.strerror(beneath.errno)
+    return type(error).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from; botocore keeps that in `kwargs`, urllib3 in `reason` or `args`."""
+    seen: list[BaseException] = []
+    ahead: list[object] = [error]
+    while ahead:
+        each = ahead.pop(0)
+        if not isinstance(each, BaseException) or any(each is known for known in seen):
+            continue
+        seen.append(each)
+        yield each
+        held = getattr(each, "kwargs", {}).get("error")
+        ahead += [each.__cause__, held, getattr(each, "reason", None), *each.args]
