@@ -12,7 +12,7 @@ from typing import Final
 
 from synthdub_tui.jobs.model import Job, count
 from synthdub_tui.problems import Trouble, explain
-from synthdub_tui.runner import commands, logs, report
+from synthdub_tui.runner import actions, logs, report
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.runner.runner import Runner, checked
 from synthdub_tui.runner.server import Server
@@ -128,13 +128,13 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None
         if not added.videos:
             raise Trouble("nothing_found", ", ".join(paths)) if not added.troubles else added.troubles[0]
         reporter.say(_found(added))
-    runner.retry(commands.free_cells(runner.ledger.jobs), paid=False)
+    runner.retry(actions.free_cells(runner.ledger.jobs), paid=False)
     if runner.paused:
         await runner.pause(False)
         reporter.say("The batch was paused; it goes on now.")
 
 
-def _found(added: commands.Added) -> str:
+def _found(added: actions.Added) -> str:
     parts = [f"{number} {effect.value}" for effect, number in added.effects.items() if number]
     skipped = f", {added.skipped} other files skipped" if added.skipped else ""
     return f"{added.videos} videos: {', '.join(parts)}{skipped}"

@@ -19,7 +19,7 @@ from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.jobs.plan import activities
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import commands
+from synthdub_tui.runner import actions
 from synthdub_tui.runner.fetch import remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
@@ -141,12 +141,12 @@ class Runner:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    async def add(self, paths: Iterable[str], batch: Batch) -> commands.Added:
+    async def add(self, paths: Iterable[str], batch: Batch) -> actions.Added:
         """Add files and folders. Raises Trouble("no_targets" | "unknown_language")."""
         batch = checked(batch)
         found = await asyncio.to_thread(lambda: list(scan(list(paths), recursive=batch.recursive)))
         await self._settle_submissions()
-        return commands.take_in(self.ledger.jobs, found, batch, time.time(), self._put_claimed)
+        return actions.take_in(self.ledger.jobs, found, batch, time.time(), self._put_claimed)
 
     async def add_languages(self, jobs: Iterable[str], languages: Iterable[str]) -> int:
         """Add languages to jobs; how many dubs. Raises Trouble("unknown_language")."""
@@ -160,15 +160,15 @@ class Runner:
     def retry(self, cells: Iterable[Cell], *, paid: bool) -> tuple[int, int]:
         """Retry dubs; (retried, held back for want of consent)."""
         gone = lambda path: not os.path.lexists(path)  # noqa: E731
-        return commands.retry(self.ledger.jobs, cells, paid, time.time(), self.ledger.put, gone)
+        return actions.retry(self.ledger.jobs, cells, paid, time.time(), self.ledger.put, gone)
 
     def cancel(self, cells: Iterable[Cell]) -> int:
         """Give dubs up; how many."""
-        return commands.cancel(self.ledger.jobs, cells, time.time(), self.ledger.put)
+        return actions.cancel(self.ledger.jobs, cells, time.time(), self.ledger.put)
 
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
         """Set or take back review marks; how many."""
-        return commands.review(self.ledger.jobs, cells, mark, self.ledger.put)
+        return actions.review(self.ledger.jobs, cells, mark, self.ledger.put)
 
     @property
     def paused(self) -> bool:

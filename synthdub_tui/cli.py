@@ -1,0 +1,317 @@
+"""Commands and flags. Imports nothing heavy: each command brings what it needs (see tests/cli/test_startup.py)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from synthdub_tui import __version__
+from synthdub_tui.problems import Trouble
+
+SUMMARY: Final = """\
+synthdub: dub a library of videos into many languages through the Synthesia API
+
+usage: synthdub [PATH …] [batch options]       the dashboard; PATHs are added first
+       synthdub COMMAND …                      see below; `synthdub COMMAND --help` tells more
+
+commands:
+  run [PATH …]        the same work without a screen; ends when nothing is left to do
+  demo                all of it against a built-in sandbox, with small real videos; no key needed
+  status              the batch in numbers, every dub and what is wrong with it
+  outputs             one row per finished output
+  retry SELECT …      FILE, FILE:LANG or `failed`; asks before what may cost
+  cancel SELECT …     FILE or FILE:LANG
+  pause, resume       begin nothing new, or go on
+  stop                the runner saves and ends; work resumes at the next start
+  languages           codes and names
+  doctor              checks key, service, state directory, disk and terminal
+  sandbox             the stand-in for the service alone
+"""
+
+EPILOG: Final = """\
+environment: SYNTHESIA_API_KEY, SYNTHDUB_API_URL, SYNTHDUB_S3_ENDPOINT_URL, SYNTHDUB_STATE_DIR, SYNTHDUB_CONFIG, NO_COLOR
+             (flags go before the environment, that before the configuration file)
+exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong usage, configuration or key, nothing was
+             sent; 3 another runner holds the state directory; 130 interrupted: saved, will resume
+"""
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    name = words[0] if words and words[0] in _COMMANDS else "dashboard"
+    parser = _parser(name)
+    arguments = parser.parse_intermixed_args(words[1:] if name != "dashboard" else words)
+    try:
+        return _COMMANDS[name](arguments)
+    except Trouble as trouble:
+        print(f"synthdub: {trouble}", file=sys.stderr)
+        return 3 if trouble.code == "state_busy" else 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does; say no more to it, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# -- parsing ---------------------------------------------------------------------------------------------------------
+
+
+class _Help(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    own = name == "dashboard"
+    parser = argparse.ArgumentParser(
+        prog="synthdub" if own else f"synthdub {name}",
+        description=SUMMARY if own else None,
+        epilog=EPILOG if own else None,
+        usage=argparse.SUPPRESS if own else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter if own else _Help,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    if own:
+        parser.add_argument("--version", action="version", version=f"synthdub {__version__}")
+    _ARGUMENTS[name](parser)
+    return parser
+
+
+def _work_arguments(parser: argparse.ArgumentParser) -> None:
+    """PATH, batch options and work options."""
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="video files, or folders of them")
+    batch = parser.add_argument_group("batch options")
+    batch.add_argument("--path", dest="more_paths", action="append", metavar="PATH", help="same as PATH")
+    batch.add_argument("--targets", type=_codes, action="extend", metavar="CODES", help="target languages: fr-FR,es-ES")
+    batch.add_argument("--source-language", metavar="CODE", help="language of the videos, or auto (default: en)")
+    batch.add_argument("--title", metavar="TEXT", help="prefix of the titles at the service (default: none)")
+    _flag(batch, "recursive", "look into subfolders (default: yes)")
+    batch.add_argument("--force-new", action="store_true", help="start anew: new assets, and credits spent again")
+    batch.add_argument("--output-dir", metavar="DIR", help="where outputs go (default: beside their source)")
+    _flag(batch, "lipsync", "match the lips; costs more (default: no)")
+    batch.add_argument("--video-duration", metavar="MODE", help="adaptive or original (default: adaptive)")
+    batch.add_argument("--visibility", metavar="WHO", help="private or public (default: private)")
+    _flag(batch, "captions", "save srt and vtt (default: yes)")
+    _settings_arguments(parser)
+
+
+def _settings_arguments(parser: argparse.ArgumentParser) -> None:
+    work = parser.add_argument_group("work options")
+    work.add_argument("--api-key", metavar="KEY", help="visible to other users: prefer SYNTHESIA_API_KEY")
+    work.add_argument("--api-key-file", metavar="FILE", help="file that holds the key")
+    work.add_argument("--api-url", metavar="URL", help="address of the service (default: https://api.synthesia.io)")
+    work.add_argument("--s3-endpoint-url", metavar="URL", help="storage of a test service")
+    work.add_argument("--state-dir", "--state-path", dest="state_dir", metavar="DIR", help="where the work is kept")
+    work.add_argument("--config", metavar="FILE", help="configuration file")
+    work.add_argument(
+        "--poll-interval", type=float, metavar="SECONDS", help="least time between two polls of a project (default: 10)"
+    )
+    work.add_argument("--tier", metavar="PLAN", help="creator, enterprise-2, enterprise-1, unlimited (default: creator)")
+    work.add_argument("--max-uploads", type=int, metavar="N", help="files uploaded at once (default: 3)")
+    work.add_argument("--max-downloads", type=int, metavar="N", help="languages downloaded at once (default: 4)")
+    work.add_argument("--yes", action="store_true", help="do not ask before what costs")
+
+
+def _state_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--state-dir", "--state-path", dest="state_dir", metavar="DIR", help="where the work is kept")
+    parser.add_argument("--config", metavar="FILE", help="configuration file")
+
+
+def _flag(group: argparse._ArgumentGroup, name: str, text: str) -> None:
+    group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+
+
+def _json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def _codes(words: str) -> list[str]:
+    return [code.strip() for code in words.split(",") if code.strip()]
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Dub without a screen. Without PATH: whatever the state directory still has to do."
+    _work_arguments(parser)
+    _json(parser, "one JSON object a line")
+
+
+def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
+    _work_arguments(parser)
+    screen = parser.add_argument_group("screen options")
+    screen.add_argument("--read-only", action="store_true", help="watch, change nothing")
+    screen.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    screen.add_argument("--no-mouse", dest="mouse", action="store_false", help="leave the mouse to the terminal")
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "All of it against the built-in sandbox, in a temporary state directory. No key needed."
+    parser.add_argument("--files", type=int, default=6, metavar="N", help="videos to make and dub (default: 6)")
+    parser.add_argument("--targets", type=_codes, action="extend", metavar="CODES", help="default: fr-FR,es-ES,de-DE")
+    parser.add_argument("--headless", action="store_true", help="no dashboard: run, and print the summary")
+    parser.add_argument("--folder", metavar="DIR", help="keep videos and outputs here (default: a temporary folder, kept too)")
+
+
+def _sandbox_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "The stand-in for the service alone, on this machine only."
+    parser.add_argument("--port", type=int, default=0, metavar="P", help="port of the API, storage on the next (default: any)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file with times, failures, faults and limits")
+
+
+def _select_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("select", nargs="+", metavar="SELECT", help="FILE, FILE:LANG, or failed")
+    parser.add_argument("--yes", action="store_true", help="do not ask before what may cost")
+    _state_arguments(parser)
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    _json(parser, "for programs")
+    _state_arguments(parser)
+
+
+def _languages_arguments(parser: argparse.ArgumentParser) -> None:
+    _json(parser, "one JSON object a line")
+
+
+_ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "dashboard": _dashboard_arguments,
+    "run": _run_arguments,
+    "runner": _settings_arguments,
+    "demo": _demo_arguments,
+    "sandbox": _sandbox_arguments,
+    "status": _status_arguments,
+    "outputs": _status_arguments,
+    "retry": _select_arguments,
+    "cancel": _select_arguments,
+    "pause": _state_arguments,
+    "resume": _state_arguments,
+    "stop": _state_arguments,
+    "languages": _languages_arguments,
+    "doctor": _settings_arguments,
+}
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+def _settings(arguments: argparse.Namespace) -> Any:
+    from synthdub_tui.settings import resolve  # noqa: PLC0415
+
+    settings = resolve(vars(arguments), os.environ)
+    for warning in settings.warnings:
+        print(f"synthdub: {warning}", file=sys.stderr)
+    return settings
+
+
+def _paths(arguments: argparse.Namespace) -> list[str]:
+    named = [*getattr(arguments, "paths", []), *getattr(arguments, "more_paths", [])]
+    return [os.path.expanduser(path) for path in named]
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.dashboard import dashboard  # noqa: PLC0415
+
+    return dashboard(_settings(arguments), _paths(arguments), vars(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.run import run  # noqa: PLC0415
+
+    return run(_settings(arguments), _paths(arguments), vars(arguments))
+
+
+def _runner(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.run import serve  # noqa: PLC0415
+
+    return serve(_settings(arguments), vars(arguments))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.demo import demo  # noqa: PLC0415
+
+    return demo(arguments.files, getattr(arguments, "targets", []), "headless" in arguments, getattr(arguments, "folder", ""))
+
+
+def _sandbox(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.demo import sandbox  # noqa: PLC0415
+
+    return sandbox(arguments.port, getattr(arguments, "config", None))
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.status import status  # noqa: PLC0415
+
+    return status(_settings(arguments), as_json="json" in arguments)
+
+
+def _outputs(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.status import outputs  # noqa: PLC0415
+
+    return outputs(_settings(arguments), as_json="json" in arguments)
+
+
+def _languages(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.status import languages  # noqa: PLC0415
+
+    return languages(as_json="json" in arguments)
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import retry  # noqa: PLC0415
+
+    return retry(_settings(arguments), arguments.select, yes="yes" in arguments)
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import cancel  # noqa: PLC0415
+
+    return cancel(_settings(arguments), arguments.select)
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import pause  # noqa: PLC0415
+
+    return pause(_settings(arguments), paused=True)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import pause  # noqa: PLC0415
+
+    return pause(_settings(arguments), paused=False)
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import stop  # noqa: PLC0415
+
+    return stop(_settings(arguments))
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.doctor import doctor  # noqa: PLC0415
+
+    return doctor(vars(arguments))
+
+
+_COMMANDS: Final[dict[str, Handler]] = {
+    "dashboard": _dashboard,
+    "run": _run,
+    "runner": _runner,
+    "demo": _demo,
+    "sandbox": _sandbox,
+    "status": _status,
+    "outputs": _outputs,
+    "retry": _retry,
+    "cancel": _cancel,
+    "pause": _pause,
+    "resume": _resume,
+    "stop": _stop,
+    "languages": _languages,
+    "doctor": _doctor,
+}

@@ -1,0 +1,126 @@
+"""`synthdub doctor`: checks what a batch needs, and says what to do about each finding."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import locale
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from synthdub_tui import __version__
+from synthdub_tui.problems import Trouble, explain
+from synthdub_tui.settings import Settings, resolve
+from synthdub_tui.store.lock import Lock
+from synthdub_tui.store.store import Store
+from synthdub_tui.synthesia.client import Client
+from synthdub_tui.synthesia.errors import Refused
+from synthdub_tui.synthesia.quota import TIERS, Quota
+
+LITTLE_SPACE = 1_000_000_000
+"""Bytes free below which a batch of videos will soon meet a full disk."""
+
+CHECK_SECONDS = 15.0
+
+
+class Weight(StrEnum):
+    """How bad a finding is."""
+
+    GOOD = "ok"
+    WARNING = "warning"
+    FATAL = "fatal"
+
+
+class Finding(NamedTuple):
+    """One checked thing."""
+
+    weight: Weight
+    what: str
+    words: str
+
+
+def doctor(flags: Mapping[str, Any]) -> int:
+    """Print all findings; 1 if one is fatal."""
+    findings = [Finding(Weight.GOOD, "synthdub", f"{__version__}, Python {sys.version.split()[0]}")]
+    try:
+        settings = resolve(flags, os.environ)
+    except Trouble as trouble:
+        findings.append(_bad("configuration", trouble))
+    else:
+        findings += [Finding(Weight.WARNING, "configuration", warning) for warning in settings.warnings]
+        findings += [_state(settings), _space(settings), asyncio.run(_service(settings))]
+    findings += _terminal()
+    for finding in findings:
+        print(f"{finding.weight.value:8} {finding.what:14} {finding.words}")
+    return 1 if any(finding.weight is Weight.FATAL for finding in findings) else 0
+
+
+def _bad(what: str, trouble: Trouble, weight: Weight = Weight.FATAL) -> Finding:
+    return Finding(weight, what, trouble.problem.line())
+
+
+async def _service(settings: Settings) -> Finding:
+    """Ask for an asset that does not exist: costs nothing, and tells whether key and address are right."""
+    if not settings.api_key:
+        return _bad("key", Trouble("no_key"))
+    client = Client(settings.api_url, settings.api_key, Quota(TIERS["unlimited"]))
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            with contextlib.suppress(Refused):
+                await client.get_asset("00000000-0000-4000-8000-000000000000")
+    except Trouble as trouble:
+        return _bad("service", trouble)
+    except TimeoutError:
+        return _bad("service", Trouble("service_unreachable", f"no answer within {CHECK_SECONDS:.0f} s"))
+    finally:
+        await client.close()
+    return Finding(Weight.GOOD, "key, service", f"{settings.api_url} takes the key")
+
+
+def _state(settings: Settings) -> Finding:
+    store = Store(settings.state_dir)
+    lock = Lock(store.path("lock"))
+    try:
+        store.open()
+        lock.acquire()
+    except Trouble as trouble:
+        busy = trouble.code == "state_busy"
+        return Finding(Weight.GOOD, "state", f"{settings.state_dir}: a runner works on it") if busy else _bad("state", trouble)
+    except OSError as error:
+        return _bad("state", Trouble("state_unwritable", f"{error.strerror}: {settings.state_dir}"))
+    loaded = store.load(set_aside=False)
+    lock.release()
+    if loaded.damaged:
+        names = ", ".join(file.path for file in loaded.damaged)
+        return Finding(Weight.WARNING, "state", explain("state_corrupt", names).line())
+    return Finding(Weight.GOOD, "state", f"{settings.state_dir}: {len(loaded.jobs)} files")
+
+
+def _space(settings: Settings) -> Finding:
+    folder = settings.batch.output_dir or settings.state_dir
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    words = f"{free / 1e9:.1f} GB free in {folder}"
+    if free < LITTLE_SPACE:
+        return Finding(Weight.WARNING, "disk", f"{words}: make room, or use --output-dir on another disk")
+    return Finding(Weight.GOOD, "disk", words)
+
+
+def _terminal() -> Iterable[Finding]:
+    """What the dashboard needs; `run` needs nothing of it."""
+    term = os.environ.get("TERM", "")
+    if not sys.stdout.isatty():
+        yield Finding(Weight.GOOD, "terminal", "none: `synthdub run` needs none")
+    elif term in ("", "dumb"):
+        yield Finding(Weight.WARNING, "terminal", f"TERM={term or '(unset)'} cannot draw the dashboard; use `synthdub run`")
+    else:
+        columns, rows = shutil.get_terminal_size()
+        yield Finding(Weight.GOOD, "terminal", f"{term}, {columns}×{rows}")
+    encoding = locale.getencoding()
+    if encoding.lower().replace("-", "") != "utf8":
+        yield Finding(Weight.WARNING, "locale", f"{encoding}: names may look wrong; set LANG to a UTF-8 locale, or use --ascii")

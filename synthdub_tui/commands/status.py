@@ -1,0 +1,165 @@
+"""`synthdub status`, `outputs`, `languages`: read from the state directory. Start-up time matters here."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from synthdub_tui import languages as codes
+from synthdub_tui.jobs.model import Dub, DubState, Job, count
+from synthdub_tui.problems import Trouble, explain, printable
+from synthdub_tui.runner import report
+from synthdub_tui.runner.control import Control
+from synthdub_tui.runner.protocol import Meters, Status
+from synthdub_tui.settings import Settings
+from synthdub_tui.store.store import Store
+
+
+def status(settings: Settings, *, as_json: bool) -> int:
+    """The batch in numbers, each dub's state, and what is wrong with a remedy."""
+    loaded = Store(settings.state_dir).load(set_aside=False)
+    pid, meters = _runner(settings.state_dir)
+    if as_json:
+        content = {
+            "state_dir": settings.state_dir,
+            "runner": pid,
+            "paused": meters.paused if meters else False,
+            "problem": meters.problem if meters else "",
+            **msgspec.structs.asdict(count(loaded.jobs)),
+            "damaged": [file.path for file in loaded.damaged],
+            "files": [_file(job) for job in loaded.jobs],
+        }
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return 0
+    for line in _status_lines(settings, loaded.jobs, pid, meters):
+        print(line)
+    for file in loaded.damaged:
+        print(explain("state_corrupt", f"{file.path}: {file.reason}").line())
+    return 0
+
+
+def outputs(settings: Settings, *, as_json: bool) -> int:
+    """One row per finished output: JSON objects a line, or columns."""
+    rows = [
+        _output(job, language, dub) for job, language, dub in _finished(Store(settings.state_dir).load(set_aside=False).jobs)
+    ]
+    for row in rows:
+        if as_json:
+            print(json.dumps(row, ensure_ascii=False))
+        else:
+            marks = "✓" if row["reviewed"] else " "
+            length = report.duration(row["seconds"]) if row["seconds"] else "-"
+            there = "" if row["present"] == "yes" else f"  ({row['present']})"
+            print(
+                f"{marks} {row['language']:8} {report.size(row['size']):>9} {length:>11}  {printable(row['path'], 4096)}{there}"
+            )
+    if not rows and not as_json:
+        print("No finished outputs yet.")
+    return 0
+
+
+def languages(*, as_json: bool) -> int:
+    """Codes and names, and whether they can be a source, a target or both."""
+    every = sorted({*codes.INPUT, *codes.OUTPUT}, key=lambda code: (codes.name(code), code))
+    for code in every:
+        use = {"source": code in codes.INPUT, "target": code in codes.OUTPUT}
+        if as_json:
+            print(json.dumps({"code": code, "name": codes.name(code), **use}, ensure_ascii=False))
+        else:
+            words = "" if all(use.values()) else " (source only)" if use["source"] else " (target only)"
+            print(f"{code:8} {codes.name(code)}{words}")
+    return 0
+
+
+def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
+    """The process id and meters of the runner that works on the directory."""
+    try:
+        control = Control.connect(state_dir)
+        if control is None:
+            return None, None
+        meters = control.ask(Status(id=1)).meters
+        control.close()
+    except Trouble:
+        return None, None  # it is just ending: the files say all there is
+    return control.welcome.pid, meters
+
+
+def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: Meters | None) -> Iterable[str]:
+    counts = count(jobs)
+    at_work = f"runner {pid} at work" if pid and meters and meters.busy else f"runner {pid}" if pid else "no runner"
+    yield f"{settings.state_dir}  ({at_work}{', paused' if meters and meters.paused else ''})"
+    states = [f"{getattr(counts, state.value)} {state.value}" for state in DubState if getattr(counts, state.value)]
+    yield f"{counts.jobs} files, {counts.dubs} dubs" + (f": {', '.join(states)}" if states else "")
+    if meters and meters.problem:
+        yield explain(meters.problem, meters.detail).line()
+    for job in jobs:
+        dubs = ", ".join(f"{language} {dub.state.value}" for language, dub in job.dubs.items())
+        stage = "" if job.stage in ("dubbing", "ended") else f" [{job.stage.value}]"
+        yield f"  {printable(job.name)}{stage}: {dubs}"
+        for language, dub in job.dubs.items():
+            if dub.failure is not None:
+                what = explain(dub.failure.code, dub.failure.detail)
+                yield f"    {language}: {what.line()} [{what.code}]"
+
+
+def _file(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "file": job.source.path,
+        "title": job.options.title,
+        "source_language": job.options.source_language,
+        "stage": job.stage.value,
+        "dubs": [_dub(language, dub) for language, dub in job.dubs.items()],
+    }
+
+
+def _dub(language: str, dub: Dub) -> dict[str, Any]:
+    content: dict[str, Any] = {"language": language, "state": dub.state.value, "since": dub.since}
+    if dub.project:
+        content["project"] = dub.project
+    if dub.output is not None and dub.state is DubState.DONE:
+        content |= {"path": dub.output.path, "size": dub.output.size, "captions": list(dub.output.captions)}
+    if dub.failure is not None:
+        what = explain(dub.failure.code, dub.failure.detail)
+        content["problem"] = {
+            "code": what.code,
+            "title": what.title,
+            "cause": what.cause,
+            "remedy": what.remedy,
+            "retry": what.retry.value,
+            "detail": printable(what.detail),
+        }
+    return content
+
+
+def _finished(jobs: Iterable[Job]) -> Iterable[tuple[Job, str, Dub]]:
+    return ((job, lang, dub) for job in jobs for lang, dub in job.dubs.items() if dub.state is DubState.DONE and dub.output)
+
+
+def _output(job: Job, language: str, dub: Dub) -> dict[str, Any]:
+    output = dub.output
+    assert output is not None
+    return {
+        "file": job.source.path,
+        "language": language,
+        "path": output.path,
+        "size": output.size,
+        "seconds": output.seconds,
+        "age": round(time.time() - dub.since),
+        "captions": list(output.captions),
+        "reviewed": output.reviewed,
+        "present": _present(output.path, output.size, output.mtime_ns),
+    }
+
+
+def _present(path: str, size: int, mtime_ns: int) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "moved or deleted"
+    return "yes" if (found.st_size, found.st_mtime_ns) == (size, mtime_ns) else "changed"

@@ -1,0 +1,181 @@
+"""`synthdub retry`, `cancel`, `pause`, `resume`, `stop`: through the runner if one works, else on the store directly."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+
+from synthdub_tui import languages as codes
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job
+from synthdub_tui.problems import Trouble, printable
+from synthdub_tui.runner import actions
+from synthdub_tui.runner.control import Control
+from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Resume, Retry, Stop
+from synthdub_tui.settings import Settings
+from synthdub_tui.store.lock import Lock
+from synthdub_tui.store.store import Store
+
+END_SECONDS = 60.0
+"""How long a runner may take to finish its requests and end."""
+
+
+def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
+    """Retry dubs by the cheapest rung that may help; asks before anything that may cost."""
+    jobs = _jobs(settings)
+    cells = _select(jobs, selected)
+    costly = [cell for cell in _single(jobs, cells) if actions.needs_consent(jobs[cell.job], cell.language)]
+    paid = bool(costly) and (yes or _asked(jobs, costly))
+    control = Control.connect(settings.state_dir)
+    if control is not None:
+        result = control.ask(Retry(id=1, cells=tuple(cells), paid=paid)).result
+        retried, held = int(result["retried"]), int(result["needs_paid"])
+    else:
+        now = time.time()
+        with _Direct(settings) as direct:
+            retried, held = actions.retry(direct.jobs, cells, paid, now, direct.put, lambda path: not os.path.lexists(path))
+    print(f"{retried} to be retried" + ("" if control or not retried else "; `synthdub run` takes them up"))
+    if held:
+        print(f"{held} left alone: retrying them may spend credits; say --yes to retry them", file=sys.stderr)
+    return 0 if retried or not held else 1
+
+
+def cancel(settings: Settings, selected: list[str]) -> int:
+    """Give dubs up on this side."""
+    jobs = _jobs(settings)
+    cells = _select(jobs, selected)
+    billed = any(jobs[cell.job].dubs[cell.language].project for cell in _open(jobs, _single(jobs, cells)))
+    control = Control.connect(settings.state_dir)
+    if control is not None:
+        number = int(control.ask(Cancel(id=1, cells=tuple(cells))).result["cancelled"])
+    else:
+        with _Direct(settings) as direct:
+            number = actions.cancel(direct.jobs, cells, time.time(), direct.put)
+    print(f"{number} cancelled")
+    if billed:
+        print("What the service had accepted already goes on there, and may be billed: it cannot be called back.")
+    return 0
+
+
+def pause(settings: Settings, *, paused: bool) -> int:
+    """Begin nothing new, or go on."""
+    control = Control.connect(settings.state_dir)
+    if control is not None:
+        control.ask(Pause(id=1) if paused else Resume(id=1))
+    else:
+        with _Direct(settings) as direct:
+            direct.store.write_document("batch", direct.store.read_document("batch") | {"paused": paused})
+    print("Paused: what is under way finishes, nothing new begins." if paused else "Resumed.")
+    return 0
+
+
+def stop(settings: Settings) -> int:
+    """The runner saves and ends."""
+    control = Control.connect(settings.state_dir)
+    if control is None:
+        print(f"No runner works on {settings.state_dir}")
+        return 0
+    control.ask(Stop(id=1))
+    control.wait_for_end()
+    _wait_for_lock(settings)
+    print("Stopped; the work resumes at the next start.")
+    return 0
+
+
+class _Direct:
+    """The store while no runner works on it; holds the lock, so that none starts meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = Store(settings.state_dir)
+        self.jobs: dict[str, Job] = {}
+        self._lock = Lock(self.store.path("lock"))
+
+    def put(self, job: Job) -> None:
+        self.store.save(job)
+        self.jobs[job.id] = job
+
+    def __enter__(self) -> _Direct:
+        self.store.open()
+        self._lock.acquire()
+        now = time.time()
+        self.jobs = {job.id: changes.resumed(job, now) for job in self.store.load().jobs}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _jobs(settings: Settings) -> dict[str, Job]:
+    return {job.id: job for job in Store(settings.state_dir).load(set_aside=False).jobs}
+
+
+def _wait_for_lock(settings: Settings) -> None:
+    """The runner closes its socket a moment before it lets the state directory go."""
+    lock = Lock(os.path.join(settings.state_dir, "lock"))
+    deadline = time.monotonic() + END_SECONDS
+    while True:
+        try:
+            lock.acquire()
+        except Trouble:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            lock.release()
+            return
+
+
+def _select(jobs: dict[str, Job], selected: Iterable[str]) -> list[Cell]:
+    """The cells that SELECT words mean. Raises Trouble("no_such_job")."""
+    cells: list[Cell] = []
+    for word in selected:
+        found = actions.failed_cells(jobs) if word == "failed" else _named(jobs, word)
+        if not found and word != "failed":
+            raise Trouble("no_such_job", printable(word))
+        cells += found
+    return list(dict.fromkeys(cells))
+
+
+def _named(jobs: dict[str, Job], word: str) -> list[Cell]:
+    whole = [Cell(job.id) for job in _files(jobs, word)]
+    if whole:
+        return whole
+    name, colon, language = word.rpartition(":")
+    if not colon:
+        return []
+    return [Cell(job.id, own) for job in _files(jobs, name) for own in job.dubs if codes.same(own, language)]
+
+
+def _files(jobs: dict[str, Job], name: str) -> list[Job]:
+    """Jobs of a file named by its path, its bare name, or the job's id."""
+    path = os.path.abspath(name)
+    exact = [job for job in jobs.values() if job.source.path == path or job.id == name]
+    return exact or [job for job in jobs.values() if job.name == name]
+
+
+def _single(jobs: dict[str, Job], cells: Iterable[Cell]) -> list[Cell]:
+    return [
+        Cell(cell.job, language) for cell in cells for language in jobs[cell.job].dubs if cell.language in ("", language)
+    ]  # fmt: skip
+
+
+def _open(jobs: dict[str, Job], cells: Iterable[Cell]) -> Iterable[Cell]:
+    states = OPEN | {DubState.UNKNOWN}
+    return (cell for cell in cells if jobs[cell.job].dubs[cell.language].state in states)
+
+
+def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:
+    """Show exactly what may cost, and ask once; without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    print("Retrying these may spend credits again:")
+    for cell in cells:
+        dub = jobs[cell.job].dubs[cell.language]
+        rung = changes.rung(dub)
+        why = {"add": "put to the same project again", "project": "a new project", "upload": "a new upload and project"}
+        warning = "  (its first request may have been accepted: this may pay twice)" if dub.state is DubState.UNKNOWN else ""
+        how = why.get(rung.value, "refused by moderation before") if rung in PAID and rung else "refused by moderation before"
+        print(f"  {printable(jobs[cell.job].name)} {cell.language}: {how}{warning}")
+    return read(f"Retry these {len(cells)}? [y/N] ").strip().lower() in ("y", "yes")
