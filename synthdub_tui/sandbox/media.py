@@ -44,7 +44,7 @@ class Content:
 
     def pieces(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Bytes from `start`, `length` of them or all that follow, in pieces of at most 64 KiB."""
-        at, end = start, self.size if length is None else start + length
+        at, end = start, self.size if length is None else min(self.size, start + length)
         while at < end:
             padded = at - len(self.head)
             piece = self.head[at : min(end, at + _BLOCK)] if padded < 0 else _pad(padded, end - at)

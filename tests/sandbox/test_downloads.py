@@ -1,0 +1,146 @@
+import io
+import re
+import time
+
+import av
+import httpx
+import pytest
+
+from tests.sandbox.conftest import Caller, Make
+
+
+@pytest.fixture
+def url(caller: Caller) -> str:
+    return str(caller.complete("fr-FR")[0]["download"])
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    found = re.search("<Code>(.*?)</Code>", answer.text)
+    assert found is not None
+    return answer.status_code, found[1]
+
+
+def test_whole(caller: Caller, url: str) -> None:
+    answer = caller.plain.get(url)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "video/mp4"
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert answer.headers["accept-ranges"] == "bytes"
+
+
+def test_ranges(caller: Caller, url: str) -> None:
+    whole = caller.plain.get(url).content
+    size = len(whole)
+    for asked, start, end in (
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-", 100, size),
+        (f"bytes=100-{size + 5}", 100, size),
+        ("bytes=-10", size - 10, size),
+        (f"bytes=-{size + 10}", 0, size),
+    ):
+        answer = caller.plain.get(url, headers={"Range": asked})
+        assert answer.status_code == 206
+        assert answer.content == whole[start:end]
+        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=9-3", "lines=1-2", "bytes=-"])
+def test_ranges_that_get_the_whole(caller: Caller, url: str, asked: str) -> None:
+    assert caller.plain.get(url, headers={"Range": asked}).status_code == 200
+
+
+def test_range_beyond_the_end(caller: Caller, url: str) -> None:
+    size = len(caller.plain.get(url).content)
+    answer = caller.plain.get(url, headers={"Range": f"bytes={size}-"})
+    assert code(answer) == (416, "InvalidRange")
+    assert answer.headers["content-range"] == f"bytes */{size}"
+
+
+def test_if_range(caller: Caller, url: str) -> None:
+    first = caller.plain.get(url)
+    same = caller.plain.get(url, headers={"Range": "bytes=5-", "If-Range": first.headers["etag"]})
+    other = caller.plain.get(url, headers={"Range": "bytes=5-", "If-Range": '"something else"'})
+    assert (same.status_code, other.status_code) == (206, 200)
+    assert other.content == first.content
+
+
+def test_etags_differ_per_language(caller: Caller) -> None:
+    tags = {caller.plain.get(dub["download"]).headers["etag"] for dub in caller.complete("fr-FR", "fr-CA", "de")}
+    assert len(tags) == 3
+
+
+def test_a_signed_url_takes_no_key(caller: Caller, url: str) -> None:
+    answer = caller.plain.get(url, headers={"Authorization": "sandbox-key"})
+    assert code(answer) == (400, "InvalidArgument")
+
+
+def test_expiry_and_a_fresh_url(make: Make) -> None:
+    caller = make(download_url_seconds=30)
+    project = caller.project("fr-FR")
+    caller.sandbox.advance(200)
+    old = caller.look(project)["dubbedAssets"][0]["download"]
+    assert caller.plain.get(old).status_code == 200
+    caller.sandbox.advance(30)
+    assert code(caller.plain.get(old)) == (403, "AccessDenied")
+    assert "Request has expired" in caller.plain.get(old).text
+    fresh = caller.look(project)["dubbedAssets"][0]["download"]
+    assert caller.plain.get(fresh).status_code == 200
+
+
+def test_forged_urls(caller: Caller) -> None:
+    french, german = (dub["download"] for dub in caller.complete("fr-FR", "de"))
+    path, _, query = french.partition("?")
+    assert code(caller.plain.get(f"{german.partition('?')[0]}?{query}")) == (403, "SignatureDoesNotMatch")
+    longer = french.replace("X-Amz-Expires=3600", "X-Amz-Expires=36000")
+    assert code(caller.plain.get(longer)) == (403, "SignatureDoesNotMatch")
+    assert code(caller.plain.get(path)) == (403, "AccessDenied")
+    assert code(caller.plain.put(french, content=b"x")) == (403, "SignatureDoesNotMatch")
+
+
+def test_captions_name_the_language(caller: Caller) -> None:
+    (dub,) = caller.complete("fr-CA")
+    srt = caller.plain.get(dub["captions"]["srt"])
+    vtt = caller.plain.get(dub["captions"]["vtt"])
+    assert "French (Canada)" in srt.text
+    assert "fr-CA" in vtt.text
+    assert vtt.text.startswith("WEBVTT\n\n")
+    assert re.match(r"1\n00:00:00,000 --> 00:00:0\d,\d{3}\n", srt.text)
+
+
+@pytest.mark.parametrize("kind", ["image", "gif"])
+def test_thumbnails(caller: Caller, kind: str) -> None:
+    (dub,) = caller.complete("fr-FR")
+    answer = caller.plain.get(dub["thumbnail"][kind])
+    with av.open(io.BytesIO(answer.content)) as container:
+        (frame,) = container.decode(video=0)
+    assert (frame.width, frame.height) == (320, 176)
+
+
+def test_padding(make: Make) -> None:
+    caller = make(output_padding=3_000_000)
+    (dub,) = caller.complete("fr-FR")
+    whole = caller.plain.get(dub["download"])
+    assert len(whole.content) > 3_000_000
+    with av.open(io.BytesIO(whole.content)) as container:
+        assert len(list(container.decode(video=0))) == 40
+    part = caller.plain.get(dub["download"], headers={"Range": "bytes=1500000-2500000"})
+    assert part.content == whole.content[1_500_000:2_500_001]
+
+
+def test_bandwidth(make: Make) -> None:
+    caller = make(output_padding=200_000, bandwidth_down=1_000_000, bandwidth_up=1_000_000)
+    (dub,) = caller.complete("fr-FR")
+    start = time.monotonic()
+    caller.plain.get(dub["download"])
+    assert time.monotonic() - start >= 0.2
+    asset = caller.asset()
+    start = time.monotonic()
+    caller.upload(asset, bytes(200_000))
+    assert time.monotonic() - start >= 0.15
+
+
+def test_the_journal_tells_what_was_fetched(caller: Caller, url: str) -> None:
+    caller.plain.get(url, headers={"Range": "bytes=0-99"})
+    record = caller.sandbox.journal[-1]
+    assert (record.endpoint, record.status, record.bytes_out) == ("download", 206, 100)
+    assert record.languages == ("fr-FR",)
