@@ -1,0 +1,283 @@
+"""The Textual app around the main screen: start, other screens, palette, bell, colours, quitting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import BindingType
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from synthdub_tui.dashboard.keys import ACTIONS, KEYS, help_groups
+from synthdub_tui.dashboard.link import Launcher, LinkState
+from synthdub_tui.dashboard.main import MainScreen
+from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.session import Session
+from synthdub_tui.dashboard.terminal import SteadyDriver
+from synthdub_tui.jobs.model import DubState
+from synthdub_tui.problems import explain, printable
+from synthdub_tui.runner.protocol import CheckKey, Stop
+
+KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
+
+
+class SynthdubApp(App[int]):
+    """Shows and steers a batch. The work is done by the runner, which goes on without it."""
+
+    TITLE = "synthdub"
+    CSS_PATH = ["main.tcss", "grid.tcss"]  # noqa: RUF012 - Textual declares it so
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self, launcher: Launcher, memory: Memory, options: Options) -> None:
+        super().__init__(driver_class=SteadyDriver)
+        self.options = options
+        self.memory = memory
+        self.session = Session(launcher, options.version, read_only=options.read_only)
+        self.session.on_call = self.call_user
+        if options.filter:
+            memory.now.filter = options.filter
+        self._farewell = ""
+        self._key_asked = False
+        self._choose_theme()
+
+    def _choose_theme(self) -> None:
+        """The chosen colours; else the terminal's own sixteen where it has no more, or where every byte counts."""
+        wanted = self.options.theme or self.memory.now.theme
+        poor = self.console.color_system in ("standard", None) and not self.no_color
+        if wanted in self.available_themes:
+            self.theme = wanted
+        elif poor or self.options.slow_link:
+            self.theme = "ansi-dark"
+
+    # -- start and end -----------------------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[None]:
+        return MainScreen(self.session, self.memory, self.options)
+
+    @property
+    def main(self) -> MainScreen:
+        """The screen below all others."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    def on_mount(self) -> None:
+        if self.options.keymap:
+            self.set_keymap(dict(self.options.keymap))
+        self.theme_changed_signal.subscribe(self, self._theme_changed)
+        self.main.call_after_refresh(self._start)
+
+    def _start(self) -> None:
+        """Connect once the first frame is on its way."""
+        self.run_worker(self.session.link.run(), name="link", exit_on_error=False)
+        self.set_interval(5.0, self.memory.save_soon)
+        self.set_interval(1.0, self._look_at_key)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """The link must not end; if it does, it is a mistake of ours, and is told."""
+        if event.state is WorkerState.ERROR:
+            problem = explain("internal", repr(event.worker.error))
+            self.notify(problem.line(), title=problem.title, severity="error", timeout=60, markup=False)
+
+    @property
+    def farewell(self) -> str:
+        """What stays in the terminal after leaving."""
+        totals = self.session.batch.overall
+        if not totals.dubs:
+            return self._farewell or "synthdub: nothing in the batch."
+        parts = [f"{totals[DubState.DONE]} of {totals.dubs} dubs done"]
+        for state, word in ((DubState.FAILED, "failed"), (DubState.UNKNOWN, "to decide"), (DubState.CANCELLED, "cancelled")):
+            if totals[state]:
+                parts.append(f"{totals[state]} {word}")
+        if totals.open:
+            parts.append(f"{totals.open} under way")
+        default = "The runner works on in the background: `synthdub status` looks, `synthdub stop` ends it."
+        after = self._farewell or (default if self.session.busy else "")
+        return f"synthdub: {', '.join(parts)}. {after}".rstrip()
+
+    # -- quit --------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of the grid that are letters while a filter is typed."""
+        if action in ACTIONS and self.screen is self.main and self.main.taken(action):
+            return False
+        return super().check_action(action, parameters)
+
+    async def action_leave(self) -> None:
+        """As `quit`, by a letter."""
+        await self.action_quit()
+
+    async def action_quit(self) -> None:
+        """Leave; with work in flight, ask what becomes of it."""
+        self.run_worker(self._quit(), name="quit", exit_on_error=False)
+
+    async def _quit(self) -> None:
+        self.main.send_cancel()
+        choice = "background"
+        welcome = self.session.link.welcome
+        foreground = welcome is not None and welcome.foreground
+        if self.session.busy and not self.options.read_only and not foreground:
+            choice = self.memory.now.quit or await self._ask_quit()
+        if not choice:
+            return
+        if choice == "stop":
+            self.main.status.say("Stopping: saving and finishing requests…", keep=3600)
+            self._farewell = "Stopped and saved; `synthdub` resumes."
+            await self.session.link.ask(Stop())  # a connection that ends without a reply has stopped, too
+        self.exit(0)
+
+    async def _ask_quit(self) -> str:
+        from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen  # noqa: PLC0415 - not at start
+
+        answer: QuitChoice | None = await self.push_screen_wait(QuitScreen(self.session.batch.overall.open))
+        if answer is None:
+            return ""
+        if answer.remember:
+            self.memory.now.quit = answer.action
+        return answer.action
+
+    # -- other screens -----------------------------------------------------------------------------------------------
+
+    def action_outputs(self) -> None:
+        """The finished files."""
+        from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
+        from synthdub_tui.dashboard.screens.outputs_query import OutputRow  # noqa: PLC0415
+
+        def rows() -> list[OutputRow]:
+            return [
+                OutputRow(
+                    job.id,
+                    job.name,
+                    code,
+                    dub.output.path,
+                    dub.output.captions,
+                    dub.output.size,
+                    dub.output.mtime_ns,
+                    dub.since,
+                    dub.output.seconds,
+                    dub.output.reviewed,
+                )
+                for job in self.session.batch.jobs()
+                for code, dub in job.dubs.items()
+                if dub.output is not None and dub.state is DubState.DONE
+            ]
+
+        def review(chosen: list[OutputRow], mark: bool) -> None:
+            self.main.review([row.key for row in chosen], mark)
+
+        options = self.options
+        screen = OutputsScreen(
+            rows,
+            on_review=review,
+            play_command=options.play_command,
+            host=options.ssh_host,
+            read_only=options.read_only,
+        )
+        self.push_screen(screen)
+
+    def action_log(self) -> None:
+        """What the runner and the dashboard wrote down."""
+        from synthdub_tui.dashboard.screens.log import LogScreen  # noqa: PLC0415
+
+        if self.options.log_path is not None:
+            self.push_screen(LogScreen(self.options.log_path))
+        else:
+            self.main.status.say("There is no log here.")
+
+    def action_help(self) -> None:
+        """Every key."""
+        from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415
+
+        self.push_screen(HelpScreen(help_groups(self.options.keymap)))
+
+    def _look_at_key(self) -> None:
+        """Without a key that the service takes, explain where to get one; once, since the user may want to look first."""
+        meters = self.session.meters
+        if self._key_asked or self.options.read_only or self.options.check_key is None or len(self.screen_stack) > 1:
+            return
+        if meters is not None and meters.problem in KEY_PROBLEMS:
+            self._key_asked = True
+            self.action_key()
+
+    def action_key(self) -> None:
+        """Take a key, check it with the service, and store it."""
+        from synthdub_tui.dashboard.screens.setup_key import SetupKeyScreen  # noqa: PLC0415
+
+        path, check = self.options.config_path, self.options.check_key
+        if path is None or check is None:
+            self.main.status.say("Set SYNTHESIA_API_KEY and start again.")
+            return
+        self.push_screen(SetupKeyScreen(check, path), self._key_stored)
+
+    def _key_stored(self, stored: bool | None) -> None:
+        if stored:
+            self.main.status.say("The key is stored.")
+            self.run_worker(self.main.send(CheckKey()), name="check key", exit_on_error=False)
+
+    # -- terminal ----------------------------------------------------------------------------------------------------
+
+    def call_user(self, words: str) -> None:
+        """Something ended or needs the user: bell, a message, and where it is wanted a notification of the terminal."""
+        self.bell()
+        self.main.status.say(words, keep=30)
+        if self.options.notify and self._driver is not None and not self.is_headless:
+            self._driver.write(f"\x1b]9;{printable(words)}\a")
+
+    def action_mouse(self) -> None:
+        """Release the mouse, so that the terminal selects text with it, or take it again."""
+        driver = self._driver
+        if not isinstance(driver, SteadyDriver):
+            return
+        held = driver.switch_mouse()
+        self.main.status.say("The dashboard has the mouse." if held else "The mouse selects text now. M takes it back.")
+
+    def action_suspend(self) -> None:
+        """Back to the shell; `fg` returns. The runner goes on."""
+        self.action_suspend_process()
+
+    def action_theme(self) -> None:
+        """Choose other colours."""
+        self.search_themes()
+
+    def action_ask_quit_again(self) -> None:
+        """Forget the remembered answer about quitting."""
+        self.memory.now.quit = ""
+        self.main.status.say("Quitting asks again.")
+
+    def _theme_changed(self, theme: object) -> None:
+        del theme
+        self.memory.now.theme = self.theme
+
+    # -- command palette ---------------------------------------------------------------------------------------------
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        del screen
+        for key in KEYS:
+            if key.action != "clear":
+                yield SystemCommand(_title(key.id), f"{key.words} ({key.shown})", self._command(key.action))
+        yield SystemCommand("Theme", "change the colours", self.action_theme)
+        yield SystemCommand("API key", "enter another key", self.action_key)
+        yield SystemCommand("Quit asks again", "forget the remembered answer", self.action_ask_quit_again)
+
+    def _command(self, action: str) -> Callable[[], None]:
+        async def run() -> None:
+            await self.main.run_action(action)
+
+        return lambda: self.call_next(run)
+
+    @property
+    def link_state(self) -> LinkState:
+        """How the dashboard stands to its runner."""
+        return self.session.link.state
+
+    def save(self) -> threading.Thread:
+        """Write down place and choices."""
+        return self.memory.save_soon()
+
+
+def _title(id: str) -> str:
+    return id.replace("_", " ").capitalize()

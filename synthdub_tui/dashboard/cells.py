@@ -1,0 +1,196 @@
+"""What a cell, a file and a column header say, as plain text of a fixed width and the name of a style.
+
+A state shows by its sign first and by colour second, so that nothing is lost in 16 colours, without colour, or to people who
+see red and green alike.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+
+from synthdub_tui.dashboard.batch import Totals, percent
+from synthdub_tui.jobs.model import Dub, DubState, Job, Stage
+from synthdub_tui.problems import printable
+from synthdub_tui.runner.protocol import Transfer
+
+
+class Signs(NamedTuple):
+    """The signs of one character set."""
+
+    states: dict[DubState, str]
+    up: str
+    mark: str
+    dots: str
+    bars: str
+    line: str
+
+
+UNICODE: Final = Signs(
+    {
+        DubState.WAITING: "·",
+        DubState.DUBBING: "~",
+        DubState.READY: "○",
+        DubState.DOWNLOADING: "↓",
+        DubState.DONE: "✓",
+        DubState.FAILED: "✗",
+        DubState.CANCELLED: "–",
+        DubState.UNKNOWN: "?",
+    },
+    up="↑",
+    mark="▌",
+    dots="…",
+    bars=" ▁▂▃▄▅▆▇█",
+    line="·",
+)
+
+ASCII: Final = Signs(
+    {
+        DubState.WAITING: ".",
+        DubState.DUBBING: "~",
+        DubState.READY: "o",
+        DubState.DOWNLOADING: "v",
+        DubState.DONE: "+",
+        DubState.FAILED: "X",
+        DubState.CANCELLED: "-",
+        DubState.UNKNOWN: "?",
+    },
+    up="^",
+    mark="*",
+    dots="~",
+    bars=" .:-=+*#@",
+    line="|",
+)
+
+WORDS: Final = {
+    DubState.WAITING: "",
+    DubState.READY: "rdy",
+    DubState.DONE: "done",
+    DubState.FAILED: "FAIL",
+    DubState.CANCELLED: "off",
+    DubState.UNKNOWN: "ask",
+}
+"""Beside the sign, where there is room."""
+
+WIDE: Final = 8
+COMPACT: Final = 6
+"""Widths of a cell with its gap."""
+
+
+def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, compact: bool, marked: bool) -> str:
+    """A cell, `WIDE` or `COMPACT` wide."""
+    sign = signs.states[dub.state]
+    if dub.state is DubState.DUBBING:
+        said = elapsed(now - (dub.submitted or dub.since))
+    elif dub.state is DubState.DOWNLOADING:
+        said = f"{percent(transfer)}%" if transfer is not None and transfer.total else signs.dots
+    else:
+        said = WORDS[dub.state]
+    mark = signs.mark if marked else " "
+    if not compact:
+        return f"{mark}{sign} {said:<4} "
+    if dub.state not in (DubState.DUBBING, DubState.DOWNLOADING):
+        said = ""
+    return f"{mark}{sign}{said:<4}"
+
+
+def elapsed(seconds: float) -> str:
+    """A length of time in at most four characters."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    if whole < 36000:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}"
+    return f"{whole // 3600}h" if whole < 360000 else f"{min(whole // 86400, 999)}d"
+
+
+def file_text(job: Job, upload: Transfer | None, width: int, signs: Signs, *, marked: bool) -> str:
+    """The file column, exactly `width` wide: the name and, before the service has the file, where it stands."""
+    stage = stage_text(job, upload, signs)
+    room = width - 2 - (len(stage) + 1 if stage else 0)
+    if room < 6:
+        stage, room = "", width - 2
+    mark = signs.mark if marked else " "
+    name = fitted(printable(job.name), max(0, room), signs)
+    return set_cell_size(f"{mark}{name}{' ' + stage if stage else ''}", width)
+
+
+def stage_text(job: Job, upload: Transfer | None, signs: Signs) -> str:
+    """How the source gets to the service, in few characters; nothing once it is there."""
+    match job.stage:
+        case Stage.PREPARING:
+            return "prep"
+        case Stage.UPLOADING:
+            known = upload is not None and upload.total > 0
+            return f"{signs.up}{percent(upload):>3}%" if known and upload is not None else f"{signs.up}   "
+        case Stage.PROCESSING:
+            return "proc"
+        case _:
+            return ""
+
+
+def fitted(text: str, width: int, signs: Signs) -> str:
+    """Text of exactly `width` cells. Of a long one the beginning and the end stay, since names differ in both."""
+    length = cell_len(text)
+    if length <= width:
+        return text + " " * (width - length)
+    if width < 8:
+        return set_cell_size(text, width)
+    tail = width // 3
+    end = ""
+    for char in reversed(text):
+        if cell_len(char + end) > tail:
+            break
+        end = char + end
+    return set_cell_size(text, width - cell_len(end) - 1) + signs.dots + end
+
+
+def header_lines(code: str, totals: Totals, width: int, height: int, signs: Signs) -> list[str]:
+    """A column's header: its code, how much is done, and what needs the user, as far as there is room."""
+    done = totals[DubState.DONE]
+    indent = " " if width >= WIDE else ""
+    lines = [f"{indent}{code}", f"{indent}{count(done)}/{count(totals.dubs)}"]
+    failed, unknown = totals[DubState.FAILED], totals[DubState.UNKNOWN]
+    trouble = f"{indent}{signs.states[DubState.FAILED]}{count(failed)}" if failed else ""
+    trouble += f"{' ' if failed else indent}{signs.states[DubState.UNKNOWN]}{count(unknown)}" if unknown else ""
+    lines.append(trouble)
+    return [set_cell_size(line[: width - 1], width) for line in lines[:height]]
+
+
+def count(number: int) -> str:
+    """A count in at most three characters or so."""
+    return str(number) if number < 1000 else f"{number // 1000}k"
+
+
+def size(amount: float) -> str:
+    """Bytes for people, with powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s" if whole < 600 else f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def roughly(seconds: float) -> str:
+    """A prediction, with no more exactness than it has."""
+    if seconds < 90:
+        return f"{max(10, round(seconds / 10) * 10)} s"
+    if seconds < 5400:
+        minutes = seconds / 60
+        return f"{round(minutes)} min" if minutes < 10 else f"{round(minutes / 5) * 5} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 36000 else f"{round(seconds / 3600)} h"

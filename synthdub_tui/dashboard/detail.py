@@ -1,0 +1,201 @@
+"""The details of the cell under the cursor: what happened when, what is wrong, what may be done and what it costs."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from synthdub_tui import languages
+from synthdub_tui.dashboard import cells
+from synthdub_tui.dashboard.batch import FILE, Batch, percent
+from synthdub_tui.dashboard.screens.drawn import Reader
+from synthdub_tui.dashboard.screens.words import Line
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import PAID, Dub, DubState, Failure, Job, Rung, Stage
+from synthdub_tui.problems import Retry, explain, printable
+
+STATES: Final = {
+    DubState.WAITING: "waits to be submitted",
+    DubState.DUBBING: "being dubbed",
+    DubState.READY: "ready at the service, waits to be downloaded",
+    DubState.DOWNLOADING: "being downloaded",
+    DubState.DONE: "done",
+    DubState.FAILED: "failed",
+    DubState.CANCELLED: "cancelled",
+    DubState.UNKNOWN: "unknown: only you can decide",
+}
+
+STAGES: Final = {
+    Stage.QUEUED: "waits for an upload slot",
+    Stage.PREPARING: "being prepared at the service",
+    Stage.UPLOADING: "being uploaded",
+    Stage.PROCESSING: "uploaded, the service looks at it",
+    Stage.DUBBING: "at the service, being dubbed",
+    Stage.ENDED: "nothing of it goes on by itself",
+}
+
+RUNGS: Final = {
+    Rung.DOWNLOAD: "fetches it again, free",
+    Rung.SUBMIT: "submits it; nothing was paid for it yet",
+    Rung.ADD: "adds the language to its project again, costs credits again",
+    Rung.PROJECT: "makes a new project from the uploaded file, costs credits again",
+    Rung.UPLOAD: "uploads the file anew and makes a new project, costs credits again",
+}
+"""What a retry would do."""
+
+_ROLES: Final = {DubState.DONE: "good", DubState.FAILED: "bad", DubState.UNKNOWN: "warn"}
+
+
+class Detail(Reader):
+    """The pane; shows `describe`d lines, and sends bytes only when they change."""
+
+    DEFAULT_CSS = "Detail { scrollbar-size: 1 1; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="detail")
+        self._told: list[Line] = []
+
+    def tell(self, lines: list[Line], *, fresh: bool) -> None:
+        """Other lines; from the top if they are about another cell."""
+        if lines != self._told:
+            self._told = lines
+            self.show(lines)
+        if fresh:
+            self.scroll_home(animate=False)
+
+
+def describe(batch: Batch, job_id: str, language: str, now: float, signs: cells.Signs) -> list[Line]:
+    """Lines about a dub, or with the file column about the job."""
+    job = batch.rows[job_id].job
+    dub = job.dubs.get(language)
+    title: Line = ((printable(job.name), "strong"),)
+    if language != FILE and dub is not None:
+        return [title, *_dub_lines(batch, job, language, dub, now, signs)]
+    note: list[Line] = [] if language == FILE else [((f"Not asked for in {languages.name(language)}. L adds it.", "warn"),)]
+    return [title, *note, *_job_lines(batch, job, now, signs)]
+
+
+def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, signs: cells.Signs) -> list[Line]:
+    sign = signs.states[dub.state]
+    state = (f"{sign} {STATES[dub.state]}", _ROLES.get(dub.state, ""))
+    lines: list[Line] = [
+        ((f"{languages.name(language)} ({language})  ", ""), state),
+        *_progress(batch, job, language, dub, now),
+    ]
+    if dub.failure is not None:
+        lines += [((" ", ""),), *_problem(dub.failure)]
+    lines += _retry(dub)
+    lines += [((" ", ""),), (("What happened", "strong"),), *_timeline(job, dub, now)]
+    return [*lines, ((" ", ""),), *_files(job, dub)]
+
+
+def _progress(batch: Batch, job: Job, language: str, dub: Dub, now: float) -> list[Line]:
+    if dub.state is DubState.WAITING:
+        return [((f"The file {STAGES[job.stage]}.", "faint"),)] if job.stage is not Stage.ENDED else []
+    if dub.state is DubState.DUBBING:
+        text = f"for {cells.duration(now - (dub.submitted or dub.since))}"
+        usual = batch.durations.usual()
+        if usual is not None:
+            text += f"; usual here is {cells.roughly(usual[0])} (the middle of {usual[1]} dubs)"
+        return [((text, ""),)]
+    transfer = batch.transfers.get((job.id, language))
+    if dub.state is not DubState.DOWNLOADING or transfer is None:
+        return []
+    total = f" of {cells.size(transfer.total)} ({percent(transfer)}%)" if transfer.total else ""
+    return [((f"{cells.size(transfer.done)}{total} at {cells.size(transfer.rate)}/s", ""),)]
+
+
+def _problem(failure: Failure) -> list[Line]:
+    problem = explain(failure.code, failure.detail)
+    lines: list[Line] = [((problem.title, "bad"),)]
+    if problem.detail:
+        lines.append((("It said: ", "faint"), (printable(problem.detail), "")))
+    if problem.cause:
+        lines.append((("Why: ", "faint"), (problem.cause, "")))
+    lines.append((("What to do: ", "faint"), (problem.remedy, "")))
+    lines.append((("Code: ", "faint"), (printable(failure.code), "")))
+    return lines
+
+
+def _retry(dub: Dub) -> list[Line]:
+    rung = changes.rung(dub)
+    if rung is None or dub.state is DubState.DONE:
+        return []
+    if decision(dub):
+        words = "asks you first: it may be paid twice." if dub.state is DubState.UNKNOWN else "asks you first: see above."
+        return [(("r retry ", "key"), (words, "warn"))]
+    return [(("r retry ", "key"), (RUNGS[rung] + ".", "warn" if rung in PAID else "good"))]
+
+
+def decision(dub: Dub) -> bool:
+    """Whether a retry needs a decision for this very dub: it may be paid twice, or endangers the account."""
+    if dub.state is DubState.UNKNOWN:
+        return True
+    return dub.failure is not None and explain(dub.failure.code).retry is Retry.ASK
+
+
+def _timeline(job: Job, dub: Dub, now: float) -> list[Line]:
+    events: list[tuple[float, str]] = [(job.added, "added")]
+    if job.asset is not None:
+        events.append((job.asset.created, f"asset {printable(job.asset.id)} made"))
+    if dub.submitted:
+        events.append((dub.submitted, f"accepted, project {printable(dub.project)}"))
+    if dub.failure is not None and dub.state is not DubState.FAILED:
+        events.append((dub.failure.at, explain(dub.failure.code).title.lower()))
+    events.append((dub.since, STATES[dub.state] + (f", video {printable(dub.video)}" if dub.video else "")))
+    lines: list[Line] = [((moment(at, now) + "  ", "faint"), (text, "")) for at, text in sorted(events)]
+    if dub.tried:
+        lines.append((("Paid retries so far: " + ", ".join(dub.tried), "faint"),))
+    return lines
+
+
+def _files(job: Job, dub: Dub) -> list[Line]:
+    lines: list[Line] = [_pair("Source", printable(job.source.path, 4096)), _pair("Size", cells.size(job.source.size))]
+    output = dub.output
+    if output is None:
+        return lines
+    lines += [_pair("Output", printable(output.path, 4096)), _pair("Size", cells.size(output.size))]
+    if output.seconds:
+        lines.append(_pair("Length", cells.duration(output.seconds)))
+    lines += [_pair("Captions", printable(path, 4096)) for path in output.captions]
+    return [*lines, _pair("Reviewed", "yes" if output.reviewed else "no")]
+
+
+def _job_lines(batch: Batch, job: Job, now: float, signs: cells.Signs) -> list[Line]:
+    lines: list[Line] = [((STAGES[job.stage], ""),)]
+    upload = batch.transfers.get((job.id, FILE))
+    if upload is not None and upload.total:
+        lines.append(((f"{cells.size(upload.done)} of {cells.size(upload.total)} at {cells.size(upload.rate)}/s", ""),))
+    options = job.options
+    lines += [
+        ((" ", ""),),
+        _pair("Source", printable(job.source.path, 4096)),
+        _pair("Size", f"{cells.size(job.source.size)}, {job.source.content_type}"),
+        _pair("Title", printable(options.title)),
+        _pair(
+            "Speaks", options.source_language if options.source_language == "auto" else languages.name(options.source_language)
+        ),
+        _pair("Options", f"{options.video_duration}, {options.visibility}, lipsync {'on' if options.lipsync else 'off'}"),
+        _pair("Outputs", printable(job.outputs, 4096) or "beside the source"),
+        _pair("Added", moment(job.added, now)),
+    ]
+    if job.asset is not None:
+        lines.append(_pair("Asset", printable(job.asset.id)))
+    lines += [_pair("Project", printable(project)) for project in job.projects]
+    lines.append(((" ", ""),))
+    for code, dub in job.dubs.items():
+        said = f"{signs.states[dub.state]} {code:<7}{STATES[dub.state]}"
+        why = f": {explain(dub.failure.code).title}" if dub.failure is not None else ""
+        lines.append(((said + why, _ROLES.get(dub.state, "")),))
+    return lines
+
+
+def _pair(name: str, value: str) -> Line:
+    return ((f"{name:<9}", "faint"), (value, ""))
+
+
+def moment(at: float, now: float) -> str:
+    """A time of day, with the date where it is not today's."""
+    then, today = time.localtime(at), time.localtime(now)
+    same = then[:3] == today[:3]
+    return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", then)

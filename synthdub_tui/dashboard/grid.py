@@ -1,0 +1,343 @@
+"""The grid of files by languages: draws from the model only what is seen, and again only what changed.
+
+Row 0 to `header_height` of the widget is the header, the columns up to `file_width` the names; both stay while the rest
+scrolls. Line numbers of rows in the virtual space begin after the header.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from synthdub_tui.dashboard import cells
+from synthdub_tui.dashboard.batch import FILE, Batch, Dirty
+from synthdub_tui.jobs.model import DubState
+
+_STYLES = ("header", "trouble", "file", "faint", "cursor", *(state.value for state in DubState))
+
+
+class Cursor(NamedTuple):
+    """A place in the grid; an empty language is the file column."""
+
+    job: str
+    language: str
+
+
+class _Measures(NamedTuple):
+    """How the widget's room is divided."""
+
+    file: int
+    cell: int
+    header: int
+    compact: bool
+
+
+class Grid(ScrollView, can_focus=True, inherit_bindings=False):
+    """Shows a `Batch` and holds the cursor. The model is changed by others, who call `flush` afterwards."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"grid--{name}" for name in _STYLES}
+
+    class Moved(Message):
+        """The cursor is on another cell, or the cell under it is another one."""
+
+    class Chosen(Message):
+        """The cell under the cursor was clicked again."""
+
+    def __init__(self, model: Batch, signs: cells.Signs, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(id="grid")
+        self.model = model
+        self.cursor: Cursor | None = None
+        self._signs = signs
+        self._clock = clock
+        self._measures = _Measures(16, cells.WIDE, 2, False)
+        self._looks: dict[str, Style] = {}
+        self._view: object = None
+        self._ticked = clock()
+        self._row = 0  # where the cursor was seen last, for when its row goes away
+
+    # -- drawing -----------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        width, measures = self.size.width, self._measures
+        if y < measures.header:
+            return self._header_line(y, width)
+        row = y - measures.header + self.scroll_offset.y
+        if row >= len(self.model.shown):
+            return Strip.blank(width, self._look(""))
+        return self._row_line(row, width)
+
+    def _header_line(self, y: int, width: int) -> Strip:
+        model, measures = self.model, self._measures
+        style = self._look("header")
+        shown, known = len(model.shown), len(model.rows)
+        title = f"{shown}" if shown == known else f"{shown} of {known}"
+        words = (f" {title} files", f" {model.overall[DubState.DONE]}/{model.overall.dubs} dubs", "")
+        segments = [Segment(cells.fitted(words[y], measures.file, self._signs), style)]
+        look = self._look("trouble") if y == 2 else style
+        for code in self._columns_seen():
+            text = cells.header_lines(code, model.totals[code], measures.cell, measures.header, self._signs)[y]
+            here = self.cursor is not None and self.cursor.language == code and y == 0
+            segments.append(Segment(text, look + self._look("cursor") if here else look))
+        return self._laid_out(segments, width, style)
+
+    def _row_line(self, row: int, width: int) -> Strip:
+        model, measures, signs = self.model, self._measures, self._signs
+        job = model.shown[row].job
+        on_row = self.cursor is not None and self.cursor.job == job.id
+        marked = model.marks.of(job.id) != 0
+        upload = model.transfers.get((job.id, FILE))
+        text = cells.file_text(job, upload, measures.file, signs, marked=marked and model.marked(job.id, FILE))
+        look = self._look("file")
+        if on_row:
+            look += self._look("cursor") if self.cursor == (job.id, FILE) else Style(bold=True)
+        segments = [Segment(text, look)]
+        now = self._clock()
+        segments += [self._cell(job.id, code, now, marked) for code in self._columns_seen()]
+        return self._laid_out(segments, width, self._look(""))
+
+    def _cell(self, job: str, code: str, now: float, marked: bool) -> Segment:
+        model, measures = self.model, self._measures
+        dub = model.rows[job].job.dubs.get(code)
+        look = self._look("")
+        text = " " * measures.cell
+        if dub is not None:
+            transfer = model.transfers.get((job, code)) if dub.state is DubState.DOWNLOADING else None
+            marked = marked and model.marked(job, code)
+            text = cells.dub_text(dub, transfer, now, self._signs, compact=measures.compact, marked=marked)
+            look = self._look(dub.state.value if model.applies(dub, code) else "faint")
+        if self.cursor == (job, code):
+            look += self._look("cursor")
+        return Segment(text, look)
+
+    def _laid_out(self, segments: list[Segment], width: int, blank: Style) -> Strip:
+        """The file column and whole columns; the rest of the line is blank."""
+        measures = self._measures
+        strip = Strip(segments, measures.file + measures.cell * (len(segments) - 1))
+        return strip.adjust_cell_length(width, blank)
+
+    @property
+    def _room(self) -> int:
+        """Whole columns that are seen at once; at least one, even if it is cut."""
+        return max(1, (self.size.width - self._measures.file) // self._measures.cell)
+
+    @property
+    def _first(self) -> int:
+        """The first column that is seen. Columns scroll one by one, whatever the scroll bar says."""
+        return self.scroll_offset.x // self._measures.cell
+
+    def _columns_seen(self) -> list[str]:
+        return self.model.columns[self._first : self._first + self._room]
+
+    def _look(self, name: str) -> Style:
+        """A style by name, with the widget's own below it; the empty name is that one. Kept, since asking CSS is slow."""
+        style = self._looks.get(name)
+        if style is None:
+            base = self.rich_style if name != "cursor" else Style()
+            style = base + self.get_component_rich_style(f"grid--{name}", partial=True) if name else base
+            self._looks[name] = style
+        return style
+
+    def notify_style_update(self) -> None:
+        self._looks.clear()
+        super().notify_style_update()
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Draw what the model says has changed."""
+        dirty = self.model.taken()
+        if dirty.layout:
+            self._relayout()
+        if dirty.everything:
+            self.refresh()
+            self.post_message(self.Moved())
+        else:
+            self._refresh_dirty(dirty)
+
+    def tick(self) -> None:
+        """Time passed: draw again where an elapsed time shows another text."""
+        before, self._ticked = self._ticked, self._clock()
+        for row in self._rows_seen():
+            job = self.model.shown[row].job
+            for code in self._columns_seen():
+                dub = job.dubs.get(code)
+                if dub is not None and dub.state is DubState.DUBBING:
+                    begun = dub.submitted or dub.since
+                    if cells.elapsed(before - begun) != cells.elapsed(self._ticked - begun):
+                        self._refresh_cell(row, code)
+
+    def _refresh_dirty(self, dirty: Dirty) -> None:
+        seen, columns = self._rows_seen(), set(self._columns_seen())
+        for job, code in dirty.cells:
+            row = self.model.index(job) if code in columns or code == FILE else None
+            if row is not None and row in seen:
+                self._refresh_cell(row, code)
+            if self.cursor is not None and job == self.cursor.job:
+                self.post_message(self.Moved())
+        for code in dirty.languages & columns:
+            self.refresh(Region(self._x(code), 0, self._measures.cell, self._measures.header))
+        if dirty.languages:
+            self.refresh(Region(0, 0, self._measures.file, self._measures.header))
+
+    def _refresh_cell(self, row: int, code: str) -> None:
+        y = row - self.scroll_offset.y + self._measures.header
+        if code == FILE:
+            self.refresh(Region(0, y, self._measures.file, 1))
+        else:
+            self.refresh(Region(self._x(code), y, self._measures.cell, 1))
+
+    def _rows_seen(self) -> range:
+        top = self.scroll_offset.y
+        return range(top, min(len(self.model.shown), top + max(0, self.size.height - self._measures.header)))
+
+    def _x(self, code: str) -> int:
+        return self._measures.file + (self.model.columns.index(code) - self._first) * self._measures.cell
+
+    def follow(self) -> None:
+        """The rows were put in another order: show the cursor where it is now."""
+        self._show_cursor()
+
+    # -- layout ------------------------------------------------------------------------------------------------------
+
+    def _relayout(self) -> None:
+        """Fit the virtual size to the model, and keep the cursor's line where it is on the screen."""
+        model = self.model
+        self._measure()
+        measures = self._measures
+        width = measures.cell * (len(model.columns) - self._room) + self.size.width  # the last step scrolls a whole column
+        self.virtual_size = Size(width, measures.header + len(model.shown))
+        before = self._row
+        self._settle()
+        if self._row != before and self.scroll_offset.y:
+            self.scroll_to(y=max(0, self.scroll_offset.y + self._row - before), animate=False, immediate=True)
+        seen = self._rows_seen()
+        view = (len(model.shown), [model.shown[row].job.id for row in seen], list(model.columns), measures)
+        if view != self._view:
+            if self._view is None or view[1:] != self._view[1:]:  # type: ignore[index]
+                self.refresh()
+            else:
+                self.refresh(Region(0, 0, measures.file, measures.header))
+            self._view = view
+
+    def _measure(self) -> None:
+        width, height = self.size
+        compact = self.app.size.width < 80
+        least, most = (6, 10) if width < 30 else (10, 16) if width < 60 else (12, 24) if compact else (16, max(28, width // 4))
+        file = max(least, min(most, self.model.widest + 8))
+        header = 1 if height < 8 else 2 if height < 16 else 3
+        self._measures = _Measures(file, cells.COMPACT if compact else cells.WIDE, header, compact)
+        self.set_class(width < 30 or height < 8, "-small")
+
+    def _settle(self) -> None:
+        """A cursor that exists: on its job where it is still shown, else on the row that took its place."""
+        shown, columns = self.model.shown, self.model.columns
+        if not shown:
+            self.cursor = None
+            return
+        here = self.model.index(self.cursor.job) if self.cursor is not None else None
+        self._row = here if here is not None else min(self._row, len(shown) - 1)
+        language = self.cursor.language if self.cursor is not None else (columns[0] if columns else FILE)
+        if language != FILE and language not in columns:
+            language = columns[0] if columns else FILE
+        place = Cursor(shown[self._row].job.id, language)
+        if place != self.cursor:
+            self.cursor = place
+            self.model.pin(place.job)
+            self.post_message(self.Moved())
+
+    def on_resize(self) -> None:
+        self._relayout()
+        self._view = None
+        self._show_cursor()
+
+    # -- the cursor --------------------------------------------------------------------------------------------------
+
+    def move(self, rows: int = 0, columns: int = 0) -> None:
+        """Move the cursor by so many rows and columns, as far as there are any."""
+        if self.cursor is None:
+            return
+        order = [FILE, *self.model.columns]
+        column = max(0, min(len(order) - 1, order.index(self.cursor.language) + columns))
+        self.put(self._row + rows, order[column])
+
+    def put(self, row: int, language: str) -> None:
+        """Put the cursor on a row, or the nearest one."""
+        shown = self.model.shown
+        if not shown:
+            return
+        target = shown[max(0, min(len(shown) - 1, row))].job.id
+        old = self.cursor
+        if old == (target, language):
+            return
+        self.cursor = Cursor(target, language)
+        self.model.pin(target)
+        if self.model.dirty:
+            self.flush()
+        self._row = self.model.index(target) or 0
+        self._refresh_cursor(old)
+        self._show_cursor()
+        self.post_message(self.Moved())
+
+    def restore(self, job: str, language: str) -> None:
+        """Put the cursor where it was at another time, if that is still there."""
+        row = self.model.index(job)
+        if row is not None:
+            self.put(row, language if language in self.model.columns else FILE)
+
+    @property
+    def page(self) -> int:
+        """Rows that are seen at once."""
+        return max(1, self.size.height - self._measures.header)
+
+    def _refresh_cursor(self, old: Cursor | None) -> None:
+        assert self.cursor is not None
+        for place in (old, self.cursor):
+            if place is None or (row := self.model.index(place.job)) is None:
+                continue
+            if row in self._rows_seen():
+                self._refresh_cell(row, FILE)
+                if place.language in self._columns_seen():
+                    self._refresh_cell(row, place.language)
+            if (old is None or old.language != self.cursor.language) and place.language in self._columns_seen():
+                self.refresh(Region(self._x(place.language), 0, self._measures.cell, 1))
+
+    def _show_cursor(self) -> None:
+        """Scroll as little as needed to see the cursor."""
+        if self.cursor is None:
+            return
+        measures = self._measures
+        x, y = self.scroll_offset
+        y = min(max(y, self._row - self.page + 1), self._row)
+        if self.cursor.language != FILE:
+            column = self.model.columns.index(self.cursor.language)
+            x = min(max(self._first, column - self._room + 1), column) * measures.cell
+        if (x, y) != self.scroll_offset:
+            self.scroll_to(x, y, animate=False, immediate=True)
+
+    # -- mouse -------------------------------------------------------------------------------------------------------
+
+    def on_click(self, event: events.Click) -> None:
+        measures = self._measures
+        row = event.y - measures.header + self.scroll_offset.y
+        if event.y < measures.header or row >= len(self.model.shown):
+            return
+        column = (event.x - measures.file) // measures.cell + self._first
+        if event.x < measures.file:
+            language = FILE
+        elif column < len(self.model.columns):
+            language = self.model.columns[column]
+        else:
+            return
+        again = self.cursor == (self.model.shown[row].job.id, language)
+        self.put(row, language)
+        if again:
+            self.post_message(self.Chosen())

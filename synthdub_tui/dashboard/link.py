@@ -1,0 +1,259 @@
+"""The dashboard's side of the runner's socket: connect, follow, ask, and come back after a loss.
+
+`Link.run` lives as long as the dashboard. It tells what happens through one callback: `Link.state` changes, and messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from synthdub_tui.problems import Problem, Trouble, explain
+from synthdub_tui.runner.protocol import (
+    LINE_LIMIT,
+    PROTOCOL,
+    Bye,
+    Hello,
+    Message,
+    Reply,
+    Request,
+    Stop,
+    Subscribe,
+    Welcome,
+    decode_message,
+    encode,
+)
+
+HELLO_TIMEOUT: Final = 10.0
+REPLACE_TIMEOUT: Final = 60.0
+"""Seconds in which a runner of another version may finish its requests and end."""
+
+REPLY_TIMEOUT: Final = 30.0
+_CHUNK: Final = 256 * 1024
+
+
+class Launcher(Protocol):
+    """Starts the runner if none is running."""
+
+    async def start(self) -> Path:
+        """Path of the socket of a runner that answers. Raises `problems.Trouble` where there can be none."""
+
+
+class LinkState(StrEnum):
+    """How the dashboard stands to its runner."""
+
+    STARTING = "starting"  # the runner is being started or connected to
+    ATTACHED = "attached"
+    REPLACING = "replacing"  # a runner of another version is asked to end
+    GONE = "gone"  # there is none; the user decides whether to start one
+
+
+class Link:
+    """Keeps the connection, matches replies to requests, and reports through `on_message` and `on_state`."""
+
+    def __init__(
+        self, launcher: Launcher, version: str, on_message: Callable[[Message], None], on_state: Callable[[LinkState], None]
+    ) -> None:
+        self.state = LinkState.STARTING
+        self.problem: Problem | None = None
+        self.welcome: Welcome | None = None
+        self._launcher = launcher
+        self._version = version
+        self._on_message = on_message
+        self._on_state = on_state
+        self._socket: socket.socket | None = None
+        self._path: Path | None = None
+        self._last_id = 0
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._sending = asyncio.Lock()
+        self._again = asyncio.Event()
+
+    # -- for the dashboard -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect and follow until cancelled. After a loss of the runner, waits for `restart`."""
+        start = True
+        while True:
+            ended = await self._session(start)
+            start = ended == "replaced"
+            if start or (ended == "lost" and await self._somebody_answers()):
+                continue
+            self._again.clear()
+            self._say(LinkState.GONE)
+            await self._again.wait()
+            start = True
+
+    def restart(self) -> None:
+        """The user wants a runner again."""
+        self._again.set()
+
+    async def ask(self, request: Request, patience: float | None = REPLY_TIMEOUT) -> Reply:
+        """Send a request and wait for its reply. A failure of the connection is a reply with a code, too."""
+        self._last_id += 1
+        number = self._last_id
+        if self._socket is None:
+            return Reply(id=number, code="runner_gone")
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            await self._send(self._socket, replace(request, id=number))
+            return await asyncio.wait_for(future, patience)
+        except (OSError, TimeoutError) as error:
+            return Reply(id=number, code="runner_gone", detail=str(error))
+        finally:
+            self._waiting.pop(number, None)
+
+    # -- one connection ----------------------------------------------------------------------------------------------
+
+    async def _session(self, start: bool) -> str:
+        """Follow one connection to its end. Returns why it ended: replaced, lost, or the runner's reason."""
+        self._say(LinkState.STARTING)
+        try:
+            connection = await self._connect(start)
+        except Trouble as trouble:
+            self.problem = trouble.problem
+            return "failed"
+        except OSError as error:
+            self.problem = explain("runner_gone", str(error))
+            return "failed"
+        try:
+            return await self._follow(connection)
+        except Trouble as trouble:
+            self.problem = trouble.problem
+            return "failed"
+        except (OSError, TimeoutError) as error:
+            self.problem = explain("runner_gone", str(error))
+            return "lost"
+        finally:
+            self._socket = None
+            connection.close()
+            self._fail_waiting()
+
+    async def _connect(self, start: bool) -> socket.socket:
+        if start or self._path is None:
+            self._path = await self._launcher.start()
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, str(self._path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _follow(self, connection: socket.socket) -> str:
+        lines = _Lines(connection)
+        await self._send(connection, Hello(version=self._version))
+        welcome = await asyncio.wait_for(self._welcome(lines), HELLO_TIMEOUT)
+        if (welcome.version, welcome.protocol) != (self._version, PROTOCOL):
+            return await self._replace(connection, lines, welcome)
+        self.welcome, self.problem = welcome, None
+        self._socket = connection
+        self._say(LinkState.ATTACHED)
+        self._last_id += 1
+        await self._send(connection, Subscribe(id=self._last_id))
+        while True:
+            message = _decoded(await lines.next())
+            if message is None:
+                raise ConnectionError("the connection ended")
+            if isinstance(message, Bye):
+                self._on_message(message)
+                self.problem = _farewell(message.reason)
+                return message.reason
+            self._take(message)
+            await asyncio.sleep(0)  # keys and frames come between two messages
+
+    async def _welcome(self, lines: _Lines) -> Welcome:
+        message = _decoded(await lines.next())
+        if not isinstance(message, Welcome):
+            raise ConnectionError("the runner did not greet")
+        return message
+
+    async def _replace(self, connection: socket.socket, lines: _Lines, welcome: Welcome) -> str:
+        """A runner of another version saves and ends; a `synthdub run` in the foreground is left alone."""
+        if welcome.foreground:
+            raise Trouble("state_busy", f"a `synthdub run` of version {welcome.version}, process {welcome.pid}")
+        self._say(LinkState.REPLACING)
+        await self._send(connection, Stop(id=1))
+        async with asyncio.timeout(REPLACE_TIMEOUT):
+            while await lines.next() is not None:
+                pass
+        return "replaced"
+
+    async def _somebody_answers(self) -> bool:
+        """Whether a runner listens at the known path: it, or one that another dashboard started meanwhile."""
+        await asyncio.sleep(0.2)
+        try:
+            (await self._connect(start=False)).close()
+        except OSError:
+            return False
+        return True
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Reply):
+            future = self._waiting.get(message.id)
+            if future is not None and not future.done():
+                future.set_result(message)
+        else:
+            self._on_message(message)
+
+    async def _send(self, connection: socket.socket, request: Request) -> None:
+        async with self._sending:
+            await asyncio.get_running_loop().sock_sendall(connection, encode(request))
+
+    def _fail_waiting(self) -> None:
+        for number, future in self._waiting.items():
+            if not future.done():
+                future.set_result(Reply(id=number, code="runner_gone"))
+
+    def _say(self, state: LinkState) -> None:
+        self.state = state
+        self._on_state(state)
+
+
+class _Lines:
+    """Lines of a socket, read only as fast as they are taken, and none longer than the protocol allows."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+        self._searched = 0
+
+    async def next(self) -> bytes | None:
+        """The next line, or None at the end."""
+        loop = asyncio.get_running_loop()
+        while True:
+            end = self._buffer.find(b"\n", self._searched)
+            if end >= 0:
+                line = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                self._searched = 0
+                return line
+            self._searched = len(self._buffer)
+            if self._searched > LINE_LIMIT:
+                raise ConnectionError("a message is too long")
+            chunk = await loop.sock_recv(self._connection, _CHUNK)
+            if not chunk:
+                return None
+            self._buffer += chunk
+
+
+def _decoded(line: bytes | None) -> Message | None:
+    if line is None:
+        return None
+    with contextlib.suppress(msgspec.DecodeError):
+        return decode_message(line)
+    raise ConnectionError("the runner sent something that is no message")
+
+
+def _farewell(reason: str) -> Problem:
+    words = {"stopped": "It was asked to stop, and saved everything.", "done": "Its work was done."}
+    return explain("runner_gone", words.get(reason, reason))

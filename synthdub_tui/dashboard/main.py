@@ -1,0 +1,289 @@
+"""The grid with all around it: top line, details, filter, status line; movement, marks, filter and order.
+
+What is sent to the runner stands in `deeds.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal
+from textual.widgets import Input, Static
+
+from synthdub_tui.dashboard import cells, detail
+from synthdub_tui.dashboard.batch import FILE
+from synthdub_tui.dashboard.deeds import Deeds
+from synthdub_tui.dashboard.filterbox import FilterBox
+from synthdub_tui.dashboard.grid import Grid
+from synthdub_tui.dashboard.keys import ACTIONS, READING
+from synthdub_tui.dashboard.keys import BINDINGS as KEY_BINDINGS
+from synthdub_tui.dashboard.link import LinkState
+from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.session import Session
+from synthdub_tui.dashboard.statusline import StatusLine
+from synthdub_tui.dashboard.topline import Topline
+from synthdub_tui.jobs.selection import ORDERS, Filter, FilterError, parse
+
+TROUBLE = "state:trouble"
+
+FRAME, SLOW_FRAME = 0.05, 0.25
+"""Seconds between two paints of what the runner sends."""
+
+
+class MainScreen(Deeds):
+    """The screen that is there all day."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*KEY_BINDINGS]
+    AUTO_FOCUS = "#grid"
+
+    def __init__(self, session: Session, memory: Memory, options: Options) -> None:
+        super().__init__(session, memory, options)
+        self._signs = cells.ASCII if options.ascii else cells.UNICODE
+        self._frame = SLOW_FRAME if options.slow_link else FRAME
+        self._armed = False
+        self._painted = 0.0
+        self._restored = False
+        self._told: object = None
+        self.grid = Grid(session.batch, self._signs)
+
+    def compose(self) -> ComposeResult:
+        yield Topline(self.session.overview, self._signs, time.time)
+        with Container(id="body"):
+            yield self.grid
+            yield detail.Detail()
+        with Horizontal(id="filter-row"):
+            yield Static("filter:", id="filter-label", markup=False)
+            yield FilterBox(self.session.batch)
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        self.session.on_change = self.changed
+        self.session.on_state = self.link_changed
+        self.set_class(self.memory.now.detail, "-detail")
+        if self.memory.now.filter:
+            self._apply(self.memory.now.filter)
+        if self.memory.now.order in ORDERS:
+            self.session.batch.order = self.memory.now.order
+        self.set_interval(1.0, self._second)
+        self._standing()
+
+    # -- painting ----------------------------------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        """The model changed: paint soon, and not more often than the line takes."""
+        if self._armed:
+            return
+        self._armed = True
+        wait = self._painted + self._frame - time.monotonic()
+        asyncio.get_running_loop().call_later(max(0.0, wait), self._paint)
+
+    def _paint(self) -> None:
+        self._armed = False
+        if not self.is_mounted or not self.is_current:
+            return  # covered: everything is drawn when this is seen again
+        self._painted = time.monotonic()
+        self.grid.flush()
+        if not self._restored and self.session.batch.loaded:
+            self._restored = True
+            self.grid.restore(self.memory.now.job, self.memory.now.language)
+        self.query_one(Topline).show()
+
+    @on(events.ScreenResume)
+    def _uncovered(self) -> None:
+        self.changed()
+        self._tell()
+
+    def _second(self) -> None:
+        self.session.sample()
+        if not self.is_current:
+            return
+        self.grid.tick()
+        self.query_one(Topline).show()
+        self.status.tick()
+        self._tell()
+
+    def link_changed(self, state: LinkState) -> None:
+        """The runner came or went."""
+        if state is LinkState.ATTACHED:
+            self.attached()
+
+    @on(Grid.Moved)
+    def _moved(self) -> None:
+        cursor = self.grid.cursor
+        if cursor is not None and self._restored:
+            self.memory.now.job, self.memory.now.language = cursor
+        self._tell()
+
+    def _tell(self) -> None:
+        """Show the details of the cursor's cell, where they are seen."""
+        pane = self.query_one(detail.Detail)
+        if not pane.display:
+            return
+        cursor = self.grid.cursor
+        if cursor is None:
+            pane.tell([(("Nothing here yet. a adds files, ? helps.", ""),)], fresh=False)
+            return
+        lines = detail.describe(self.session.batch, cursor.job, cursor.language, time.time(), self._signs)
+        pane.tell(lines, fresh=cursor != self._told)
+        self._told = cursor
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= 200, "-wide")
+        self.set_class(event.size.height < 16, "-low")
+        self.call_after_refresh(self._tell)
+
+    # -- movement ----------------------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int, columns: int) -> None:
+        """One step."""
+        self.grid.move(rows, columns)
+
+    def action_page(self, pages: int) -> None:
+        """A screenful."""
+        self.grid.move(rows=pages * max(1, self.grid.page - 1))
+
+    def action_edge(self, end: int) -> None:
+        """The first or last row."""
+        self.grid.move(rows=-len(self.session.batch.shown) if end == 0 else len(self.session.batch.shown))
+
+    def action_column(self, end: int) -> None:
+        """The file column, or the last language."""
+        count = len(self.session.batch.columns) + 1
+        self.grid.move(columns=-count if end == 0 else count)
+
+    @on(Grid.Chosen)
+    def action_details(self) -> None:
+        """Show or hide the details; beside the grid they are there from the start."""
+        wide = self.has_class("-wide")
+        self.toggle_class("-nodetail" if wide else "-detail")
+        if not wide:
+            self.memory.now.detail = self.has_class("-detail")
+        if not self.query_one(detail.Detail).display and self.focused is not self.grid:
+            self.grid.focus()
+        self.call_after_refresh(self._tell)
+
+    # -- marks -------------------------------------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark or unmark the cell, or the row."""
+        if self.grid.cursor is not None:
+            self.session.batch.toggle(*self.grid.cursor)
+            self.grid.flush()
+            self._standing()
+
+    def action_mark_column(self) -> None:
+        """Mark or unmark the column's shown cells."""
+        cursor = self.grid.cursor
+        if cursor is None or cursor.language == FILE:
+            self.status.say("Put the cursor on a language to mark its column; on the file column, space marks a row.")
+            return
+        self.session.batch.toggle_column(cursor.language)
+        self.grid.flush()
+        self._standing()
+
+    def action_mark_shown(self) -> None:
+        """Mark all that is shown."""
+        self.session.batch.mark_shown()
+        self.grid.flush()
+        self._standing()
+
+    def action_unmark(self) -> None:
+        """Take back all marks."""
+        self.session.batch.unmark()
+        self.grid.flush()
+        self._standing()
+
+    # -- find --------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The grid's keys are letters to the filter, and scroll the details while these have the focus."""
+        return not self.taken(action) and super().check_action(action, parameters) is not False
+
+    def taken(self, action: str) -> bool:
+        """Whether the key of an action belongs to what has the focus."""
+        if isinstance(self.focused, FilterBox):
+            return action in ACTIONS and action != "clear"
+        return isinstance(self.focused, detail.Detail) and action in READING
+
+    def action_filter(self) -> None:
+        """Open the filter line. The focus moves at once, for keys that are typed ahead."""
+        self.add_class("-filtering")
+        box = self.query_one(FilterBox)
+        box.value = self.memory.now.filter
+        box.cursor_position = len(box.value)
+        self.set_focus(box)
+
+    def action_failed_only(self) -> None:
+        """Only what failed or needs a decision, and back to all."""
+        self._apply("" if self.memory.now.filter == TROUBLE else TROUBLE)
+
+    def action_clear(self) -> None:
+        """Close what is open, else unmark, else clear the filter."""
+        if self.has_class("-filtering"):
+            self._close_filter()
+        elif self.focused is not self.grid and self.grid.display:
+            self.set_focus(self.grid)
+        elif self.has_class("-detail") and not self.has_class("-wide"):
+            self.action_details()
+        elif self.session.batch.marks:
+            self.action_unmark()
+        elif self.memory.now.filter:
+            self._apply("")
+
+    def action_sort(self) -> None:
+        """The next order."""
+        orders = list(ORDERS)
+        order = orders[(orders.index(self.session.batch.order) + 1) % len(orders)]
+        self.session.batch.sort(order)
+        self.memory.now.order = order
+        self.grid.flush()
+        self.grid.follow()
+        self.status.say(f"Sorted by {order}. Rows stay where they are until you sort again.")
+
+    @on(Input.Changed, "#filter")
+    def _typed(self, event: Input.Changed) -> None:
+        if self.has_class("-filtering"):
+            self._apply(event.value)
+
+    @on(Input.Submitted, "#filter")
+    def _close_filter(self) -> None:
+        self.remove_class("-filtering")
+        self.set_focus(self.grid)
+        self._standing()
+
+    def _apply(self, text: str) -> None:
+        """Filter by the text; if it means nothing yet, say why and leave the rows as they are."""
+        try:
+            wanted = parse(text)
+        except FilterError as error:
+            self.status.say(f"Filter: {error.message}", error=True)
+            return
+        self.memory.now.filter = text.strip()
+        self._filter(wanted)
+
+    def _filter(self, wanted: Filter) -> None:
+        batch = self.session.batch
+        batch.set_filter(wanted)
+        if self.status.message.startswith("Filter: "):
+            self.status.say("")
+        if batch.loaded and not batch.shown and batch.rows:
+            self.status.say("Filter: nothing matches. esc clears it.")
+        self._standing()
+        if self.grid.is_mounted:
+            self.grid.flush()
+            self.grid.follow()
+
+    def _standing(self) -> None:
+        parts = []
+        marks = self.session.batch.marks.count
+        if marks:
+            parts.append(f"{marks:,} marked")
+        if self.memory.now.filter:
+            parts.append(self.memory.now.filter)
+        self.status.standing("  ".join(parts))

@@ -1,0 +1,63 @@
+"""What the dashboard remembers between two starts: `dashboard.toml` in the state directory. Losing it costs nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+FILE: Final = "dashboard.toml"
+
+
+class Remembered(msgspec.Struct, omit_defaults=True):
+    """The user's choices and place."""
+
+    theme: str = ""
+    filter: str = ""
+    order: str = "added"
+    job: str = ""  # under the cursor
+    language: str = ""
+    detail: bool = False
+    quit: str = ""  # background or stop; empty: ask
+    languages: list[str] = []  # added lately, newest first
+
+
+class Memory:
+    """Loads and saves. `save` may be called from any thread, and writes only what changed."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / FILE
+        self._lock = threading.Lock()
+        self.now = self._load()
+        self._saved = msgspec.json.encode(self.now)
+
+    def _load(self) -> Remembered:
+        # A damaged file is no reason not to start, and is replaced at the next change.
+        with contextlib.suppress(OSError, ValueError):
+            return msgspec.convert(tomllib.loads(self._path.read_text("utf-8")), Remembered)
+        return Remembered()
+
+    def save(self) -> None:
+        """Write what changed since the last time. A disk that refuses is no reason to trouble the user with this."""
+        content = msgspec.json.encode(self.now)
+        if content == self._saved:
+            return
+        import tomli_w  # noqa: PLC0415 - not needed for the first frame
+
+        values = msgspec.to_builtins(self.now)
+        temporary = self._path.with_name(f".{FILE}.{os.getpid()}")
+        with self._lock, contextlib.suppress(OSError):
+            temporary.write_text(tomli_w.dumps(values), "utf-8")
+            temporary.replace(self._path)
+            self._saved = content
+
+    def save_soon(self) -> threading.Thread:
+        """Save in a thread of its own, since a slow disk must not hold up the screen."""
+        thread = threading.Thread(target=self.save, name="dashboard-memory", daemon=True)
+        thread.start()
+        return thread

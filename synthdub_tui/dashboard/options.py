@@ -1,0 +1,32 @@
+"""How the dashboard is to look and behave; made by the command line from flags and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that the dashboard takes from outside but the runner."""
+
+    version: str
+    read_only: bool = False
+    ascii: bool = False
+    mouse: bool = True
+    slow_link: bool = False
+    notify: bool = False  # OSC 9 notifications besides the bell
+    theme: str = ""
+    filter: str = ""  # instead of the remembered one
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    play_command: str = ""
+    ssh_host: str = ""  # of `scp` commands, where the address of the connection is not the right one
+    check_key: Callable[[str], Awaitable[Problem | None]] | None = None  # asks the service about a key
+    config_path: Path | None = None  # where a key may be stored
+    log_path: Path | None = None
+    paths: tuple[str, ...] = ()  # to be added at the start, with `batch`
+    batch: Batch = field(default_factory=Batch)

@@ -1,0 +1,69 @@
+"""Opens the dashboard in this terminal. Imports Textual only once it is certain that there will be one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from synthdub_tui.dashboard.link import Launcher
+    from synthdub_tui.dashboard.options import Options
+
+REFUSED = 2
+
+
+FRAMES, SLOW_FRAMES = 240, 4
+"""Textual's timer may wait two periods, and stands still while nothing changes: what is sent is paced by ourselves."""
+
+
+def run_dashboard(state_dir: Path, launcher: Launcher, options: Options) -> int:
+    """Show the batch until the user leaves. Returns the exit code: 0, 2 if this terminal cannot, 130 after a signal."""
+    refused = refusal(os.environ)
+    if refused:
+        print(refused, file=sys.stderr)
+        return REFUSED
+    if wants_ascii(os.environ):
+        options = replace(options, ascii=True)
+    settings = {"TEXTUAL_FPS": str(SLOW_FRAMES if options.slow_link else FRAMES), "TEXTUAL_ANIMATIONS": "none"}
+    added = [name for name, value in settings.items() if os.environ.setdefault(name, value) is value]
+    from synthdub_tui.dashboard.app import SynthdubApp  # noqa: PLC0415 - Textual reads the environment when it is imported
+
+    for name in added:
+        del os.environ[name]
+    from synthdub_tui.dashboard.memory import Memory  # noqa: PLC0415
+    from synthdub_tui.dashboard.terminal import end_on_signals, hung_up, plain_output  # noqa: PLC0415
+
+    if options.ascii:
+        plain_output()
+    memory = Memory(state_dir)
+    app = SynthdubApp(launcher, memory, options)
+    hung_up.append(memory.save)
+    end_on_signals(app, sys.stdin.fileno())
+    code = app.run(mouse=options.mouse)
+    memory.save_soon().join(timeout=1)
+    print(app.farewell)
+    return app.return_code or 0 if code is None else code
+
+
+def refusal(environ: Mapping[str, str]) -> str:
+    """Why there can be no dashboard here, with what to do; empty if there can."""
+    otherwise = "Use `synthdub run` instead, or `synthdub status` to look."
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return f"synthdub: the dashboard needs a terminal for input and error output. {otherwise}"
+    if environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return f"synthdub: the terminal (TERM={environ.get('TERM', '')}) cannot draw a dashboard. {otherwise}"
+    return ""
+
+
+def wants_ascii(environ: Mapping[str, str]) -> bool:
+    """Whether the locale says that the terminal shows no Unicode."""
+    import locale  # noqa: PLC0415 - costs start-up time
+
+    named = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    if named in ("C", "POSIX"):
+        return True
+    return "utf" not in locale.getencoding().lower()

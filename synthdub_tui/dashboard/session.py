@@ -1,0 +1,130 @@
+"""What the dashboard knows and is connected to: batch, meters and link. Without Textual, so that it can be tested alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from synthdub_tui.dashboard.batch import Batch
+from synthdub_tui.dashboard.link import Launcher, Link, LinkState
+from synthdub_tui.dashboard.topline import Overview
+from synthdub_tui.jobs.estimate import Rates
+from synthdub_tui.jobs.model import DubState
+from synthdub_tui.problems import explain
+from synthdub_tui.runner.protocol import Bye, Changes, Message, Meters, Snapshot
+
+FAILURES_APART: Final = 60.0
+"""Seconds between two calls for the user because of failed dubs."""
+
+
+class Session:
+    """Takes the runner's messages. `on_change` is called after each; `on_call` with words when the user is needed."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        version: str,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.batch = Batch()
+        self.meters: Meters | None = None
+        self.rates = Rates()
+        self.read_only = read_only
+        self.pending = False
+        self.link = Link(launcher, version, self._message, self._state)
+        self.on_change: Callable[[], None] = _nothing
+        self.on_state: Callable[[LinkState], None] = _nothing_with_state
+        self.on_call: Callable[[str], None] = _nothing_with_words
+        self._clock = clock
+        self._in_snapshot = False
+        self._called_at = 0.0
+
+    @property
+    def attached(self) -> bool:
+        """Whether a runner listens."""
+        return self.link.state is LinkState.ATTACHED
+
+    @property
+    def busy(self) -> bool:
+        """Whether some dub goes on by itself in a runner that we are attached to."""
+        return self.attached and bool(self.batch.overall.open or (self.meters is not None and self.meters.busy))
+
+    def overview(self) -> Overview:
+        """For the top line."""
+        started = self.link.welcome.started if self.link.welcome is not None else 0.0
+        return Overview(
+            self.batch, self.meters, self.rates, self.link.state, self.link.problem, started, self.read_only, self.pending
+        )
+
+    def sample(self) -> None:
+        """A second passed: note the transfer rate for the sparkline."""
+        moving = self.meters is not None and self.attached
+        self.rates.add(self.meters.up + self.meters.down if moving and self.meters is not None else 0.0)
+
+    def _state(self, state: LinkState) -> None:
+        if state is not LinkState.ATTACHED:
+            self._in_snapshot = False
+            self.meters = None
+            self.batch.move(())
+        self.on_state(state)
+        self.on_change()
+
+    def _message(self, message: Message) -> None:
+        if isinstance(message, Snapshot):
+            self._snapshot(message)
+        elif isinstance(message, Changes):
+            self._changes(message)
+        elif isinstance(message, Bye):
+            return
+        self.on_change()
+
+    def _snapshot(self, message: Snapshot) -> None:
+        if not self._in_snapshot:
+            self._in_snapshot = True
+            self.batch.begin()
+        self.batch.put(message.jobs)
+        if message.last:
+            self._in_snapshot = False
+            self.batch.end()
+        self._metered(message.meters)
+
+    def _changes(self, message: Changes) -> None:
+        before = self.batch.overall[DubState.UNKNOWN], self.batch.overall[DubState.FAILED]
+        self.batch.put(message.jobs)
+        self.batch.move(message.transfers)
+        if message.meters is not None:
+            self._metered(message.meters)
+        self._call_for_trouble(*before)
+
+    def _metered(self, meters: Meters) -> None:
+        before, self.meters = self.meters, meters
+        if before is None:
+            return
+        if before.busy and not meters.busy and not self.batch.overall.open:
+            totals = self.batch.overall
+            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done, {totals.trouble} need you.")
+        if meters.problem and meters.problem != before.problem:
+            self.on_call(explain(meters.problem).title)
+
+    def _call_for_trouble(self, unknown: int, failed: int) -> None:
+        totals, now = self.batch.overall, self._clock()
+        if totals[DubState.UNKNOWN] > unknown:
+            self.on_call("A dub needs your decision: it is unknown whether the service accepted it.")
+        elif totals[DubState.FAILED] > failed and now - self._called_at > FAILURES_APART:
+            self._called_at = now
+            self.on_call("A dub has failed.")
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+def _nothing_with_state(state: LinkState) -> None:
+    del state
+
+
+def _nothing_with_words(words: str) -> None:
+    del words

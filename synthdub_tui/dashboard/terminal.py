@@ -1,0 +1,132 @@
+"""The terminal, which may be poor, stalled, or gone: a driver that survives all of these, and a way to plain ASCII.
+
+Textual's own input thread ends the app on a byte that is not UTF-8 and spins on a terminal that hung up; leaving waits for
+output that a stalled terminal never takes. Here a hung-up terminal ends the process, as nobody is there to be told.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+from rich.cells import cell_len
+from textual._xterm_parser import XTermParser
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+
+INTERRUPTED: Final = 130
+GRACE: Final = 2.0
+"""Seconds that leaving in good order may take after a signal; a stalled terminal takes no output at all."""
+
+_RESTORE: Final = (
+    b"\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
+)
+
+_PLAIN: Final = str.maketrans(
+    dict.fromkeys("─▔▁▂▃╌", "-")
+    | dict.fromkeys("━▄▅▆▇", "=")
+    | dict.fromkeys("│┃▌▐▊▎▏▕", "|")
+    | dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰", "+")
+    | {"█": "#", "→": ">", "←": "<", "↑": "^", "↓": "v", "…": "~", "–": "-", "—": "-", "·": ".", "•": "o"}
+    | {"“": '"', "”": '"', "’": "'", "✓": "+", "✗": "X", "○": "o"}
+)
+
+hung_up: list[Callable[[], None]] = []
+"""What is still to be done when the terminal is gone; called in another thread, so briefly and without the loop."""
+
+
+class SteadyDriver(LinuxDriver):
+    """Textual's driver with input that takes any bytes, an end when the terminal is gone, and a switch for the mouse."""
+
+    def start_application_mode(self) -> None:
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
+
+    def switch_mouse(self) -> bool:
+        """Release the mouse to the terminal, or take it again. Returns whether the dashboard has it now."""
+        if self._mouse:
+            self._disable_mouse_support()
+            self._mouse = False
+        else:
+            self._mouse = True
+            self._enable_mouse_support()
+        return self._mouse
+
+    def run_input_thread(self) -> None:
+        """As Textual's, but odd bytes become replacement characters, and the end of input ends the process."""
+        parser = XTermParser(self._debug)
+        decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        while not self.exit_event.is_set():
+            if select.select([self.fileno], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self.fileno, 4096)
+                except OSError:
+                    data = b""  # EIO: the other end is closed
+                if not data:
+                    _end_hung_up()
+                for event in parser.feed(decode(data)):
+                    self.process_message(event)
+            for event in parser.tick():
+                self.process_message(event)
+
+
+def _watch_hangup(fileno: int) -> None:
+    """Wait, at no cost, until the terminal hangs up. Without SIGHUP (sudo, nohup) only this tells while output stalls."""
+    poll = select.poll()
+    poll.register(fileno, 0)
+    found = poll.poll()
+    if any(event & select.POLLHUP for _, event in found):
+        _end_hung_up()
+
+
+def _end_hung_up() -> None:
+    for task in hung_up:
+        task()
+    os._exit(INTERRUPTED)
+
+
+def end_on_signals(app: App[Any], fileno: int) -> None:
+    """SIGHUP, SIGTERM and SIGINT leave in good order; where that takes too long, restore what can be and go."""
+    before = termios.tcgetattr(fileno)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        watchdog = threading.Timer(GRACE, _give_up, (fileno, before))
+        watchdog.daemon = True
+        watchdog.start()
+        app.call_later(app.exit, None, INTERRUPTED)
+
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+
+def _give_up(fileno: int, attributes: list[Any]) -> None:
+    for task in hung_up:
+        task()
+    # The terminal may be gone, or take nothing: whatever it still accepts at once is all that can be done.
+    with contextlib.suppress(OSError, termios.error):
+        termios.tcsetattr(fileno, termios.TCSANOW, attributes)
+        terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.write(terminal, _RESTORE)
+    os._exit(INTERRUPTED)
+
+
+def plain_output() -> None:
+    """From now on only ASCII is written, each character as wide as the one that it stands for."""
+    codecs.register_error("synthdub-plain", _plain)
+    sys.__stderr__.reconfigure(encoding="ascii", errors="synthdub-plain")  # type: ignore[union-attr]
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(char if char.isascii() else "?" * cell_len(char) for char in text), error.end

@@ -1,0 +1,154 @@
+"""The top line: the batch as a whole, what the quota allows, how fast bytes move, and what holds everything up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.widgets import Static
+
+from synthdub_tui.dashboard import cells
+from synthdub_tui.dashboard.batch import Batch
+from synthdub_tui.dashboard.link import LinkState
+from synthdub_tui.dashboard.screens.words import Span
+from synthdub_tui.jobs.estimate import Rates
+from synthdub_tui.jobs.model import DubState
+from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.runner.protocol import Meters, QuotaMeter
+
+_STYLES = {"": "", "faint": "dim", "strong": "bold", "good": "bold", "warn": "bold", "bad": "bold reverse"}
+_WINDOWS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+
+
+class Overview(NamedTuple):
+    """All that the top line speaks of."""
+
+    batch: Batch
+    meters: Meters | None
+    rates: Rates
+    link: LinkState
+    problem: Problem | None
+    started: float
+    read_only: bool
+    pending: bool  # the user asked for pause or resume, and the runner has not answered
+
+
+def progress_line(about: Overview, now: float, signs: cells.Signs) -> list[Span]:
+    """Counts and times, the most important first."""
+    totals = about.batch.overall
+    trouble = totals.trouble
+    spans: list[Span] = [(f"{signs.states[DubState.DONE]} {totals[DubState.DONE]}/{totals.dubs} done", "strong")]
+    if totals[DubState.FAILED]:
+        spans.append((f"{signs.states[DubState.FAILED]} {totals[DubState.FAILED]} failed", "bad"))
+    if totals[DubState.UNKNOWN]:
+        spans.append((f"{signs.states[DubState.UNKNOWN]} {totals[DubState.UNKNOWN]} to decide", "warn"))
+    if about.meters is not None and about.meters.paused:
+        spans.append(("PAUSED", "bad"))
+    left = None if about.meters is None or about.meters.paused else about.batch.pace.remaining(totals.open, now)
+    if left is not None:
+        spans.append((f"about {cells.roughly(left)} left", ""))
+    elif totals.dubs and not totals.open and about.batch.loaded:
+        spans.append(("nothing left to do" if not trouble else "the rest needs you", ""))
+    if about.started and totals.open:
+        spans.append((f"running {cells.duration(now - about.started)}", "faint"))
+    if about.read_only:
+        spans.append(("read-only", "warn"))
+    return spans
+
+
+def traffic_line(about: Overview, width: int, signs: cells.Signs) -> list[Span]:
+    """What holds everything up, in words; without such a thing, rates and quota."""
+    trouble = _trouble(about)
+    if trouble:
+        return [trouble]
+    meters = about.meters
+    if meters is None:
+        return [("reading the batch…", "faint")]
+    spans: list[Span] = []
+    if meters.up or meters.down or about.rates.moving:
+        spans.append((f"{signs.up}{cells.size(meters.up)}/s", "strong" if meters.up else "faint"))
+        spans.append((f"{signs.states[DubState.DOWNLOADING]}{cells.size(meters.down)}/s", "strong" if meters.down else "faint"))
+        if about.rates.moving and width >= 60:
+            levels = about.rates.levels(min(30, width // 5), len(signs.bars) - 1)
+            spans.append(("".join(signs.bars[level] for level in levels), "faint"))
+    else:
+        spans.append(("no transfers", "faint"))
+    return spans + quota_words(meters.quota)
+
+
+def quota_words(quota: tuple[QuotaMeter, ...]) -> list[Span]:
+    """The tightest window of the account's rate limit, and the next moment where something is held back."""
+    windows = [
+        (used / calls, used, calls, seconds, meter.endpoint)
+        for meter in quota
+        for used, (calls, seconds) in zip(meter.used, meter.limits, strict=False)
+        if calls
+    ]
+    spans: list[Span] = []
+    if windows:
+        share, used, calls, seconds, endpoint = max(windows)
+        word = _WINDOWS.get(int(seconds), cells.duration(seconds))
+        spans.append((f"quota {endpoint} {used}/{calls} a {word}", "warn" if share >= 0.9 else "faint"))
+    held = max(quota, key=lambda meter: meter.wait, default=None)
+    if held is not None and held.wait >= 1:
+        spans.append((f"next {held.endpoint} in {cells.duration(held.wait)}", "warn"))
+    return spans
+
+
+def _trouble(about: Overview) -> Span | None:
+    if about.link is LinkState.GONE:
+        problem = about.problem or explain("runner_gone")
+        return (f"No runner: {problem.title}. {_said(problem)}Press S to start it.", "bad")
+    if about.link is LinkState.REPLACING:
+        return ("A runner of another version finishes its requests and is replaced…", "warn")
+    if about.link is LinkState.STARTING:
+        return ("connecting to the runner…", "faint")
+    if about.meters is not None and about.meters.problem:
+        problem = explain(about.meters.problem, about.meters.detail)
+        return (f"{problem.title}. {_said(problem)}{problem.remedy}", "bad")
+    if about.meters is not None and about.meters.paused:
+        return ("Paused: nothing new begins, what is under way finishes. p goes on.", "warn")
+    return None
+
+
+def _said(problem: Problem) -> str:
+    return f"({printable(problem.detail, 120)}) " if problem.detail else ""
+
+
+class Topline(Static):
+    """Draws the overview in two lines, in one where the terminal is low; sends bytes only when the words change."""
+
+    def __init__(self, about: Callable[[], Overview], signs: cells.Signs, clock: Callable[[], float]) -> None:
+        super().__init__(markup=False, id="topline")
+        self._about = about
+        self._signs = signs
+        self._clock = clock
+        self._shown: list[list[Span]] = []
+
+    def show(self) -> None:
+        """Look at the overview again."""
+        about, width = self._about(), self.size.width
+        lines = [progress_line(about, self._clock(), self._signs), traffic_line(about, width, self._signs)]
+        if self.size.height == 1:
+            lines = lines[1:] if _trouble(about) else lines[:1]
+        if lines != self._shown:
+            self._shown = lines
+            self.update(Text("\n").join(_drawn(line, width) for line in lines), layout=False)
+
+    def on_resize(self) -> None:
+        self._shown = []
+        self.show()
+
+
+def _drawn(spans: list[Span], width: int) -> Text:
+    """As many spans as fit in one line; the first is cut if it must be."""
+    text = Text(no_wrap=True, end="", overflow="ellipsis")
+    for said, role in spans:
+        gap = "  " if text else " "
+        if text and text.cell_len + len(gap) + cell_len(said) > width:
+            continue
+        text.append(gap).append(said, _STYLES[role])
+    text.truncate(max(1, width), overflow="ellipsis")
+    return text
