@@ -6,6 +6,7 @@ Besides answering properly it can misbehave on purpose; see `Delivery`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 import struct
@@ -22,6 +23,9 @@ from synthdub_tui.sandbox.clock import Throttle
 READ: Final = 64 * 1024
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 _LINGER_SECONDS: Final = 5.0
+_FLUSH_SECONDS: Final = 0.05
+
+_logger = logging.getLogger(__name__)
 
 
 class Disconnected(Exception):
@@ -164,8 +168,21 @@ class Server:
                 pass
         except (Disconnected, OSError):
             pass  # clients may leave at any time; that is no error of the server's
+        except Exception:
+            _logger.exception("the sandbox could not send an answer")
         finally:
             writer.close()
+
+
+async def _answer(handler: Handler, request: Request) -> Response:
+    """The handler's answer; 500 where the sandbox itself is at fault, and the log says how."""
+    try:
+        return await handler(request)
+    except (Disconnected, OSError, h11.RemoteProtocolError):
+        raise
+    except Exception:
+        _logger.exception("the sandbox failed on %s %s", request.method, request.path)
+        return Response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class _Connection:
@@ -182,7 +199,7 @@ class _Connection:
             head = await self._event()
             if not isinstance(head, h11.Request):
                 return False
-            response = await handler(Request(head, self))
+            response = await _answer(handler, Request(head, self))
         except h11.RemoteProtocolError as error:
             if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 refusal = Response(error.error_status_hint, (("Connection", "close"),), str(error).encode())
@@ -240,8 +257,11 @@ class _Connection:
         if how.reset_at is not None and how.reset_at < 0:
             self._reset()
             return False
+        if how.reset_at is not None:
+            self._writer.transport.set_write_buffer_limits(0)
         await self._send(response, method)
         if how.reset_at is not None:
+            await asyncio.sleep(_FLUSH_SECONDS)  # RST throws away what the system has not sent yet
             self._reset()
         return how.reset_at is None and how.close_at is None and how.with_length
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from bisect import bisect_right
+from collections import defaultdict
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -25,14 +26,13 @@ class Limits:
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
-        self._seen: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._seen: defaultdict[str, list[float]] = defaultdict(list)
 
     def take(self, endpoint: str, now: float) -> Exceeded | None:
         """Count a request, or say which limit forbids it."""
         rate = self._rate(endpoint)
         seen = self._seen[endpoint]
-        while seen and seen[0] <= now - _WINDOWS[-1][1]:
-            seen.popleft()
+        del seen[: bisect_right(seen, now - _WINDOWS[-1][1])]
         hits = [hit for name, seconds in _WINDOWS if (hit := _hit(seen, getattr(rate, name), seconds, now))]
         if hits:
             return max(hits, key=lambda hit: hit.reset)
@@ -49,11 +49,10 @@ class Limits:
         return reads if endpoint.startswith("GET") else writes
 
 
-def _hit(seen: deque[float], limit: int | None, seconds: float, now: float) -> Exceeded | None:
+def _hit(seen: list[float], limit: int | None, seconds: float, now: float) -> Exceeded | None:
     if limit is None:
         return None
-    recent = [time for time in seen if time > now - seconds]
-    if len(recent) < limit:
+    if len(seen) - bisect_right(seen, now - seconds) < limit:
         return None
-    frees = recent[len(recent) - limit] if limit else now
+    frees = seen[-limit] if limit else now
     return Exceeded(limit, max(0.0, frees + seconds - now))

@@ -140,6 +140,7 @@ def running(config: SandboxConfig, root: Path) -> Iterator[Sandbox]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 

@@ -6,6 +6,7 @@ reference as far as boto3 and the vendor's guide can tell the difference. Signed
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -171,8 +172,8 @@ class Storage:
 
     async def _list_parts(self, call: _Call) -> Response:
         upload = self.uploads.find(call.upload_id(), call.key)
-        after = int(call.request.argument("part-number-marker") or 0)
-        most = min(int(call.request.argument("max-parts") or 1000), 1000)
+        after = _number(call.request, "part-number-marker", 0)
+        most = min(_number(call.request, "max-parts", 1000), 1000)
         numbers = [number for number in sorted(upload.parts) if number > after]
         shown = numbers[:most]
         inner = (
@@ -196,11 +197,18 @@ class Storage:
     async def _announce(self, key: str, stored: Object) -> None:
         """Tell the service that an upload is complete, and whether it is what the asset promised."""
         promised = self._state.promised_md5(key)
-        intact = promised is None or promised in _md5_spellings(stored.path)
+        intact = promised is None or promised in await asyncio.to_thread(_md5_spellings, stored.path)
         self._state.uploaded(key, stored.size, intact, self._gate.clock.now())
 
 
 _CHECKSUM_CHOICE: Final = ("x-amz-checksum-algorithm", "x-amz-checksum-type")
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.argument(name) or str(default)
+    if not text.isdecimal():
+        raise S3Error("InvalidArgument", f"Provided {name} not an integer")
+    return int(text)
 
 
 def _md5_spellings(path: Path) -> tuple[str, str]:

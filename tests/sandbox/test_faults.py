@@ -69,6 +69,17 @@ def test_truncated_in_silence(caller: Caller) -> None:
     assert "content-length" not in answer.headers
 
 
+def test_a_download_that_is_reset_has_begun(make: Make) -> None:
+    caller = make(output_padding=5_000_000, faults=(Fault("download", "reset_during", after_bytes=1_000_000),))
+    (dub,) = caller.complete("fr-FR")
+    received = 0
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)), caller.plain.stream("GET", dub["download"]) as answer:
+        assert int(answer.headers["content-length"]) > 5_000_000
+        for piece in answer.iter_raw():
+            received += len(piece)
+    assert 0 < received <= 1_000_000
+
+
 def test_slow(caller: Caller) -> None:
     (dub,) = caller.complete("fr-FR")
     whole = caller.plain.get(dub["captions"]["srt"]).content

@@ -120,6 +120,12 @@ def test_clients_that_leave(caller: Caller, caplog: pytest.LogCaptureFixture) ->
     assert caplog.records == []
 
 
+def test_a_failure_of_the_sandbox_itself_is_told(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    caller.sandbox.state.projects = None  # type: ignore[assignment]
+    assert caller.http.get("/v2/dubbing/00000000-0000-0000-0000-000000000000").status_code == 500
+    assert "the sandbox failed on GET /v2/dubbing/" in caplog.text
+
+
 def test_an_upload_that_breaks_off_leaves_no_file(caller: Caller) -> None:
     """The head is one that the signer made; the connection ends in the middle of the body."""
     asset = caller.asset()

@@ -180,6 +180,8 @@ def test_lists(caller: Caller) -> None:
     assert [(p["PartNumber"], p["Size"]) for page in pages for p in page["Parts"]] == [(n, n) for n in range(1, 6)]
     uploads = s3.list_multipart_uploads(Bucket=given["bucket"], Prefix=given["key"])["Uploads"]
     assert [(each["Key"], each["UploadId"]) for each in uploads] == [(given["key"], upload)]
+    wrong = caller.signed("GET", asset, f"?max-parts=many&uploadId={upload}")
+    assert code(wrong) == (400, "InvalidArgument")
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
         s3.list_multipart_uploads(Bucket=given["bucket"])
 
