@@ -149,7 +149,8 @@ class SandboxConfig(_Base, frozen=True):
             _known_endpoint(fault.endpoint)
         for pattern in self.limits:
             _known_endpoint(pattern)
-        for low, high in (self.dubbing_seconds, *self.dubbing_seconds_by_language.values()):
+        by_name = (*self.dubbing_seconds_by_language.values(), *self.dubbing_seconds_by_title.values())
+        for low, high in (self.dubbing_seconds, *by_name):
             if not 0 <= low <= high:
                 raise ValueError(f"dubbing_seconds: expected [least, most] with 0 ≤ least ≤ most, got [{low}, {high}]")
 

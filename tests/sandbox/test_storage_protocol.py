@@ -35,6 +35,15 @@ def test_wrong_region(caller: Caller) -> None:
     assert "<Region>eu-west-1</Region>" in answer.text
 
 
+def test_boto3_finds_the_region_by_itself(caller: Caller) -> None:
+    """As against S3: it reads the region from the error and signs again."""
+    asset = caller.asset()
+    given = asset["uploadCredentials"]
+    client(caller, asset, region="us-east-1").put_object(Bucket=given["bucket"], Key=given["key"], Body=b"x")
+    answers = [record.status for record in caller.sandbox.journal if record.endpoint == "S3 PutObject"]
+    assert answers == [400, 200]
+
+
 def test_wrong_secret_token_and_key(caller: Caller) -> None:
     asset, other = caller.asset(), caller.asset()["uploadCredentials"]
     assert code(caller.signed("PUT", asset, secretAccessKey="x")) == (403, "SignatureDoesNotMatch")
