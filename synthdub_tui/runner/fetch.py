@@ -172,6 +172,7 @@ class Fetch:
             except UrlExpired:
                 info = None
             except Trouble as trouble:
+                _remove(part)  # too small to be continued
                 raise trouble if trouble.code in _LASTING else Trouble("captions_failed", trouble.detail) from trouble
         else:
             raise Trouble("captions_failed", "the addresses expired at once")
@@ -218,8 +219,13 @@ class Fetch:
 def remove_parts(job: Job, language: str) -> None:
     """Remove what downloads of a cancelled dub left beside the target."""
     for ending in ("mp4", "srt", "vtt"):
-        with contextlib.suppress(OSError):
-            os.unlink(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
+        _remove(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
+
+
+def _remove(path: str) -> None:
+    """What cannot be removed only takes room; the dub's own fate does not hang on it."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
 
 
 def _land_caption(part: str, path: str, made: Output | None) -> None:

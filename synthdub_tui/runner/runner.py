@@ -73,8 +73,8 @@ class Runner:
             ledger=self.ledger,
             client=self.client,
             poller=self._poller,
-            uploader=Uploader(settings.s3_endpoint_url or None, grace=ABORT_SECONDS),
-            downloader=Downloader(allow_local=is_local(settings.api_url)),
+            uploader=Uploader(settings.s3_endpoint_url or None, grace=ABORT_SECONDS, backoff=patience.back_off),
+            downloader=Downloader(allow_local=is_local(settings.api_url), backoff=patience.back_off),
             meters=self.meters,
             patience=patience,
             uploads=asyncio.Semaphore(settings.max_uploads),
@@ -100,6 +100,8 @@ class Runner:
             self._lock.release()
             raise
         self.ledger.load(loaded.jobs)
+        for job in loaded.jobs:
+            self._claim(job)
         self.quota.restore(self.store.read_document("quota"))
         if self.store.read_document("batch").get("paused") is True:
             self._shop.open_gate.clear()
@@ -107,9 +109,6 @@ class Runner:
 
     def start(self) -> None:
         """Take up the work."""
-        for job in self.ledger.jobs.values():
-            for language in job.dubs:
-                self._shop.claim(job, language)
         self.ledger.listen(self._on_change)
         self._tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._keep_quota())]
         now = time.time()
@@ -213,9 +212,13 @@ class Runner:
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def _put_claimed(self, job: Job) -> None:
+        self._claim(job)
+        self.ledger.put(job)
+
+    def _claim(self, job: Job) -> None:
+        """The first job to name an output file is the one that writes it."""
         for language in job.dubs:
             self._shop.claim(job, language)
-        self.ledger.put(job)
 
     async def _settle_submissions(self) -> None:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""

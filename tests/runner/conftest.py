@@ -1,0 +1,130 @@
+"""Batches against the sandbox, in this process, with little patience."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.runner import headless
+from synthdub_tui.runner.report import Reporter
+from synthdub_tui.runner.workshop import Patience
+from synthdub_tui.sandbox.config import SandboxConfig
+from synthdub_tui.sandbox.service import Sandbox, running
+from synthdub_tui.settings import resolve
+from synthdub_tui.store.store import Store
+
+QUICK = Patience(
+    back_off=0.02,
+    back_off_limit=0.1,
+    asset_first=0.05,
+    asset_longest=0.1,
+    asset_unseen=1.0,
+    asset_limit=5.0,
+    download_rounds=5,
+    upload_pause=0.02,
+)
+
+FAST: dict[str, Any] = {"processing_seconds": 0.05, "dubbing_seconds": (0.05, 0.2)}
+
+
+class Result:
+    """What a run came to."""
+
+    def __init__(self, code: int, events: list[dict[str, Any]], jobs: list[Job]) -> None:
+        self.code = code
+        self.events = events
+        self.jobs = {job.name: job for job in jobs}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        assert self.events[-1]["event"] == "summary"
+        return self.events[-1]
+
+    def problems(self) -> list[tuple[str, str, str]]:
+        """File name, language and code of each problem."""
+        return [
+            (Path(event.get("file", "")).name, event.get("language", ""), event["code"])
+            for event in self.events
+            if event["event"] == "problem"
+        ]
+
+    def states(self, name: str) -> dict[str, str]:
+        return {language: dub.state.value for language, dub in self.jobs[name].dubs.items()}
+
+
+class Bench:
+    """A sandbox, a folder of videos and a state directory."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.videos = folder / "videos"
+        self.videos.mkdir()
+        self.state = folder / "state"
+
+    def video(self, name: str, size: int = 2000) -> Path:
+        """A source; the sandbox does not look into it."""
+        path = self.videos / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode() * (size // len(name) + 1))
+        return path
+
+    def flags(self, **options: Any) -> dict[str, Any]:
+        return {
+            "config": "/dev/null",
+            "api_url": self.sandbox.api_url,
+            "s3_endpoint_url": self.sandbox.s3_url,
+            "state_dir": str(self.state),
+            "poll_interval": 0.05,
+            "tier": "unlimited",
+            "targets": ("fr-FR", "es-ES"),
+            **options,
+        }
+
+    async def run(self, *paths: Path, patience: Patience = QUICK, key: str | None = None, **options: Any) -> Result:
+        out, err = io.StringIO(), io.StringIO()
+        key = self.sandbox.api_key if key is None else key
+        settings = resolve(self.flags(**options), {"SYNTHESIA_API_KEY": key})
+        reporter = Reporter(as_json=True, out=out, err=err)
+        code = await headless.run(settings, [str(path) for path in paths], reporter, lambda: key, patience=patience)
+        return Result(code, [json.loads(line) for line in out.getvalue().splitlines()], self.jobs())
+
+    def jobs(self) -> list[Job]:
+        return Store(str(self.state)).load(set_aside=False).jobs
+
+    def calls(self, endpoint: str) -> int:
+        return sum(record.endpoint == endpoint for record in self.sandbox.journal)
+
+    @property
+    def billed(self) -> int:
+        return len(self.sandbox.billed())
+
+    def outputs(self) -> list[str]:
+        return sorted(str(path.relative_to(self.videos)) for path in self.videos.rglob("*.dubbed-*"))
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
+    """`make_bench(failures=..., faults=...)`: a bench on a sandbox of that configuration."""
+    with ExitStack() as stack:
+
+        def make(**config: Any) -> Bench:
+            sandbox = stack.enter_context(running(SandboxConfig(**FAST | config), tmp_path / "sandbox"))
+            return Bench(sandbox, tmp_path)
+
+        yield make
+
+
+@pytest.fixture
+def bench(make_bench: MakeBench) -> Bench:
+    """A bench on a sandbox where all goes well."""
+    return make_bench()

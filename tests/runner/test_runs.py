@@ -1,0 +1,376 @@
+"""What users need beyond the vendor's script, end to end against the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.sandbox.config import Failure, Fault
+from synthdub_tui.settings import resolve
+from tests.runner.conftest import QUICK, Bench, MakeBench
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Working:
+    """A runner in this test's own loop, steered by hand."""
+
+    def __init__(self, bench: Bench, **options: Any) -> None:
+        settings = resolve(bench.flags(**options), {"SYNTHESIA_API_KEY": bench.sandbox.api_key})
+        self.runner = Runner(settings, patience=QUICK)
+
+    async def __aenter__(self) -> Runner:
+        self.runner.open()
+        self.runner.start()
+        return self.runner
+
+    async def __aexit__(self, *_: object) -> None:
+        assert await self.runner.stop()
+
+
+def only(runner: Runner) -> Job:
+    (job,) = runner.ledger.jobs.values()
+    return job
+
+
+def states(runner: Runner) -> dict[str, str]:
+    return {language: dub.state.value for language, dub in only(runner).dubs.items()}
+
+
+# -- progress --------------------------------------------------------------------------------------------------------
+
+
+async def test_many_files_at_once(make_bench: MakeBench) -> None:
+    """Eight dubs of a second each take about as long as one, not eight."""
+    bench = make_bench(dubbing_seconds=(1.0, 1.0))
+    for number in range(8):
+        bench.video(f"{number}.mp4")
+    await bench.run(bench.videos, targets=("fr-FR",))
+    starts = [record.time for record in bench.sandbox.journal if record.endpoint == "POST /v2/dubbing"]
+    ends = [record.time for record in bench.sandbox.journal if record.endpoint == "download"]
+    assert max(starts) < min(ends)
+
+
+async def test_each_language_is_downloaded_as_soon_as_it_is_ready(make_bench: MakeBench) -> None:
+    bench = make_bench(dubbing_seconds_by_language={"fr-FR": (0.0, 0.0), "es-ES": (3600.0, 3600.0)})
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: states(runner) == {"fr-FR": "done", "es-ES": "dubbing"})
+        assert "intro.dubbed-fr-FR.mp4" in bench.outputs()
+        bench.sandbox.advance(3600.0)
+        await until(runner.idle.is_set)
+        assert states(runner)["es-ES"] == "done"
+
+
+async def test_captions_are_optional(bench: Bench) -> None:
+    await bench.run(bench.video("intro.mp4"), targets=("fr-FR",), captions=False)
+    assert bench.outputs() == ["intro.dubbed-fr-FR.mp4"]
+
+
+async def test_failing_captions_keep_the_video_and_a_retry_fetches_only_them(make_bench: MakeBench) -> None:
+    bench = make_bench(faults=(Fault("captions", "status", status=500),))
+    video = bench.video("intro.mp4")
+    result = await bench.run(video, targets=("fr-FR",))
+    assert (result.code, result.problems()) == (1, [("intro.mp4", "fr-FR", "captions_failed")])
+    assert bench.outputs() == ["intro.dubbed-fr-FR.mp4"]
+    bench.sandbox.clear_faults()
+    assert (await bench.run()).code == 0
+    assert len(bench.outputs()) == 3
+    assert (bench.calls("download"), bench.billed) == (1, 1)
+
+
+async def test_detected_source_language(make_bench: MakeBench) -> None:
+    bench = make_bench(detected_language="de")
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",), source_language="auto")
+    assert result.code == 0
+    assert result.jobs["intro.mp4"].asset.language == "de"  # type: ignore[union-attr]
+
+
+async def test_no_detected_source_language_is_said_before_anything_is_paid(make_bench: MakeBench) -> None:
+    bench = make_bench(detected_language=None)
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",), source_language="auto")
+    assert (result.problems(), bench.billed) == ([("intro.mp4", "fr-FR", "language_unknown")], 0)
+
+
+async def test_outputs_are_never_taken_as_inputs(bench: Bench) -> None:
+    bench.video("intro.mp4")
+    await bench.run(bench.videos)
+    result = await bench.run(bench.videos)
+    assert (result.code, set(result.jobs)) == (0, {"intro.mp4"})
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_language_refused_by_moderation_and_a_project_refused_whole(make_bench: MakeBench) -> None:
+    moderated = Failure(code="moderation", title="a", languages=("es-ES",))
+    bench = make_bench(failures=(moderated, Failure(kind="project", code="video_duration_limit_reached", title="b")))
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        bench.video(name)
+    result = await bench.run(bench.videos)
+    assert result.code == 1
+    assert sorted(result.problems()) == [
+        ("a.mp4", "es-ES", "moderation"),
+        ("b.mp4", "es-ES", "video_duration_limit_reached"),
+        ("b.mp4", "fr-FR", "video_duration_limit_reached"),
+    ]
+    assert result.states("a.mp4")["fr-FR"] == "done"
+    assert result.states("c.mp4") == {"fr-FR": "done", "es-ES": "done"}
+    billed = bench.billed
+    await bench.run(bench.videos)  # nothing of it is paid again by itself
+    assert bench.billed == billed
+
+
+async def test_a_language_missing_in_a_complete_project_is_waited_for(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(kind="missing", languages=("es-ES",)),))
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: only(runner).dubs["es-ES"].absent_since)
+        assert states(runner)["es-ES"] == "dubbing"
+
+
+async def test_languages_refused_at_creation_do_not_stop_the_others(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(kind="refused", code="invalid_target_language", languages=("es-ES",)),))
+    result = await bench.run(bench.video("intro.mp4"))
+    assert result.states("intro.mp4") == {"fr-FR": "done", "es-ES": "failed"}
+    assert bench.billed == 1
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "reset_during", "truncate"])
+async def test_a_lost_answer_to_a_paid_request_is_never_sent_again(make_bench: MakeBench, kind: str) -> None:
+    bench = make_bench(faults=(Fault("POST /v2/dubbing", kind, count=1),))
+    video = bench.video("intro.mp4")
+    for _ in range(2):
+        result = await bench.run(video)
+        assert result.code == 1
+        assert result.states("intro.mp4") == {"fr-FR": "unknown", "es-ES": "unknown"}
+    assert bench.calls("POST /v2/dubbing") == 1
+
+
+async def test_a_paid_request_that_never_arrived_is_sent_again(make_bench: MakeBench) -> None:
+    bench = make_bench(faults=(Fault("POST /v2/dubbing", "rate_limit", count=2, seconds=0.1),))
+    assert (await bench.run(bench.video("intro.mp4"))).code == 0
+    assert bench.billed == 2
+
+
+async def test_an_outage_is_waited_out(make_bench: MakeBench) -> None:
+    bench = make_bench(dubbing_seconds=(0.3, 0.3))
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: states(runner) == {"fr-FR": "dubbing", "es-ES": "dubbing"})
+        await asyncio.to_thread(bench.sandbox.wait, bench.sandbox.down())
+        await until(lambda: runner.messages().problem == "service_unreachable")
+        await asyncio.to_thread(bench.sandbox.wait, bench.sandbox.up())
+        await until(runner.idle.is_set)
+        assert set(states(runner).values()) == {"done"}
+        assert runner.messages().problem == ""
+
+
+async def test_a_file_that_is_not_ours_is_never_overwritten(bench: Bench) -> None:
+    theirs = bench.videos / "intro.dubbed-fr-FR.mp4"
+    theirs.write_bytes(b"precious")
+    result = await bench.run(bench.video("intro.mp4"))
+    assert result.states("intro.mp4") == {"fr-FR": "failed", "es-ES": "done"}
+    assert result.problems() == [("intro.mp4", "fr-FR", "output_exists")]
+    assert (theirs.read_bytes(), bench.billed) == (b"precious", 1)  # and it was not paid for either
+    theirs.rename(bench.videos / "moved.mp4x")
+    assert (await bench.run()).code == 0
+
+
+async def test_a_changed_source_is_a_new_version(bench: Bench) -> None:
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    video.write_bytes(b"another cut of it")
+    result = await bench.run(video, targets=("fr-FR",))
+    assert result.code == 0
+    assert bench.calls("POST /v2/assets") == 2
+    assert bench.billed == 2
+
+
+# -- further languages, and the ladder ---------------------------------------------------------------------------------
+
+
+async def test_languages_are_added_without_a_new_upload(bench: Bench) -> None:
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    result = await bench.run(video, targets=("fr-FR", "es-ES"))
+    assert result.code == 0
+    assert (bench.calls("POST /v2/assets"), bench.calls("POST /v2/dubbing"), bench.calls("PUT /v2/dubbing/{id}")) == (1, 1, 1)
+    assert bench.billed == 2
+
+
+async def test_the_ladder_of_retries(make_bench: MakeBench) -> None:
+    """One language fails at every rung: PUT to the project, a new project, a new upload; each only after the one before."""
+    bench = make_bench(failures=(Failure(languages=("es-ES",), times=3),))
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        seen = []
+        for _ in range(4):
+            await until(lambda: runner.idle.is_set() and "dubbing" not in states(runner).values())
+            paid = ("POST /v2/assets", "POST /v2/dubbing", "PUT /v2/dubbing/{id}")
+            seen.append((states(runner)["es-ES"], *(bench.calls(endpoint) for endpoint in paid)))
+            runner.retry([Cell(only(runner).id, "es-ES")], paid=True)
+        assert seen == [("failed", 1, 1, 0), ("failed", 1, 1, 1), ("failed", 1, 2, 1), ("done", 2, 3, 1)]
+
+
+async def test_a_language_that_counts_as_added_climbs_to_a_new_project(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(languages=("es-ES",), times=1),), errors_count_as_added=True)
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: states(runner)["es-ES"] == "failed")
+        runner.retry([Cell(only(runner).id, "es-ES")], paid=True)
+        await until(lambda: states(runner)["es-ES"] == "done")
+    assert (bench.calls("PUT /v2/dubbing/{id}"), bench.calls("POST /v2/dubbing"), bench.calls("POST /v2/assets")) == (1, 2, 1)
+
+
+async def test_nothing_that_costs_is_retried_without_consent(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(languages=("es-ES",)),))
+    await bench.run(bench.video("intro.mp4"))
+    async with Working(bench) as runner:
+        assert runner.retry([Cell(only(runner).id)], paid=False) == (0, 1)
+        assert states(runner)["es-ES"] == "failed"
+
+
+async def test_a_put_of_unknown_outcome_shows_in_its_project(make_bench: MakeBench) -> None:
+    """The answer to the PUT is lost, but the project lists the language: no doubt is left, and nothing is paid twice."""
+    bench = make_bench(faults=(Fault("PUT /v2/dubbing/{id}", "reset_after", count=1),))
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    result = await bench.run(video, targets=("es-ES",))
+    assert result.code == 0
+    assert bench.calls("PUT /v2/dubbing/{id}") == 1
+
+
+# -- interruptions -----------------------------------------------------------------------------------------------------
+
+
+async def test_an_interrupted_upload_is_never_taken_as_done(make_bench: MakeBench) -> None:
+    bench = make_bench(bandwidth_up=3_000_000)
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4", 20_000_000))], runner.settings.batch)
+        await until(lambda: runner.meters.transfers())
+    assert bench.jobs()[0].asset is not None
+    async with Working(bench) as runner:
+        await until(lambda: bench.calls("POST /v2/assets") == 2)
+        assert bench.calls("POST /v2/dubbing") == 0
+        runner.cancel([Cell(only(runner).id)])
+
+
+async def test_an_upload_that_ended_unnoticed_is_not_sent_again(bench: Bench) -> None:
+    """The crash fell between the end of the upload and the note of it: the service says that it has the file."""
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    (path,) = (bench.state / "jobs").iterdir()
+    text = path.read_text()
+    path.write_text(text.replace("uploaded = true\n", "").replace("ready = true\n", ""))
+    async with Working(bench) as runner:
+        await runner.add_languages([only(runner).id], ["es-ES"])
+        await until(lambda: states(runner).get("es-ES") == "done")
+    assert bench.calls("POST /v2/assets") == 1
+
+
+async def test_a_download_goes_on_where_it_was(make_bench: MakeBench) -> None:
+    bench = make_bench(output_padding=4_000_000, bandwidth_down=2_000_000)
+    async with Working(bench, targets=("fr-FR",), captions=False) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        part = bench.videos / "intro.dubbed-fr-FR.mp4.part"
+        await until(lambda: part.exists() and part.stat().st_size > 1_000_000)
+    kept = part.stat().st_size
+    async with Working(bench) as runner:
+        await until(runner.idle.is_set)
+    sent = [record.bytes_out for record in bench.sandbox.journal if record.endpoint == "download"]
+    size = (bench.videos / "intro.dubbed-fr-FR.mp4").stat().st_size
+    assert sent[-1] <= size - kept
+    assert not part.exists()
+
+
+async def test_quota_counters_survive_a_restart(bench: Bench) -> None:
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",), tier="creator")
+    async with Working(bench, tier="creator") as runner:
+        used = {meter.endpoint: meter.used for meter in runner.messages().quota}
+    assert used["create_asset"] == (1, 1, 1)
+    assert used["create_dubbing"] == (1, 1, 1)
+
+
+# -- steering ----------------------------------------------------------------------------------------------------------
+
+
+async def test_cancelling_an_upload_aborts_it_and_leaves_no_orphan(make_bench: MakeBench) -> None:
+    bench = make_bench(bandwidth_up=4_000_000)
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4", 40_000_000))], runner.settings.batch)
+        await until(lambda: bench.calls("S3 CreateMultipartUpload") and runner.meters.transfers())
+        assert runner.cancel([Cell(only(runner).id)]) == 2
+        await until(runner.idle.is_set)
+        await until(lambda: bench.calls("S3 AbortMultipartUpload"))
+        assert states(runner) == {"fr-FR": "cancelled", "es-ES": "cancelled"}
+    assert bench.calls("POST /v2/dubbing") == 0
+
+
+async def test_cancelling_a_download_removes_its_part(make_bench: MakeBench) -> None:
+    bench = make_bench(output_padding=4_000_000, bandwidth_down=1_000_000)
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        part = bench.videos / "intro.dubbed-fr-FR.mp4.part"
+        await until(lambda: part.exists() and part.stat().st_size > 0)
+        runner.cancel([Cell(only(runner).id, "fr-FR")])
+        await until(lambda: not part.exists())
+        await until(runner.idle.is_set)
+    assert bench.outputs() == []
+
+
+async def test_a_cancelled_dub_that_the_service_has_is_taken_up_again_for_free(make_bench: MakeBench) -> None:
+    bench = make_bench(dubbing_seconds=(3600.0, 3600.0))
+    async with Working(bench) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: states(runner) == {"fr-FR": "dubbing", "es-ES": "dubbing"})
+        runner.cancel([Cell(only(runner).id)])
+        await until(runner.idle.is_set)
+        bench.sandbox.advance(3600.0)
+        assert runner.retry([Cell(only(runner).id)], paid=False) == (2, 0)
+        await until(runner.idle.is_set)
+        assert set(states(runner).values()) == {"done"}
+    assert bench.billed == 2
+
+
+async def test_a_paused_batch_begins_nothing_and_stays_paused(bench: Bench) -> None:
+    async with Working(bench) as runner:
+        await runner.pause(True)
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+    async with Working(bench) as runner:
+        assert runner.paused
+        assert bench.sandbox.journal == []
+        await runner.pause(False)
+        await until(lambda: set(states(runner).values()) == {"done"})
+
+
+async def test_a_finished_file_that_is_gone_is_fetched_again_for_free(bench: Bench) -> None:
+    await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    output = bench.videos / "intro.dubbed-fr-FR.mp4"
+    async with Working(bench) as runner:
+        assert runner.retry([Cell(only(runner).id)], paid=False) == (0, 0)
+        output.unlink()
+        assert runner.retry([Cell(only(runner).id)], paid=False) == (1, 0)
+        await until(runner.idle.is_set)
+        assert output.exists()
+    assert bench.billed == 1
+
+
+async def test_the_state_holds_no_secret(bench: Bench) -> None:
+    await bench.run(bench.video("intro.mp4"))
+    words = [path.read_text() for path in bench.state.rglob("*") if path.is_file()]
+    secrets = [bench.sandbox.api_key, "X-Amz-Signature", "Signature="]
+    secrets += [grant.grant.secret for grant in bench.sandbox.state.assets.values() if hasattr(grant.grant, "secret")]
+    assert words
+    assert not [secret for secret in secrets for text in words if secret in text]

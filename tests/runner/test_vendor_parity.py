@@ -1,0 +1,224 @@
+"""What the vendor's script can do, we can do: each ability by its name in the guide, end to end against the sandbox."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from synthdub_tui.problems import Trouble
+from synthdub_tui.sandbox.config import Failure, Fault
+from tests.runner.conftest import Bench, MakeBench
+
+
+async def test_single_file(bench: Bench) -> None:
+    result = await bench.run(bench.video("intro.mp4"))
+    assert result.code == 0
+    assert bench.outputs() == [
+        f"intro.dubbed-{language}.{ending}" for language in ("es-ES", "fr-FR") for ending in ("mp4", "srt", "vtt")
+    ]
+
+
+async def test_folder_recursive_by_default(bench: Bench) -> None:
+    bench.video("a.mp4"), bench.video("deep/er/b.webm")
+    result = await bench.run(bench.videos, targets=("fr-FR",))
+    assert set(result.jobs) == {"a.mp4", "b.webm"}
+    assert "deep/er/b.dubbed-fr-FR.mp4" in bench.outputs()
+
+
+async def test_folder_no_recursive(bench: Bench) -> None:
+    bench.video("a.mp4"), bench.video("deep/b.webm")
+    result = await bench.run(bench.videos, recursive=False)
+    assert set(result.jobs) == {"a.mp4"}
+
+
+async def test_media_types(bench: Bench) -> None:
+    for name in ("a.mp4", "b.webm", "c.mov", "d.MP4", "e.qt"):
+        bench.video(name)
+    bench.video("notes.txt")
+    result = await bench.run(bench.videos, targets=("fr-FR",))
+    kinds = {name: job.source.content_type for name, job in result.jobs.items()}
+    assert kinds == {
+        "a.mp4": "video/mp4",
+        "b.webm": "video/webm",
+        "c.mov": "video/quicktime",
+        "d.MP4": "video/mp4",
+        "e.qt": "video/quicktime",
+    }
+
+
+async def test_targets_source_language_and_title_prefix(bench: Bench) -> None:
+    await bench.run(bench.video("intro.mp4"), targets=("fr-FR", "pt-BR"), source_language="de", title="Onboarding")
+    (project,) = bench.sandbox.state.projects.values()
+    assert project.title == "Onboarding - intro"
+    assert bench.sandbox.billed() == [(project.id, "fr-FR"), (project.id, "pt-BR")]
+
+
+async def test_title_defaults_to_the_file_name(bench: Bench) -> None:
+    await bench.run(bench.video("intro.mp4"))
+    (project,) = bench.sandbox.state.projects.values()
+    assert project.title == "intro"
+
+
+async def test_small_upload_is_one_put_and_a_large_one_is_multipart(bench: Bench) -> None:
+    await bench.run(bench.video("small.mp4"), targets=("fr-FR",))
+    assert (bench.calls("S3 PutObject"), bench.calls("S3 CreateMultipartUpload")) == (1, 0)
+    await bench.run(bench.video("large.mp4", 9 * 1024 * 1024), targets=("fr-FR",))
+    assert (bench.calls("S3 PutObject"), bench.calls("S3 CompleteMultipartUpload")) == (1, 1)
+
+
+async def test_fresh_addresses_on_403_and_404(make_bench: MakeBench) -> None:
+    faults = tuple(Fault("download", "status", nth=(n,), status=status) for n, status in ((1, 403), (2, 404)))
+    bench = make_bench(faults=faults)
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    assert result.code == 0
+    assert bench.calls("download") == 3
+    assert bench.calls("GET /v2/dubbing/{id}") >= 3  # each refused address was replaced by asking again
+
+
+async def test_expired_addresses_are_replaced(make_bench: MakeBench) -> None:
+    """A second run finds the language ready, with no address in memory."""
+    bench = make_bench(faults=(Fault("download", "status", status=403),))
+    assert (await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))).code == 1
+    bench.sandbox.clear_faults()
+    assert (await bench.run()).code == 0
+    assert bench.billed == 1
+
+
+async def test_state_file_location(bench: Bench, tmp_path: Path) -> None:
+    await bench.run(bench.video("intro.mp4"), state_dir=str(tmp_path / "elsewhere"))
+    assert len(list((tmp_path / "elsewhere" / "jobs").glob("*.toml"))) == 1
+    assert not bench.state.exists()
+
+
+async def test_second_run_sends_nothing(bench: Bench) -> None:
+    video = bench.video("intro.mp4")
+    await bench.run(video)
+    before = len(bench.sandbox.journal)
+    result = await bench.run(video)
+    assert (result.code, len(bench.sandbox.journal)) == (0, before)
+
+
+async def test_force_new(bench: Bench) -> None:
+    video = bench.video("intro.mp4")
+    await bench.run(video)
+    result = await bench.run(video, force_new=True)
+    assert result.code == 0
+    assert bench.calls("POST /v2/assets") == bench.calls("POST /v2/dubbing") == 2
+    assert bench.billed == 4
+
+
+async def test_poll_interval_is_the_least_time_between_polls(make_bench: MakeBench) -> None:
+    bench = make_bench(dubbing_seconds=(1.5, 1.5))
+    await bench.run(bench.video("intro.mp4"), targets=("fr-FR",), poll_interval=0.5)
+    times = [record.time for record in bench.sandbox.journal if record.endpoint == "GET /v2/dubbing/{id}"]
+    assert len(times) >= 2
+    assert min(b - a for a, b in zip(times, times[1:], strict=False)) >= 0.45
+
+
+async def test_other_files_go_on_after_a_failure(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(kind="project", title="bad"),))
+    bench.video("bad.mp4"), bench.video("good.mp4")
+    result = await bench.run(bench.videos)
+    assert result.code == 1
+    assert result.states("good.mp4") == {"fr-FR": "done", "es-ES": "done"}
+    assert result.states("bad.mp4") == {"fr-FR": "failed", "es-ES": "failed"}
+
+
+async def test_summary(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(languages=("es-ES",)),))
+    result = await bench.run(bench.video("intro.mp4"))
+    wanted = {"jobs": 1, "dubs": 2, "done": 1, "failed": 1, "cancelled": 0, "unknown": 0}
+    assert {name: result.summary[name] for name in wanted} == wanted
+    assert result.summary["seconds"] >= 0
+
+
+async def test_corrupt_state_is_kept_as_a_backup(bench: Bench) -> None:
+    await bench.run(bench.video("a.mp4"), bench.video("b.mp4"), targets=("fr-FR",))
+    (damaged,) = [path for path in (bench.state / "jobs").iterdir() if path.name.startswith("a-")]
+    damaged.write_bytes(b"\0rubbish")
+    result = await bench.run()
+    assert result.code == 0
+    assert [problem[2] for problem in result.problems()] == ["state_corrupt"]
+    (kept,) = (bench.state / "damaged").iterdir()
+    assert kept.read_bytes() == b"\0rubbish"
+    assert set(result.jobs) == {"b.mp4"}
+
+
+async def test_guide_style_answers(make_bench: MakeBench) -> None:
+    """The guide's words (COMPLETE, dubbedVideos, locale, downloadUrl) work like the reference's."""
+    bench = make_bench(style="guide")
+    assert (await bench.run(bench.video("intro.mp4"))).code == 0
+
+
+# -- the troubleshooting table -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["reference", "guide"])
+async def test_wrong_key_costs_one_request_and_stops_all(make_bench: MakeBench, style: str) -> None:
+    bench = make_bench(style=style)
+    for number in range(5):
+        bench.video(f"{number}.mp4")
+    result = await bench.run(bench.videos, key="wrong")
+    assert result.code == 2
+    assert len(bench.sandbox.journal) == 1
+    assert [problem[2] for problem in result.problems()] == ["key_rejected"]
+    assert result.summary["failed"] == 0  # the dubs wait for the right key
+    assert (await bench.run()).code == 0
+
+
+async def test_wrong_media_type(make_bench: MakeBench) -> None:
+    bench = make_bench(faults=(Fault("POST /v2/assets", "status", status=415, body="Unsupported Media Type"),))
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    assert (result.code, result.problems()) == (1, [("intro.mp4", "fr-FR", "media_type")])
+
+
+async def test_expired_credentials_make_a_new_asset(make_bench: MakeBench) -> None:
+    fault = Fault("S3 PutObject", "status", count=1, status=400, content_type="application/xml", body=_s3_error("ExpiredToken"))
+    bench = make_bench(faults=(fault,))
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    assert result.code == 0
+    assert bench.calls("POST /v2/assets") == 2
+
+
+async def test_region_mismatch(make_bench: MakeBench) -> None:
+    body = _s3_error("AuthorizationHeaderMalformed")
+    bench = make_bench(faults=(Fault("S3 *", "status", status=400, content_type="application/xml", body=body),))
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    assert (result.code, result.problems()) == (1, [("intro.mp4", "fr-FR", "upload_region")])
+
+
+async def test_polling_goes_on_while_complete_without_a_download_address(make_bench: MakeBench) -> None:
+    fault = Fault("GET /v2/dubbing/{id}", "change", nth=(1, 2, 3), drop=("dubbedAssets.*.download",))
+    bench = make_bench(dubbing_seconds=(0.0, 0.0), faults=(fault,))
+    assert (await bench.run(bench.video("intro.mp4"))).code == 0
+    assert bench.calls("GET /v2/dubbing/{id}") >= 4
+
+
+async def test_unknown_project_fails_with_a_remedy(make_bench: MakeBench) -> None:
+    fault = Fault("GET /v2/dubbing/{id}", "status", status=404, content_type="application/json", body='{"error": "Not found"}')
+    bench = make_bench(faults=(fault,))
+    result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    assert (result.code, result.problems()) == (1, [("intro.mp4", "fr-FR", "project_not_found")])
+
+
+async def test_options_are_part_of_a_jobs_identity(bench: Bench) -> None:
+    """Another title is another job; its output would overwrite the first one's, which is said before anything is sent."""
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    result = await bench.run(video, targets=("fr-FR",), title="Other")
+    assert (result.code, result.problems()) == (1, [("intro.mp4", "fr-FR", "output_claimed")])
+    assert bench.billed == 1
+    elsewhere = str(bench.videos / "other")
+    assert (await bench.run(video, targets=("fr-FR",), title="Third", output_dir=elsewhere)).code == 1  # the claimed one stays
+    assert os.path.exists(f"{elsewhere}/intro.dubbed-fr-FR.mp4")
+
+
+async def test_nothing_to_resume(bench: Bench) -> None:
+    with pytest.raises(Trouble, match="Nothing to do"):
+        await bench.run()
+
+
+def _s3_error(code: str) -> str:
+    return f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
