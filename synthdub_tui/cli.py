@@ -258,7 +258,7 @@ def _outputs(arguments: argparse.Namespace) -> int:
 
 
 def _languages(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.status import languages  # noqa: PLC0415
+    from synthdub_tui.commands.languages import languages  # noqa: PLC0415
 
     return languages(as_json="json" in arguments)
 

@@ -4,8 +4,6 @@ Source: the enums DubbingInputLanguage and DubbingOutputLanguage of the vendor's
 learn more; its own answer is final, this table only catches typing errors before anything is sent.
 """
 
-from difflib import get_close_matches
-
 INPUT = tuple(
     """
     af sq am ar ar-DZ ar-BH ar-EG ar-IQ ar-JO ar-KW ar-LY ar-MA ar-QA ar-SA ar-SY ar-TN ar-AE ar-YE hy as az ba eu
@@ -230,6 +228,8 @@ def same(left: str, right: str) -> bool:
 
 def nearest(code: str, among: tuple[str, ...] = OUTPUT) -> list[str]:
     """Up to five codes that a mistyped code or a language's name may have meant, best first."""
+    from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
+
     wanted = code.strip().replace("_", "-").lower()
     language = wanted.partition("-")[0]
     found = [c for c in among if name(c).lower() == wanted]

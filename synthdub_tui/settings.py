@@ -7,13 +7,12 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 
 API_URL: Final = "https://api.synthesia.io"
@@ -271,6 +270,8 @@ def _explained(message: str, text: str) -> str:
     section = at[1] if at else ""
     if unknown:
         name, (table, fields) = unknown[1], _fields(section)
+        from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
+
         near = get_close_matches(name, fields, n=1)
         expected = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
         return f": line {_line_of(name, table, text)}: unknown setting {name!r}; {expected}"

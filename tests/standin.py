@@ -1,7 +1,7 @@
 """A stand-in for the service that shares no code with the sandbox: written from the vendor's guide alone, on http.server.
 
-It answers as the guide's script expects (COMPLETE, dubbedVideos, locale, downloadUrl), keeps every request with its body, and lets
-uploads go to a real S3 server. So a misunderstanding of ours has to be made twice to stay unseen.
+It answers as the guide's script expects (COMPLETE, dubbedVideos, locale, downloadUrl), keeps every request with its body, and
+lets uploads go to a real S3 server. So a misunderstanding of ours has to be made twice to stay unseen.
 """
 
 from __future__ import annotations

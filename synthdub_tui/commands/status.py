@@ -1,4 +1,4 @@
-"""`synthdub status`, `outputs`, `languages`: read from the state directory. Start-up time matters here."""
+"""`synthdub status`, `outputs`: read from the state directory. Start-up time matters here."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import json
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthdub_tui import languages as codes
 from synthdub_tui.jobs.model import Dub, DubState, Job, count
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import report
-from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Meters, Status
+from synthdub_tui.runner.launch import socket_path
 from synthdub_tui.settings import Settings
 from synthdub_tui.store.store import Store
+
+if TYPE_CHECKING:
+    from synthdub_tui.runner.protocol import Meters
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -63,21 +64,13 @@ def outputs(settings: Settings, *, as_json: bool) -> int:
     return 0
 
 
-def languages(*, as_json: bool) -> int:
-    """Codes and names, and whether they can be a source, a target or both."""
-    every = sorted({*codes.INPUT, *codes.OUTPUT}, key=lambda code: (codes.name(code), code))
-    for code in every:
-        use = {"source": code in codes.INPUT, "target": code in codes.OUTPUT}
-        if as_json:
-            print(json.dumps({"code": code, "name": codes.name(code), **use}, ensure_ascii=False))
-        else:
-            words = "" if all(use.values()) else " (source only)" if use["source"] else " (target only)"
-            print(f"{code:8} {codes.name(code)}{words}")
-    return 0
-
-
 def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
     """The process id and meters of the runner that works on the directory."""
+    if not socket_path(state_dir).exists():
+        return None, None
+    from synthdub_tui.runner.control import Control  # noqa: PLC0415 - only where a runner may be there
+    from synthdub_tui.runner.protocol import Status  # noqa: PLC0415
+
     try:
         control = Control.connect(state_dir)
         if control is None:

@@ -47,6 +47,7 @@ UPLOAD_LIMIT: Final = 3
 """Uploads of one source without the user's asking; expired credentials and unreadable assets cause more than one."""
 
 _ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
+_PROJECT_TROUBLE: Final = _ASSET_TROUBLE | {"project_not_found"}
 
 
 class IllegalMove(ValueError):
@@ -127,10 +128,10 @@ def source_adopted(job: Job, source: Source) -> Job:
 
 
 def source_failed(job: Job, code: str, detail: str, now: float) -> Job:
-    """Nothing could be submitted: every waiting dub fails, and nothing was billed."""
-    for language in job.in_state(DubState.WAITING):
+    """Nothing more can be submitted: every waiting dub fails, and nothing was billed. A request under way is left alone."""
+    for language in job.unsent:
         job = failed(job, language, code, detail, Scope.SOURCE, now)
-    return replace(job, asset=None, submission=None)
+    return _staged(replace(job, asset=None))
 
 
 def _with_asset(job: Job, **fields: Any) -> Job:
@@ -149,15 +150,15 @@ def intend(job: Job, languages: Iterable[str], project: str, now: float) -> Job:
         raise IllegalMove(f"{job.id} already has a submission under way")
     if not languages or any(job.dubs[language].state is not DubState.WAITING for language in languages):
         raise IllegalMove(f"{job.id}: only waiting dubs can be submitted")
-    return replace(job, submission=Submission(languages, now, project))
+    asset = job.asset.id if job.asset and not project else ""
+    return replace(job, submission=Submission(languages, now, project, asset))
 
 
 def created(job: Job, project: str, now: float) -> Job:
     """POST /v2/dubbing was accepted. A dub that was cancelled meanwhile stays so, but knows its project."""
-    languages = _submission(job).languages
-    projects = job.projects | {project: job.asset.id if job.asset else ""}
-    job = replace(job, submission=None, projects=projects)
-    for language in languages:
+    submission = _submission(job)
+    job = replace(job, submission=None, projects=job.projects | {project: submission.asset})
+    for language in submission.languages:
         job = _accepted(job, language, project, "", now)
     return _staged(job)
 
@@ -165,8 +166,8 @@ def created(job: Job, project: str, now: float) -> Job:
 def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: float) -> Job:
     """PUT /v2/dubbing/{id} was answered: `videos` maps new languages to their ids, `refused` others to the service's words.
 
-    A language in neither was in the project already. If it had failed there, the service does not dub it again, so the dub
-    climbs to the next rung; else it is followed like an accepted one, since it is in the project.
+    A language in neither was in the project already. If it is known to have failed there and nothing newer, the service does
+    not dub it again, so the dub climbs to the next rung; else it is followed like an accepted one, since it is in the project.
     """
     submission = _submission(job)
     job = replace(job, submission=None)
@@ -176,12 +177,14 @@ def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: 
             job = _accepted(job, language, submission.project, videos[language], now)
         elif dub.state is not DubState.WAITING:
             continue
-        elif language in refused and dub.next_rung is not Rung.ADD:
-            job = failed(job, language, "language_refused", refused[language], Scope.SUBMISSION, now)
-        elif dub.next_rung is Rung.ADD:
-            job = _with_dub(job, language, replace(dub, next_rung=Rung.PROJECT, tried=(*dub.tried, Rung.PROJECT)))
+        elif language in refused and (dub.next_rung is not Rung.ADD or _refusal("", refused[language])):
+            code = _refusal("language_refused", refused[language])
+            job = failed(job, language, code, refused[language], Scope.SUBMISSION, now)
+        elif dub.erred and dub.checked:
+            job = _climbed(job, language)
         else:
-            job = _accepted(job, language, submission.project, "", now)
+            # What the project lists from now on counts, and be it an old error: nothing newer was begun.
+            job = _accepted(job, language, submission.project, "", now, erred=False, old_video="")
     return _staged(job)
 
 
@@ -194,11 +197,18 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     """The request was not accepted, and nothing was billed.
 
     Where the service names languages, only these fail and the others are submitted again without them. An asset that it
-    cannot read is uploaded again, a bounded number of times.
+    cannot read is uploaded again, a bounded number of times. A project that takes no more is left for another one.
     """
     submission = _submission(job)
     job = replace(job, submission=None)
     named = [language for language in submission.languages if language in languages]
+    if not named and submission.project and code in _PROJECT_TROUBLE:
+        job = _closed(job, submission.project)
+        for language in submission.languages:
+            if job.dubs[language].state is DubState.WAITING and job.dubs[language].next_rung is Rung.ADD:
+                job = _climbed(job, language)
+        if code not in _ASSET_TROUBLE:
+            return _staged(job)
     if not named and code in _ASSET_TROUBLE and job.uploads < UPLOAD_LIMIT:
         return asset_dropped(job)
     for language in named or submission.languages:
@@ -214,9 +224,15 @@ def unclear(job: Job, now: float) -> Job:
     job = replace(job, submission=None)
     for language in submission.languages:
         dub = job.dubs[language]
-        failure = Failure("submission_unknown", Scope.SUBMISSION, now)
+        facts = {
+            "project": submission.project,
+            "failure": Failure("submission_unknown", Scope.SUBMISSION, now),
+            "checked": False,
+        }
         if dub.state is DubState.WAITING:
-            job = _move(job, language, DubState.UNKNOWN, now, project=submission.project, failure=failure)
+            job = _move(job, language, DubState.UNKNOWN, now, **facts)
+        elif dub.state is DubState.CANCELLED:
+            job = _with_dub(job, language, replace(dub, **facts))  # a retry must know that it may pay twice
     return _staged(job)
 
 
@@ -226,7 +242,7 @@ def _submission(job: Job) -> Submission:
     return job.submission
 
 
-def _accepted(job: Job, language: str, project: str, video: str, now: float) -> Job:
+def _accepted(job: Job, language: str, project: str, video: str, now: float, **more: Any) -> Job:
     facts = {
         "project": project,
         "video": video,
@@ -234,10 +250,24 @@ def _accepted(job: Job, language: str, project: str, video: str, now: float) -> 
         "next_rung": None,
         "failure": None,
         "absent_since": 0.0,
+        "checked": False,
+        **more,
     }
-    if job.dubs[language].state is DubState.WAITING:
+    if job.dubs[language].state in (DubState.WAITING, DubState.FAILED, DubState.UNKNOWN):
         return _move(job, language, DubState.DUBBING, now, **facts)
     return _with_dub(job, language, replace(job.dubs[language], **facts))
+
+
+def _climbed(job: Job, language: str) -> Job:
+    """Adding to the project cannot help: the dub waits for a new one."""
+    dub = job.dubs[language]
+    facts: dict[str, Any] = {"next_rung": Rung.PROJECT, "tried": (*dub.tried, Rung.PROJECT), "erred": False, "old_video": ""}
+    return _with_dub(job, language, replace(dub, **facts))
+
+
+def _closed(job: Job, project: str) -> Job:
+    """The project takes no more languages."""
+    return replace(job, projects=job.projects | {project: ""}) if project in job.projects else job
 
 
 def _refusal(code: str, words: str) -> str:
@@ -250,19 +280,25 @@ def _refusal(code: str, words: str) -> str:
 
 def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
     """What GET /v2/dubbing/{id} says of the job's dubs in that project; languages that nobody asked for are passed over."""
-    by_language = {_folded(language.language): language for language in seen.languages}
+    if seen.state is SeenState.ERROR:
+        job = _closed(job, project)
+    by_language: dict[str, list[Seen]] = {}
+    for entry in seen.languages:
+        by_language.setdefault(_folded(entry.language), []).append(entry)
     for language, dub in job.dubs.items():
         if dub.project != project:
             continue
+        entries = by_language.get(_folded(language), [])
         if dub.state is DubState.DUBBING:
-            job = _dubbing_observed(job, language, seen, by_language.get(_folded(language)), now)
+            job = _dubbing_observed(job, language, seen, _newest(dub, entries), now)
         elif dub.state is DubState.UNKNOWN:
-            job = _unknown_observed(job, language, by_language.get(_folded(language)), now)
+            job = _unknown_observed(job, language, _newest(dub, entries), now)
     return _staged(job)
 
 
 def project_lost(job: Job, project: str, detail: str, now: float) -> Job:
     """The service does not know the project (any more)."""
+    job = _closed(job, project)
     for language, dub in job.dubs.items():
         if dub.project == project and dub.state is DubState.DUBBING:
             job = failed(job, language, "project_not_found", detail, Scope.PROJECT, now)
@@ -300,7 +336,7 @@ def _absence_observed(job: Job, language: str, project: ProjectSeen, now: float)
 def _unknown_observed(job: Job, language: str, seen: Seen | None, now: float) -> Job:
     """A PUT of unknown outcome shows in its project, at no cost: a new entry proves that it was accepted."""
     dub = job.dubs[language]
-    if seen is not None and not (dub.old_video and seen.video in ("", dub.old_video)):
+    if seen is not None and not _old(dub, seen):
         return _move(job, language, DubState.DUBBING, now, submitted=dub.since, next_rung=None, failure=None)
     if now - dub.since < UNKNOWN_GRACE or dub.checked:
         return job
@@ -309,7 +345,19 @@ def _unknown_observed(job: Job, language: str, seen: Seen | None, now: float) ->
 
 def _stale(dub: Dub, seen: Seen, now: float) -> bool:
     """Whether an error belongs to the try before this one."""
-    return bool(dub.old_video) and seen.video in ("", dub.old_video) and now - dub.submitted < STALE_LIMIT
+    return _old(dub, seen) and now - dub.submitted < STALE_LIMIT
+
+
+def _old(dub: Dub, seen: Seen) -> bool:
+    """Whether an entry may be that of the try that failed before."""
+    return dub.erred and seen.video in ("", dub.old_video)
+
+
+def _newest(dub: Dub, entries: list[Seen]) -> Seen | None:
+    """The entry of the dub's last try, where the project lists more than one for its language."""
+    known = [entry for entry in entries if dub.video and entry.video == dub.video]
+    new = [entry for entry in entries if not _old(dub, entry)]
+    return next(iter(known or new or entries), None)
 
 
 def _folded(language: str) -> str:
@@ -362,11 +410,15 @@ def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: f
 
 
 def cancelled(job: Job, language: str, now: float) -> Job:
-    """The user gave the dub up. The service may go on, and bill; a dub that has ended is left as it is."""
-    state = job.dubs[language].state
-    if state not in OPEN and state is not DubState.UNKNOWN:
+    """The user gave the dub up. The service may go on, and bill; a dub that has ended is left as it is.
+
+    What was unknown stays so for a later retry, which may pay twice.
+    """
+    dub = job.dubs[language]
+    if dub.state not in OPEN and dub.state is not DubState.UNKNOWN:
         return job
-    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, failure=None, next_rung=None))
+    failure = dub.failure if dub.state is DubState.UNKNOWN else None
+    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, failure=failure, next_rung=None))
 
 
 def rung(dub: Dub) -> Rung | None:
@@ -374,8 +426,10 @@ def rung(dub: Dub) -> Rung | None:
     match dub.state:
         case DubState.UNKNOWN:
             return Rung.ADD if dub.project else Rung.PROJECT
+        case DubState.CANCELLED if dub.project:
+            return Rung.DOWNLOAD
         case DubState.CANCELLED:
-            return Rung.DOWNLOAD if dub.project else Rung.SUBMIT
+            return Rung.PROJECT if dub.failure is not None else Rung.SUBMIT
         case DubState.DONE:
             return Rung.DOWNLOAD
         case DubState.FAILED if dub.failure is not None:
@@ -399,8 +453,8 @@ def retried(job: Job, language: str, now: float) -> Job:
         job = replace(job, asset=None, version=job.version + 1)
     if step is Rung.SUBMIT:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
-    climbed = {"next_rung": step, "tried": (*dub.tried, step), "old_video": dub.video or dub.old_video, "video": ""}
-    return _staged(_move(job, language, DubState.WAITING, now, **clean, **climbed))
+    climbed = {**clean, "next_rung": step, "tried": (*dub.tried, step), "video": "", **_history(dub, step)}
+    return _staged(_move(job, language, DubState.WAITING, now, **climbed))
 
 
 def resumed(job: Job, now: float) -> Job:
@@ -410,6 +464,16 @@ def resumed(job: Job, now: float) -> Job:
     for language in job.in_state(DubState.DOWNLOADING):
         job = download_paused(job, language, now)
     return _staged(job, Stage.QUEUED)
+
+
+def _history(dub: Dub, step: Rung) -> dict[str, Any]:
+    """What the project that the dub goes to may still list of it."""
+    if step is not Rung.ADD:
+        return {"erred": False, "old_video": "", "checked": False}
+    if dub.failure is None or dub.failure.scope is not Scope.LANGUAGE:
+        return {"checked": dub.checked}
+    listed = dub.failure.code != "missing_in_project"
+    return {"erred": listed, "old_video": dub.video or dub.old_video if listed else "", "checked": listed}
 
 
 def _failed_rung(dub: Dub, failure: Failure) -> Rung:

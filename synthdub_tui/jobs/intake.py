@@ -11,24 +11,10 @@ import msgspec
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import Found, output_folder
 from synthdub_tui.jobs.model import Job, Options, Source
+from synthdub_tui.jobs.options import Batch
 
 TITLE_LIMIT: Final = 256
 """Characters of a title (API reference, POST /v2/assets and /v2/dubbing)."""
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is to be done with added files: the batch options. `title` is a prefix, `output_dir` absolute or empty."""
-
-    targets: tuple[str, ...] = ()
-    source_language: str = "en"
-    title: str = ""
-    recursive: bool = True
-    force_new: bool = False
-    output_dir: str = ""
-    lipsync: bool = False
-    video_duration: str = "adaptive"
-    visibility: str = "private"
-    captions: bool = True
 
 
 class Effect(StrEnum):

@@ -126,6 +126,7 @@ class Submission(_Record, frozen=True):
     languages: tuple[str, ...]
     at: float
     project: str = ""
+    asset: str = ""  # of a POST: what the project is made from
 
 
 class Failure(_Record, frozen=True):
@@ -166,9 +167,10 @@ class Dub(_Record, frozen=True):
     video: str = ""  # id of the dubbed asset at the service
     tried: tuple[Rung, ...] = ()  # paid rungs climbed so far
     next_rung: Rung | None = None  # how a waiting dub is to be submitted, where a retry decided it
-    old_video: str = ""  # id under which the language failed in this project, to tell a new try from the old
+    erred: bool = False  # the service failed it in this project before, and may go on listing that
+    old_video: str = ""  # id under which it did, where there was one, to tell a new try from the old
     absent_since: float = 0.0  # the project is complete and does not list this language
-    checked: bool = False  # unknown, and the project, asked since, does not list it
+    checked: bool = False  # the project was asked, and has no try of this language under way
     failure: Failure | None = None
     part: Part | None = None
     output: Output | None = None
@@ -189,7 +191,7 @@ class Job(_Record, frozen=True):
     asset: Asset | None = None
     uploads: int = 0  # since the user last acted, to bound automatic repeats
     version: int = 0  # raised when the source is to be uploaded anew on purpose
-    projects: dict[str, str] = {}  # project id → id of the asset it was made from, oldest first
+    projects: dict[str, str] = {}  # project id → id of the asset it was made from, oldest first; empty if it takes no more
     submission: Submission | None = None
 
     @property
@@ -201,6 +203,12 @@ class Job(_Record, frozen=True):
     def open(self) -> bool:
         """Whether some dub goes on by itself."""
         return any(dub.state in OPEN for dub in self.dubs.values())
+
+    @property
+    def unsent(self) -> tuple[str, ...]:
+        """Waiting languages for which no paid request is under way."""
+        sent = self.submission.languages if self.submission else ()
+        return tuple(language for language in self.in_state(DubState.WAITING) if language not in sent)
 
     def in_state(self, *states: DubState) -> tuple[str, ...]:
         """Languages whose dub is in one of these states."""

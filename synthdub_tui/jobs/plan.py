@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from synthdub_tui.jobs.model import DubState, Job, Rung, Scope
+from synthdub_tui.jobs.model import DubState, Job, Rung
 
 
 class Deliver(NamedTuple):
@@ -39,7 +39,7 @@ def activities(job: Job) -> list[Activity]:
     """Everything that should be going on for the job now. At most one Submit, since one intent is recorded at a time."""
     wanted: list[Activity] = []
     adding = _adding(job)
-    creating = tuple(lang for lang in job.in_state(DubState.WAITING) if lang not in adding)
+    creating = tuple(lang for lang in job.unsent if lang not in adding)
     if creating and (job.asset is None or not job.asset.ready):
         wanted.append(Deliver(job.version))
         creating = ()
@@ -57,16 +57,15 @@ def activities(job: Job) -> list[Activity]:
 
 def live_project(job: Job) -> str:
     """The newest project that languages can be added to without a new upload; empty where there is none."""
-    failed = {d.project for d in job.dubs.values() if d.failure is not None and d.failure.scope is Scope.PROJECT}
     asset = job.asset.id if job.asset else None
-    return next((p for p, made_from in reversed(job.projects.items()) if made_from == asset and p not in failed), "")
+    return next((project for project, made_from in reversed(job.projects.items()) if made_from == asset), "")
 
 
 def _adding(job: Job) -> dict[str, str]:
     """Waiting languages that go to an existing project, and which."""
     live = live_project(job)
     adding = {}
-    for language in job.in_state(DubState.WAITING):
+    for language in job.unsent:
         dub = job.dubs[language]
         if dub.next_rung is Rung.ADD and dub.project:
             adding[language] = dub.project

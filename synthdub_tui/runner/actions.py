@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import Found, Skipped
-from synthdub_tui.jobs.intake import Admitted, Batch, Effect, Rejected, admit
+from synthdub_tui.jobs.intake import Admitted, Effect, Rejected, admit
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.protocol import Cell
 

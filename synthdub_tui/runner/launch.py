@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +24,8 @@ def socket_path(state_dir: str) -> Path:
     inside = os.path.join(state_dir, "runner.sock")
     if len(os.fsencode(inside)) <= _PATH_LIMIT:
         return Path(inside)
+    import hashlib  # noqa: PLC0415 - seldom needed
+
     digest = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:16]
     return _private_folder() / f"{digest}.sock"
 
@@ -34,6 +33,9 @@ def socket_path(state_dir: str) -> Path:
 def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str, str]) -> Path:
     """Start a runner that outlives this terminal, and wait for its socket; blocking. The key goes by environment, never by
     argument. Raises Trouble("runner_gone" | "state_busy") with what the runner said."""
+    import subprocess  # noqa: PLC0415 - commands that only look at a runner start faster without
+    import tempfile  # noqa: PLC0415
+
     path = socket_path(state_dir)
     command = [sys.executable, "-m", "synthdub_tui", "runner", "--state-dir", state_dir, *arguments]
     with tempfile.TemporaryFile() as errors:
@@ -61,6 +63,8 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
 
 
 def _private_folder() -> Path:
+    import tempfile  # noqa: PLC0415 - seldom needed
+
     folder = Path(tempfile.gettempdir()) / f"synthdub-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()

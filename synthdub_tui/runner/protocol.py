@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
-from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.options import Batch
 
 PROTOCOL: Final = 1
 """Raised when a message changes its meaning. A runner of another protocol or program version is replaced."""

@@ -15,8 +15,8 @@ import msgspec
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import scan
-from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions

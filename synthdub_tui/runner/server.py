@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from synthdub_tui import __version__
-from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import protocol as p
 from synthdub_tui.runner.launch import socket_path

@@ -258,7 +258,7 @@ async def test_an_interrupted_upload_is_never_taken_as_done(make_bench: MakeBenc
     bench = make_bench(bandwidth_up=3_000_000)
     async with Working(bench) as runner:
         await runner.add([str(bench.video("intro.mp4", 20_000_000))], runner.settings.batch)
-        await until(lambda: runner.meters.transfers())
+        await until(runner.meters.transfers)
     assert bench.jobs()[0].asset is not None
     async with Working(bench) as runner:
         await until(lambda: bench.calls("POST /v2/assets") == 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ async def test_poll_interval_is_the_least_time_between_polls(make_bench: MakeBen
     await bench.run(bench.video("intro.mp4"), targets=("fr-FR",), poll_interval=0.5)
     times = [record.time for record in bench.sandbox.journal if record.endpoint == "GET /v2/dubbing/{id}"]
     assert len(times) >= 2
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) >= 0.45
+    assert min(b - a for a, b in pairwise(times)) >= 0.45
 
 
 async def test_other_files_go_on_after_a_failure(make_bench: MakeBench) -> None:
