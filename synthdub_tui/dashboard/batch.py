@@ -280,7 +280,7 @@ class Batch:
         for language in old.dubs.keys() - job.dubs.keys():
             self._count(language, old.dubs[language], -1)
             self._dirty.cells.add((job.id, language))
-        if old.stage is not job.stage or old.source is not job.source:
+        if old.stage is not job.stage:
             self._dirty.cells.add((job.id, FILE))
         self._rematch(row)
 

@@ -76,7 +76,7 @@ BINDINGS: Final = [Binding(key.keys, key.action, key.words, show=False, id=key.i
 
 ACTIONS: Final = frozenset(key.action.partition("(")[0].removeprefix("app.") for key in KEYS)
 
-READING: Final = frozenset({"move", "page", "edge", "column", "details"})
+READING: Final = frozenset({"move", "page", "edge", "column"})
 """Actions whose keys belong to the details while these have the focus."""
 
 

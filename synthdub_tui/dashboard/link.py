@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,7 @@ from synthdub_tui.runner.protocol import (
     encode,
 )
 
+CONNECT_TIMEOUT: Final = 3.0
 HELLO_TIMEOUT: Final = 10.0
 REPLACE_TIMEOUT: Final = 60.0
 """Seconds in which a runner of another version may finish its requests and end."""
@@ -138,16 +140,17 @@ class Link:
             self._fail_waiting()
 
     async def _connect(self, start: bool) -> socket.socket:
-        if start or self._path is None:
-            self._path = await self._launcher.start()
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(connection, str(self._path))
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        if not start and self._path is not None:
+            return await _connected(self._path)
+        self._path = await self._launcher.start()
+        deadline = time.monotonic() + CONNECT_TIMEOUT
+        while True:
+            try:
+                return await _connected(self._path)
+            except (ConnectionRefusedError, FileNotFoundError):  # it has begun, and does not listen yet
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(0.05)
 
     async def _follow(self, connection: socket.socket) -> str:
         lines = _Lines(connection)
@@ -217,6 +220,17 @@ class Link:
     def _say(self, state: LinkState) -> None:
         self.state = state
         self._on_state(state)
+
+
+async def _connected(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class _Lines:

@@ -85,7 +85,7 @@ class MainScreen(Deeds):
 
     def _paint(self) -> None:
         self._armed = False
-        if not self.is_mounted or not self.is_current:
+        if not self.is_mounted or self.app.screen is not self:
             return  # covered: everything is drawn when this is seen again
         self._painted = time.monotonic()
         self.grid.flush()
@@ -101,7 +101,7 @@ class MainScreen(Deeds):
 
     def _second(self) -> None:
         self.session.sample()
-        if not self.is_current:
+        if self.app.screen is not self:
             return
         self.grid.tick()
         self.query_one(Topline).show()
@@ -162,10 +162,11 @@ class MainScreen(Deeds):
         """Show or hide the details; beside the grid they are there from the start."""
         wide = self.has_class("-wide")
         self.toggle_class("-nodetail" if wide else "-detail")
+        shown = not self.has_class("-nodetail") if wide else self.has_class("-detail")
         if not wide:
-            self.memory.now.detail = self.has_class("-detail")
-        if not self.query_one(detail.Detail).display and self.focused is not self.grid:
-            self.grid.focus()
+            self.memory.now.detail = shown
+        if not shown:
+            self.set_focus(self.grid)
         self.call_after_refresh(self._tell)
 
     # -- marks -------------------------------------------------------------------------------------------------------
@@ -227,7 +228,7 @@ class MainScreen(Deeds):
         """Close what is open, else unmark, else clear the filter."""
         if self.has_class("-filtering"):
             self._close_filter()
-        elif self.focused is not self.grid and self.grid.display:
+        elif self.focused is not self.grid and not self.has_class("-low"):
             self.set_focus(self.grid)
         elif self.has_class("-detail") and not self.has_class("-wide"):
             self.action_details()

@@ -1,0 +1,466 @@
+"""Actions end to end: keys in, requests out, answers and questions on the screen."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from synthdub_tui.dashboard import deeds
+from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS
+from synthdub_tui.dashboard.link import LinkState
+from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
+from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.problems import Problem, explain
+from synthdub_tui.runner.protocol import (
+    Add,
+    AddLanguages,
+    Cancel,
+    Cell,
+    CheckKey,
+    Meters,
+    Pause,
+    Reply,
+    Resume,
+    Retry,
+    Review,
+    Stop,
+)
+from tests.dashboard.fake_runner import FakeRunner, make_dub, make_job
+from tests.dashboard.support import Desk, desk, until
+
+TWO = ["fr-FR", "es-ES"]
+
+
+def failed(number: int, code: str) -> Job:
+    job = make_job(number, TWO)
+    return replace(job, dubs=dict.fromkeys(TWO, make_dub(DubState.FAILED, time.time(), code=code)))
+
+
+def cells(*requests: object) -> list[Cell]:
+    return [cell for request in requests for cell in request.cells]  # type: ignore[attr-defined]
+
+
+def question(opened: Desk) -> str:
+    screen = opened.app.screen
+    assert isinstance(screen, ConfirmScreen)
+    return "\n".join(["".join(span for span, _ in line) for line in screen._reader._lines])
+
+
+# -- retry -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_free_retry_is_sent_at_once(tmp_path: Path) -> None:
+    job = failed(0, "download_failed")
+    async with desk(tmp_path, [job]) as opened:
+        await opened.press("r")
+        await opened.says("1 dub retried")
+        (request,) = opened.runner.asked(Retry)
+        assert cells(request) == [Cell(job.id, "fr-FR")]
+        assert isinstance(request, Retry) and not request.paid
+
+
+async def test_a_paid_retry_shows_what_it_touches_and_asks_once(tmp_path: Path) -> None:
+    job = failed(0, "processing_error")
+    async with desk(tmp_path, [job]) as opened:
+        await opened.press("r")
+        await opened.screen("ConfirmScreen")
+        assert "lesson 0000.mp4: fr-FR" in question(opened) and "costs credits again" in question(opened)
+        await opened.press("n")
+        await opened.says("Nothing was retried")
+        assert not opened.runner.asked(Retry)
+        await opened.press("r")
+        await opened.screen("ConfirmScreen")
+        await opened.press("y")
+        await opened.says("1 dub retried")
+        (request,) = opened.runner.asked(Retry)
+        assert isinstance(request, Retry) and request.paid
+
+
+async def test_marks_decide_what_is_retried_and_the_free_ones_are_sent_as_free(tmp_path: Path) -> None:
+    jobs = [failed(0, "download_failed"), failed(1, "processing_error"), failed(2, "moderation")]
+    async with desk(tmp_path, jobs) as opened:
+        await opened.press("*", "r")
+        await opened.screen("ConfirmScreen")
+        asked = question(opened)
+        assert "lesson 0000.mp4" in asked and "lesson 0001.mp4" in asked and "lesson 0002.mp4" not in asked
+        assert "2 dubs left out" in asked
+        await opened.press("y")
+        await opened.says("4 dubs retried")
+        free, paid = opened.runner.asked(Retry)
+        assert isinstance(free, Retry) and isinstance(paid, Retry)
+        assert {cell.job for cell in free.cells} == {jobs[0].id} and not free.paid
+        assert {cell.job for cell in paid.cells} == {jobs[1].id} and paid.paid
+
+
+async def test_retry_all_failed_never_takes_moderation_or_unknown(tmp_path: Path) -> None:
+    jobs = [
+        failed(0, "moderation"),
+        make_job(1, TWO, DubState.UNKNOWN),
+        failed(2, "download_failed"),
+        failed(3, "processing_error"),
+    ]
+    async with desk(tmp_path, jobs) as opened:
+        await opened.press("R")
+        await opened.screen("ConfirmScreen")
+        await opened.press("y")
+        await opened.says("4 dubs retried")
+        assert {cell.job for cell in cells(*opened.runner.asked(Retry))} == {jobs[2].id, jobs[3].id}
+
+
+async def test_retry_all_failed_with_nothing_but_moderation(tmp_path: Path) -> None:
+    async with desk(tmp_path, [failed(0, "moderation")]) as opened:
+        await opened.press("R")
+        await opened.says("Nothing to retry in bulk. 2 dubs left out")
+
+
+@pytest.mark.parametrize(("code", "words"), [("moderation", "banned"), ("unknown", "billed twice")])
+async def test_a_decision_is_asked_for_one_dub_alone(tmp_path: Path, code: str, words: str) -> None:
+    job = make_job(0, TWO, DubState.UNKNOWN) if code == "unknown" else failed(0, code)
+    async with desk(tmp_path, [job]) as opened:
+        await opened.press("home", "r")  # the whole file: two decisions at once
+        await opened.says("left out")
+        await opened.press("right", "r")
+        await opened.screen("ConfirmScreen")
+        assert words in question(opened)
+        await opened.press("y")
+        await opened.says("Retried")
+        (request,) = opened.runner.asked(Retry)
+        assert isinstance(request, Retry) and request.paid and cells(request) == [Cell(job.id, "fr-FR")]
+
+
+@pytest.mark.parametrize(("state", "words"), [(DubState.DUBBING, "under way"), (DubState.DONE, "its file is there")])
+async def test_what_cannot_be_retried_says_so(tmp_path: Path, state: DubState, words: str) -> None:
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO, state)])
+    runner.answer = lambda request: Reply(id=0, result={"retried": 0}) if isinstance(request, Retry) else None
+    async with desk(tmp_path, runner=runner) as opened:
+        await opened.press("r")
+        await opened.says(words)
+
+
+async def test_a_refusal_of_the_runner_says_what_to_do(tmp_path: Path) -> None:
+    runner = FakeRunner(tmp_path / "runner.sock", [failed(0, "download_failed")])
+    runner.answer = lambda request: Reply(id=0, code="no_such_job", detail="\x1b[31m") if isinstance(request, Retry) else None
+    async with desk(tmp_path, runner=runner) as opened:
+        await opened.press("r")
+        await opened.says("No such file or dub")
+        assert "\x1b" not in "".join(note.message for note in opened.app._notifications)
+
+
+# -- cancel ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_asks_waits_and_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deeds, "UNDO", 0.1)
+    job = make_job(0, TWO, DubState.DUBBING)
+    async with desk(tmp_path, [job]) as opened:
+        await opened.press("home", "x")
+        await opened.screen("ConfirmScreen")
+        assert "fr-FR, es-ES" in question(opened)
+        await opened.press("y")
+        await opened.says("2 dubs cancelled")
+        assert cells(*opened.runner.asked(Cancel)) == [Cell(job.id, "fr-FR"), Cell(job.id, "es-ES")]
+
+
+async def test_a_cancel_can_be_taken_back_before_anything_is_sent(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
+        await opened.press("x")
+        await opened.screen("ConfirmScreen")
+        await opened.press("y")
+        await opened.says("U takes it back")
+        await opened.press("U")
+        await opened.says("Taken back: 1 dub go")
+        assert not opened.runner.asked(Cancel)
+        await opened.press("U")
+        await opened.says("nothing to take back")
+
+
+async def test_a_cancel_that_waits_is_sent_when_the_user_leaves(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
+        await opened.press("x")
+        await opened.screen("ConfirmScreen")
+        await opened.press("y")
+        await opened.says("U takes it back")
+        await opened.press("q")
+        await until(lambda: opened.runner.asked(Cancel))
+
+
+async def test_finished_dubs_are_not_cancelled(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DONE)]) as opened:
+        await opened.press("x")
+        await opened.says("Nothing here to cancel")
+
+
+# -- add -------------------------------------------------------------------------------------------------------------
+
+
+async def test_languages_are_added_to_the_file_under_the_cursor(tmp_path: Path) -> None:
+    job = make_job(0, TWO)
+    async with desk(tmp_path, [job]) as opened:
+        await opened.press("L")
+        await opened.screen("AddLanguagesScreen")
+        await opened.press(*"de-AT", "enter")
+        await opened.screen("ConfirmScreen")
+        assert "lesson 0000.mp4: de-AT" in question(opened) and "spends credits" in question(opened)
+        await opened.press("y")
+        await opened.says("1 dub added")
+        (request,) = opened.runner.asked(AddLanguages)
+        assert isinstance(request, AddLanguages) and request.jobs == (job.id,) and request.languages == ("de-AT",)
+        await until(lambda: "de-AT" in opened.lines()[0])
+        assert opened.app.memory.now.languages == ["de-AT"]
+
+
+async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"x" * 100)
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO, name="x/../clip0.mp4")])
+    runner.answer = lambda request: Reply(id=0, result={"added": 1}) if isinstance(request, Add) else None
+    batch = Batch(targets=("fr-FR",), title="T")
+    async with desk(tmp_path, runner=runner, batch=batch) as opened:
+        opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
+        await opened.press("a")
+        await opened.screen("AddFilesScreen")
+        await until(lambda: getattr(opened.app.screen, "_shown", None))
+        await opened.press("end")
+        await opened.press("space", "enter")
+        await opened.screen("ConfirmScreen")
+        assert str(tmp_path / "clip.mp4") in question(opened) and "French (France) (fr-FR)" in question(opened)
+        await opened.press("y")
+        await opened.says("Added: 1 added")
+        (request,) = opened.runner.asked(Add)
+        assert isinstance(request, Add) and request.paths == (str(tmp_path / "clip.mp4"),)
+        assert request.batch == batch
+
+
+async def test_paths_of_the_command_line_are_added_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)], paths=("/v",), batch=Batch(targets=("ja",))) as opened:
+        await until(lambda: opened.runner.asked(Add))
+        for writer in list(opened.runner._clients):
+            writer.transport.abort()
+        await until(lambda: opened.runner.starts == 1 and opened.runner.attached == 1 and opened.app.session.attached)
+        assert len(opened.runner.asked(Add)) == 1
+
+
+# -- the batch as a whole --------------------------------------------------------------------------------------------
+
+
+async def test_pause_and_resume(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        await opened.press("p")
+        await until(lambda: "Paused: nothing new begins" in opened.top)
+        await opened.press("p")
+        await until(lambda: "Paused" not in opened.top)
+        assert [type(request) for request in opened.runner.requests[2:]] == [Pause, Resume]
+
+
+async def test_read_only_watches_and_refuses(tmp_path: Path) -> None:
+    async with desk(tmp_path, [failed(0, "download_failed")], read_only=True) as opened:
+        assert "read-only" in opened.top
+        for key in "rRxaLp":
+            opened.main.status.say("")
+            await opened.press(key)
+            await opened.says("read-only")
+        assert len(opened.runner.requests) == 2
+        await opened.press("q")
+        await until(lambda: opened.app._exit)
+
+
+async def test_a_dead_runner_is_said_and_started_again_by_a_key(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        await opened.runner.die()
+        await until(lambda: "Press S to start it" in opened.top)
+        await opened.press("r")
+        await opened.says("S starts one")
+        await opened.press("S")
+        await until(lambda: opened.app.session.link.state is LinkState.ATTACHED)
+        await until(lambda: "Press S" not in opened.top)
+
+
+async def test_what_holds_the_batch_up_is_in_the_top_line_and_calls_the_user(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        bells: list[str] = []
+        opened.app.session.on_call = bells.append
+        opened.runner.push(meters=Meters(time.time(), busy=True, problem="service_unreachable"))
+        await until(lambda: "The service cannot be reached" in opened.top)
+        assert bells == ["The service cannot be reached"]
+
+
+async def test_the_end_of_the_batch_and_decisions_call_the_user(tmp_path: Path) -> None:
+    job = make_job(0, TWO, DubState.DUBBING)
+    async with desk(tmp_path, [job]) as opened:
+        bells: list[str] = []
+        opened.app.session.on_call = bells.append
+        opened.runner.set_dub(job, "fr-FR", make_dub(DubState.UNKNOWN, time.time()))
+        await until(lambda: bells)
+        opened.runner.set_dub(job, "es-ES", make_dub(DubState.DONE, time.time()))
+        opened.runner.push(meters=Meters(time.time(), busy=False))
+        await until(lambda: len(bells) == 2)
+        assert "decision" in bells[0] and "ended: 1 of 2" in bells[1]
+
+
+async def test_copying_shows_what_was_copied(tmp_path: Path) -> None:
+    jobs = [make_job(0, TWO, DubState.DONE), make_job(1, TWO, DubState.DUBBING), make_job(2, TWO)]
+    async with desk(tmp_path, jobs) as opened:
+        for words in ("lesson 0000.dubbed-fr-FR.mp4", "project-1", "/videos/lesson 0002.mp4"):
+            await opened.press("y")
+            await opened.says(words)
+            assert words in opened.app.clipboard
+            await opened.press("down")
+
+
+# -- key -------------------------------------------------------------------------------------------------------------
+
+
+async def test_without_a_key_the_screen_that_takes_one_opens_once(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def check(key: str) -> Problem | None:
+        asked.append(key)
+        return explain("key_rejected") if key == "wrong" else None
+
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO)])
+    runner.meters = Meters(time.time(), problem="no_key")
+    config = tmp_path / "config" / "config.toml"
+    async with desk(tmp_path, runner=runner, attached=False, check_key=check, config_path=config) as opened:
+        await opened.screen("SetupKeyScreen")
+        await opened.press(*"good-key", "enter")
+        await opened.screen("MainScreen")
+        await until(lambda: opened.runner.asked(CheckKey))
+        assert asked == ["good-key"] and "good-key" in config.read_text()
+        assert config.stat().st_mode & 0o077 == 0
+
+
+# -- quit ------------------------------------------------------------------------------------------------------------
+
+
+async def test_quitting_with_work_in_flight_asks_and_leaves_the_runner_working(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
+        await opened.press("q")
+        await opened.screen("QuitScreen")
+        await opened.press("escape")
+        await opened.screen("MainScreen")
+        await opened.press("q")
+        await opened.screen("QuitScreen")
+        await opened.press("b")
+        await until(lambda: opened.app._exit)
+        assert not opened.runner.asked(Stop)
+        assert "2 under way" in opened.app.farewell and "works on in the background" in opened.app.farewell
+
+
+async def test_quitting_can_stop_the_runner_and_be_remembered(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
+        await opened.press("q")
+        await opened.screen("QuitScreen")
+        await opened.press("m", "s")
+        await until(lambda: opened.app._exit)
+        assert len(opened.runner.asked(Stop)) == 1
+        assert "Stopped and saved" in opened.app.farewell
+        assert opened.app.memory.now.quit == "stop"
+
+
+async def test_quitting_without_work_does_not_ask(tmp_path: Path) -> None:
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO, DubState.DONE)])
+    runner.meters = Meters(time.time(), busy=False)
+    async with desk(tmp_path, runner=runner) as opened:
+        await opened.press("q")
+        await until(lambda: opened.app._exit)
+        assert opened.app.farewell == "synthdub: 2 of 2 dubs done."
+
+
+# -- screens, palette, memory ----------------------------------------------------------------------------------------
+
+
+async def test_outputs_show_what_is_done_and_pass_review_marks_on(tmp_path: Path) -> None:
+    job = make_job(0, TWO, DubState.DONE)
+    async with desk(tmp_path, [job, make_job(1, TWO)]) as opened:
+        await opened.press("o")
+        await opened.screen("OutputsScreen")
+        await until(lambda: len(getattr(opened.app.screen, "_shown", [])) == 2)
+        await opened.press("v")
+        await until(lambda: opened.runner.asked(Review))
+        (request,) = opened.runner.asked(Review)
+        assert isinstance(request, Review) and request.mark and len(request.cells) == 1
+        await opened.press("escape")
+        await opened.screen("MainScreen")
+
+
+async def test_help_and_palette_know_every_action(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)], keymap={"retry": "f5"}) as opened:
+        await opened.press("?")
+        await opened.screen("HelpScreen")
+        shown = str(opened.app.screen._groups)  # type: ignore[attr-defined]
+        assert all(key.words in shown for key in KEYS)
+        assert "f5" in shown
+        await opened.press("escape")
+        titles = [command.help for command in opened.app.get_system_commands(opened.main)]
+        assert all(any(key.words in title for title in titles) for key in KEYS if key.id != "clear")
+
+
+async def test_the_palette_runs_an_action(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        command = next(c for c in opened.app.get_system_commands(opened.main) if c.title == "Mark shown")
+        command.callback()
+        await until(lambda: opened.app.session.batch.marks.count == 2)
+
+
+async def test_the_keymap_of_the_configuration_is_used(tmp_path: Path) -> None:
+    async with desk(tmp_path, [failed(0, "download_failed")], keymap={"retry": "f5"}) as opened:
+        await opened.press("r")
+        await opened.press("f5")
+        await opened.says("1 dub retried")
+        assert len(opened.runner.asked(Retry)) == 1
+
+
+async def test_every_action_of_the_table_exists(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        for action in ACTIONS:
+            assert hasattr(opened.main, f"action_{action}") or hasattr(opened.app, f"action_{action}"), action
+        ids = [key.id for group in GROUPS.values() for key in group]
+        assert len(ids) == len(set(ids))
+
+
+async def test_place_order_filter_and_theme_survive_a_restart(tmp_path: Path) -> None:
+    jobs = [make_job(n, TWO, DubState.FAILED) for n in range(30)]
+    async with desk(tmp_path, jobs) as opened:
+        await opened.press("f", "s", "G", "right")
+        opened.app.theme = "nord"
+        await opened.pilot.pause()
+        opened.app.save().join()
+        cursor = opened.main.grid.cursor
+    remembered = Memory(tmp_path).now
+    assert (remembered.filter, remembered.order, remembered.theme) == ("state:trouble", "name", "nord")
+    async with desk(tmp_path, jobs) as again:
+        assert again.main.grid.cursor == cursor
+        assert again.app.session.batch.order == "name"
+        assert again.app.theme == "nord"
+        assert str(again.app.session.batch.filter) == "state:trouble"
+
+
+@pytest.mark.parametrize("content", ["", "nonsense = = 1", "job = 3\n", "\x00"])
+def test_a_damaged_memory_is_no_reason_not_to_start(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dashboard.toml").write_text(content)
+    memory = Memory(tmp_path)
+    assert memory.now.order == "added"
+    memory.now.filter = "x"
+    memory.save()
+    assert Memory(tmp_path).now.filter == "x"
+
+
+async def test_an_empty_batch_says_how_to_begin(tmp_path: Path) -> None:
+    async with desk(tmp_path, []) as opened:
+        for key in ("down", "right", "space", "r", "x", "L", "y", "enter", "*", "V", "f", "s", "escape"):
+            await opened.press(key)
+        assert opened.main.grid.cursor is None
+
+
+async def test_two_dashboards_at_once(tmp_path: Path) -> None:
+    job = make_job(0, TWO, DubState.DUBBING)
+    runner = FakeRunner(tmp_path / "runner.sock", [job])
+    async with desk(tmp_path, runner=runner) as first, desk(tmp_path / "..", runner=runner) as second:
+        assert runner.attached == 2
+        runner.set_dub(job, "fr-FR", make_dub(DubState.DONE, time.time()))
+        for opened in (first, second):
+            await until(lambda opened=opened: "✓ done" in opened.lines()[3])

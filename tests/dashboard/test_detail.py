@@ -1,0 +1,140 @@
+"""The details: problem, cause, remedy, cost of a retry, ids, paths."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from synthdub_tui.dashboard import cells
+from synthdub_tui.dashboard.batch import FILE, Batch
+from synthdub_tui.dashboard.detail import Detail, describe
+from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Rung, Scope
+from synthdub_tui.runner.protocol import Transfer
+from tests.dashboard.fake_runner import make_dub, make_job
+from tests.dashboard.support import desk, until
+
+NOW = time.time()
+
+
+def text(dub: Dub | None = None, language: str = "fr-FR", batch: Batch | None = None, job: Job | None = None) -> str:
+    job = job or make_job(0, ["es-ES"])
+    if dub is not None:
+        job = replace(job, dubs={"fr-FR": dub})
+    batch = batch or Batch()
+    batch.put([job])
+    lines = describe(batch, job.id, language, NOW, cells.UNICODE)
+    return "\n".join("".join(span for span, _ in line) for line in lines)
+
+
+def failed(code: str, scope: Scope, **facts: object) -> Dub:
+    return Dub(DubState.FAILED, NOW, project="p-1", failure=Failure(code, scope, NOW, "words\x1b[2J"), **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("dub", "retry"),
+    [
+        (failed("download_failed", Scope.DOWNLOAD), "fetches it again, free"),
+        (failed("processing_error", Scope.LANGUAGE), "adds the language to its project again, costs credits"),
+        (failed("processing_error", Scope.LANGUAGE, tried=(Rung.ADD,)), "makes a new project"),
+        (failed("asset_upload", Scope.SOURCE), "nothing was paid for it yet"),
+        (failed("moderation", Scope.PROJECT), "asks you first"),
+        (Dub(DubState.UNKNOWN, NOW, failure=Failure("submission_unknown", Scope.SUBMISSION, NOW)), "may be paid twice"),
+    ],
+)
+def test_a_retry_says_what_it_does_and_costs(dub: Dub, retry: str) -> None:
+    said = text(dub)
+    assert retry in said
+    assert "Why:" in said and "What to do:" in said and "Code:" in said
+    assert "\x1b" not in said
+
+
+def test_an_open_dub_offers_no_retry() -> None:
+    assert "r retry" not in text(make_dub(DubState.DUBBING, NOW))
+    assert "r retry" not in text(make_dub(DubState.DONE, NOW))
+
+
+def test_a_finished_dub_names_its_files() -> None:
+    output = Output("/out/a.dubbed-fr-FR.mp4", 40_000_000, 0, ("/out/a.srt",), True, 61.0)
+    said = text(Dub(DubState.DONE, NOW, NOW - 60, project="p-1", video="v-1", output=output))
+    for part in ("/out/a.dubbed-fr-FR.mp4", "40.0 MB", "/out/a.srt", "Reviewed yes", "1 min 01 s", "p-1", "v-1"):
+        assert part in said, part
+
+
+def test_dubbing_tells_time_and_what_is_usual_only_when_known() -> None:
+    dub = make_dub(DubState.DUBBING, NOW - 130)
+    assert "for 2 min 10 s" in text(dub) and "usual" not in text(dub)
+    batch = Batch()
+    batch.put([make_job(n, ["fr-FR"], DubState.DONE, submitted=time.time() - 600) for n in range(1, 7)])
+    assert "usual here is 10 min (the middle of 6 dubs)" in text(dub, batch=batch)
+
+
+def test_a_download_tells_its_bytes() -> None:
+    job = make_job(0, ["fr-FR"], DubState.DOWNLOADING)
+    batch = Batch()
+    batch.move([Transfer(job.id, "fr-FR", 2_000_000, 8_000_000, 1_000_000.0)])
+    assert "2.0 MB of 8.0 MB (25%) at 1.0 MB/s" in text(job=job, batch=batch)
+
+
+def test_a_waiting_dub_tells_where_its_file_stands() -> None:
+    assert "waits for an upload slot" in text(make_dub(DubState.WAITING, NOW))
+
+
+def test_a_language_that_was_not_asked_for() -> None:
+    assert "Not asked for in French (France)" in text(None, "fr-FR")
+
+
+def test_the_whole_file() -> None:
+    said = text(None, FILE, job=make_job(3, ["es-ES"], DubState.FAILED))
+    for part in ("/videos/lesson 0003.mp4", "English", "asset-3", "es-ES", "The service failed while dubbing", "lipsync off"):
+        assert part in said, part
+
+
+async def test_enter_shows_and_hides_the_pane_and_it_follows_the_cursor(tmp_path: Path) -> None:
+    jobs = [make_job(0, ["fr-FR"], DubState.FAILED), make_job(1, ["fr-FR"], DubState.DONE)]
+    async with desk(tmp_path, jobs) as opened:
+        pane = opened.main.query_one(Detail)
+        assert not pane.display
+        await opened.press("enter")
+        await until(lambda: "lesson 0000" in str(pane._told))
+        await opened.press("down")
+        await until(lambda: "lesson 0001" in str(pane._told))
+        opened.runner.set_dub(jobs[1], "fr-FR", make_dub(DubState.UNKNOWN, NOW))
+        await until(lambda: "only you can decide" in str(pane._told))
+        await opened.press("escape")
+        await until(lambda: not pane.display)
+
+
+async def test_wide_terminals_show_it_beside_the_grid(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, ["fr-FR"])], size=(200, 50)) as opened:
+        pane = opened.main.query_one(Detail)
+        await until(lambda: pane.display and pane._told)
+        assert pane.region.x > opened.main.grid.region.x
+        await opened.press("enter")
+        await until(lambda: not pane.display)
+
+
+async def test_low_terminals_show_it_instead_of_the_grid(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(n, ["fr-FR"]) for n in range(3)], size=(40, 12)) as opened:
+        await opened.press("enter")
+        await until(lambda: not opened.main.grid.display and opened.main.query_one(Detail).size.height > 6)
+        await opened.press("enter")
+        await until(lambda: opened.main.grid.display)
+
+
+async def test_tab_reads_it_and_escape_returns(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(n, ["fr-FR"], DubState.FAILED) for n in range(3)], size=(100, 20)) as opened:
+        await opened.press("enter")
+        pane = opened.main.query_one(Detail)
+        await until(lambda: pane.display)
+        await opened.press("tab")
+        await until(lambda: opened.main.focused is pane)
+        before = opened.main.grid.cursor
+        await opened.press("down", "down")
+        await until(lambda: pane.scroll_offset.y > 0)
+        assert opened.main.grid.cursor == before
+        await opened.press("escape")
+        await until(lambda: opened.main.focused is opened.main.grid)
+        assert pane.display

@@ -1,0 +1,127 @@
+"""Filter, order and marks by keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthdub_tui.dashboard.filterbox import FilterBox
+from synthdub_tui.jobs.model import DubState, Job
+from tests.dashboard.fake_runner import LANGUAGES, make_job
+from tests.dashboard.support import Desk, desk, until
+
+THREE = LANGUAGES[:3]
+
+
+def mixed() -> list[Job]:
+    states = [DubState.DONE, DubState.FAILED, DubState.DUBBING]
+    return [make_job(n, THREE, states[n % 3]) for n in range(9)]
+
+
+def names(opened: Desk) -> list[int]:
+    return [int(row.job.name[7:11]) for row in opened.app.session.batch.shown]
+
+
+async def test_typing_filters_at_once_even_when_typed_ahead(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/", *"state:failed", "enter")
+        assert names(opened) == [1, 4, 7]
+        assert opened.main.focused is opened.main.grid
+        assert "3 of 9 files" in opened.lines()[0]
+        await opened.press("escape")
+        assert len(names(opened)) == 9
+
+
+async def test_a_wrong_filter_says_why_and_changes_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/", *"state:dubbing")
+        assert names(opened) == [2, 5, 8]
+        opened.main.query_one(FilterBox).value += " foo:"  # at once, since foo alone is a name
+        await opened.says("“foo:” is not known")
+        assert names(opened) == [2, 5, 8]
+
+
+async def test_completion_by_tab(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/", *"sta", "tab", *"fai", "tab")
+        assert opened.main.query_one(FilterBox).value == "state:failed"
+        assert names(opened) == [1, 4, 7]
+        await opened.press("space", *"reason:", "tab")
+        assert opened.main.query_one(FilterBox).value == "state:failed reason:processing_error"
+
+
+async def test_letters_are_letters_while_typing(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/", *"qrxpRLaosl?*")
+        assert opened.main.query_one(FilterBox).value == "qrxpRLaosl?*"
+        assert len(opened.app.screen_stack) == 1
+        assert len(opened.runner.requests) == 2
+        await until(lambda: "nothing matches" in opened.said)
+
+
+async def test_language_words_choose_columns(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/", *"lang:es", "enter")
+        header = opened.lines()[0]
+        assert "es-ES" in header and "fr-FR" not in header
+        assert opened.main.grid.cursor is not None and opened.main.grid.cursor.language == "es-ES"
+
+
+async def test_failed_only_and_back(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("f")
+        assert names(opened) == [1, 4, 7]
+        await opened.press("f")
+        assert len(names(opened)) == 9
+
+
+async def test_orders_follow_each_other(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        seen = []
+        for _ in range(5):
+            await opened.press("s")
+            seen.append(opened.app.session.batch.order)
+        assert seen == ["name", "state", "progress", "size", "added"]
+        assert names(opened) == list(range(9))
+
+
+async def test_marks_by_cell_row_column_and_all(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        batch = opened.app.session.batch
+        await opened.press("space")
+        assert batch.marks.count == 1 and "▌✓" in opened.lines()[3]
+        await opened.press("home", "down", "space")
+        assert batch.marks.count == 4 and opened.lines()[4].startswith("▌")
+        await opened.press("right", "V")
+        assert batch.marks.count == 11
+        await opened.press("V")
+        assert batch.marks.count == 2
+        await opened.press("*")
+        assert batch.marks.count == 27
+        await opened.press("u")
+        assert batch.marks.count == 0
+        await opened.press("*", "escape")
+        assert batch.marks.count == 0
+
+
+async def test_marking_all_with_a_filter_takes_what_is_shown(tmp_path: Path) -> None:
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/", *"state:failed lang:fr", "enter", "*")
+        assert opened.app.session.batch.marks.count == 3
+        await opened.press("escape", "escape")
+        assert len(names(opened)) == 9
+
+
+async def test_a_paste_goes_into_the_filter(tmp_path: Path) -> None:
+    from textual import events
+
+    async with desk(tmp_path, mixed()) as opened:
+        await opened.press("/")
+        opened.app.post_message(events.Paste("name:0004\nrm -rf\x1b[31m"))
+        await until(lambda: names(opened) == [4])
+        assert opened.main.query_one(FilterBox).value.isprintable()
+
+
+async def test_a_filter_from_the_command_line_wins_over_the_remembered(tmp_path: Path) -> None:
+    (tmp_path / "dashboard.toml").write_text('filter = "state:done"\n')
+    async with desk(tmp_path, mixed(), filter="state:dubbing") as opened:
+        assert names(opened) == [2, 5, 8]

@@ -1,0 +1,215 @@
+"""The connection to the runner: over a real socket, with a runner that may lie, die, or be of another time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from synthdub_tui import __version__
+from synthdub_tui.dashboard import link as link_module
+from synthdub_tui.dashboard.link import Link, LinkState
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.protocol import (
+    LINE_LIMIT,
+    Bye,
+    Changes,
+    Message,
+    Pause,
+    Reply,
+    Request,
+    Retry,
+    Snapshot,
+    Status,
+    Stop,
+)
+from tests.dashboard.fake_runner import FakeRunner, make_job
+from tests.dashboard.support import until
+
+
+class Ears:
+    """What a link reported."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.states: list[LinkState] = []
+
+    def jobs(self) -> int:
+        return sum(len(message.jobs) for message in self.messages if isinstance(message, Snapshot | Changes))
+
+
+@asynccontextmanager
+async def linked(runner: FakeRunner, launcher: object = None) -> AsyncIterator[tuple[Link, Ears]]:
+    ears = Ears()
+    link = Link(launcher or runner, __version__, ears.messages.append, ears.states.append)  # type: ignore[arg-type]
+    task = asyncio.create_task(link.run())
+    try:
+        yield link, ears
+        assert not task.done(), "the link must never end by itself"
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await runner.die()
+
+
+def runner_at(tmp_path: Path, jobs: int = 1, **facts: str) -> FakeRunner:
+    return FakeRunner(tmp_path / "runner.sock", [make_job(n, ["fr-FR", "es-ES"]) for n in range(jobs)], **facts)
+
+
+async def test_the_batch_arrives_in_parts_and_then_its_changes(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path, 450)
+    async with linked(runner) as (link, ears):
+        await until(lambda: runner.attached)
+        await until(lambda: ears.jobs() == 450)
+        assert [message.last for message in ears.messages if isinstance(message, Snapshot)] == [False, False, True]
+        runner.push(make_job(7, ["fr-FR"]))
+        await until(lambda: ears.jobs() == 451)
+        assert link.state is LinkState.ATTACHED
+
+
+async def test_replies_find_their_requests_in_any_order(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+    held: list[Request] = []
+
+    def answer(request: Request) -> Reply | None:
+        if isinstance(request, Pause):
+            held.append(request)
+            return Reply(id=0)  # an answer to nobody
+        return Reply(id=request.id, result={"retried": 3}) if isinstance(request, Retry) else None
+
+    runner.answer = answer
+    async with linked(runner) as (link, _):
+        await until(lambda: runner.attached)
+        runner._do = lambda request: Reply(id=request.id)  # type: ignore[method-assign]
+        first = asyncio.create_task(link.ask(Retry(cells=())))
+        second = asyncio.create_task(link.ask(Status()))
+        assert (await first).result == {"retried": 3}
+        assert (await second).code == ""
+
+
+async def test_a_request_without_an_answer_ends_with_a_problem(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+
+    async def deaf(request: Request, writer: object) -> None:
+        del request, writer
+
+    async with linked(runner) as (link, _):
+        await until(lambda: runner.attached)
+        runner._handle = deaf  # type: ignore[method-assign, assignment]
+        assert (await link.ask(Pause(), patience=0.05)).code == "runner_gone"
+
+
+async def test_requests_before_a_connection_and_after_its_loss_are_answered(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+    link = Link(runner, __version__, lambda message: None, lambda state: None)
+    assert (await link.ask(Pause())).code == "runner_gone"
+
+    async def dies(request: Request, writer: asyncio.StreamWriter) -> None:
+        del request, writer
+        await runner.die()
+
+    async with linked(runner) as (link, _):
+        await until(lambda: runner.attached)
+        runner._handle = dies  # type: ignore[method-assign, assignment]
+        assert (await link.ask(Pause())).code == "runner_gone"
+
+
+async def test_a_dead_runner_is_told_and_started_only_when_asked(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (link, ears):
+        await until(lambda: runner.attached)
+        await runner.die()
+        await until(lambda: link.state is LinkState.GONE)
+        assert link.problem is not None and link.problem.code == "runner_gone"
+        assert runner.starts == 1
+        link.restart()
+        await until(lambda: link.state is LinkState.ATTACHED)
+        assert runner.starts == 2
+        await until(lambda: ears.jobs() == 2)
+
+
+async def test_a_connection_that_breaks_while_the_runner_lives_is_mended_by_itself(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (link, ears):
+        await until(lambda: runner.attached)
+        for writer in list(runner._clients):
+            writer.transport.abort()
+        await until(lambda: ears.states.count(LinkState.ATTACHED) == 2)
+        assert LinkState.GONE not in ears.states
+        assert runner.starts == 1
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b'{"is":"nothing"}\n', b'{"is":"changes","jobs":3}\n', b"\xff\xfe\n", b"\n"])
+async def test_nonsense_ends_the_connection_and_not_the_dashboard(tmp_path: Path, line: bytes) -> None:
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (link, ears):
+        await until(lambda: runner.attached)
+        runner.say_raw(line)
+        await until(lambda: ears.states.count(LinkState.ATTACHED) == 2)
+        assert link.state is LinkState.ATTACHED
+
+
+async def test_a_line_without_end_is_not_collected(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (_, ears):
+        await until(lambda: runner.attached)
+        runner.say_raw(b"x" * (LINE_LIMIT + 400_000))
+        await until(lambda: ears.states.count(LinkState.ATTACHED) == 2)
+
+
+async def test_another_version_is_asked_to_stop_and_replaced(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path, version="0.0.1")
+    async with linked(runner) as (link, ears):
+        await until(lambda: link.state is LinkState.ATTACHED)
+        assert LinkState.REPLACING in ears.states
+        assert len(runner.asked(Stop)) == 1
+        assert runner.starts == 2
+        assert link.welcome is not None and link.welcome.version == __version__
+
+
+async def test_a_run_in_the_foreground_of_another_version_is_left_alone(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path, version="0.0.1")
+    runner.foreground = True
+    async with linked(runner) as (link, _):
+        await until(lambda: link.state is LinkState.GONE)
+        assert link.problem is not None and link.problem.code == "state_busy"
+        assert "0.0.1" in link.problem.detail
+        assert not runner.asked(Stop)
+
+
+async def test_a_farewell_is_kept_in_words(tmp_path: Path) -> None:
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (link, ears):
+        await until(lambda: runner.attached)
+        runner.say(Bye("stopped"))
+        await until(lambda: link.state is LinkState.GONE)
+        assert any(isinstance(message, Bye) for message in ears.messages)
+        assert link.problem is not None and "saved" in link.problem.detail
+
+
+async def test_a_runner_that_cannot_start_says_why(tmp_path: Path) -> None:
+    class Cannot:
+        async def start(self) -> Path:
+            raise Trouble("no_key")
+
+    runner = runner_at(tmp_path)
+    async with linked(runner, Cannot()) as (link, _):
+        await until(lambda: link.state is LinkState.GONE)
+        assert link.problem is not None and link.problem.code == "no_key"
+
+
+async def test_a_socket_that_is_not_there_yet_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "CONNECT_TIMEOUT", 5.0)
+    runner = runner_at(tmp_path)
+
+    class Slow:
+        async def start(self) -> Path:
+            asyncio.get_running_loop().call_later(0.2, lambda: asyncio.ensure_future(runner.start()))
+            return runner.path
+
+    async with linked(runner, Slow()) as (link, _):
+        await until(lambda: link.state is LinkState.ATTACHED)
