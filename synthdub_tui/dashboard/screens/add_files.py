@@ -52,6 +52,7 @@ class AddFilesScreen(Page[list[str]]):
         self._errand: Errand | None = None
         self._completing: Errand | None = None
         self._want = ""  # name to put the cursor on as soon as it is listed
+        self._chose = False  # the user moved the cursor here: it stays with its entry while more are read
         self._show_hidden = False
         self._said = ""
 
@@ -94,6 +95,7 @@ class AddFilesScreen(Page[list[str]]):
         if self._errand is not None:
             self._errand.stop()
         self._want = want
+        self._chose = False
         self._box("filter").value = ""
         self._box("filter").add_class("hidden")
         self._listed(Listing(path, []))
@@ -102,7 +104,7 @@ class AddFilesScreen(Page[list[str]]):
 
     def _listed(self, listing: Listing) -> None:
         at = self._at_cursor
-        name = self._want or (at.name if at is not None and self._listing.path == listing.path else "")
+        name = self._want or (at.name if at is not None and self._chose else "")
         self._listing = listing
         self._said = ""
         self._arrange(name)
@@ -309,6 +311,7 @@ class AddFilesScreen(Page[list[str]]):
 
     @on(RowList.Moved)
     def _moved(self) -> None:
+        self._chose = True
         self._said = ""
         self._update()
 

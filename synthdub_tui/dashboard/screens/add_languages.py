@@ -22,10 +22,10 @@ class AddLanguagesScreen(Page[list[str]]):
     """Typing searches, space marks, enter confirms. Without marks, enter takes the language under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "list('move(-1)')", "Up", show=False),
-        Binding("down", "list('move(1)')", "Down", show=False),
-        Binding("pageup", "list('page(-1)')", "Page up", show=False),
-        Binding("pagedown", "list('page(1)')", "Page down", show=False),
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("space", "mark", "Mark", show=False),
         Binding("enter", "confirm", "Add", show=False),
     ]
@@ -58,13 +58,12 @@ class AddLanguagesScreen(Page[list[str]]):
     def _list(self) -> RowList:
         return self.query_one(RowList)
 
-    def action_list(self, action: str) -> None:
+    def action_move(self, rows: int) -> None:
         """Move in the list while the search has the focus."""
-        name, _, rows = action.rstrip(")").partition("(")
-        if name == "move":
-            self._list.action_move(int(rows))
-        else:
-            self._list.action_page(int(rows))
+        self._list.action_move(rows)
+
+    def action_page(self, pages: int) -> None:
+        self._list.action_page(pages)
 
     def action_back(self) -> None:
         box = self.query_one("#search", SearchBox)
@@ -103,8 +102,8 @@ class AddLanguagesScreen(Page[list[str]]):
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
-        wanted = " ".join(event.value.replace("_", "-").split()).casefold()
-        matches = [code for code in self._all if wanted in code.lower() or wanted in languages.name(code).casefold()]
+        wanted = "".join(event.value.replace("_", "-").split()).casefold()
+        matches = [code for code in self._all if wanted in code.lower() or wanted in _squeezed(code)]
         matches.sort(key=lambda code: _rank(code, wanted))
         near = [] if matches else _nearest(wanted)
         self._shown = matches or near
@@ -147,7 +146,9 @@ def _rank(code: str, wanted: str) -> int:
         return 0
     if code.lower() == wanted:
         return 0
-    name = languages.name(code).casefold()
-    if code.lower().startswith(wanted) or name.startswith(wanted):
-        return 1
-    return 2
+    return 1 if code.lower().startswith(wanted) or _squeezed(code).startswith(wanted) else 2
+
+
+def _squeezed(code: str) -> str:
+    """The name without spaces: space marks, so `saudiarabia` must find what it means."""
+    return languages.name(code).casefold().replace(" ", "")

@@ -31,6 +31,8 @@ class ConfirmScreen(Dialog[bool]):
         Binding("down,j", "scroll(1)", "Down", show=False),
         Binding("pageup", "scroll(-10)", "Page up", show=False),
         Binding("pagedown", "scroll(10)", "Page down", show=False),
+        Binding("home,g", "scroll(-1000000)", "First", show=False),
+        Binding("end,G", "scroll(1000000)", "Last", show=False),
     ]
 
     def __init__(

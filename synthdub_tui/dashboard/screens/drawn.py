@@ -230,6 +230,10 @@ class SearchBox(Input):
     def check_consume_key(self, key: str, character: str | None) -> bool:
         return key not in self._passes and super().check_consume_key(key, character)
 
+    def on_key(self, event: events.Key) -> None:
+        if event.key in self._passes:
+            event.prevent_default()  # Input would insert it; so it bubbles to the screen's bindings
+
 
 class Hints(Static):
     """The keys that do something now, in one line, as many as fit."""

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import scandir
 from typing import Final
 
 from synthdub_tui.dashboard.screens.errand import Errand
@@ -69,7 +70,7 @@ def list_folder(
 def _names(errand: Errand, listing: Listing, show_hidden: bool, tell: Callable[[Listing], None]) -> list[Entry]:
     found: list[Entry] = []
     told = time.monotonic()
-    with os.scandir(listing.path) as inside:
+    with scandir(listing.path) as inside:
         for item in inside:
             if errand.stopped:
                 return found
@@ -157,7 +158,7 @@ def complete(typed: str, base: str) -> tuple[str, list[str]]:
     path = resolved(typed, base)
     folder, start = (path, "") if typed.endswith("/") else os.path.split(path)
     try:
-        with os.scandir(folder) as inside:
+        with scandir(folder) as inside:
             names = [item.name + ("/" if _is_folder(item) else "") for item in inside if _completes(item, start)]
     except (OSError, ValueError):
         return typed, []  # nothing to offer; entering the path explains

@@ -172,7 +172,7 @@ class OutputsScreen(Page[None]):
     def _headings(self) -> None:
         found = f"{len(self._shown):,} of {many(len(self._rows), 'file')}" if self._box.value else many(len(self._rows), "file")
         total = size(sum(row.size for row in self._shown))
-        marked = f", {len(self._marked)} marked" if self._marked else ""
+        marked = f", {len(self._marked):,} marked" if self._marked else ""
         order = self._query.sort or self._sort
         self.query_one("#title", Words).show(f"Outputs: {found}, {total}{marked}, by {order}")
         self.query_one("#header", Words).show("    " + self._columns("file", "lang", "size", "length", "age", "", self._width))

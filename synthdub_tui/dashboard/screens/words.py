@@ -59,7 +59,8 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return ""
     cells = cell_len(text)
     if cells > width:
-        return set_cell_size(text, width - 1).rstrip() + "…" if width > 1 else "…"
+        cut = set_cell_size(text, width - 1).rstrip() + "…"
+        return cut + " " * (width - cell_len(cut))
     return " " * (width - cells) + text if right else text + " " * (width - cells)
 
 

@@ -1,0 +1,95 @@
+"""An app that holds one screen, and waiting for conditions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.pilot import Pilot
+from textual.screen import Screen
+
+WIDE = (80, 24)
+SMALL = (40, 12)
+
+HOSTILE = "[red]in\x1b[31mtro\u202e\x07.mp4"
+SHOWN = "[red]in\ufffd[31mtro\ufffd\ufffd.mp4"
+
+
+class Harness(App[None]):
+    """Shows the screen and keeps what it answered."""
+
+    def __init__(self, screen: Screen[Any]) -> None:
+        super().__init__()
+        self.under_test = screen
+        self.answers: list[Any] = []
+
+    def on_mount(self) -> None:
+        self.push_screen(self.under_test, self.answers.append)
+
+    @property
+    def text(self) -> str:
+        """What stands on the terminal, without styles."""
+        return "\n".join("".join(segment.text for segment in line) for line in self.screen._compositor.render_strips())
+
+
+class Hand:
+    """Presses keys, and looks until something is so."""
+
+    def __init__(self, app: Harness, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def type(self, text: str) -> None:
+        await self.pilot.press(*(text_key(char) for char in text))
+
+    async def paste(self, text: str) -> None:
+        """Long text at once: pressing its keys would take long."""
+        focused = self.app.focused
+        assert focused is not None
+        focused.post_message(events.Paste(text))
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await self.pilot.pause(0.005)
+
+    async def sees(self, *words: str) -> None:
+        """Wait until all of the words are on the terminal, wrapped or not."""
+        try:
+            await self.until(lambda: self._has(words))
+        except TimeoutError:
+            raise AssertionError(f"not on the screen: {words}\n{self.app.text}") from None
+
+    def _has(self, words: tuple[str, ...]) -> bool:
+        text = self.app.text
+        flat = " ".join(text.split())
+        return all(word in text or word in flat for word in words)
+
+    async def answer(self) -> Any:
+        """Wait until the screen has answered."""
+        await self.until(lambda: bool(self.app.answers))
+        return self.app.answers[0]
+
+
+KEYS = {" ": "space", "/": "slash", ":": "colon", ".": "full_stop", "-": "minus", "_": "underscore", "~": "tilde"}
+
+
+def text_key(char: str) -> str:
+    return KEYS.get(char, char)
+
+
+@asynccontextmanager
+async def shown(screen: Screen[Any], size: tuple[int, int] = WIDE) -> AsyncIterator[Hand]:
+    app = Harness(screen)
+    async with app.run_test(size=size) as pilot:
+        hand = Hand(app, pilot)
+        await hand.until(lambda: app.screen is screen and screen.is_mounted)
+        yield hand

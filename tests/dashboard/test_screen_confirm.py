@@ -1,0 +1,79 @@
+import pytest
+
+from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
+from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen
+from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, shown
+
+LINES = [f"clip {number}.mp4 fr-FR: a new project, costs credits" for number in range(300)]
+
+
+def confirm(danger: bool = False, lines: list[str] | None = None) -> ConfirmScreen:
+    return ConfirmScreen("Retry 300 dubs?", LINES if lines is None else lines, danger=danger, confirm_label="Retry")
+
+
+@pytest.mark.parametrize("size", [WIDE, SMALL])
+async def test_shows_what_it_touches_and_scrolls(size: tuple[int, int]) -> None:
+    async with shown(confirm(), size) as hand:
+        await hand.sees("Retry 300 dubs?", "clip 0.mp4", "No (n)", "Retry (y)", "esc no")
+        await hand.press("pagedown")
+        await hand.until(lambda: "clip 0.mp4" not in hand.app.text)
+        await hand.press("end")
+        await hand.sees("clip 299.mp4")
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        (["y"], True),
+        (["n"], False),
+        (["escape"], False),
+        (["enter"], True),
+        (["left", "enter"], False),
+        (["tab", "enter"], False),
+    ],
+)
+async def test_answers(keys: list[str], answer: bool) -> None:
+    async with shown(confirm()) as hand:
+        await hand.press(*keys)
+        assert await hand.answer() is answer
+
+
+@pytest.mark.parametrize(("keys", "answer"), [(["enter"], False), (["right", "enter"], True), (["y"], True)])
+async def test_danger_rests_on_the_harmless_choice(keys: list[str], answer: bool) -> None:
+    async with shown(confirm(danger=True)) as hand:
+        await hand.press(*keys)
+        assert await hand.answer() is answer
+
+
+async def test_names_are_plain_text() -> None:
+    async with shown(ConfirmScreen(HOSTILE, [HOSTILE], danger=False, confirm_label="[b]Go")) as hand:
+        await hand.sees(SHOWN, "[b]Go (y)")
+        assert hand.app.text.count(SHOWN) == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        (["enter"], QuitChoice("background", False)),
+        (["b"], QuitChoice("background", False)),
+        (["s"], QuitChoice("stop", False)),
+        (["down", "enter"], QuitChoice("stop", False)),
+        (["m", "s"], QuitChoice("stop", True)),
+        (["m", "m", "b"], QuitChoice("background", False)),
+        (["up", "enter", "b"], QuitChoice("background", True)),
+        (["escape"], None),
+        (["q"], None),
+    ],
+)
+async def test_quit(keys: list[str], answer: QuitChoice | None) -> None:
+    async with shown(QuitScreen(3), SMALL) as hand:
+        await hand.sees("3 dubs are under way", "(b)", "[ ] Remember")
+        await hand.press(*keys)
+        assert await hand.answer() == answer
+
+
+async def test_quit_shows_whether_it_remembers() -> None:
+    async with shown(QuitScreen(1)) as hand:
+        await hand.sees("1 dub is under way")
+        await hand.press("m")
+        await hand.sees("[x] Remember")

@@ -1,0 +1,34 @@
+import pytest
+
+from synthdub_tui.dashboard.screens.help import HelpScreen
+from tests.dashboard.screen_harness import SMALL, WIDE, shown
+
+GROUPS = [
+    ("Move", [(f"f{number}", f"goes {number} far") for number in range(40)]),
+    ("Act", [("r", "retry the marked dubs, or the one under the cursor if nothing at all is marked"), ("[x]", "[red]cancel")]),
+]
+
+
+@pytest.mark.parametrize("size", [WIDE, SMALL])
+async def test_scrolls_and_searches(size: tuple[int, int]) -> None:
+    async with shown(HelpScreen(GROUPS), size) as hand:
+        await hand.sees("Move", "f0", "esc back")
+        await hand.press("G")
+        await hand.sees("[x]", "[red]cancel")
+        await hand.press("g", "slash")
+        await hand.type("retry")
+        await hand.sees("Act", "retry the marked")
+        assert "f0" not in hand.app.text
+        await hand.press("escape")
+        await hand.sees("Move", "f0")
+        await hand.press("escape")
+        assert await hand.answer() is None
+
+
+async def test_says_when_nothing_is_found() -> None:
+    async with shown(HelpScreen(GROUPS)) as hand:
+        await hand.press("slash")
+        await hand.type("zebra")
+        await hand.sees("Nothing here holds “zebra”")
+        await hand.press("enter", "q")
+        assert await hand.answer() is None
