@@ -232,11 +232,14 @@ def nearest(code: str, among: tuple[str, ...] = OUTPUT) -> list[str]:
 
     wanted = code.strip().replace("_", "-").lower()
     language = wanted.partition("-")[0]
-    found = [c for c in among if name(c).lower() == wanted]
-    found += [c for c in among if c.partition("-")[0].lower() == language]
-    found += [c for c in among if name(c).lower().startswith(wanted) and len(wanted) > 2]
     spelling = _spelling(among)
-    found += [spelling[c] for c in get_close_matches(wanted, spelling, n=5, cutoff=0.5)]
+    close = [spelling[c] for c in get_close_matches(wanted, spelling, n=5, cutoff=0.5)]
+    related = [c for c in among if c.partition("-")[0].lower() == language]
+    found = [c for c in among if name(c).lower() == wanted]
+    found += [c for c in close if c in related]
+    found += related
+    found += [c for c in among if name(c).lower().startswith(wanted) and len(wanted) > 2]
+    found += close
     return list(dict.fromkeys(found))[:5]
 
 

@@ -250,17 +250,19 @@ def _parse_config(path: str, content: bytes) -> _Config:
     except UnicodeDecodeError as error:
         raise Trouble("config_invalid", f"{path}: it is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
-        raise Trouble("config_invalid", f"{path}: {_toml_error(str(error))}") from error
+        raise Trouble("config_invalid", f"{path}: {_toml_error(str(error), text)}") from error
     try:
         return msgspec.convert(values, _Config)
     except msgspec.ValidationError as error:
         raise Trouble("config_invalid", f"{path}{_explained(str(error), text)}") from error
 
 
-def _toml_error(message: str) -> str:
+def _toml_error(message: str, text: str) -> str:
     """tomllib names the place at the end: "… (at line 3, column 7)"; the line comes first here."""
-    place = re.search(r"\(at (line \d+), column \d+\)", message)
-    return f"{place[1]}: {message[: place.start()].strip()}" if place else message
+    place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", message)
+    if place is None:
+        return message
+    return f"line {place[1] or max(1, len(text.splitlines()))}: {message[: place.start()].strip()}"
 
 
 def _explained(message: str, text: str) -> str:

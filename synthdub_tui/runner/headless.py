@@ -123,10 +123,12 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None
             for trouble in added.refused[1:]:
                 reporter.tell(report.problem(trouble.problem))
             raise added.refused[0]
-        for trouble in added.troubles:
+        if not added.videos and not added.troubles:
+            raise Trouble("nothing_found", ", ".join(paths))
+        for trouble in added.troubles if added.videos else added.troubles[1:]:
             reporter.tell(report.problem(trouble.problem))
         if not added.videos:
-            raise Trouble("nothing_found", ", ".join(paths)) if not added.troubles else added.troubles[0]
+            raise added.troubles[0]
         reporter.say(_found(added))
     runner.retry(actions.free_cells(runner.ledger.jobs), paid=False)
     if runner.paused:

@@ -150,12 +150,12 @@ async def serve(config_path: Path | None, port: int) -> None:
     config = load(config_path) if config_path else SandboxConfig()
     with TemporaryDirectory(prefix="synthdub-sandbox-") as root:
         sandbox = Sandbox(config, Path(root))
-        await sandbox.start(port)
-        print(_greeting(sandbox), flush=True)
         over = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, over.set)
+        await sandbox.start(port)
+        print(_greeting(sandbox), flush=True)
         await over.wait()
         await sandbox.stop()
 

@@ -1,0 +1,107 @@
+"""The command line in a process of its own, as a user has it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from synthdub_tui.sandbox.config import SandboxConfig
+from synthdub_tui.sandbox.service import Sandbox, running
+from tests.runner.conftest import FAST
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Shell:
+    """A sandbox, a home, a state directory and a folder of videos."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.home = folder
+        self.videos = folder / "videos"
+        self.videos.mkdir()
+        self.state = folder / "state"
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("SYNTH", "XDG_"))}
+        self.environment = own | {
+            "HOME": str(folder),
+            "SYNTHESIA_API_KEY": sandbox.api_key,
+            "SYNTHDUB_API_URL": sandbox.api_url,
+            "SYNTHDUB_S3_ENDPOINT_URL": sandbox.s3_url,
+            "SYNTHDUB_STATE_DIR": str(self.state),
+        }
+
+    def video(self, name: str, size: int = 1000) -> Path:
+        path = self.videos / name
+        path.write_bytes(b"v" * size)
+        return path
+
+    def start(self, *words: str, **environment: str | None) -> subprocess.Popen[str]:
+        merged = {**self.environment, **environment}
+        return subprocess.Popen(
+            [sys.executable, "-m", "synthdub_tui", *words],
+            env={name: value for name, value in merged.items() if value is not None},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, *words: str, **environment: str | None) -> Said:
+        process = self.start(*words, **environment)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        return Said(process.returncode, out, err)
+
+    def run(self, *words: str, **environment: str | None) -> Said:
+        return self.call("run", "--poll-interval", "0.1", "--tier", "unlimited", *words, **environment)
+
+    def status(self) -> Any:
+        return self.call("status", "--json").json
+
+    def dubs(self) -> dict[str, str]:
+        return {dub["language"]: dub["state"] for file in self.status()["files"] for dub in file["dubs"]}
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
+
+
+MakeShell = Callable[..., Shell]
+
+
+@pytest.fixture
+def make_shell(tmp_path: Path) -> Iterator[MakeShell]:
+    with ExitStack() as stack:
+
+        def make(**config: Any) -> Shell:
+            sandbox = stack.enter_context(running(SandboxConfig(**FAST | config), tmp_path / "sandbox"))
+            return Shell(sandbox, tmp_path)
+
+        yield make
+
+
+@pytest.fixture
+def shell(make_shell: MakeShell) -> Shell:
+    return make_shell()

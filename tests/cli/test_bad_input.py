@@ -1,0 +1,149 @@
+"""Bad input gets one clear line, exit code 2, and nothing is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+
+def refused(shell: Shell, *words: str, mentions: str, **environment: str | None) -> None:
+    said = shell.run(*words, **environment)
+    assert said.code == 2, said
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1, said.err
+    assert mentions in lines[0]
+    assert "Traceback" not in said.err
+    assert shell.sandbox.journal == []
+
+
+@pytest.fixture
+def video(shell: Shell) -> str:
+    return str(shell.video("intro.mp4"))
+
+
+def test_no_key(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", mentions="No API key", SYNTHESIA_API_KEY=None)
+
+
+def test_a_key_with_a_blank_in_it(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", mentions="API key holds blanks", SYNTHESIA_API_KEY="a b")
+
+
+def test_wrong_key_is_one_request(shell: Shell, video: str) -> None:
+    said = shell.run(video, "--targets", "fr-FR,es-ES", SYNTHESIA_API_KEY="wrong")
+    assert said.code == 2
+    assert "does not accept the API key" in said.err
+    assert len(shell.sandbox.journal) == 1
+
+
+@pytest.mark.parametrize(("code", "near"), [("fr-XX", "fr-FR"), ("french", "fr"), ("es_MEX", "es-MX")])
+def test_unknown_language(shell: Shell, video: str, code: str, near: str) -> None:
+    refused(shell, video, "--targets", code, mentions=near)
+
+
+def test_unknown_source_language(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", "--source-language", "zu", mentions="Unknown language code ('zu'")
+
+
+def test_no_targets(shell: Shell, video: str) -> None:
+    refused(shell, video, mentions="No target languages")
+
+
+def test_missing_path(shell: Shell) -> None:
+    refused(shell, "/no/such/place", "--targets", "fr-FR", mentions="no such file or folder (/no/such/place)")
+
+
+def test_one_missing_path_among_good_ones(shell: Shell, video: str) -> None:
+    refused(shell, video, "/no/such/place", "--targets", "fr-FR", mentions="/no/such/place")
+    assert shell.status()["jobs"] == 0
+
+
+def test_empty_folder(shell: Shell) -> None:
+    refused(shell, str(shell.videos), "--targets", "fr-FR", mentions="No videos found")
+
+
+def test_unsupported_file(shell: Shell) -> None:
+    refused(shell, str(shell.video("slides.pdf")), "--targets", "fr-FR", mentions=".mp4, .webm, .mov and .qt")
+
+
+def test_an_output_as_input(shell: Shell) -> None:
+    refused(shell, str(shell.video("intro.dubbed-fr-FR.mp4")), "--targets", "es-ES", mentions="output of synthdub")
+
+
+def test_zero_byte_file(shell: Shell) -> None:
+    refused(shell, str(shell.video("empty.mp4", 0)), "--targets", "fr-FR", mentions="The file is empty")
+
+
+def test_zero_byte_file_in_a_folder(shell: Shell) -> None:
+    shell.video("empty.mp4", 0)
+    refused(shell, str(shell.videos), "--targets", "fr-FR", mentions="The file is empty")
+
+
+def test_title_over_256_characters(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", "--title", "x" * 260, mentions="at most 256 characters")
+
+
+def test_unwritable_state_folder(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", "--state-dir", "/proc/nowhere", mentions="state directory cannot be used")
+
+
+def test_state_folder_that_is_a_file(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", "--state-dir", video, mentions="state directory cannot be used")
+
+
+def test_unwritable_output_folder(shell: Shell, video: str) -> None:
+    """Told for each file, since folders are made along the way; nothing is sent for it."""
+    said = shell.run(video, "--targets", "fr-FR", "--output-dir", "/proc/nowhere")
+    assert said.code == 1
+    assert "output folder cannot be written" in said.err
+    assert shell.sandbox.journal == []
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org", "api.synthesia.io", "http://example.org", "https://", "https://u:p@x.org"]
+)
+def test_bad_url(shell: Shell, video: str, url: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", "--api-url", url, mentions="Not an address")
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("max_uploads = ", "line 1"),
+        ('api_url = "https://x.org"\nmax_uploads = "three"', "line 2: max_uploads must be a whole number"),
+        ("[batch]\ntargts = []", "line 2: unknown setting 'targts'; did you mean targets?"),
+        ('[batch]\ncaptions = "yes"', "line 2: captions must be true or false"),
+    ],
+)
+def test_malformed_config(shell: Shell, video: str, tmp_path: Path, text: str, mentions: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    refused(shell, video, "--targets", "fr-FR", "--config", str(config), mentions=mentions)
+
+
+def test_named_config_that_is_not_there(shell: Shell, video: str) -> None:
+    refused(shell, video, "--targets", "fr-FR", "--config", "/no/config.toml", mentions="no such file")
+
+
+def test_unknown_option(shell: Shell, video: str) -> None:
+    said = shell.run(video, "--target", "fr-FR")
+    assert said.code == 2
+    assert "--target" in said.err
+
+
+def test_nothing_to_do(shell: Shell) -> None:
+    refused(shell, mentions="Nothing to do")
+
+
+def test_service_that_is_not_there(shell: Shell, video: str) -> None:
+    """No address of ours answers there: tried again and again, so it is ended here by a signal, and nothing is lost."""
+    process = shell.start("run", video, "--targets", "fr-FR", "--api-url", "http://127.0.0.1:9")
+    assert process.stderr is not None
+    assert "cannot be reached" in process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert shell.dubs() == {"fr-FR": "waiting"}

@@ -1,0 +1,212 @@
+"""The commands of interface.md from the outside: output, files, exit codes, and steering a run that works."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import av
+import pytest
+
+from synthdub_tui.sandbox.config import Failure
+from tests.cli.conftest import MakeShell, Shell, until
+
+
+def test_run_as_json(make_shell: MakeShell) -> None:
+    shell = make_shell(failures=(Failure(code="moderation", languages=("es-ES",)),))
+    said = shell.run(str(shell.video("intro.mp4", 9_000_000)), "--targets", "fr-FR,es-ES", "--json")
+    assert said.code == 1
+    events = [json.loads(line) for line in said.out.splitlines()]
+    assert {event["event"] for event in events} >= {"added", "stage", "dub", "problem", "summary"}
+    assert all({"time", "event"} <= event.keys() for event in events)
+    assert events[-1]["event"] == "summary"
+    assert set(events[-1]) >= {"jobs", "dubs", "done", "failed", "cancelled", "unknown", "seconds"}
+    (problem,) = [event for event in events if event["event"] == "problem"]
+    assert (Path(problem["file"]).name, problem["language"], problem["code"]) == ("intro.mp4", "es-ES", "moderation")
+    assert problem["remedy"]
+
+
+def test_run_as_text_names_what_failed(make_shell: MakeShell) -> None:
+    shell = make_shell(failures=(Failure(code="moderation", languages=("es-ES",)),))
+    said = shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES")
+    assert "1 of 2 dubs done" in said.out
+    assert "intro.mp4 es-ES: Refused by content moderation [moderation]" in said.out
+    assert "intro.mp4 es-ES" in said.err
+    status = shell.status()
+    (dub,) = [dub for dub in status["files"][0]["dubs"] if dub["language"] == "es-ES"]
+    assert dub["problem"]["code"] == "moderation"
+    assert dub["problem"]["remedy"]
+    assert "moderation" in shell.call("status").out
+
+
+def test_vendor_option_names(shell: Shell) -> None:
+    """A command line of the vendor's script works as it is, but for the warning about the key."""
+    video = shell.video("launch.mp4")
+    words = ("--path", str(video), "--targets", "fr-FR", "--source-language", "en", "--title", "T", "--no-recursive")
+    said = shell.run(*words, "--api-key", shell.sandbox.api_key, "--state-path", str(shell.home / "other"))
+    assert said.code == 0
+    assert "SYNTHESIA_API_KEY" in said.err
+    assert (shell.videos / "launch.dubbed-fr-FR.mp4").exists()
+    assert (shell.home / "other" / "jobs").is_dir()
+
+
+def test_outputs(shell: Shell) -> None:
+    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES")
+    rows = [json.loads(line) for line in shell.call("outputs", "--json").out.splitlines()]
+    assert {row["language"] for row in rows} == {"fr-FR", "es-ES"}
+    assert all(os.path.getsize(row["path"]) == row["size"] and row["present"] == "yes" for row in rows)
+    assert rows[0]["seconds"] == pytest.approx(4.0, abs=0.5)
+    os.unlink(rows[0]["path"])
+    assert "moved or deleted" in shell.call("outputs").out
+
+
+def test_retry_and_cancel_without_a_runner(make_shell: MakeShell) -> None:
+    shell = make_shell(failures=(Failure(languages=("es-ES",), times=1),))
+    video = shell.video("intro.mp4")
+    shell.run(str(video), "--targets", "fr-FR,es-ES")
+    assert shell.call("retry", "failed").code == 1  # may cost: not without consent
+    assert shell.dubs()["es-ES"] == "failed"
+    said = shell.call("retry", f"{video}:es-ES", "--yes")
+    assert (said.code, shell.dubs()["es-ES"]) == (0, "waiting")
+    assert shell.call("cancel", "intro.mp4:es-ES").out.startswith("1 cancelled")
+    assert shell.dubs()["es-ES"] == "cancelled"
+    assert shell.call("retry", "intro.mp4", "--yes").code == 0
+    assert shell.run().code == 0
+
+
+def test_select_that_means_nothing(shell: Shell) -> None:
+    said = shell.call("retry", "nothing.mp4")
+    assert (said.code, "nothing.mp4" in said.err) == (2, True)
+
+
+def test_steering_a_run_at_work(make_shell: MakeShell) -> None:
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
+    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1")
+    until(lambda: shell.state.exists() and set(shell.dubs().values()) == {"dubbing"})
+    assert shell.status()["runner"] == process.pid
+    assert shell.run().code == 3  # the state directory is held
+    said = shell.call("cancel", "intro.mp4:fr-FR")
+    assert "may be billed" in said.out
+    until(lambda: shell.dubs()["fr-FR"] == "cancelled")
+    assert shell.call("pause").code == 0
+    assert shell.status()["paused"] is True
+    assert shell.call("resume").code == 0
+    assert shell.call("retry", "intro.mp4:fr-FR").code == 0
+    until(lambda: shell.dubs()["fr-FR"] == "dubbing")
+    assert shell.call("stop").code == 0
+    assert process.wait(20) == 130
+    process.communicate()
+    shell.sandbox.advance(3600)
+    assert shell.run().code == 0
+    assert len(shell.sandbox.billed()) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_run_saved(make_shell: MakeShell, number: signal.Signals) -> None:
+    shell = make_shell(bandwidth_up=500_000)
+    process = shell.start("run", str(shell.video("large.mp4", 30_000_000)), "--targets", "fr-FR")
+    until(lambda: any(record.endpoint == "S3 CreateMultipartUpload" for record in shell.sandbox.journal))
+    start = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(20) == 130
+    assert time.monotonic() - start < 6  # three seconds on a machine that is not busy with other tests
+    process.communicate()
+    assert shell.dubs() == {"fr-FR": "waiting"}
+
+
+def test_a_second_sigint_ends_at_once(make_shell: MakeShell) -> None:
+    shell = make_shell(bandwidth_up=500_000)
+    process = shell.start("run", str(shell.video("large.mp4", 30_000_000)), "--targets", "fr-FR")
+    until(lambda: any(record.endpoint == "S3 CreateMultipartUpload" for record in shell.sandbox.journal))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    process.communicate()
+
+
+def test_files_are_private(shell: Shell) -> None:
+    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    assert stat.S_IMODE(shell.state.stat().st_mode) == 0o700
+    for path in shell.state.rglob("*"):
+        if path.is_file():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_output_dir_keeps_the_structure(shell: Shell) -> None:
+    (shell.videos / "unit 1").mkdir()
+    shell.video("unit 1/intro.mp4")
+    out = shell.home / "out"
+    assert shell.run(str(shell.videos), "--targets", "fr-FR", "--output-dir", str(out)).code == 0
+    assert (out / "unit 1" / "intro.dubbed-fr-FR.mp4").exists()
+
+
+def test_stop_and_status_without_a_runner(shell: Shell) -> None:
+    assert "No runner" in shell.call("stop").out
+    assert shell.status()["runner"] is None
+
+
+def test_languages(shell: Shell) -> None:
+    rows = [json.loads(line) for line in shell.call("languages", "--json").out.splitlines()]
+    assert sum(row["source"] for row in rows) == 169
+    assert sum(row["target"] for row in rows) == 158
+    assert "French (Canada)" in shell.call("languages").out
+
+
+def test_doctor_is_content(shell: Shell) -> None:
+    said = shell.call("doctor")
+    assert (said.code, "takes the key" in said.out) == (0, True), said.out
+
+
+def test_doctor_finds_a_wrong_key_and_a_dead_address(shell: Shell) -> None:
+    said = shell.call("doctor", SYNTHESIA_API_KEY="wrong")
+    assert (said.code, "fatal    service" in said.out) == (1, True), said.out
+    said = shell.call("doctor", "--api-url", "http://127.0.0.1:9")
+    assert (said.code, "cannot be reached" in said.out) == (1, True), said.out
+
+
+def test_sandbox_command(shell: Shell) -> None:
+    process = shell.start("sandbox")
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert lines[0].startswith("API      http://127.0.0.1:")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    process.communicate()
+
+
+def test_demo(shell: Shell) -> None:
+    """Four videos of the three types in three languages, every output playable."""
+    folder = shell.home / "demo"
+    said = shell.call("demo", "--headless", "--files", "4", "--folder", str(folder), SYNTHESIA_API_KEY=None)
+    assert said.code == 0, said.err
+    assert "12 of 12 dubs done" in said.out
+    sources = [path for path in (folder / "videos").iterdir() if ".dubbed-" not in path.name]
+    assert {path.suffix for path in sources} == {".mp4", ".webm", ".mov"}
+    outputs = list((folder / "videos").glob("*.dubbed-*.mp4"))
+    assert len(outputs) == 12
+    for path in [*sources, *outputs]:
+        with av.open(str(path)) as media:
+            assert sum(1 for _ in media.decode(video=0)) > 10
+        with av.open(str(path)) as media:
+            assert sum(1 for _ in media.decode(audio=0)) > 10
+
+
+def test_help_tells_what_there_is(shell: Shell) -> None:
+    said = shell.call("--help")
+    assert said.code == 0
+    for command in ("run", "demo", "sandbox", "status", "outputs", "retry", "cancel", "stop", "languages", "doctor"):
+        assert f"  {command}" in said.out
+        assert shell.call(command, "--help").code == 0
+
+
+def test_a_reader_that_goes_away_stops_nothing(shell: Shell) -> None:
+    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1", "--json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(30) == 0
+    assert (shell.videos / "intro.dubbed-fr-FR.mp4").exists()
