@@ -276,13 +276,13 @@ class _Fetch:
         """Write the body to the end of the part. What arrived before a break is kept."""
         import httpx  # noqa: PLC0415
 
-        block = bytearray()
+        block = _Block()
         try:
             async for data in response.aiter_raw():
-                block += data
-                if self.file.size + len(block) > self.total:
+                block.add(data)
+                if self.file.size + block.size > self.total:
                     raise self._start_over("the storage sent more than it said")
-                if len(block) >= BLOCK:
+                if block.size >= BLOCK:
                     await self._flush(block)
         except httpx.TransportError:
             await self._flush(block)
@@ -291,9 +291,8 @@ class _Fetch:
         if self.file.size < self.total:
             raise _Broken("the connection ended early")
 
-    async def _flush(self, block: bytearray, *, final: bool = False) -> None:
-        await self.file.write(bytes(block))
-        block.clear()
+    async def _flush(self, block: _Block, *, final: bool = False) -> None:
+        await self.file.write(block.take())
         self._report(final=final)
 
     def _report(self, *, final: bool = False) -> None:
@@ -301,6 +300,23 @@ class _Fetch:
         if final or now - self._reported >= TICK:
             self._reported = now
             self._progress(self.file.size, self.total)
+
+
+class _Block:
+    """Pieces of a body on their way to one write; joined there, not here, to copy them but once."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.size += len(data)
+
+    def take(self) -> list[bytes]:
+        """The pieces, leaving none."""
+        taken, self._pieces, self.size = self._pieces, [], 0
+        return taken
 
 
 def _strong(etag: str) -> str:

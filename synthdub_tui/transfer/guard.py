@@ -11,6 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import ssl
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer.threads import DaemonPool
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+READ: Final = 1024 * 1024
+"""Bytes taken from a connection at once at most; the event loop hands out no more than 256 KiB."""
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds for resolving a name, and again for connecting to an address."""
@@ -78,6 +82,38 @@ async def resolve(pool: DaemonPool, host: str, port: int) -> list[Address]:
     return sorted(map(ipaddress.ip_address, texts), key=lambda address: address.version)
 
 
+class WideStream(httpcore.AsyncNetworkStream):
+    """A connection that is read in larger pieces than the 64 KiB that httpcore asks for, at less than half the cost."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - of the base class
+        """As of the base class, but up to `READ` bytes."""
+        return await self._inner.read(max(max_bytes, READ), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the base class
+        """As of the base class."""
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """As of the base class."""
+        await self._inner.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - of the base class
+    ) -> httpcore.AsyncNetworkStream:
+        """As of the base class."""
+        return WideStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """As of the base class."""
+        return self._inner.get_extra_info(info)
+
+
 class GuardedBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only, or with `allow_local` to any. Raises Trouble("download_address")."""
 
@@ -98,7 +134,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         failure: Exception = httpcore.ConnectError("the name has no address")
         for address in await self._addresses(host, port, timeout):
             try:
-                return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                stream = await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                return WideStream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure

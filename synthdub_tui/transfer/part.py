@@ -49,11 +49,11 @@ class PartFile:
             raise
         return cls(fd, size, pool)
 
-    async def write(self, data: bytes) -> None:
-        """Append. Returns while the block is being written: its error is raised by the next call."""
+    async def write(self, pieces: list[bytes]) -> None:
+        """Append them as one block. Returns while the block is being written: its error is raised by the next call."""
         await self._settle()
-        self._pending = self._pool.submit(_write, self._fd, data, self.size)
-        self.size += len(data)
+        self._pending = self._pool.submit(_write, self._fd, pieces, self.size)
+        self.size += sum(map(len, pieces))
 
     async def clear(self) -> None:
         """Drop the contents, durably: a new validator must never stand beside bytes of the old file."""
@@ -180,8 +180,8 @@ def _close_opened(opening: Future[tuple[int, int]]) -> None:
         os.close(opening.result()[0])
 
 
-def _write(fd: int, data: bytes, offset: int) -> None:
-    rest = memoryview(data)
+def _write(fd: int, pieces: list[bytes], offset: int) -> None:
+    rest = memoryview(b"".join(pieces))
     try:
         while rest:
             written = os.pwrite(fd, rest, offset)

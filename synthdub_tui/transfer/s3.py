@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from synthdub_tui.problems import Trouble
@@ -71,33 +72,28 @@ class Link:
     backoff: float
 
 
-class Clients:
-    """Makes S3 clients from one private session, one at a time: botocore sessions are not safe to share between threads."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._lock = threading.Lock()
-        self._session: Any = None
-
-    def make(self, target: UploadTarget) -> Any:
-        """A client for one target (2–3 ms; the first one about 150 ms). Raises botocore's errors for impossible settings."""
-        with self._lock:
-            if self._session is None:
-                self._session = isolated_session()
-            return self._session.create_client(
-                "s3",
-                region_name=REGION,
-                endpoint_url=self._link.endpoint_url,
-                aws_access_key_id=target.access_key_id,
-                aws_secret_access_key=target.secret_access_key,
-                aws_session_token=target.session_token,
-                config=_config(self._link),
-                verify=_authorities(),
-            )
+_SESSION_LOCK: Final = threading.Lock()
+"""Botocore sessions are not safe to share between threads: clients are made one at a time."""
 
 
+def make_client(link: Link, target: UploadTarget) -> Any:
+    """A client for one target (2–3 ms; the first one of a process about 150 ms). Raises botocore's errors."""
+    with _SESSION_LOCK:
+        return isolated_session().create_client(
+            "s3",
+            region_name=REGION,
+            endpoint_url=link.endpoint_url,
+            aws_access_key_id=target.access_key_id,
+            aws_secret_access_key=target.secret_access_key,
+            aws_session_token=target.session_token,
+            config=_config(link),
+            verify=_authorities(),
+        )
+
+
+@cache
 def isolated_session() -> Any:
-    """A botocore session that reads no profile, no AWS file and no `AWS_*` variable."""
+    """The one botocore session of the process; it reads no profile, no AWS file and no `AWS_*` variable."""
     import botocore.session  # noqa: PLC0415
     from botocore.configprovider import ConstantProvider  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
-from synthdub_tui.transfer.s3 import Attempts, Clients, Link, UploadTarget, as_trouble
+from synthdub_tui.transfer.s3 import Attempts, Link, UploadTarget, as_trouble, make_client
 from synthdub_tui.transfer.threads import DaemonPool
 
 __all__ = ["UploadTarget", "Uploader", "part_size"]
@@ -62,7 +62,6 @@ class Uploader:
         grace: float = 2.5,
     ) -> None:
         self._link = Link(endpoint_url, threads, connect_timeout, read_timeout, attempts, backoff)
-        self._clients = Clients(self._link)
         self._grace = grace
         self._pool = DaemonPool(WAITERS, "upload")
         self._running: dict[asyncio.Future[None], _Upload] = {}
@@ -76,7 +75,7 @@ class Uploader:
         Raises Trouble: source_missing, source_unreadable, source_empty, source_changed, credentials_expired, upload_region,
         upload_denied, upload_failed.
         """
-        work = _Upload(source, target, self._link, self._clients)
+        work = _Upload(source, target, self._link)
         done = asyncio.wrap_future(self._pool.submit(work.run))
         self._running[done] = work
         done.add_done_callback(self._forget)
@@ -115,11 +114,10 @@ async def _watch(done: asyncio.Future[None], work: _Upload, progress: Callable[[
 class _Upload:
     """One upload, run in a thread; also the subscriber that s3transfer tells of progress."""
 
-    def __init__(self, source: Source, target: UploadTarget, link: Link, clients: Clients) -> None:
+    def __init__(self, source: Source, target: UploadTarget, link: Link) -> None:
         self._source = source
         self._target = target
         self._link = link
-        self._clients = clients
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._fault: Trouble | None = None  # what the source did wrong, seen in a thread of s3transfer
@@ -163,7 +161,7 @@ class _Upload:
     def _send(self) -> None:
         from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
 
-        client = self._clients.make(self._target)
+        client = make_client(self._link, self._target)
         Attempts(self._link, self._stop, self._give_up).install(client)
         config = TransferConfig(
             multipart_threshold=THRESHOLD,

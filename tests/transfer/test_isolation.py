@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.transfer.s3 import Clients, Link
+from synthdub_tui.transfer.s3 import Link, isolated_session, make_client
 from synthdub_tui.transfer.upload import Uploader
 from tests.transfer.conftest import OBJECT, TARGET, digests, make_source
 from tests.transfer.servers import Bucket
@@ -73,6 +74,12 @@ s3 =
 """
 
 
+@pytest.fixture(autouse=True)
+def fresh_session() -> None:
+    """Made in the place of the test, not in that of the first upload of the run."""
+    isolated_session.cache_clear()
+
+
 @pytest.fixture(params=["environment", "files", "broken files", "both"])
 def hostile(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that a plain boto3 client would follow or stumble over."""
@@ -103,7 +110,7 @@ async def test_an_upload_goes_where_it_is_told(bucket: tuple[Bucket, str], uploa
 
 @pytest.mark.usefixtures("hostile")
 def test_without_an_endpoint_the_client_is_for_aws_in_ireland() -> None:
-    assert _made(Clients(_link()).make(TARGET)) == _made_in_a_clean_place()
+    assert _made(make_client(_link(), TARGET)) == _made_in_a_clean_place()
 
 
 @pytest.mark.usefixtures("hostile")
@@ -156,11 +163,12 @@ def _made(client: Any) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _made_in_a_clean_place() -> dict[str, Any]:
     code = (
         "import json; from tests.transfer.test_isolation import _link, _made; "
-        "from synthdub_tui.transfer.s3 import Clients; from tests.transfer.conftest import TARGET; "
-        "print(json.dumps(_made(Clients(_link()).make(TARGET))))"
+        "from synthdub_tui.transfer.s3 import make_client; from tests.transfer.conftest import TARGET; "
+        "print(json.dumps(_made(make_client(_link(), TARGET))))"
     )
     clean = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     clean["HOME"] = "/nowhere"
@@ -175,7 +183,7 @@ def _made_in_a_clean_place() -> dict[str, Any]:
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    client = Clients(_link()).make(TARGET)
+    client = make_client(_link(), TARGET)
     assert client._endpoint.http_session._proxy_config.proxy_url_for("https://s3.eu-west-1.amazonaws.com/") == (
         "http://proxy.example:3128"
     )
