@@ -47,7 +47,14 @@ class Hand:
         await self.pilot.press(*keys)
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*(text_key(char) for char in text))
+        """Keys of text into what has the focus; one wait for all, because the focus stays."""
+        driver = self.app._driver
+        assert driver is not None
+        for char in text:
+            event = events.Key(KEYS.get(char, char), char)
+            event.set_sender(self.app)
+            driver.send_message(event)
+        await self.pilot.pause()
 
     async def paste(self, text: str) -> None:
         """Long text at once: pressing its keys would take long."""
@@ -80,10 +87,6 @@ class Hand:
 
 
 KEYS = {" ": "space", "/": "slash", ":": "colon", ".": "full_stop", "-": "minus", "_": "underscore", "~": "tilde"}
-
-
-def text_key(char: str) -> str:
-    return KEYS.get(char, char)
 
 
 @asynccontextmanager

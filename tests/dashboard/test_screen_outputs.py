@@ -262,3 +262,13 @@ async def test_vast_lists_move_at_once(tmp_path: Path) -> None:
         await hand.press("slash")
         await hand.paste("19998")
         await hand.sees("1 of 20,000 files")
+
+
+async def test_the_cursor_is_seen_without_colours(batch: Batch) -> None:
+    async with shown(batch.screen()) as hand:
+        await hand.sees("3 files")
+        lines = hand.app.screen._compositor.render_strips()
+        at = next(line for line in lines if ">   intro" in line.text)
+        name = next(segment for segment in at if "intro" in segment.text)
+        assert name.style is not None
+        assert name.style.reverse

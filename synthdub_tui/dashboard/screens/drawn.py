@@ -99,7 +99,10 @@ class RowList(Drawn):
         return (("> " if index == self.cursor else "  ", ""), *self._draw(index, width - 2))
 
     def finish(self, index: int, strip: Strip) -> Strip:
-        return strip.apply_style(self.role_style("cursor")) if index == self.cursor else strip
+        if index != self.cursor:
+            return strip
+        cursor = self.role_style("cursor")  # on top of each span's own style, which says that it is not reversed
+        return Strip([Segment(text, style + cursor if style else cursor) for text, style, _ in strip], strip.cell_length)
 
     def show(self, count: int, cursor: int | None = None) -> None:
         """The model changed: so many rows, and where the cursor belongs now."""
