@@ -177,9 +177,9 @@ def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: 
             job = _accepted(job, language, submission.project, videos[language], now)
         elif dub.state is not DubState.WAITING:
             continue
-        elif language in refused and (dub.next_rung is not Rung.ADD or _refusal("", refused[language])):
-            code = _refusal("language_refused", refused[language])
-            job = failed(job, language, code, refused[language], Scope.SUBMISSION, now)
+        elif language in refused and (dub.next_rung is not Rung.ADD or _moderated(refused[language])):
+            words = refused[language]
+            job = failed(job, language, _refusal("language_refused", words), words, Scope.SUBMISSION, now)
         elif dub.erred and dub.checked:
             job = _climbed(job, language)
         else:
@@ -271,8 +271,12 @@ def _closed(job: Job, project: str) -> Job:
 
 
 def _refusal(code: str, words: str) -> str:
-    """Refusals for content are told apart by their words, since they must never be repeated in bulk."""
-    return "moderation" if "moderation" in words.lower() else code
+    return "moderation" if _moderated(words) else code
+
+
+def _moderated(words: str) -> bool:
+    """Refusals for content are told apart by their words, since they must never be repeated in bulk or by themselves."""
+    return "moderation" in words.lower()
 
 
 # -- what the service says -------------------------------------------------------------------------------------------

@@ -1,0 +1,277 @@
+"""What GET /v2/dubbing/{id} says, in every shape, and what becomes of a job's dubs by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.changes import ABSENT_LIMIT, STALE_LIMIT, UNKNOWN_GRACE
+from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Rung, Scope, SeenState, Stage
+from synthdub_tui.jobs.plan import Download, Submit, Watch, activities, live_project
+from synthdub_tui.runner.worker import _seen
+from synthdub_tui.synthesia.schema import read_project
+from tests.jobs.making import (
+    DE,
+    ES,
+    FR,
+    NOW,
+    complete,
+    done,
+    downloading,
+    dubbing,
+    erred,
+    failed_language,
+    failed_project,
+    listing,
+    ready,
+    running,
+    unknown,
+    unknown_addition,
+)
+
+
+def state(job: Job, language: str = FR) -> DubState:
+    return job.dubs[language].state
+
+
+def put_again(video: str = "v1", answer: str = "v2") -> Job:
+    """A failed language that was put to its project again, and accepted."""
+    job = changes.retried(failed_language(FR, video=video), FR, NOW)
+    return changes.added(changes.intend(job, [FR], "p1", NOW), {FR: answer}, {}, NOW)
+
+
+# -- the plain way -------------------------------------------------------------------------------------------------------
+
+
+def test_each_language_goes_its_own_way_while_the_project_runs() -> None:
+    job = changes.observed(dubbing(FR, ES, DE), "p1", listing(complete(FR, "x"), erred(ES, "moderation"), running(DE)), NOW)
+    assert (state(job, FR), state(job, ES), state(job, DE)) == (DubState.READY, DubState.FAILED, DubState.DUBBING)
+    assert job.dubs[FR].video == "x"
+    failure = job.dubs[ES].failure
+    assert failure is not None
+    assert (failure.code, failure.scope) == ("moderation", Scope.LANGUAGE)
+    assert activities(job) == [Watch("p1"), Download(FR)]
+
+
+def test_a_language_that_fails_inside_a_complete_project() -> None:
+    job = changes.observed(dubbing(FR, ES), "p1", listing(complete(FR), erred(ES), complete=True), NOW)
+    assert (state(job, FR), state(job, ES)) == (DubState.READY, DubState.FAILED)
+    assert activities(job) == [Download(FR)]
+
+
+def test_nothing_new_changes_nothing() -> None:
+    job = changes.observed(dubbing(FR), "p1", listing(running(FR)), NOW)
+    assert job.dubs[FR].video == "v1"
+    assert changes.observed(job, "p1", listing(running(FR)), NOW + 1) == job
+    assert changes.observed(job, "p1", listing(running(FR, "")), NOW + 1) == job  # an id once known stays
+
+
+@pytest.mark.parametrize("spelling", ["fr-FR", "fr_fr", "FR-fr"])
+def test_languages_are_compared_without_case(spelling: str) -> None:
+    assert state(changes.observed(dubbing(FR), "p1", listing(complete(spelling)), NOW)) is DubState.READY
+
+
+def test_a_language_nobody_asked_for_is_passed_over() -> None:
+    job = dubbing(FR)
+    assert changes.observed(job, "p1", listing(running(FR, ""), complete("ja"), erred("ko")), NOW) == job
+
+
+def test_another_project_is_none_of_the_job() -> None:
+    job = dubbing(FR)
+    assert changes.observed(job, "p2", listing(complete(FR)), NOW) == job
+
+
+def test_a_project_that_fails_as_a_whole() -> None:
+    job = failed_project(FR, ES, code="video_duration_limit_reached")
+    for language in (FR, ES):
+        failure = job.dubs[language].failure
+        assert failure is not None
+        assert (failure.code, failure.scope) == ("video_duration_limit_reached", Scope.PROJECT)
+    assert job.stage is Stage.ENDED
+    assert live_project(job) == ""
+
+
+def test_a_failed_project_takes_no_more_languages_even_after_a_retry() -> None:
+    job = changes.retried(failed_project(FR), FR, NOW)
+    job = changes.add_targets(job, [DE], NOW)
+    assert activities(job) == [Submit((FR, DE), "")]
+
+
+@pytest.mark.parametrize("job", [ready(FR), downloading(FR), done(FR)])
+@pytest.mark.parametrize(
+    "news",
+    [
+        listing(running(FR)),
+        listing(erred(FR), complete=True),
+        listing(complete=True),
+        ProjectSeen(SeenState.ERROR, "processing_error"),
+    ],
+)
+def test_what_is_ready_does_not_go_back(job: Job, news: ProjectSeen) -> None:
+    assert changes.observed(job, "p1", news, NOW + 10 * ABSENT_LIMIT).dubs == job.dubs
+
+
+# -- the shapes of the reference and of the guide ------------------------------------------------------------------------
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "reference": {
+        "status": "complete",
+        "dubbedAssets": [
+            {"id": "0b7e", "language": "fr-FR", "status": "complete", "download": "https://files.test/fr"},
+            {"id": "0b7f", "language": "es-ES", "status": "error", "errorCode": "moderation"},
+        ],
+    },
+    "guide": {
+        "status": "COMPLETE",
+        "dubbedVideos": [
+            {"locale": "fr-fr", "status": "COMPLETED", "downloadUrl": "https://files.test/fr"},
+            {"locale": "es_ES", "status": "ERROR", "errorCode": "moderation"},
+        ],
+    },
+    "guide, other names": {
+        "status": "completed",
+        "dubbed": [
+            {"locale": "fr-FR", "url": "https://files.test/fr"},
+            {"locale": "es-ES", "error": "moderation"},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_reference_and_the_guide_say_the_same(shape: str) -> None:
+    job = changes.observed(dubbing(FR, ES), "p1", _seen(read_project(SHAPES[shape])), NOW)
+    assert state(job, FR) is DubState.READY
+    failure = job.dubs[ES].failure
+    assert failure is not None
+    assert (failure.code, failure.scope) == ("moderation", Scope.LANGUAGE)
+
+
+def test_complete_without_a_url_goes_on_being_watched() -> None:
+    news = _seen(read_project({"status": "complete", "dubbedAssets": [{"id": "x", "language": "fr-FR", "status": "complete"}]}))
+    job = changes.observed(dubbing(FR), "p1", news, NOW)
+    assert activities(job) == [Watch("p1")]
+
+
+# -- a language that is missing ------------------------------------------------------------------------------------------
+
+
+def test_a_language_missing_in_a_running_project_is_waited_for() -> None:
+    job = dubbing(FR)
+    assert changes.observed(job, "p1", listing(complete(ES)), NOW + 10 * ABSENT_LIMIT) == job
+
+
+def test_a_language_missing_in_a_complete_project_fails_after_a_while() -> None:
+    job = changes.observed(dubbing(FR, ES), "p1", listing(complete(ES), complete=True), NOW)
+    assert state(job) is DubState.DUBBING
+    job = changes.observed(job, "p1", listing(complete(ES), complete=True), NOW + ABSENT_LIMIT - 1)
+    assert state(job) is DubState.DUBBING
+    job = changes.observed(job, "p1", listing(complete(ES), complete=True), NOW + ABSENT_LIMIT)
+    failure = job.dubs[FR].failure
+    assert failure is not None
+    assert (failure.code, failure.scope) == ("missing_in_project", Scope.LANGUAGE)
+    assert changes.rung(job.dubs[FR]) is Rung.ADD
+
+
+def test_a_language_that_shows_up_late_is_forgiven() -> None:
+    job = changes.observed(dubbing(FR), "p1", listing(complete=True), NOW)
+    job = changes.observed(job, "p1", listing(running(FR), complete=True), NOW + 1)
+    assert job.dubs[FR].absent_since == 0
+    job = changes.observed(job, "p1", listing(complete=True), NOW + 2 * ABSENT_LIMIT)
+    assert state(job) is DubState.DUBBING
+
+
+# -- errors of an earlier try --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("video", ["v1", ""])
+def test_the_old_error_is_not_the_new_tries(video: str) -> None:
+    job = put_again(video)
+    job = changes.observed(job, "p1", listing(erred(FR, video=video), complete=True), NOW + 1)
+    assert state(job) is DubState.DUBBING
+
+
+def test_the_old_error_is_believed_in_the_end() -> None:
+    job = changes.observed(put_again(), "p1", listing(erred(FR), complete=True), NOW + STALE_LIMIT)
+    assert state(job) is DubState.FAILED
+
+
+def test_an_error_of_the_new_try_counts_at_once() -> None:
+    job = changes.observed(put_again(), "p1", listing(erred(FR, video="v2"), complete=True), NOW + 1)
+    assert state(job) is DubState.FAILED
+    assert changes.rung(job.dubs[FR]) is Rung.PROJECT
+
+
+def test_an_error_in_a_first_try_counts_at_once_even_without_an_id() -> None:
+    assert state(changes.observed(dubbing(FR), "p1", listing(erred(FR, video="")), NOW)) is DubState.FAILED
+
+
+@pytest.mark.parametrize("answer", ["v2", ""])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_project_that_lists_both_tries(answer: str, order: int) -> None:
+    both = [erred(FR), running(FR, "v2")][::order]
+    job = changes.observed(put_again(answer=answer), "p1", listing(*both), NOW + 2 * STALE_LIMIT)
+    assert state(job) is DubState.DUBBING
+    both = [erred(FR), complete(FR, "v2")][::order]
+    assert state(changes.observed(job, "p1", listing(*both), NOW + 2 * STALE_LIMIT)) is DubState.READY
+
+
+# -- unknown outcomes ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_post_cannot_be_looked_up() -> None:
+    assert activities(unknown(FR)) == []
+
+
+@pytest.mark.parametrize("entry", [running(DE), complete(DE), erred(DE)])
+def test_an_unknown_put_that_shows_in_its_project_was_accepted(entry: Any) -> None:
+    job = unknown_addition()
+    assert activities(job) == [Watch("p1")]
+    job = changes.observed(job, "p1", listing(complete(FR), entry), NOW + 1)
+    assert state(job, DE) is DubState.DUBBING
+    assert job.dubs[DE].failure is None
+
+
+def test_an_unknown_put_that_does_not_show_stays_unknown_and_is_looked_for_no_more() -> None:
+    job = changes.observed(unknown_addition(), "p1", listing(complete(FR)), NOW + UNKNOWN_GRACE - 1)
+    assert activities(job) == [Watch("p1")]  # too early to believe it
+    job = changes.observed(job, "p1", listing(complete(FR)), NOW + UNKNOWN_GRACE)
+    assert state(job, DE) is DubState.UNKNOWN
+    assert activities(job) == []
+    assert changes.observed(job, "p1", listing(complete(FR)), NOW + 99) == job
+
+
+@pytest.mark.parametrize("video", ["v1", ""])
+def test_an_old_error_does_not_prove_that_an_unknown_put_arrived(video: str) -> None:
+    job = changes.retried(failed_language(FR, video=video), FR, NOW)
+    job = changes.unclear(changes.intend(job, [FR], "p1", NOW), NOW)
+    job = changes.observed(job, "p1", listing(erred(FR, video=video)), NOW + UNKNOWN_GRACE)
+    assert state(job) is DubState.UNKNOWN
+    assert activities(job) == []
+    new = changes.observed(job, "p1", listing(running(FR, "v2")), NOW + UNKNOWN_GRACE)
+    assert state(new) is DubState.DUBBING
+
+
+# -- a project that is gone ----------------------------------------------------------------------------------------------
+
+
+def test_a_lost_project_fails_what_it_was_dubbing() -> None:
+    job = changes.project_lost(dubbing(FR, ES), "p1", "404", NOW)
+    for language in (FR, ES):
+        failure = job.dubs[language].failure
+        assert failure is not None
+        assert (failure.code, failure.scope, failure.detail) == ("project_not_found", Scope.PROJECT, "404")
+        assert changes.rung(job.dubs[language]) is Rung.PROJECT
+    assert live_project(job) == ""
+
+
+def test_a_lost_project_leaves_what_is_finished_and_answers_nothing_about_the_unknown() -> None:
+    job = changes.project_lost(unknown_addition(), "p1", "404", NOW)
+    assert (state(job, FR), state(job, DE)) == (DubState.DONE, DubState.UNKNOWN)
+    assert activities(job) == []
+
+
+def test_another_lost_project_is_none_of_the_job() -> None:
+    assert changes.project_lost(dubbing(FR), "p2", "", NOW) == dubbing(FR)
