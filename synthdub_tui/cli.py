@@ -147,6 +147,7 @@ def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
     _work_arguments(parser)
     screen = parser.add_argument_group("screen options")
     screen.add_argument("--read-only", action="store_true", help="watch, change nothing")
+    screen.add_argument("--slow-link", action="store_true", help="paint less often, for a poor connection")
     screen.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     screen.add_argument("--no-mouse", dest="mouse", action="store_false", help="leave the mouse to the terminal")
 

@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     def line(self) -> str:
         """All of it in one line of plain text."""
         said = f" ({printable(self.detail)})" if self.detail else ""
-        return f"{self.title}{said}. {self.cause} {self.remedy}".strip()
+        return " ".join(filter(None, (f"{self.title}{said}.", self.cause, self.remedy)))
 
 
 class Trouble(Exception):

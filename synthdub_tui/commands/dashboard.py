@@ -1,14 +1,97 @@
-"""`synthdub` without a command: the dashboard."""
+"""`synthdub` without a command: the dashboard, and the runner behind it."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui import __version__
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.run import run_dashboard
+from synthdub_tui.problems import Problem, Trouble
+from synthdub_tui.runner.launch import answers, socket_path, start_runner
 from synthdub_tui.settings import Settings
+
+_PASSED_ON: Final = {
+    "api_url": "--api-url",
+    "s3_endpoint_url": "--s3-endpoint-url",
+    "api_key_file": "--api-key-file",
+    "config": "--config",
+    "poll_interval": "--poll-interval",
+    "tier": "--tier",
+    "max_uploads": "--max-uploads",
+    "max_downloads": "--max-downloads",
+}
+"""Flags that the runner in the background gets as they were given here."""
+
+
+class BackgroundRunner:
+    """Starts the runner of a state directory where none works; it outlives the dashboard."""
+
+    def __init__(self, state_dir: str, flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self._state_dir = state_dir
+        self._arguments = [word for name, flag in _PASSED_ON.items() if flags.get(name) for word in (flag, str(flags[name]))]
+        self._environment = dict(environment)
+        if flags.get("api_key"):
+            self._environment["SYNTHESIA_API_KEY"] = str(flags["api_key"])
+
+    async def start(self) -> Path:
+        """The socket of a runner that answers. Raises Trouble."""
+        return await asyncio.to_thread(self._start)
+
+    def _start(self) -> Path:
+        path = socket_path(self._state_dir)
+        return path if answers(path) else start_runner(self._state_dir, self._arguments, self._environment)
 
 
 def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """Not built yet."""
-    raise Trouble("usage", "the dashboard is not part of this version yet; use `synthdub run`")
+    """Show the batch until the user leaves."""
+    _make_private(settings.state_dir)
+    runner = BackgroundRunner(settings.state_dir, flags, os.environ)
+    return run_dashboard(Path(settings.state_dir), runner, options(settings, paths, flags))
+
+
+def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> Options:
+    """What flags and configuration mean for the screen."""
+    screen = settings.dashboard
+    return Options(
+        version=__version__,
+        read_only=bool(flags.get("read_only")),
+        ascii=bool(flags.get("ascii")),
+        mouse=screen.mouse and flags.get("mouse") is not False,
+        slow_link=bool(flags.get("slow_link")),
+        notify=screen.notify,
+        keymap=screen.keys,
+        play_command=screen.play_command,
+        check_key=lambda key: _check_key(settings, key),
+        config_path=Path(settings.config_path),
+        log_path=Path(settings.state_dir) / "log" / "synthdub.log",
+        paths=tuple(os.path.abspath(path) for path in paths),
+        batch=settings.batch,
+    )
+
+
+async def _check_key(settings: Settings, key: str) -> Problem | None:
+    """Ask the service about a key that was typed in; what is wrong with it, if anything."""
+    return await asyncio.to_thread(_check_key_apart, settings, key)
+
+
+def _check_key_apart(settings: Settings, key: str) -> Problem | None:
+    """In a thread with a loop of its own: importing the client must not hold up the screen."""
+    from synthdub_tui.commands.doctor import ask_service  # noqa: PLC0415
+
+    try:
+        asyncio.run(ask_service(settings.api_url, key))
+    except Trouble as trouble:
+        return trouble.problem
+    return None
+
+
+def _make_private(state_dir: str) -> None:
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Trouble("state_unwritable", f"{error.strerror}: {state_dir}") from error

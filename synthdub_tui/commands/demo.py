@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from synthdub_tui.commands.run import run
 from synthdub_tui.problems import Trouble
@@ -14,8 +19,33 @@ from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.sandbox.service import running, serve
 from synthdub_tui.settings import Settings, resolve
 
-TARGETS = ("fr-FR", "es-ES", "de-DE")
-MOST_FILES = 500
+TARGETS: Final = ("fr-FR", "es-ES", "de-DE")
+MOST_FILES: Final = 500
+
+PRACTICE: Final = """\
+# Slow enough to watch, with some failures to practise on: refused content, one that a retry mends, a project refused whole.
+dubbing_seconds = [5.0, 45.0]
+output_padding = 2000000
+bandwidth_up = 2000000
+bandwidth_down = 1500000
+
+[[failures]]
+code = "moderation"
+title = "*welcome*"
+languages = ["de-*"]
+
+[[failures]]
+code = "processing_error"
+title = "*product-tour*"
+languages = ["es-*"]
+times = 1
+
+[[failures]]
+kind = "project"
+code = "video_duration_limit_reached"
+title = "*safety*"
+times = 1
+"""
 
 
 def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
@@ -29,10 +59,10 @@ def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
         sources = make_sources(videos, files)
     except OSError as error:
         raise Trouble("output_unwritable", f"{error.strerror}: {videos}") from error
-    print(f"{len(sources)} videos made in {videos}")
-    with tempfile.TemporaryDirectory(prefix="synthdub-sandbox-") as place, running(SandboxConfig(), Path(place)) as service:
-        settings = _settings(service.api_url, service.s3_url, service.api_key, root, targets or list(TARGETS))
-        code = run(settings, [str(videos)], {})
+    print(f"{len(sources)} videos made in {videos}", flush=True)
+    terminal = sys.stdin.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    show = _headless if headless or not terminal else _on_screen
+    code = show(root, targets or list(TARGETS))
     print(f"Outputs and captions lie beside the videos in {videos}")
     return code
 
@@ -48,15 +78,56 @@ def sandbox(port: int, config: str | None) -> int:
     return 0
 
 
-def _settings(api_url: str, s3_url: str, key: str, root: Path, targets: list[str]) -> Settings:
-    """The user's own configuration and environment play no part in the demo."""
-    flags = {
+def _headless(root: Path, targets: list[str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="synthdub-sandbox-") as place, running(SandboxConfig(), Path(place)) as service:
+        settings, _, _ = _settings(service.api_url, service.s3_url, service.api_key, root, targets)
+        return run(settings, [str(root / "videos")], {})
+
+
+def _on_screen(root: Path, targets: list[str]) -> int:
+    """The sandbox and the runner are processes of their own, as the service and the runner are in earnest."""
+    from synthdub_tui.commands.dashboard import BackgroundRunner, options  # noqa: PLC0415
+    from synthdub_tui.commands.steer import stop  # noqa: PLC0415
+    from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
+
+    config = root / "sandbox.toml"
+    config.write_text(PRACTICE, encoding="utf-8")
+    with _sandbox_process(config) as (api_url, s3_url, key):
+        settings, flags, environment = _settings(api_url, s3_url, key, root, targets)
+        state = Path(settings.state_dir)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        runner = BackgroundRunner(settings.state_dir, flags, {**os.environ, **environment})
+        code = run_dashboard(state, runner, options(settings, [str(root / "videos")], {}))
+        stop(settings)  # the sandbox ends with the demo, so there is nothing to go on with
+    return code
+
+
+@contextmanager
+def _sandbox_process(config: Path) -> Iterator[tuple[str, str, str]]:
+    """Addresses of API and storage, and the key."""
+    command = [sys.executable, "-m", "synthdub_tui", "sandbox", "--config", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own
+    assert process.stdout is not None
+    try:
+        said = dict(process.stdout.readline().split(maxsplit=1) for _ in range(3))
+        yield said["API"].strip(), said["Storage"].strip(), said["Key"].strip()
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def _settings(
+    api_url: str, s3_url: str, key: str, root: Path, targets: list[str]
+) -> tuple[Settings, dict[str, object], dict[str, str]]:
+    """Settings, flags and environment. The user's own configuration and environment play no part in the demo."""
+    flags: dict[str, object] = {
         "config": os.devnull,
-        "api_key_file": None,
         "api_url": api_url,
         "s3_endpoint_url": s3_url,
         "state_dir": str(root / "state"),
         "targets": tuple(targets),
         "poll_interval": 0.5,
     }
-    return resolve(flags, {"SYNTHESIA_API_KEY": key})
+    environment = {"SYNTHESIA_API_KEY": key}
+    return resolve(flags, environment), flags, environment

@@ -52,7 +52,7 @@ def doctor(flags: Mapping[str, Any]) -> int:
         findings.append(_bad("configuration", trouble))
     else:
         findings += [Finding(Weight.WARNING, "configuration", warning) for warning in settings.warnings]
-        findings += [_state(settings), _space(settings), asyncio.run(_service(settings))]
+        findings += [_state(settings), _space(settings), _service(settings)]
     findings += _terminal()
     for finding in findings:
         print(f"{finding.weight.value:8} {finding.what:14} {finding.words}")
@@ -63,21 +63,26 @@ def _bad(what: str, trouble: Trouble, weight: Weight = Weight.FATAL) -> Finding:
     return Finding(weight, what, trouble.problem.line())
 
 
-async def _service(settings: Settings) -> Finding:
-    """Ask for an asset that does not exist: costs nothing, and tells whether key and address are right."""
-    if not settings.api_key:
-        return _bad("key", Trouble("no_key"))
-    client = Client(settings.api_url, settings.api_key, Quota(TIERS["unlimited"]))
+async def ask_service(api_url: str, key: str) -> None:
+    """Ask for an asset that does not exist: costs nothing, and tells whether key and address are right. Raises Trouble."""
+    client = Client(api_url, key, Quota(TIERS["unlimited"]))
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             with contextlib.suppress(Refused):
                 await client.get_asset("00000000-0000-4000-8000-000000000000")
-    except Trouble as trouble:
-        return _bad("service", trouble)
-    except TimeoutError:
-        return _bad("service", Trouble("service_unreachable", f"no answer within {CHECK_SECONDS:.0f} s"))
+    except TimeoutError as error:
+        raise Trouble("service_unreachable", f"no answer within {CHECK_SECONDS:.0f} s") from error
     finally:
         await client.close()
+
+
+def _service(settings: Settings) -> Finding:
+    if not settings.api_key:
+        return _bad("key", Trouble("no_key"))
+    try:
+        asyncio.run(ask_service(settings.api_url, settings.api_key))
+    except Trouble as trouble:
+        return _bad("service", trouble)
     return Finding(Weight.GOOD, "key, service", f"{settings.api_url} takes the key")
 
 

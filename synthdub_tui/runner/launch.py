@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import sys
 import time
@@ -56,10 +57,22 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
                 if process.returncode == 3:
                     return path  # somebody else was quicker: attach to that one
                 raise Trouble("runner_gone", said)
-            if path.exists():
+            if answers(path):
                 return path
             time.sleep(0.02)
     raise Trouble("runner_gone", "it did not open its socket in time")
+
+
+def answers(path: Path) -> bool:
+    """Whether a runner listens there; a killed one leaves its socket behind."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def _private_folder() -> Path:
