@@ -38,6 +38,8 @@ exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong 
              sent; 3 another runner holds the state directory; 130 interrupted: saved, will resume
 """
 
+INTERRUPTED: Final = 130
+
 Handler = Callable[[argparse.Namespace], int]
 
 
@@ -48,16 +50,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser(name)
     arguments = parser.parse_intermixed_args(words[1:] if name != "dashboard" else words)
     try:
-        return _COMMANDS[name](arguments)
+        code = _COMMANDS[name](arguments)
     except Trouble as trouble:
         print(f"synthdub: {trouble}", file=sys.stderr)
         return 3 if trouble.code == "state_busy" else 2
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does; say no more to it, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if code == INTERRUPTED and name == "run":
+        _leave_at_once(code)
+    return code
+
+
+def _leave_at_once(code: int) -> None:
+    """All is saved; do not wait for threads that may hang in a dead disk or network."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 # -- parsing ---------------------------------------------------------------------------------------------------------

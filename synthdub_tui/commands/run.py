@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from synthdub_tui.runner import headless
@@ -16,24 +15,14 @@ from synthdub_tui.settings import Settings, resolve
 def run(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
     """All the work that is there, in the foreground."""
     reporter = Reporter(as_json=bool(flags.get("json")))
-    return _ended(headless.run(settings, paths, reporter, _key_reader(flags)))
+    return asyncio.run(headless.run(settings, paths, reporter, _key_reader(flags)))
 
 
 def serve(settings: Settings, flags: Mapping[str, Any]) -> int:
     """A runner for dashboards."""
-    return _ended(headless.serve(settings, _key_reader(flags)))
+    return asyncio.run(headless.serve(settings, _key_reader(flags)))
 
 
 def _key_reader(flags: Mapping[str, Any]) -> headless.ReadKey:
     """Reads the key anew: the user may have stored one since the start."""
     return lambda: resolve(flags, os.environ).api_key
-
-
-def _ended(work: Coroutine[Any, Any, int]) -> int:
-    """The exit code. After an interruption nothing is waited for any more: a thread may hang in a dead disk or network."""
-    code = asyncio.run(work)
-    if code == headless.INTERRUPTED:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code

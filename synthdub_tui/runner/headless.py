@@ -56,9 +56,9 @@ async def run(
     finally:
         saved = await runner.stop()
         logs.end(log)
-    _sum_up(runner, reporter, time.monotonic() - started)
     if not saved:
         reporter.tell(report.problem(explain("state_unwritable", settings.state_dir)))
+    _sum_up(runner, reporter, time.monotonic() - started)
     return code
 
 

@@ -164,6 +164,8 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float) -> Iterab
     for state in ("failed", "unknown", "cancelled"):
         if number := getattr(counts, state):
             yield f"  {number} {state}"
+    if going_on := counts.dubs - counts.ended:
+        yield f"  {going_on} saved as they are: the next start goes on with them"
     for job in jobs:
         for language, dub in job.dubs.items():
             if dub.failure is not None and dub.state in (DubState.FAILED, DubState.UNKNOWN):
