@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from rich.console import RenderableType
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -16,6 +17,7 @@ from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.painting import cropped
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.dashboard.terminal import SteadyDriver
 from synthdub_tui.jobs.model import DubState
@@ -52,6 +54,10 @@ class SynthdubApp(App[int]):
             self.theme = wanted
         elif poor or self.options.slow_link:
             self.theme = "ansi-dark"
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Everything that Textual draws passes here."""
+        super()._display(screen, cropped(renderable))
 
     # -- start and end -----------------------------------------------------------------------------------------------
 

@@ -186,6 +186,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def minutes(seconds: float) -> str:
+    """As `duration`, in whole minutes: what is shown all the time should not change every second."""
+    return f"{int(seconds) // 60} min" if seconds < 3600 else duration(seconds)
+
+
 def roughly(seconds: float) -> str:
     """A prediction, with no more exactness than it has."""
     if seconds < 90:

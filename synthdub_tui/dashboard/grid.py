@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from rich.segment import Segment
 from rich.style import Style
@@ -60,11 +60,36 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self._clock = clock
         self._measures = _Measures(16, cells.WIDE, 2, False)
         self._looks: dict[str, Style] = {}
+        self._lines: dict[int, Strip] = {}  # as drawn last
+        self._pieces: dict[int, list[Segment]] = {}  # of rows as drawn last, by line: the file and each column seen
         self._view: object = None
         self._ticked = clock()
         self._row = 0  # where the cursor was seen last, for when its row goes away
 
     # -- drawing -----------------------------------------------------------------------------------------------------
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """As Textual's own, without the borders, padding and opacity that this widget never has: under load that is half."""
+        size = self.region.size
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips = []
+        for y in crop.line_range:
+            strip = self._lines.get(y)
+            if strip is None:
+                strip = self.render_line(y).adjust_cell_length(size.width, self._look(""))
+                for line_filter in filters:
+                    strip = strip.apply_filter(line_filter, background)
+                self._lines[y] = strip
+            strips.append(strip)
+        return [strip.crop(*crop.column_span) for strip in strips] if crop.column_span != (0, size.width) else strips
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        for region in regions:
+            for y in region.line_range:
+                self._lines.pop(y, None)
+        if not regions or regions[0] == self.size.region:  # the second is what scrolling asks for
+            self._forget()
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def render_line(self, y: int) -> Strip:
         width, measures = self.size.width, self._measures
@@ -73,7 +98,10 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         row = y - measures.header + self.scroll_offset.y
         if row >= len(self.model.shown):
             return Strip.blank(width, self._look(""))
-        return self._row_line(row, width)
+        pieces = self._pieces.get(y)
+        if pieces is None:
+            pieces = self._pieces[y] = self._row_pieces(row)
+        return self._laid_out(pieces, width, self._look(""))
 
     def _header_line(self, y: int, width: int) -> Strip:
         model, measures = self.model, self._measures
@@ -89,20 +117,22 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             segments.append(Segment(text, look + self._look("cursor") if here else look))
         return self._laid_out(segments, width, style)
 
-    def _row_line(self, row: int, width: int) -> Strip:
-        model, measures, signs = self.model, self._measures, self._signs
-        job = model.shown[row].job
-        on_row = self.cursor is not None and self.cursor.job == job.id
-        marked = model.marks.of(job.id) != 0
-        upload = model.transfers.get((job.id, FILE))
-        text = cells.file_text(job, upload, measures.file, signs, marked=marked and model.marked(job.id, FILE))
-        look = self._look("file")
-        if on_row:
-            look += self._look("cursor") if self.cursor == (job.id, FILE) else Style(bold=True)
-        segments = [Segment(text, look)]
+    def _row_pieces(self, row: int) -> list[Segment]:
+        job = self.model.shown[row].job.id
         now = self._clock()
-        segments += [self._cell(job.id, code, now, marked) for code in self._columns_seen()]
-        return self._laid_out(segments, width, self._look(""))
+        return [self._piece(job, code, now) for code in (FILE, *self._columns_seen())]
+
+    def _piece(self, job: str, code: str, now: float) -> Segment:
+        marked = self.model.marks.of(job) != 0 and self.model.marked(job, code)
+        return self._file(job, marked) if code == FILE else self._cell(job, code, now, marked)
+
+    def _file(self, job: str, marked: bool) -> Segment:
+        upload = self.model.transfers.get((job, FILE))
+        text = cells.file_text(self.model.rows[job].job, upload, self._measures.file, self._signs, marked=marked)
+        look = self._look("file")
+        if self.cursor is not None and self.cursor.job == job:
+            look += self._look("cursor") if self.cursor.language == FILE else Style(bold=True)
+        return Segment(text, look)
 
     def _cell(self, job: str, code: str, now: float, marked: bool) -> Segment:
         model, measures = self.model, self._measures
@@ -111,7 +141,6 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         text = " " * measures.cell
         if dub is not None:
             transfer = model.transfers.get((job, code)) if dub.state is DubState.DOWNLOADING else None
-            marked = marked and model.marked(job, code)
             text = cells.dub_text(dub, transfer, now, self._signs, compact=measures.compact, marked=marked)
             look = self._look(dub.state.value if model.applies(dub, code) else "faint")
         if self.cursor == (job, code):
@@ -148,6 +177,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
 
     def notify_style_update(self) -> None:
         self._looks.clear()
+        self._forget()
         super().notify_style_update()
 
     # -- changes -----------------------------------------------------------------------------------------------------
@@ -189,11 +219,21 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh(Region(0, 0, self._measures.file, self._measures.header))
 
     def _refresh_cell(self, row: int, code: str) -> None:
+        """Draw one cell again, and only it: the rest of its line is kept."""
         y = row - self.scroll_offset.y + self._measures.header
+        pieces = self._pieces.get(y)
+        place = 0 if code == FILE else self.model.columns.index(code) - self._first + 1
+        if pieces is not None and place < len(pieces):
+            pieces[place] = self._piece(self.model.shown[row].job.id, code, self._clock())
         if code == FILE:
             self.refresh(Region(0, y, self._measures.file, 1))
         else:
             self.refresh(Region(self._x(code), y, self._measures.cell, 1))
+
+    def _forget(self) -> None:
+        """Nothing of what was drawn is right any more."""
+        self._lines.clear()
+        self._pieces.clear()
 
     def _rows_seen(self) -> range:
         top = self.scroll_offset.y
@@ -255,6 +295,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Moved())
 
     def on_resize(self) -> None:
+        self._forget()
         self._relayout()
         self._view = None
         self._show_cursor()

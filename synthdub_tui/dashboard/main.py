@@ -32,7 +32,7 @@ from synthdub_tui.jobs.selection import ORDERS, Filter, FilterError, parse
 
 TROUBLE = "state:trouble"
 
-FRAME, SLOW_FRAME = 0.05, 0.25
+FRAME, SLOW_FRAME = 0.1, 0.25
 """Seconds between two paints of what the runner sends."""
 
 

@@ -51,8 +51,8 @@ def progress_line(about: Overview, now: float, signs: cells.Signs) -> list[Span]
         spans.append((f"about {cells.roughly(left)} left", ""))
     elif totals.dubs and not totals.open and about.batch.loaded:
         spans.append(("nothing left to do" if not trouble else "the rest needs you", ""))
-    if about.started and totals.open:
-        spans.append((f"running {cells.duration(now - about.started)}", "faint"))
+    if about.started and totals.open and now - about.started >= 60:
+        spans.append((f"running {cells.minutes(now - about.started)}", "faint"))
     if about.read_only:
         spans.append(("read-only", "warn"))
     return spans

@@ -1,0 +1,256 @@
+"""Measures the dashboard in a real pseudo-terminal, beside Textual's DataTable on the same data and a bare Textual app.
+
+`python -m tests.benchmarks.dashboard [--short]` prints, for each size of batch and terminal: time to the first frame and to
+the whole batch, from key to paint while idle and under 200 visible changes a second, bytes written, processor, memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from synthdub_tui.jobs.model import DubState
+from synthdub_tui.runner.protocol import Changes, Meters, Snapshot, Transfer, encode
+from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_job
+from tests.dashboard.terminal import PLAY, Terminal
+
+CHANGES = 200
+_SGR = re.compile(rb"\x1b\[([0-9;]*)m")
+_APPS = (sys.executable, "-m", "tests.benchmarks.dashboard_apps")
+
+
+class Measured(NamedTuple):
+    """One line of the table. Seconds, but key times in milliseconds; memory in MB."""
+
+    app: str
+    first: float
+    whole: float
+    idle_keys: list[float]
+    loaded_keys: list[float]
+    idle_bytes: float
+    idle_cpu: float
+    bytes: float
+    cpu: float
+    memory: float
+
+
+class Subject:
+    """A program in a terminal, and how its answers are recognised."""
+
+    def __init__(self, terminal: Terminal, born: float, moved: Callable[[bytes], bool]) -> None:
+        self.terminal = terminal
+        self.born = born
+        self.moved = moved
+
+    async def seen(self, words: bytes, patience: float = 60.0) -> float:
+        """Seconds from its start until the words are on the screen."""
+        return await self._until(lambda: words in self.terminal.output, self.born, patience)
+
+    async def keys(self, count: int) -> list[float]:
+        """Milliseconds from a key to its paint."""
+        times = []
+        for number in range(count):
+            before = len(self.terminal.output)
+            begun = time.perf_counter()
+            self.terminal.type(b"\x1b[B" if number % 16 < 8 else b"\x1b[A")
+            taken = await self._until(lambda before=before: self.moved(bytes(self.terminal.output[before:])), begun, 5.0)
+            times.append(taken * 1000)
+            await asyncio.sleep(0.03 + number % 7 / 100)
+        return times
+
+    async def work(self, seconds: float) -> tuple[float, float]:
+        """Bytes a second and share of a core over a while."""
+        size, cpu, begun = len(self.terminal.output), self.terminal.cpu(), time.perf_counter()
+        await asyncio.sleep(seconds)
+        passed = time.perf_counter() - begun
+        return (len(self.terminal.output) - size) / passed, (self.terminal.cpu() - cpu) / passed
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        status = Path(f"/proc/{self.terminal.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    async def settle(self) -> None:
+        """Wait until it writes nothing for half a second."""
+        size = -1
+        while size != len(self.terminal.output):
+            size = len(self.terminal.output)
+            await asyncio.sleep(0.5)
+
+    async def _until(self, condition: Callable[[], bool], begun: float, patience: float) -> float:
+        while not condition():
+            if time.perf_counter() - begun > patience:
+                return patience
+            await asyncio.sleep(0.0005)
+        return time.perf_counter() - begun
+
+
+def reversed_cell(output: bytes) -> bool:
+    """Whether something was drawn in reverse video, as our cursor is; colours that hold a 7 do not count."""
+    for found in _SGR.finditer(output):
+        numbers = [int(part or 0) for part in found[1].split(b";")]
+        while numbers:
+            number = numbers.pop(0)
+            if number == 7:
+                return True
+            if number in (38, 48) and numbers:
+                del numbers[: 4 if numbers[0] == 2 else 2]
+    return False
+
+
+async def measure_ours(rows: int, columns: int, size: tuple[int, int], short: bool) -> Measured:
+    """The dashboard on a fake runner."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = FakeRunner(Path(folder) / "runner.sock", [])
+        snapshot = lines_of(rows, columns)
+        runner._snapshot = lambda writer: send(runner, writer, snapshot)  # type: ignore[method-assign]
+        path = await runner.start()
+        born = time.perf_counter()
+        terminal = Terminal((*PLAY, "--socket", str(path), "--state", folder), size)
+        subject = Subject(terminal, born, reversed_cell)
+        try:
+            first = await subject.seen(b"files")
+            whole = await subject.seen(f" {rows} files".encode())
+            await subject.settle()
+            runner.push(meters=Meters(time.time(), busy=True))
+            await subject.settle()
+            idle_bytes, idle_cpu = await subject.work(2 if short else 5)
+            idle = await subject.keys(16 if short else 60)
+            load = asyncio.create_task(change(runner, columns))
+            await asyncio.sleep(0.5)
+            amount, cpu = await subject.work(2 if short else 6)
+            loaded = await subject.keys(16 if short else 80)
+            load.cancel()
+            memory = subject.memory()
+            return Measured("synthdub", first, whole, idle, loaded, idle_bytes, idle_cpu, amount, cpu, memory)
+        finally:
+            terminal.close()
+            await runner.die()
+
+
+def lines_of(rows: int, columns: int) -> list[bytes]:
+    """The snapshot, encoded before anything is measured. Visible rows download, so that changes change no totals."""
+    lines, jobs = [], []
+    for number in range(rows):
+        state = DubState.DOWNLOADING if number < 60 else DubState.DUBBING
+        job = make_job(number, LANGUAGES[:columns], state)
+        jobs.append(replace(job, dubs={code: replace(dub, submitted=dub.submitted - 900) for code, dub in job.dubs.items()}))
+    for start in range(0, rows, 200):
+        last = start + 200 >= rows
+        lines.append(encode(Snapshot(jobs=jobs[start : start + 200], last=last, meters=Meters(time.time(), busy=True))))
+    return lines
+
+
+async def send(runner: FakeRunner, writer: asyncio.StreamWriter, lines: list[bytes]) -> None:
+    """A snapshot that was encoded before."""
+    for line in lines:
+        writer.write(line)
+        await writer.drain()
+    runner._subscribed.add(writer)
+
+
+async def change(runner: FakeRunner, columns: int) -> None:
+    """200 changes of visible cells a second, twenty times ten."""
+    ids = [make_job(number, []).id for number in range(12, 32)]
+    codes = LANGUAGES[1 : min(columns, 10)]
+    moving: dict[tuple[str, str], int] = {}
+    step = 0
+    while True:
+        for _ in range(CHANGES // 20):
+            step += 1
+            moving[ids[step % 20], codes[step % len(codes)]] = step % 100
+        runner.say(Changes(transfers=[Transfer(job, code, done, 100, 1.0) for (job, code), done in moving.items()]))
+        await asyncio.sleep(0.05)
+
+
+async def measure_table(rows: int, columns: int, size: tuple[int, int], short: bool) -> Measured:
+    """DataTable, once idle and once with changes."""
+    born = time.perf_counter()
+    moved = re.compile(rb"@\d+@").search
+    terminal = Terminal((*_APPS, "table", str(rows), str(columns), "0"), size)
+    subject = Subject(terminal, born, lambda output: bool(moved(output)))
+    try:
+        first = await subject.seen(b"lesson 0000")
+        await subject.settle()
+        idle_bytes, idle_cpu = await subject.work(2 if short else 5)
+        idle = await subject.keys(16 if short else 60)
+    finally:
+        terminal.close()
+    terminal = Terminal((*_APPS, "table", str(rows), str(columns), str(CHANGES)), size)
+    subject = Subject(terminal, time.perf_counter(), lambda output: bool(moved(output)))
+    try:
+        await subject.seen(b"lesson 0000")
+        await asyncio.sleep(1)
+        amount, cpu = await subject.work(2 if short else 6)
+        loaded = await subject.keys(16 if short else 80)
+        return Measured("DataTable", first, first, idle, loaded, idle_bytes, idle_cpu, amount, cpu, subject.memory())
+    finally:
+        terminal.close()
+
+
+async def measure_bare(size: tuple[int, int], short: bool) -> Measured:
+    """An app that shows one word."""
+    firsts = []
+    for _ in range(2 if short else 5):
+        terminal = Terminal((*_APPS, "bare"), size)
+        subject = Subject(terminal, time.perf_counter(), lambda output: False)
+        try:
+            firsts.append(await subject.seen(b"ready-to-read"))
+            memory = subject.memory()
+        finally:
+            terminal.close()
+    first = statistics.median(firsts)
+    return Measured("bare Textual", first, first, [], [], 0, 0, 0, 0, memory)
+
+
+def shown(measured: Measured, bare: float) -> str:
+    """One line of the table."""
+
+    def keys(times: list[float]) -> str:
+        if not times:
+            return f"{'-':>12}"
+        ordered = sorted(times)
+        return f"{statistics.median(ordered):5.1f} /{ordered[int(len(ordered) * 0.95) - 1]:5.0f}"
+
+    m = measured
+    return (
+        f"{m.app:<13}{m.first:6.2f} ({m.first / bare:4.2f}){m.whole:7.2f}  {keys(m.idle_keys):>12}  {keys(m.loaded_keys):>12}"
+        f"{m.idle_bytes:8.0f}{m.idle_cpu * 100:7.1f}{m.bytes / 1000:9.1f}{m.cpu * 100:7.1f}{m.memory:8.0f}"
+    )
+
+
+HEAD = (
+    f"{'':13}{'first frame':>13}{'whole':>7}  {'key idle':>12}  {'key loaded':>12}{'idle':>8}{'idle':>7}{'loaded':>9}{'loaded':>7}{'memory':>8}\n"
+    f"{'':13}{'s (of bare)':>13}{'s':>7}  {'p50/p95 ms':>12}  {'p50/p95 ms':>12}{'B/s':>8}{'CPU %':>7}{'kB/s':>9}{'CPU %':>7}{'MB':>8}"
+)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="one small size: that it works, not how fast")
+    short = parser.parse_args().short
+    batches = [(1000, 10)] if short else [(1000, 10), (10_000, 20)]
+    sizes = [(120, 40)] if short else [(120, 40), (200, 50)]
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {CHANGES} visible changes a second where loaded")
+    for size in sizes:
+        bare = await measure_bare(size, short)
+        for rows, columns in batches:
+            print(f"\n{rows:,} files × {columns} languages at {size[0]}×{size[1]}\n{HEAD}")
+            print(shown(bare, bare.first))
+            for measure in (measure_table, measure_ours):
+                print(shown(await measure(rows, columns, size, short), bare.first), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,58 @@
+"""What the dashboard is measured against: Textual's DataTable on the same data, and a Textual app that shows one word.
+
+`python -m tests.benchmarks.dashboard_apps bare|table ROWS COLUMNS CHANGES`
+"""
+
+from __future__ import annotations
+
+import sys
+
+from textual.app import App, ComposeResult
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable, Static
+
+
+class Bare(App[None]):
+    """The least that Textual can do."""
+
+    def compose(self) -> ComposeResult:
+        yield Static("ready-to-read")
+
+
+class Table(App[None]):
+    """The same rows and columns as a DataTable, with so many changes of visible cells a second."""
+
+    CSS = "DataTable { height: 1fr; }"
+
+    def __init__(self, rows: int, columns: int, changes: int) -> None:
+        super().__init__()
+        self.rows, self.columns, self.changes = rows, columns, changes
+        self.step = 0
+
+    def compose(self) -> ComposeResult:
+        yield Static("@start@", markup=False)
+        yield DataTable(fixed_columns=1)
+
+    def on_mount(self) -> None:
+        table = self.query_one(DataTable)
+        table.add_columns("file", *(f"l{n}" for n in range(self.columns)))
+        cells = ["~ 12m "] * self.columns
+        for number in range(self.rows):
+            table.add_row(f"lesson {number:04}.mp4", *cells)
+        if self.changes:
+            self.set_interval(0.05, self.change)
+
+    def change(self) -> None:
+        table = self.query_one(DataTable)
+        for _ in range(self.changes // 20):
+            self.step += 1
+            table.update_cell_at(Coordinate(12 + self.step % 20, 1 + self.step % 9), f"v {self.step % 100:3}%")
+
+    def on_data_table_cell_highlighted(self, event: DataTable.CellHighlighted) -> None:
+        self.query_one(Static).update(f"@{event.coordinate.row}@")
+
+
+if __name__ == "__main__":
+    kind, *numbers = sys.argv[1:]
+    app = Bare() if kind == "bare" else Table(*map(int, numbers))
+    app.run()
