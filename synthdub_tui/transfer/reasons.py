@@ -30,5 +30,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.append(each)
         yield each
-        held = getattr(each, "kwargs", {}).get("error")
+        named = getattr(each, "kwargs", None)
+        held = named.get("error") if isinstance(named, dict) else None
         ahead += [each.__cause__, held, getattr(each, "reason", None), *each.args]

@@ -44,10 +44,10 @@ def part_size(size: int) -> int:
 class Uploader:
     """Uploads sources. One for all of a process; `close` it at the end.
 
-    `endpoint_url` is for S3-like storage of one's own. `connect_timeout` also bounds a blocked send. `read_timeout` is longer:
-    when the last byte of a part is handed to the kernel, megabytes of it may still have to crawl over a slow line before
-    the answer can come. `grace` is how long a cancel waits for the abort to get through; after that it goes on by itself in
-    a daemon thread. All in seconds.
+    `endpoint_url` is for S3-like storage of one's own. `threads` parts of each file are sent at once. `connect_timeout` also
+    bounds a blocked send. `read_timeout` is longer: when the last byte of a part is handed to the kernel, megabytes of it may
+    still have to crawl over a slow line before the answer can come. `grace` is how long a cancel waits for the abort to get
+    through; after that it goes on by itself in a daemon thread. All in seconds.
     """
 
     def __init__(
