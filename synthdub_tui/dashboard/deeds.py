@@ -167,7 +167,7 @@ class Deeds(Screen[None]):
             lines = [f"{many(len(found.paid), 'dub')} cost credits again:", *self._rung_lines(found.paid)] if found.paid else []
             lines += [f"{many(len(found.free), 'dub')} cost nothing:", *self._rung_lines(found.free)] if found.free else []
             title = f"Retry {many(len(found.paid) + len(found.free), 'dub')}?"
-            if not await self.ask(title, [*lines, _left_out(found).strip()], danger=bool(found.paid), yes="Retry"):
+            if not await self.ask(title, [*lines, *_note(found)], danger=bool(found.paid), yes="Retry"):
                 self.status.say("Nothing was retried.")
                 return
         self.status.say(f"Retrying {many(len(found.paid) + len(found.free), 'dub')}…{_left_out(found)}")
@@ -406,6 +406,10 @@ def _sorted(dubs: list[tuple[CellKey, Dub]]) -> Sorted:
         else:
             (found.paid if rung in PAID else found.free).append(cell)
     return found
+
+
+def _note(found: Sorted) -> list[str]:
+    return [_left_out(found).strip()] if found.ask else []
 
 
 def _left_out(found: Sorted) -> str:

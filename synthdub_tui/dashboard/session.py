@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from synthdub_tui.dashboard.batch import Batch
 from synthdub_tui.dashboard.link import Launcher, Link, LinkState
 from synthdub_tui.dashboard.topline import Overview
@@ -16,6 +18,10 @@ from synthdub_tui.runner.protocol import Bye, Changes, Message, Meters, Snapshot
 
 FAILURES_APART: Final = 60.0
 """Seconds between two calls for the user because of failed dubs."""
+
+
+STALE: Final = 3.0
+"""Seconds after which rates that were told are those of the past."""
 
 
 class Session:
@@ -33,7 +39,6 @@ class Session:
         self.meters: Meters | None = None
         self.rates = Rates()
         self.read_only = read_only
-        self.pending = False
         self.link = Link(launcher, version, self._message, self._state)
         self.on_change: Callable[[], None] = _nothing
         self.on_state: Callable[[LinkState], None] = _nothing_with_state
@@ -41,6 +46,7 @@ class Session:
         self._clock = clock
         self._in_snapshot = False
         self._called_at = 0.0
+        self._metered_at = 0.0
 
     @property
     def attached(self) -> bool:
@@ -50,19 +56,27 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether some dub goes on by itself in a runner that we are attached to."""
-        return self.attached and bool(self.batch.overall.open or (self.meters is not None and self.meters.busy))
+        if self.batch.loaded:
+            return self.attached and self.batch.overall.open > 0
+        return self.attached and self.meters is not None and self.meters.busy
 
     def overview(self) -> Overview:
         """For the top line."""
         started = self.link.welcome.started if self.link.welcome is not None else 0.0
-        return Overview(
-            self.batch, self.meters, self.rates, self.link.state, self.link.problem, started, self.read_only, self.pending
-        )
+        return Overview(self.batch, self._current(), self.rates, self.link.state, self.link.problem, started, self.read_only)
+
+    def _current(self) -> Meters | None:
+        """The meters as they stand now: the runner is silent while nothing changes, but time passes."""
+        meters, age = self.meters, self._clock() - self._metered_at
+        if meters is None or age < STALE:
+            return meters
+        quota = tuple(replace(meter, wait=max(0.0, meter.wait - age)) for meter in meters.quota)
+        return replace(meters, up=0.0, down=0.0, quota=quota)
 
     def sample(self) -> None:
         """A second passed: note the transfer rate for the sparkline."""
-        moving = self.meters is not None and self.attached
-        self.rates.add(self.meters.up + self.meters.down if moving and self.meters is not None else 0.0)
+        meters = self._current()
+        self.rates.add(meters.up + meters.down if meters is not None else 0.0)
 
     def _state(self, state: LinkState) -> None:
         if state is not LinkState.ATTACHED:
@@ -92,26 +106,28 @@ class Session:
         self._metered(message.meters)
 
     def _changes(self, message: Changes) -> None:
-        before = self.batch.overall[DubState.UNKNOWN], self.batch.overall[DubState.FAILED]
+        totals = self.batch.overall
+        before = totals[DubState.UNKNOWN], totals[DubState.FAILED], totals.open
         self.batch.put(message.jobs)
         self.batch.move(message.transfers)
         if message.meters is not None:
             self._metered(message.meters)
-        self._call_for_trouble(*before)
+        self._call_if_needed(*before)
 
     def _metered(self, meters: Meters) -> None:
         before, self.meters = self.meters, meters
+        self._metered_at = self._clock()
         if before is None:
             return
-        if before.busy and not meters.busy and not self.batch.overall.open:
-            totals = self.batch.overall
-            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done, {totals.trouble} need you.")
         if meters.problem and meters.problem != before.problem:
             self.on_call(explain(meters.problem).title)
 
-    def _call_for_trouble(self, unknown: int, failed: int) -> None:
+    def _call_if_needed(self, unknown: int, failed: int, opened: int) -> None:
+        """The end of the batch, a decision, or a failure, in this order; not one call for each of many failures."""
         totals, now = self.batch.overall, self._clock()
-        if totals[DubState.UNKNOWN] > unknown:
+        if opened and not totals.open:
+            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done, {totals.trouble} need you.")
+        elif totals[DubState.UNKNOWN] > unknown:
             self.on_call("A dub needs your decision: it is unknown whether the service accepted it.")
         elif totals[DubState.FAILED] > failed and now - self._called_at > FAILURES_APART:
             self._called_at = now

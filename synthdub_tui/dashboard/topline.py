@@ -32,7 +32,6 @@ class Overview(NamedTuple):
     problem: Problem | None
     started: float
     read_only: bool
-    pending: bool  # the user asked for pause or resume, and the runner has not answered
 
 
 def progress_line(about: Overview, now: float, signs: cells.Signs) -> list[Span]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from synthdub_tui import __version__
@@ -62,6 +64,13 @@ class Desk:
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
+
+    async def type(self, text: str) -> None:
+        """Letters all at once, as a fast typist or a slow line brings them."""
+        for char in text:
+            key = _character_to_key(char)
+            self.app.post_message(events.Key(key, char))
+        await self.pilot.pause()
 
     async def screen(self, name: str) -> None:
         """Wait until a screen of that class is on top."""

@@ -203,7 +203,8 @@ async def test_languages_are_added_to_the_file_under_the_cursor(tmp_path: Path) 
     async with desk(tmp_path, [job]) as opened:
         await opened.press("L")
         await opened.screen("AddLanguagesScreen")
-        await opened.press(*"de-AT", "enter")
+        await opened.type("de-AT")
+        await opened.press("enter")
         await opened.screen("ConfirmScreen")
         assert "lesson 0000.mp4: de-AT" in question(opened) and "spends credits" in question(opened)
         await opened.press("y")
@@ -296,7 +297,6 @@ async def test_the_end_of_the_batch_and_decisions_call_the_user(tmp_path: Path) 
         opened.runner.set_dub(job, "fr-FR", make_dub(DubState.UNKNOWN, time.time()))
         await until(lambda: bells)
         opened.runner.set_dub(job, "es-ES", make_dub(DubState.DONE, time.time()))
-        opened.runner.push(meters=Meters(time.time(), busy=False))
         await until(lambda: len(bells) == 2)
         assert "decision" in bells[0] and "ended: 1 of 2" in bells[1]
 
@@ -326,7 +326,8 @@ async def test_without_a_key_the_screen_that_takes_one_opens_once(tmp_path: Path
     config = tmp_path / "config" / "config.toml"
     async with desk(tmp_path, runner=runner, attached=False, check_key=check, config_path=config) as opened:
         await opened.screen("SetupKeyScreen")
-        await opened.press(*"good-key", "enter")
+        await opened.type("good-key")
+        await opened.press("enter")
         await opened.screen("MainScreen")
         await until(lambda: opened.runner.asked(CheckKey))
         assert asked == ["good-key"] and "good-key" in config.read_text()

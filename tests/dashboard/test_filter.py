@@ -23,7 +23,9 @@ def names(opened: Desk) -> list[int]:
 
 async def test_typing_filters_at_once_even_when_typed_ahead(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
-        await opened.press("/", *"state:failed", "enter")
+        await opened.press("/")
+        await opened.type("state:failed")
+        await opened.press("enter")
         assert names(opened) == [1, 4, 7]
         assert opened.main.focused is opened.main.grid
         assert "3 of 9 files" in opened.lines()[0]
@@ -33,7 +35,8 @@ async def test_typing_filters_at_once_even_when_typed_ahead(tmp_path: Path) -> N
 
 async def test_a_wrong_filter_says_why_and_changes_nothing(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
-        await opened.press("/", *"state:dubbing")
+        await opened.press("/")
+        await opened.type("state:dubbing")
         assert names(opened) == [2, 5, 8]
         opened.main.query_one(FilterBox).value += " foo:"  # at once, since foo alone is a name
         await opened.says("“foo:” is not known")
@@ -42,16 +45,23 @@ async def test_a_wrong_filter_says_why_and_changes_nothing(tmp_path: Path) -> No
 
 async def test_completion_by_tab(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
-        await opened.press("/", *"sta", "tab", *"fai", "tab")
+        await opened.press("/")
+        await opened.type("sta")
+        await opened.press("tab")
+        await opened.type("fai")
+        await opened.press("tab")
         assert opened.main.query_one(FilterBox).value == "state:failed"
         assert names(opened) == [1, 4, 7]
-        await opened.press("space", *"reason:", "tab")
+        await opened.press("space")
+        await opened.type("reason:")
+        await opened.press("tab")
         assert opened.main.query_one(FilterBox).value == "state:failed reason:processing_error"
 
 
 async def test_letters_are_letters_while_typing(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
-        await opened.press("/", *"qrxpRLaosl?*")
+        await opened.press("/")
+        await opened.type("qrxpRLaosl?*")
         assert opened.main.query_one(FilterBox).value == "qrxpRLaosl?*"
         assert len(opened.app.screen_stack) == 1
         assert len(opened.runner.requests) == 2
@@ -60,7 +70,9 @@ async def test_letters_are_letters_while_typing(tmp_path: Path) -> None:
 
 async def test_language_words_choose_columns(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
-        await opened.press("/", *"lang:es", "enter")
+        await opened.press("/")
+        await opened.type("lang:es")
+        await opened.press("enter")
         header = opened.lines()[0]
         assert "es-ES" in header and "fr-FR" not in header
         assert opened.main.grid.cursor is not None and opened.main.grid.cursor.language == "es-ES"
@@ -105,7 +117,9 @@ async def test_marks_by_cell_row_column_and_all(tmp_path: Path) -> None:
 
 async def test_marking_all_with_a_filter_takes_what_is_shown(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
-        await opened.press("/", *"state:failed lang:fr", "enter", "*")
+        await opened.press("/")
+        await opened.type("state:failed lang:fr")
+        await opened.press("enter", "*")
         assert opened.app.session.batch.marks.count == 3
         await opened.press("escape", "escape")
         assert len(names(opened)) == 9
