@@ -1,0 +1,20 @@
+"""`synthdub languages`: the codes that the service takes."""
+
+from __future__ import annotations
+
+import json
+
+from synthdub_tui import languages as codes
+
+
+def languages(*, as_json: bool) -> int:
+    """Codes and names, and whether they can be a source, a target or both."""
+    every = sorted({*codes.INPUT, *codes.OUTPUT}, key=lambda code: (codes.name(code), code))
+    for code in every:
+        use = {"source": code in codes.INPUT, "target": code in codes.OUTPUT}
+        if as_json:
+            print(json.dumps({"code": code, "name": codes.name(code), **use}, ensure_ascii=False))
+        else:
+            words = "" if all(use.values()) else " (source only)" if use["source"] else " (target only)"
+            print(f"{code:8} {codes.name(code)}{words}")
+    return 0
