@@ -204,9 +204,6 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     named = [language for language in submission.languages if language in languages]
     if not named and submission.project and code in _PROJECT_TROUBLE:
         job = _closed(job, submission.project)
-        for language in submission.languages:
-            if job.dubs[language].state is DubState.WAITING and job.dubs[language].next_rung is Rung.ADD:
-                job = _climbed(job, language)
         if code not in _ASSET_TROUBLE:
             return _staged(job)
     if not named and code in _ASSET_TROUBLE and job.uploads < UPLOAD_LIMIT:
@@ -266,8 +263,14 @@ def _climbed(job: Job, language: str) -> Job:
 
 
 def _closed(job: Job, project: str) -> Job:
-    """The project takes no more languages."""
-    return replace(job, projects=job.projects | {project: ""}) if project in job.projects else job
+    """The project takes no more languages: those that wait to be added to it climb."""
+    if project in job.projects:
+        job = replace(job, projects=job.projects | {project: ""})
+    for language in job.unsent:
+        dub = job.dubs[language]
+        if dub.next_rung is Rung.ADD and dub.project == project:
+            job = _climbed(job, language)
+    return job
 
 
 def _refusal(code: str, words: str) -> str:
@@ -446,6 +449,8 @@ def retried(job: Job, language: str, now: float) -> Job:
     """The user wants the dub again, by its rung. For a finished dub the caller has seen that its file is gone."""
     dub = job.dubs[language]
     step = rung(dub)
+    if step is Rung.ADD and job.projects.get(dub.project) == "":
+        step = Rung.PROJECT
     clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": 0.0}
     if step is None:
         return job

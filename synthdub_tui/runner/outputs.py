@@ -7,16 +7,16 @@ import os
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import output_path
-from synthdub_tui.jobs.model import Dub, DubState, Job, Scope
+from synthdub_tui.jobs.model import Dub, Job, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.workshop import Workshop
 
 
 async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The waiting languages (of `languages`, or all) whose outputs can be written; the others fail with the reason."""
+    """The waiting languages (`languages`, or all that are not under way) whose outputs can be written; the others fail with the reason."""
     job = shop.ledger.jobs[job_id]
     ready = []
-    for language in languages or job.in_state(DubState.WAITING):
+    for language in languages or job.unsent:
         try:
             if not shop.claim(job, language):
                 raise Trouble("output_claimed", output_path(job.source.path, language, job.outputs))

@@ -228,3 +228,11 @@ def test_a_moderated_dub_is_retried_only_after_a_decision_on_every_rung() -> Non
     refusal = changes.refused(asked(FR), "request_refused", "moderation", {}, NOW)
     assert step(refusal) is Rung.SUBMIT
     assert needs_consent(refusal, FR)
+
+
+def test_a_language_waiting_to_be_added_to_a_project_that_is_gone_gets_a_new_one() -> None:
+    job = changes.observed(dubbing(FR, ES), "p1", listing(erred(FR)), NOW)
+    waiting = changes.project_lost(retried(job), "p1", "", NOW)
+    assert waiting.dubs[FR].next_rung is Rung.PROJECT
+    later = retried(changes.project_lost(job, "p1", "", NOW))
+    assert later.dubs[FR].next_rung is Rung.PROJECT
