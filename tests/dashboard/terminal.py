@@ -49,7 +49,7 @@ class Terminal:
             env=environ,
             cwd=ROOT,
             start_new_session=True,
-            preexec_fn=take_terminal,
+            preexec_fn=take_terminal,  # noqa: PLW1509 - one ioctl, and no other way to give a controlling terminal
         )
         os.set_blocking(self._master, False)
         self._reading = False

@@ -134,7 +134,7 @@ async def test_a_dead_runner_is_told_and_started_only_when_asked(tmp_path: Path)
 
 async def test_a_connection_that_breaks_while_the_runner_lives_is_mended_by_itself(tmp_path: Path) -> None:
     runner = runner_at(tmp_path)
-    async with linked(runner) as (link, ears):
+    async with linked(runner) as (_, ears):
         await until(lambda: runner.attached)
         for writer in list(runner._clients):
             writer.transport.abort()
