@@ -140,7 +140,7 @@ KNOWN: dict[str, Problem] = _table(
         "project_not_found",
         "The service does not know the dubbing project",
         "It was deleted in Studio, or belongs to another account than this key's.",
-        "Check the key; if the project is gone, retry makes a new one, which spends credits.",
+        "Check the key, then retry: it looks again for free. If the project is gone, the next retry makes a new one and costs.",
         Retry.COSTS,
     ),
     Problem(

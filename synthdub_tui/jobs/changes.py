@@ -46,6 +46,9 @@ UNKNOWN_GRACE: Final = 20.0
 UPLOAD_LIMIT: Final = 3
 """Uploads of one source without the user's asking; expired credentials and unreadable assets cause more than one."""
 
+_LOOK_AGAIN: Final = frozenset({"project_not_found", "internal"})
+"""Failures after which the project is asked again before anything else."""
+
 _ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
 _PROJECT_TROUBLE: Final = _ASSET_TROUBLE | {"project_not_found"}
 
@@ -314,6 +317,16 @@ def project_lost(job: Job, project: str, detail: str, now: float) -> Job:
     return _staged(job)
 
 
+def watch_failed(job: Job, project: str, now: float) -> Job:
+    """This program could not follow the project, by a mistake of its own. What was paid for is there: looking again is free."""
+    for language, dub in job.dubs.items():
+        if dub.project == project and dub.state is DubState.DUBBING:
+            job = failed(job, language, "internal", "", Scope.DOWNLOAD, now)
+        elif dub.project == project and dub.state is DubState.UNKNOWN:
+            job = _with_dub(job, language, replace(dub, checked=True))
+    return _staged(job)
+
+
 def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen | None, now: float) -> Job:
     dub = job.dubs[language]
     if project.state is SeenState.ERROR:
@@ -455,8 +468,9 @@ def retried(job: Job, language: str, now: float) -> Job:
     if step is None:
         return job
     if step is Rung.DOWNLOAD:
-        lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code == "project_not_found")
-        return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean))
+        lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code in _LOOK_AGAIN)
+        tried = (*dub.tried, step) if lost and step not in dub.tried else dub.tried
+        return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean, tried=tried))
     job = replace(job, uploads=0)
     if step is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:
         job = replace(job, asset=None, version=job.version + 1)
@@ -489,6 +503,8 @@ def _failed_rung(dub: Dub, failure: Failure) -> Rung:
     match failure.scope:
         case Scope.DOWNLOAD:
             return Rung.DOWNLOAD
+        case Scope.PROJECT if failure.code == "project_not_found" and Rung.DOWNLOAD not in dub.tried:
+            return Rung.DOWNLOAD  # it may have been unknown only for a while
         case Scope.SOURCE | Scope.SUBMISSION:
             return dub.next_rung or Rung.SUBMIT
         case Scope.LANGUAGE if Rung.ADD not in dub.tried and Rung.PROJECT not in dub.tried:

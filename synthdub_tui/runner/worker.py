@@ -12,11 +12,14 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.durations import dubbing_of
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Scope, Seen, SeenState
 from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, Watch, activities
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import playtime
 from synthdub_tui.runner.deliver import Delivery
 from synthdub_tui.runner.fetch import Fetch
+from synthdub_tui.runner.schedule import Awaited
 from synthdub_tui.runner.submit import Submission
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused
@@ -37,6 +40,7 @@ class Worker:
         self._changed = asyncio.Event()
         self._running: dict[Activity, asyncio.Task[None]] = {}
         self._fruitless = 0
+        self._seconds = 0.0  # playing time of the source, once it is known
 
     @property
     def _job(self) -> Job:
@@ -69,6 +73,8 @@ class Worker:
         for activity in wanted:
             if activity not in self._running:
                 self._running[activity] = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
+            elif isinstance(activity, Watch):
+                self._shop.poller.expect(activity.project, self._awaited(activity.project))
 
     async def _wait(self) -> None:
         change = asyncio.ensure_future(self._changed.wait())
@@ -110,7 +116,7 @@ class Worker:
                     if job.dubs[language].state is DubState.WAITING:
                         job = changes.failed(job, language, trouble.code, "", Scope.SUBMISSION, now)
             case Watch(project):
-                job = changes.project_lost(job, project, "internal error", now)
+                job = changes.watch_failed(job, project, now)
             case Download(language):
                 job = changes.failed(job, language, trouble.code, "", Scope.DOWNLOAD, now)
         self._shop.ledger.put(job)
@@ -128,8 +134,8 @@ class Worker:
 
     async def _watch(self, project: str) -> None:
         """Take in what the service says; ends by being cancelled when the job wants nothing more of the project."""
-        submitted = [dub.submitted or dub.since for dub in self._job.dubs.values() if dub.project == project]
-        async with self._shop.poller.watching(project, max(submitted, default=self._shop.now())) as news:
+        self._seconds = self._seconds or await asyncio.to_thread(playtime.seconds, self._job.source.path)
+        async with self._shop.poller.watching(project, self._awaited(project)) as news:
             while True:
                 heard = await news()
                 now = self._shop.now()
@@ -137,6 +143,14 @@ class Worker:
                     self._shop.ledger.put(changes.project_lost(self._job, project, heard.detail, now))
                 else:
                     self._shop.ledger.put(changes.observed(self._job, project, _seen(heard), now))
+
+    def _awaited(self, project: str) -> dict[str, Awaited]:
+        """What is under way in the project."""
+        return {
+            language: Awaited(dub.submitted or dub.since, dubbing_of(self._job, language, self._seconds))
+            for language, dub in self._job.dubs.items()
+            if dub.project == project and dub.state in (DubState.DUBBING, DubState.UNKNOWN)
+        }
 
     async def _cancel_all(self) -> None:
         for task in self._running.values():

@@ -62,7 +62,7 @@ def retried(job: Job, language: str = FR) -> Job:
         (failed_language(FR), Rung.ADD),
         (failed_language(FR, code="moderation"), Rung.ADD),
         (failed_project(FR), Rung.PROJECT),
-        (changes.project_lost(dubbing(FR), "p1", "", NOW), Rung.PROJECT),
+        (changes.project_lost(dubbing(FR), "p1", "", NOW), Rung.DOWNLOAD),
         (unknown(FR), Rung.PROJECT),
         (cancelled(queued(FR), FR), Rung.SUBMIT),
         (cancelled(dubbing(FR), FR), Rung.DOWNLOAD),

@@ -263,8 +263,24 @@ def test_a_lost_project_fails_what_it_was_dubbing() -> None:
         failure = job.dubs[language].failure
         assert failure is not None
         assert (failure.code, failure.scope, failure.detail) == ("project_not_found", Scope.PROJECT, "404")
-        assert changes.rung(job.dubs[language]) is Rung.PROJECT
+        assert changes.rung(job.dubs[language]) is Rung.DOWNLOAD
     assert live_project(job) == ""
+
+
+def test_a_lost_project_is_looked_for_once_more_for_free() -> None:
+    lost = changes.project_lost(dubbing(FR), "p1", "404", NOW)
+    again = changes.retried(lost, FR, NOW)
+    assert (state(again, FR), activities(again)) == (DubState.DUBBING, [Watch("p1")])
+    lost = changes.project_lost(again, "p1", "404", NOW)
+    assert changes.rung(lost.dubs[FR]) is Rung.PROJECT
+
+
+def test_a_mistake_of_ours_while_watching_costs_nothing() -> None:
+    job = changes.watch_failed(dubbing(FR), "p1", NOW)
+    assert job.dubs[FR].failure is not None
+    assert job.dubs[FR].failure.code == "internal"
+    again = changes.retried(job, FR, NOW)
+    assert activities(again) == [Watch("p1")]
 
 
 def test_a_lost_project_leaves_what_is_finished_and_answers_nothing_about_the_unknown() -> None:
