@@ -13,7 +13,7 @@ from synthdub_tui.runner.workshop import Workshop
 
 
 async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The waiting languages (`languages`, or all that are not under way) whose outputs can be written; the others fail with the reason."""
+    """The waiting languages (`languages`, or all not under way) whose outputs can be written; the others fail with a reason."""
     job = shop.ledger.jobs[job_id]
     ready = []
     for language in languages or job.unsent:

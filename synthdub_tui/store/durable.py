@@ -7,14 +7,19 @@ rename to survive power loss (LWN 322823; `man 2 fsync`).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 TEMPORARY = ".tmp"
 """Ending of files that a crash may leave behind; they are removed at the next start."""
 
 
+NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What file systems on which a folder cannot be synced (some network and user-space ones) answer to fsync()."""
+
+
 def write(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Replace the file's content durably. Raises OSError; the old content then still stands."""
+    """Replace the file's content durably. Raises OSError: then the old content stands, or the new one is not yet durable."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
@@ -34,6 +39,9 @@ def sync_folder(folder: str) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

@@ -53,26 +53,24 @@ class Store:
         """Make the directory, 0700, and remove what a crash left. Raises Trouble("state_unwritable" | "state_newer")."""
         try:
             os.makedirs(self._jobs, mode=0o700, exist_ok=True)
+            self._mark_schema()
             os.chmod(self.folder, 0o700)
             self._sweep(self.folder)
             self._sweep(self._jobs)
-            self._mark_schema()
         except OSError as error:
             raise Trouble("state_unwritable", f"{error.strerror}: {self.folder}") from error
 
     def load(self, *, set_aside: bool = True) -> Loaded:
-        """All jobs. Without `set_aside` nothing is changed on disk, so that it may be called while a runner works."""
-        jobs: list[Job] = []
-        damaged: list[Damaged] = []
-        for name in self._names():
-            path = os.path.join(self._jobs, name)
-            try:
-                jobs.append(_read_job(path))
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError, RecursionError) as error:
-                reason = str(error) or type(error).__name__
-                damaged.append(Damaged(path, self._set_aside(path) if set_aside else path, reason))
+        """All jobs. Without `set_aside` nothing is changed on disk, so that it may be called while a runner works.
+
+        Raises Trouble("state_newer" | "state_unwritable").
+        """
+        try:
+            jobs, bad = self._read_all()
+            # Not before all are read: where one is of a newer synthdub, everything is left as it is.
+            damaged = [Damaged(path, self._set_aside(path) if set_aside else path, reason) for path, reason in bad]
+        except OSError as error:
+            raise Trouble("state_unwritable", f"{error.strerror}: {self.folder}") from error
         jobs.sort(key=lambda job: (job.added, job.source.path))
         return Loaded(jobs, damaged)
 
@@ -90,6 +88,20 @@ class Store:
     def write_document(self, name: str, content: dict[str, Any]) -> None:
         """Durable when it returns. Raises OSError."""
         durable.write(self.path(f"{name}.toml"), _dump(content))
+
+    def _read_all(self) -> tuple[list[Job], list[tuple[str, str]]]:
+        """The jobs, and path and reason of each file that is none."""
+        jobs: list[Job] = []
+        bad: list[tuple[str, str]] = []
+        for name in self._names():
+            path = os.path.join(self._jobs, name)
+            try:
+                jobs.append(_read_job(path))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RecursionError) as error:
+                bad.append((path, str(error) or type(error).__name__))
+        return jobs, bad
 
     def _names(self) -> list[str]:
         try:
