@@ -60,16 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `| head` does; say no more to it, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if code == INTERRUPTED and name == "run":
-        _leave_at_once(code)
     return code
-
-
-def _leave_at_once(code: int) -> None:
-    """All is saved; do not wait for threads that may hang in a dead disk or network."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 # -- parsing ---------------------------------------------------------------------------------------------------------
@@ -235,9 +226,9 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.run import run  # noqa: PLC0415
+    from synthdub_tui.commands.run import run_and_leave  # noqa: PLC0415
 
-    return run(_settings(arguments), _paths(arguments), vars(arguments))
+    return run_and_leave(_settings(arguments), _paths(arguments), vars(arguments))
 
 
 def _runner(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.run import run_dashboard
 from synthdub_tui.problems import Problem, Trouble
 from synthdub_tui.runner.launch import answers, socket_path, start_runner
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.settings import Settings
 
 _PASSED_ON: Final = {
@@ -40,7 +41,7 @@ class BackgroundRunner:
 
     async def start(self) -> Path:
         """The socket of a runner that answers. Raises Trouble."""
-        return await asyncio.to_thread(self._start)
+        return await in_thread(self._start)
 
     def _start(self) -> Path:
         path = socket_path(self._state_dir)
@@ -76,7 +77,7 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
 
 async def _check_key(settings: Settings, key: str) -> Problem | None:
     """Ask the service about a key that was typed in; what is wrong with it, if anything."""
-    return await asyncio.to_thread(_check_key_apart, settings, key)
+    return await in_thread(_check_key_apart, settings, key)
 
 
 def _check_key_apart(settings: Settings, key: str) -> Problem | None:

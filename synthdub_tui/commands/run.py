@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,29 @@ def run(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
     return asyncio.run(headless.run(settings, paths, reporter, _key_reader(flags)))
 
 
+def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
+    """The same as a whole process: once an interrupted run has saved, nothing may hold up its end, no name look-up either."""
+    reporter = Reporter(as_json=bool(flags.get("json")))
+    with asyncio.Runner() as loop:
+        code = loop.run(headless.run(settings, paths, reporter, _key_reader(flags)))
+        if code == headless.INTERRUPTED:
+            _leave_at_once(code)
+    return code
+
+
 def serve(settings: Settings, flags: Mapping[str, Any]) -> int:
     """A runner for dashboards."""
-    return asyncio.run(headless.serve(settings, _key_reader(flags)))
+    with asyncio.Runner() as loop:
+        code = loop.run(headless.serve(settings, _key_reader(flags)))
+        _leave_at_once(code)
+    return code
+
+
+def _leave_at_once(code: int) -> None:
+    """All is saved; do not wait for threads that may hang in a dead disk or network."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _key_reader(flags: Mapping[str, Any]) -> headless.ReadKey:

@@ -438,7 +438,7 @@ def cancelled(job: Job, language: str, now: float) -> Job:
     if dub.state not in OPEN and dub.state is not DubState.UNKNOWN:
         return job
     failure = dub.failure if dub.state is DubState.UNKNOWN else None
-    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, failure=failure, next_rung=None))
+    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, failure=failure))
 
 
 def rung(dub: Dub) -> Rung | None:
@@ -446,6 +446,8 @@ def rung(dub: Dub) -> Rung | None:
     match dub.state:
         case DubState.UNKNOWN:
             return Rung.ADD if dub.project else Rung.PROJECT
+        case DubState.CANCELLED if dub.next_rung is not None:
+            return dub.next_rung  # cancelled while it waited for that very step
         case DubState.CANCELLED if dub.project:
             return Rung.DOWNLOAD
         case DubState.CANCELLED:
@@ -469,14 +471,14 @@ def retried(job: Job, language: str, now: float) -> Job:
         return job
     if step is Rung.DOWNLOAD:
         lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code in _LOOK_AGAIN)
-        tried = (*dub.tried, step) if lost and step not in dub.tried else dub.tried
+        tried = _tried(dub, step) if lost else dub.tried
         return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean, tried=tried))
     job = replace(job, uploads=0)
     if step is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:
         job = replace(job, asset=None, version=job.version + 1)
     if step is Rung.SUBMIT:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
-    climbed = {**clean, "next_rung": step, "tried": (*dub.tried, step), "video": "", **_history(dub, step)}
+    climbed = {**clean, "next_rung": step, "tried": _tried(dub, step), "video": "", **_history(dub, step)}
     return _staged(_move(job, language, DubState.WAITING, now, **climbed))
 
 
@@ -497,6 +499,10 @@ def _history(dub: Dub, step: Rung) -> dict[str, Any]:
         return {"checked": dub.checked}
     listed = dub.failure.code != "missing_in_project"
     return {"erred": listed, "old_video": dub.video or dub.old_video if listed else "", "checked": listed}
+
+
+def _tried(dub: Dub, step: Rung) -> tuple[Rung, ...]:
+    return dub.tried if step in dub.tried else (*dub.tried, step)
 
 
 def _failed_rung(dub: Dub, failure: Failure) -> Rung:

@@ -16,6 +16,7 @@ from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import playtime
 from synthdub_tui.runner.outputs import check_writable, is_ours, landed
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
@@ -71,12 +72,12 @@ class Fetch:
             self._shop.meters.ended(self._id, self._language)
 
     async def _fetch_all(self) -> None:
-        await asyncio.to_thread(check_writable, self._job, self._language)
-        if not await asyncio.to_thread(self._landed):
+        await in_thread(check_writable, self._job, self._language)
+        if not await in_thread(self._landed):
             await self._video()
         captions = await self._captions() if self._job.captions else ()
-        status = await asyncio.to_thread(os.lstat, self._final)
-        length = await asyncio.to_thread(playtime.seconds, self._final)
+        status = await in_thread(os.lstat, self._final)
+        length = await in_thread(playtime.seconds, self._final)
         output = Output(self._final, status.st_size, status.st_mtime_ns, captions, seconds=length)
         self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
         await self._shop.ledger.saved(self._id)
@@ -85,10 +86,10 @@ class Fetch:
 
     async def _video(self) -> None:
         fetched = await self._complete_part() or await self._with_fresh_addresses()
-        replace = await asyncio.to_thread(is_ours, self._dub, self._final)
+        replace = await in_thread(is_ours, self._dub, self._final)
         self._shop.ledger.put(changes.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
         await self._shop.ledger.saved(self._id)  # from here on, a file of that size and time is known as ours
-        await asyncio.to_thread(land, self._part, self._final, replace=replace)
+        await in_thread(land, self._part, self._final, replace=replace)
 
     def _landed(self) -> bool:
         """The last run ended between the rename and the note of it."""
@@ -103,7 +104,7 @@ class Fetch:
         if part is None or not part.mtime_ns:
             return None
         try:
-            status = await asyncio.to_thread(os.lstat, self._part)
+            status = await in_thread(os.lstat, self._part)
         except FileNotFoundError:
             return None
         return Fetched(part.size, part.etag, part.mtime_ns) if landed(self._dub, status) else None
@@ -176,7 +177,7 @@ class Fetch:
                 raise trouble if trouble.code in _LASTING else Trouble("captions_failed", trouble.detail) from trouble
         else:
             raise Trouble("captions_failed", "the addresses expired at once")
-        await asyncio.to_thread(_land_caption, part, path, self._dub.output)
+        await in_thread(_land_caption, part, path, self._dub.output)
         return True
 
     # -- shared --------------------------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ class Fetch:
     async def _put_away(self) -> None:
         """A cancelled dub leaves no partial files; one that is only interrupted keeps them."""
         if self._dub.state is DubState.CANCELLED:
-            await asyncio.shield(asyncio.to_thread(remove_parts, self._job, self._language))
+            await asyncio.shield(in_thread(remove_parts, self._job, self._language))
 
 
 def remove_parts(job: Job, language: str) -> None:

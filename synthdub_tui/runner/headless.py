@@ -16,6 +16,7 @@ from synthdub_tui.runner import actions, logs, report
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.runner.runner import Runner, checked
 from synthdub_tui.runner.server import Server
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Patience
 from synthdub_tui.settings import Settings
 
@@ -41,7 +42,7 @@ async def run(
     if paths:
         checked(settings.batch)
     runner = Runner(settings, patience=patience)
-    damaged = await asyncio.to_thread(runner.open)
+    damaged = await in_thread(runner.open)
     stop = _Stop()
     try:
         log = logs.start(settings.state_dir)
@@ -65,7 +66,7 @@ async def run(
 async def serve(settings: Settings, read_key: ReadKey) -> int:
     """A runner for dashboards: works, and waits for more while somebody is attached."""
     runner = Runner(settings)
-    await asyncio.to_thread(runner.open)
+    await in_thread(runner.open)
     log = logs.start(settings.state_dir)
     stop = _Stop()
     server = Server(runner, on_stop=stop.request, read_key=read_key)

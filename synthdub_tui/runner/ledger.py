@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.store.store import Store
+from synthdub_tui.transfer.threads import DaemonPool
 
 RETRY_SECONDS: Final = 2.0
 """Between tries to save while the disk is full or read-only. Nothing is paid for meanwhile, since intents are not on disk."""
@@ -28,7 +28,7 @@ class Ledger:
         self._store = store
         self._on_trouble = on_trouble
         self._listeners: list[Listener] = []
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="store")
+        self._threads = DaemonPool(4, "store")
         self._saving: dict[str, asyncio.Task[None]] = {}
         self._unsaved: dict[str, Job] = {}
 
@@ -66,7 +66,7 @@ class Ledger:
             _, pending = await asyncio.wait(tasks, timeout=patience)
         for task in pending:
             task.cancel()
-        self._threads.shutdown(wait=not pending, cancel_futures=True)
+        self._threads.shutdown(wait=not pending)
         return not pending
 
     async def write_document(self, name: str, content: dict[str, object]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Dub, Job, Scope
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
 
 
@@ -20,7 +20,7 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
         try:
             if not shop.claim(job, language):
                 raise Trouble("output_claimed", output_path(job.source.path, language, job.outputs))
-            await asyncio.to_thread(check_writable, job, language)
+            await in_thread(check_writable, job, language)
         except Trouble as trouble:
             job = changes.failed(shop.ledger.jobs[job_id], language, trouble.code, trouble.detail, Scope.SUBMISSION, shop.now())
             shop.ledger.put(job)

@@ -236,3 +236,13 @@ def test_a_language_waiting_to_be_added_to_a_project_that_is_gone_gets_a_new_one
     assert waiting.dubs[FR].next_rung is Rung.PROJECT
     later = retried(changes.project_lost(job, "p1", "", NOW))
     assert later.dubs[FR].next_rung is Rung.PROJECT
+
+
+def test_a_retry_that_was_cancelled_before_it_was_sent_is_the_same_step_again() -> None:
+    """Its project still lists the failure of the try before: following that would wait for nothing."""
+    waiting = retried(failed_language(FR))
+    again = cancelled(waiting, FR)
+    assert step(again) is Rung.ADD
+    assert needs_consent(again, FR)
+    assert activities(retried(again)) == activities(waiting)
+    assert retried(again).dubs[FR].tried == (Rung.ADD,)

@@ -1,0 +1,19 @@
+"""Blocking work of the runner, in threads that never hold up the end of the process (a disk may hang for ever)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, ParamSpec, TypeVar
+
+from synthdub_tui.transfer.threads import DaemonPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_POOL: Final = DaemonPool(8, "runner")
+
+
+async def in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Like `asyncio.to_thread`, whose threads are joined when the loop ends."""
+    return await asyncio.wrap_future(_POOL.submit(work, *args, **kwargs))
