@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import stat
@@ -26,7 +27,14 @@ ENVIRONMENT: Final = {
 }
 """Environment variables and the settings that they give; SYNTHDUB_CONFIG names the file itself."""
 
-_PLURAL: Final = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list"}
+_PLURAL: Final = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
 
 
 class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,7 +152,10 @@ def default_state_dir() -> str:
 def is_local(url: str) -> bool:
     """Whether an address is on this machine, as in tests and the demo."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, and be it 127.0.0.1.evil.test
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +183,7 @@ def _read_key(path: str) -> str:
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             key = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that cannot be one
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise Trouble("setting_invalid", f"the key file {path} cannot be read: {reason}") from error
     if not key:
@@ -194,6 +205,9 @@ def _check(settings: Settings) -> None:
             _check_url(name, url)
     if any(not char.isprintable() or char.isspace() or ord(char) > 126 for char in settings.api_key):
         raise Trouble("setting_invalid", "the API key holds blanks or characters that no key has")
+    for name, path in (("--state-dir", settings.state_dir), ("--output-dir", settings.batch.output_dir)):
+        if not _is_path(path):
+            raise Trouble("setting_invalid", f"{name} must be a path in UTF-8: {path!r}")
     _check_choice("--tier", settings.tier, TIERS)
     _check_choice("--video-duration", settings.batch.video_duration, ("adaptive", "original"))
     _check_choice("--visibility", settings.batch.visibility, ("private", "public"))
@@ -214,15 +228,26 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise Trouble("setting_invalid", f"{name} takes {', '.join(choices)}, not {value!r}")
 
 
+def _is_path(text: str) -> bool:
+    """State files are UTF-8, so what goes into them has to be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 def _check_url(name: str, url: str) -> None:
+    shown = re.sub(r"//[^/]*@", "//…@", url)  # no password in an error
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        good = parts.scheme == "https" or (parts.scheme == "http" and is_local(url))
     except ValueError as error:
-        raise Trouble("url_invalid", f"{name} {url!r}") from error
-    plain = parts.scheme == "http" and is_local(url)
-    if not host or port == 0 or parts.username or parts.query or parts.fragment or not (parts.scheme == "https" or plain):
-        raise Trouble("url_invalid", f"{name} {url!r}")
+        raise Trouble("url_invalid", f"{name} {shown!r}") from error
+    odd = any(char.isspace() or not char.isprintable() for char in url) or "@" in parts.netloc or parts.query or parts.fragment
+    if not host or port == 0 or odd or not good:
+        raise Trouble("url_invalid", f"{name} {shown!r}")
 
 
 def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
@@ -280,7 +305,8 @@ def _explained(message: str, text: str) -> str:
     path = re.sub(r"\[.*", "", section)
     table, _, name = path.rpartition(".")
     wanted = re.search(r"Expected `([^`|]+?)(?: \| null)?`, got `([^`]+)`", message)
-    expected = f"{name} must be {_PLURAL.get(wanted[1].strip(), wanted[1])}" if wanted else message
+    said = message.partition(" - at ")[0]
+    expected = f"{name} must be {_PLURAL.get(wanted[1].strip(), wanted[1])}" if wanted else f"{name}: {said}"
     return f": line {_line_of(name, table, text)}: {expected}"
 
 

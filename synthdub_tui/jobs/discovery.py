@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """Something that is not taken. `code` is a problem where the user should know, else it is only counted."""
+    """Something that is not taken, and the code of the problem with it."""
 
     path: str
     code: str
@@ -65,10 +65,15 @@ def output_folder(found: Found, output_dir: str) -> str:
 def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
     """Sources below the named files and folders, each once, folder by folder in the order of names."""
     seen: set[str] = set()
+    folders: dict[str, str] = {}  # a folder may be named by several routes
     for named in paths:
         for item in _scan_named(os.path.abspath(named), recursive):
-            if item.path not in seen:
-                seen.add(item.path)
+            folder, name = os.path.split(item.path)
+            if folder not in folders:
+                folders[folder] = os.path.realpath(folder)
+            place = os.path.join(folders[folder], name)
+            if place not in seen:
+                seen.add(place)
                 yield item
 
 
@@ -103,7 +108,8 @@ def _scan_folder(folder: str, root: str, recursive: bool, named: bool = False) -
             else:
                 yield _judge(entry.path, root, entry.stat())
         except OSError as error:
-            yield Skipped(entry.path, "source_unreadable" if content_type(entry.name) else "", error.strerror or "")
+            code = "source_unreadable" if content_type(entry.name) else "unsupported_file"
+            yield Skipped(entry.path, code, error.strerror or "")
 
 
 def _judge(path: str, root: str, status: os.stat_result) -> Found | Skipped:

@@ -130,7 +130,7 @@ def _languages(job: Job, cell: Cell) -> Iterable[str]:
 
 
 def _note_skipped(added: Added, item: Skipped) -> None:
-    trouble = Trouble(item.code or "unsupported_file", ": ".join(filter(None, (item.path, item.detail))))
+    trouble = Trouble(item.code, ": ".join(filter(None, (item.path, item.detail))))
     if item.named:
         added.refused.append(trouble)
     elif item.code in ("unsupported_file", "own_output"):

@@ -45,4 +45,5 @@ def _duration(file: BinaryIO, start: int) -> float:
     file.seek(start)
     (version,) = struct.unpack(">B3x", file.read(4))
     scale, length = struct.unpack(">16xIQ" if version == 1 else ">8xII", file.read(28 if version == 1 else 16))
-    return round(length / scale, 3) if scale else 0.0
+    unknown = length == (2**64 - 1 if version == 1 else 2**32 - 1)
+    return round(length / scale, 3) if scale and not unknown else 0.0

@@ -29,7 +29,7 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
         if dub.state is DubState.DONE and dub.output:
             event |= {"path": dub.output.path, "size": dub.output.size, "captions": list(dub.output.captions)}
         yield event
-        if dub.failure is not None:
+        if dub.failure is not None and dub.failure != (old.failure if old else None):
             yield problem(explain(dub.failure.code, dub.failure.detail), job, language)
 
 
@@ -68,7 +68,7 @@ class Reporter:
         self._err = err or sys.stderr
         self._live = not as_json and self._out.isatty()
         self._line = ""
-        self._broken = False
+        self._broken: set[TextIO] = set()
 
     @property
     def live(self) -> bool:
@@ -78,7 +78,7 @@ class Reporter:
     def tell(self, event: Event) -> None:
         """One event."""
         if self._json:
-            self._write(self._out, json.dumps(event, ensure_ascii=False) + "\n")
+            self._write(self._out, json.dumps(event) + "\n")  # in ASCII: it may end up on any terminal
         elif event["event"] == "problem":
             self._clear()
             self._write(self._err, problem_line(event) + "\n")
@@ -107,13 +107,18 @@ class Reporter:
 
     def _write(self, stream: TextIO, words: str) -> None:
         """A reader that went away (`| head`) must not stop the work."""
-        if self._broken and stream is self._out:
+        if stream in self._broken:
             return
         try:
-            stream.write(words)
+            stream.write(_encodable(words, stream.encoding))
             stream.flush()
-        except (BrokenPipeError, OSError):
-            self._broken = True
+        except OSError:
+            self._broken.add(stream)
+
+
+def _encodable(words: str, encoding: str | None) -> str:
+    """With question marks for what a terminal of another encoding cannot show."""
+    return words.encode(encoding, "replace").decode(encoding) if encoding else words
 
 
 def text(event: Event) -> str:
@@ -137,7 +142,8 @@ def problem_line(event: Event) -> str:
     about = " ".join(filter(None, (printable(event.get("file", "").rpartition("/")[2]), event.get("language", ""))))
     said = f" ({event['detail']})" if event["detail"] else ""
     words = " ".join(filter(None, (f"{event['title']}{said}.", event["cause"], event["remedy"])))
-    return f"{about}: {words} [{event['code']}]" if about else f"{words} [{event['code']}]"
+    line = f"{words} [{printable(event['code'])}]"
+    return f"{about}: {line}" if about else line
 
 
 def size(count: float) -> str:
@@ -170,4 +176,4 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float) -> Iterab
         for language, dub in job.dubs.items():
             if dub.failure is not None and dub.state in (DubState.FAILED, DubState.UNKNOWN):
                 what = explain(dub.failure.code, dub.failure.detail)
-                yield f"  {printable(job.name)} {language}: {what.title} [{what.code}]. {what.remedy}"
+                yield f"  {printable(job.name)} {language}: {what.title} [{printable(what.code)}]. {what.remedy}"

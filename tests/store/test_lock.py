@@ -76,10 +76,12 @@ def test_a_killed_holder_frees_it(tmp_path: Path) -> None:
 def test_children_do_not_inherit_it(tmp_path: Path) -> None:
     lock = Lock(str(tmp_path / "lock"))
     lock.acquire()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    command = [sys.executable, "-c", "print('here', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"here\n"
         lock.release()
         assert not busy(tmp_path / "lock")
-        assert child.stdin is not None
         child.communicate(b"\n")
 
 

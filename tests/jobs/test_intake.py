@@ -1,0 +1,106 @@
+"""What naming a file does: a new job, a new version, further languages, or nothing."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import Found
+from synthdub_tui.jobs.intake import TITLE_LIMIT, Admitted, Batch, Effect, Rejected, admit, title_of
+from synthdub_tui.jobs.model import DubState, Job
+from tests.jobs.making import DE, ES, FR, NOW
+
+FOUND = Found("/videos/course/intro.mp4", "/videos", 10, 1, "video/mp4")
+BATCH = Batch(targets=(FR, ES))
+
+
+def admitted(jobs: dict[str, Job], found: Found = FOUND, batch: Batch = BATCH) -> Admitted:
+    outcome = admit(jobs, found, batch, NOW)
+    assert isinstance(outcome, Admitted)
+    return outcome
+
+
+def batch_of(*jobs: Job) -> dict[str, Job]:
+    return {job.id: job for job in jobs}
+
+
+def test_a_new_file() -> None:
+    job, effect = admitted({})
+    assert effect is Effect.NEW
+    assert (job.source.path, job.source.size, job.options.title, tuple(job.dubs)) == (FOUND.path, 10, "intro", (FR, ES))
+    assert (job.outputs, job.captions) == ("", True)
+
+
+def test_the_same_file_again() -> None:
+    job, _ = admitted({})
+    assert admitted(batch_of(job)) == (job, Effect.KNOWN)
+
+
+def test_further_languages_are_added_to_it() -> None:
+    job, _ = admitted({})
+    extended, effect = admitted(batch_of(job), batch=replace(BATCH, targets=(ES, DE)))
+    assert effect is Effect.EXTENDED
+    assert tuple(extended.dubs) == (FR, ES, DE)
+
+
+@pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 2}])
+def test_a_changed_file_is_a_new_version(change: dict[str, int]) -> None:
+    job, _ = admitted({})
+    job = changes.asset_created(job, "a1", NOW)
+    renewed, effect = admitted(batch_of(job), FOUND._replace(**change))
+    assert effect is Effect.RENEWED
+    assert renewed.asset is None
+    assert (renewed.source.size, renewed.source.mtime_ns) != (10, 1)
+
+
+def test_forcing() -> None:
+    job, _ = admitted({})
+    assert admitted(batch_of(job), batch=replace(BATCH, force_new=True)).effect is Effect.RENEWED
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"source_language": "de"}, {"title": "X"}, {"lipsync": True}, {"video_duration": "original"}, {"visibility": "public"}],
+)
+def test_other_options_make_another_job(options: dict[str, object]) -> None:
+    """“The wrong file resumes” of the vendor's guide: the options belong to the identity."""
+    job, _ = admitted({})
+    other, effect = admitted(batch_of(job), batch=replace(BATCH, **options))
+    assert effect is Effect.NEW
+    assert other.id != job.id
+
+
+def test_outputs_and_captions_may_be_changed_later() -> None:
+    job, _ = admitted({})
+    moved, effect = admitted(batch_of(job), batch=replace(BATCH, output_dir="/out", captions=False))
+    assert effect is Effect.KNOWN
+    assert (moved.outputs, moved.captions) == ("/out/course", False)
+    assert admitted(batch_of(moved)).job.outputs == "/out/course"  # not taken back by leaving the option out
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "title"),
+    [
+        ("/v/intro.mp4", "", "intro"),
+        ("/v/a.b.mov", "Course 3", "Course 3 - a.b"),
+        ("/v/x\ny\x1b[31m\u202e.mp4", "", "x y [31m "),
+        ("/v/日本.mp4", "", "日本"),
+    ],
+)
+def test_titles(path: str, prefix: str, title: str) -> None:
+    assert title_of(path, prefix) == title
+
+
+def test_a_title_that_is_too_long() -> None:
+    long = FOUND._replace(path="/v/" + "a" * 250 + ".mp4")
+    assert isinstance(admit({}, long, replace(BATCH, title="a" * (TITLE_LIMIT - 253)), NOW), Admitted)
+    outcome = admit({}, long, replace(BATCH, title="a" * (TITLE_LIMIT - 252)), NOW)
+    assert outcome == Rejected(long.path, "title_too_long", "257 characters")
+
+
+def test_a_renewed_job_asks_for_the_named_languages_only() -> None:
+    job, _ = admitted({})
+    job = replace(job, dubs={language: replace(dub, state=DubState.CANCELLED) for language, dub in job.dubs.items()})
+    renewed, _ = admitted(batch_of(job), batch=replace(BATCH, targets=(ES,), force_new=True))
+    assert renewed.in_state(DubState.WAITING) == (ES,)

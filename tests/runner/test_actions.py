@@ -1,0 +1,193 @@
+"""What a user does to a batch: add, retry, cancel, review."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import Found, Skipped
+from synthdub_tui.jobs.intake import Batch, Effect
+from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.runner import actions
+from synthdub_tui.runner.protocol import Cell
+from tests.jobs.making import (
+    DE,
+    ES,
+    FR,
+    NOW,
+    asked,
+    cancelled,
+    done,
+    dubbing,
+    failed_download,
+    failed_language,
+    failed_project,
+    failed_source,
+    queued,
+    unknown,
+)
+
+BATCH = Batch(targets=(FR, ES))
+
+
+class Held:
+    """A batch whose changes are seen at once."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self.puts = 0
+
+    def put(self, job: Job) -> None:
+        self.jobs[job.id] = job
+        self.puts += 1
+
+    @property
+    def job(self) -> Job:
+        (only,) = self.jobs.values()
+        return only
+
+    def retry(self, *languages: str, paid: bool = False, gone: bool = True) -> tuple[int, int]:
+        cells = [Cell(self.job.id, language) for language in languages]
+        return actions.retry(self.jobs, cells, paid, NOW, self.put, lambda path: gone)
+
+
+def found(name: str, **changed: int) -> Found:
+    return Found(f"/videos/{name}", "/videos", 10, 1, "video/mp4")._replace(**changed)
+
+
+# -- adding --------------------------------------------------------------------------------------------------------------
+
+
+def test_adding_counts_what_it_came_to() -> None:
+    held = Held()
+    first = actions.take_in(held.jobs, [found("a.mp4"), found("b.mp4"), found("c.mp4")], BATCH, NOW, held.put)
+    assert first.effects == {Effect.NEW: 3, Effect.RENEWED: 0, Effect.EXTENDED: 0, Effect.KNOWN: 0}
+    items = [found("a.mp4"), found("b.mp4", size=11), found("d.mp4")]
+    second = actions.take_in(held.jobs, items, Batch(targets=(FR, ES)), NOW, held.put)
+    assert second.effects == {Effect.NEW: 1, Effect.RENEWED: 1, Effect.EXTENDED: 0, Effect.KNOWN: 1}
+    third = actions.take_in(held.jobs, [found("a.mp4")], Batch(targets=(DE,)), NOW, held.put)
+    assert (third.effects[Effect.EXTENDED], third.videos) == (1, 1)
+    assert len(held.jobs) == 4
+
+
+def test_other_files_in_folders_are_only_counted() -> None:
+    held = Held()
+    items = [found("a.mp4"), Skipped("/videos/notes.txt", "unsupported_file"), Skipped("/videos/a.dubbed-fr.mp4", "own_output")]
+    added = actions.take_in(held.jobs, items, BATCH, NOW, held.put)
+    assert (added.videos, added.skipped, added.troubles, added.refused) == (1, 2, [], [])
+
+
+@pytest.mark.parametrize("code", ["source_empty", "source_unreadable", "path_unreadable", "name_invalid"])
+def test_a_trouble_with_one_file_does_not_stop_the_others(code: str) -> None:
+    held = Held()
+    added = actions.take_in(held.jobs, [Skipped("/videos/x.mp4", code, "why"), found("a.mp4")], BATCH, NOW, held.put)
+    assert added.videos == 1
+    (trouble,) = added.troubles
+    assert (trouble.code, trouble.detail) == (code, "/videos/x.mp4: why")
+
+
+@pytest.mark.parametrize("code", ["unsupported_file", "own_output", "path_missing", "source_empty"])
+def test_a_wrong_path_that_was_named_stops_everything(code: str) -> None:
+    held = Held()
+    added = actions.take_in(held.jobs, [found("a.mp4"), Skipped("/videos/x", code, named=True)], BATCH, NOW, held.put)
+    assert [trouble.code for trouble in added.refused] == [code]
+    assert (added.videos, held.puts) == (0, 0)
+
+
+def test_a_title_that_is_too_long_is_a_trouble_of_that_file() -> None:
+    held = Held()
+    added = actions.take_in(held.jobs, [found("a" * 300 + ".mp4"), found("b.mp4")], BATCH, NOW, held.put)
+    assert ([trouble.code for trouble in added.troubles], added.videos) == (["title_too_long"], 1)
+
+
+# -- retrying ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "free"),
+    [
+        (failed_download(FR), True),
+        (failed_source(FR), True),
+        (changes.refused(asked(FR), "request_refused", "", {}, NOW), True),
+        (cancelled(queued(FR), FR), True),
+        (cancelled(dubbing(FR), FR), True),
+        (failed_language(FR), False),
+        (failed_language(FR, code="moderation"), False),
+        (changes.refused(asked(FR), "request_refused", "moderation", {}, NOW), False),
+        (failed_project(FR), False),
+        (unknown(FR), False),
+        (cancelled(unknown(FR), FR), False),
+    ],
+)
+def test_what_may_cost_is_held_back_without_consent(job: Job, free: bool) -> None:
+    held = Held(job)
+    assert held.retry(FR) == ((1, 0) if free else (0, 1))
+    assert (held.job is job) == (not free)
+    held = Held(job)
+    assert held.retry(FR, paid=True) == (1, 0)
+
+
+def test_a_finished_dub_is_fetched_again_only_if_its_file_is_gone() -> None:
+    held = Held(done(FR))
+    assert held.retry(FR, gone=False, paid=True) == (0, 0)
+    assert held.job == done(FR)
+    assert held.retry(FR, gone=True) == (1, 0)
+    assert held.job.dubs[FR].state is DubState.READY
+
+
+def test_cells_name_dubs_or_whole_jobs_each_once() -> None:
+    held = Held(failed_download(FR, ES, DE))
+    assert held.retry("", FR, FR, "xx") == (3, 0)
+    assert actions.retry(held.jobs, [Cell("none"), Cell("none", FR)], True, NOW, held.put, lambda path: True) == (0, 0)
+
+
+def test_what_goes_on_by_itself_is_not_counted() -> None:
+    assert Held(dubbing(FR)).retry(FR, paid=True) == (0, 0)
+
+
+def test_retrying_all_failed_leaves_moderation_out() -> None:
+    jobs = {
+        "a": failed_language(FR, ES),
+        "b": failed_language(FR, code="moderation"),
+        "c": unknown(FR),
+        "d": done(FR),
+        "e": changes.refused(asked(FR, ES), "language_refused", "", {ES: "moderation"}, NOW),
+    }
+    assert actions.failed_cells(jobs) == [Cell(jobs["a"].id, FR), Cell(jobs["a"].id, ES)]
+
+
+def test_what_a_new_start_takes_up_by_itself_is_free() -> None:
+    for job, cells in (
+        (failed_download(FR), 1),
+        (failed_source(FR), 1),
+        (changes.refused(asked(FR), "request_refused", "", {}, NOW), 1),
+        (changes.refused(asked(FR), "request_refused", "moderation", {}, NOW), 0),
+        (failed_language(FR), 0),
+        (failed_project(FR), 0),
+        (unknown(FR), 0),
+        (cancelled(dubbing(FR), FR), 0),
+    ):
+        assert len(actions.free_cells({job.id: job})) == cells
+
+
+# -- cancelling and reviewing --------------------------------------------------------------------------------------------
+
+
+def test_cancelling() -> None:
+    held = Held(changes.add_targets(done(FR), [ES, DE], NOW))
+    assert actions.cancel(held.jobs, [Cell(held.job.id)], NOW, held.put) == 2
+    assert held.job.in_state(DubState.CANCELLED) == (ES, DE)
+    assert actions.cancel(held.jobs, [Cell(held.job.id)], NOW, held.put) == 0
+
+
+def test_an_unknown_dub_can_be_given_up() -> None:
+    held = Held(unknown(FR))
+    assert actions.cancel(held.jobs, [Cell(held.job.id, FR)], NOW, held.put) == 1
+
+
+def test_reviewing() -> None:
+    held = Held(changes.add_targets(done(FR, ES), [DE], NOW))
+    assert actions.review(held.jobs, [Cell(held.job.id)], True, held.put) == 2
+    outputs = [dub.output for dub in held.job.dubs.values()]
+    assert [output.reviewed for output in outputs if output] == [True, True]
+    assert actions.review(held.jobs, [Cell(held.job.id, FR)], False, held.put) == 1

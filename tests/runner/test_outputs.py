@@ -1,0 +1,202 @@
+"""Whether outputs can be written, asked before anything is paid; and what is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from msgspec.structs import replace
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import Found, scan
+from synthdub_tui.jobs.intake import Batch, admit
+from synthdub_tui.jobs.model import DubState, Job, Output, Part, Scope
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.ledger import Ledger
+from synthdub_tui.runner.meters import Meters
+from synthdub_tui.runner.outputs import check_writable, is_ours, ready_to_write
+from synthdub_tui.runner.workshop import Patience, Workshop
+from synthdub_tui.store.store import Store
+from tests.jobs.making import DE, ES, FR, NOW, done, downloading, queued
+
+
+def job_of(path: Path, *targets: str, output_dir: str = "") -> Job:
+    """The job of a video that is made on the spot."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"video")
+    (found,) = scan([str(path)], recursive=True)
+    assert isinstance(found, Found)
+    admitted = admit({}, found, Batch(targets=targets or (FR,), output_dir=output_dir), NOW)
+    assert not hasattr(admitted, "code")
+    return cast(Any, admitted).job
+
+
+def trouble(job: Job, language: str = FR) -> Trouble:
+    with pytest.raises(Trouble) as caught:
+        check_writable(job, language)
+    return caught.value
+
+
+def output(path: Path) -> Output:
+    status = path.stat()
+    return Output(str(path), status.st_size, status.st_mtime_ns)
+
+
+# -- one output ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_output_folder_is_made(tmp_path: Path) -> None:
+    check_writable(job_of(tmp_path / "in/a.mp4", output_dir=str(tmp_path / "out/deep")), FR)
+    assert (tmp_path / "out/deep").is_dir()
+
+
+def test_a_file_that_is_not_ours_is_never_overwritten(tmp_path: Path) -> None:
+    job = job_of(tmp_path / "a.mp4")
+    (tmp_path / "a.dubbed-fr-FR.mp4").write_bytes(b"somebody's")
+    assert trouble(job).code == "output_exists"
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link"])
+def test_anything_under_that_name_counts(tmp_path: Path, kind: str) -> None:
+    job = job_of(tmp_path / "a.mp4")
+    final = tmp_path / "a.dubbed-fr-FR.mp4"
+    final.mkdir() if kind == "folder" else final.symlink_to(tmp_path / "none")
+    assert trouble(job).code == "output_exists"
+
+
+def test_our_own_output_of_an_older_version_may_be_replaced(tmp_path: Path) -> None:
+    job = job_of(tmp_path / "a.mp4")
+    final = tmp_path / "a.dubbed-fr-FR.mp4"
+    final.write_bytes(b"ours")
+    job = replace(job, dubs={FR: replace(job.dubs[FR], output=output(final))})
+    check_writable(job, FR)
+    final.write_bytes(b"ours, cut by somebody since")
+    assert trouble(job).code == "output_exists"
+
+
+def test_what_is_ours(tmp_path: Path) -> None:
+    final = tmp_path / "x.mp4"
+    final.write_bytes(b"ours")
+    made = output(final)
+    dub = replace(done(FR).dubs[FR], output=made)
+    assert is_ours(dub, str(final))
+    assert not is_ours(dub, str(tmp_path / "none.mp4"))
+    assert not is_ours(replace(dub, output=replace(made, path="/else.mp4")), str(final))
+    assert not is_ours(replace(dub, output=replace(made, mtime_ns=made.mtime_ns + 1)), str(final))
+    assert not is_ours(replace(dub, output=None), str(final))
+
+
+def test_a_part_that_got_its_final_name_just_before_a_crash_is_ours(tmp_path: Path) -> None:
+    final = tmp_path / "x.mp4"
+    final.write_bytes(b"ours")
+    made = output(final)
+    dub = downloading(FR).dubs[FR]
+    assert is_ours(replace(dub, part=Part(made.size, '"tag"', made.mtime_ns)), str(final))
+    assert not is_ours(replace(dub, part=Part(made.size, '"tag"', 0)), str(final))
+    assert not is_ours(replace(dub, part=Part(made.size + 1, '"tag"', made.mtime_ns)), str(final))
+
+
+def test_a_name_that_is_too_long_for_the_file_system(tmp_path: Path) -> None:
+    job = job_of(tmp_path / ("a" * 240 + ".mp4"))
+    assert trouble(job).code == "output_unwritable"
+    assert "too long" in trouble(job).detail
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOTDIR])
+def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    job = job_of(tmp_path / "a.mp4", output_dir=str(tmp_path / "out"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "makedirs", refuse)
+    found = trouble(job)
+    assert (found.code, found.detail) == ("output_unwritable", f"{os.strerror(code)}: {tmp_path}/out")
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert trouble(job_of(tmp_path / "a.mp4", output_dir=str(tmp_path / "out"))).code == "output_unwritable"
+
+
+def test_a_folder_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_of(tmp_path / "a.mp4")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert trouble(job).code == "output_unwritable"
+
+
+# -- all outputs of a job, and claims ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> Workshop:
+    store = Store(str(tmp_path / "state"))
+    store.open()
+    nothing = cast(Any, None)
+    return Workshop(
+        ledger=Ledger(store, lambda error: None),
+        client=nothing,
+        poller=nothing,
+        uploader=nothing,
+        downloader=nothing,
+        meters=Meters(),
+        patience=Patience(),
+        uploads=asyncio.Semaphore(1),
+        downloads=asyncio.Semaphore(1),
+        on_trouble=lambda trouble: None,
+    )
+
+
+async def test_what_cannot_be_written_fails_before_it_is_paid_and_the_rest_goes_on(tmp_path: Path, shop: Workshop) -> None:
+    job = job_of(tmp_path / "a.mp4", FR, ES, DE)
+    (tmp_path / "a.dubbed-es-ES.mp4").write_bytes(b"somebody's")
+    shop.ledger.put(job)
+    assert await ready_to_write(shop, job.id) == (FR, DE)
+    dub = shop.ledger.jobs[job.id].dubs[ES]
+    assert dub.state is DubState.FAILED
+    assert dub.failure is not None
+    assert (dub.failure.code, dub.failure.scope) == ("output_exists", Scope.SUBMISSION)
+    await shop.ledger.close(5)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a.mp4", "a.mov"), ("a.webm", "a.MP4")])
+async def test_two_sources_with_one_output_name(tmp_path: Path, shop: Workshop, one: str, other: str) -> None:
+    first, second = job_of(tmp_path / one), job_of(tmp_path / other)
+    for job in (first, second):
+        shop.ledger.put(job)
+    assert await ready_to_write(shop, first.id) == (FR,)
+    assert await ready_to_write(shop, second.id) == ()
+    failure = shop.ledger.jobs[second.id].dubs[FR].failure
+    assert failure is not None
+    assert (failure.code, failure.detail) == ("output_claimed", str(tmp_path / "a.dubbed-fr-FR.mp4"))
+    await shop.ledger.close(5)
+
+
+async def test_two_folders_into_one_output_folder(tmp_path: Path, shop: Workshop) -> None:
+    out = str(tmp_path / "out")
+    first, second = job_of(tmp_path / "x/a.mp4", output_dir=out), job_of(tmp_path / "y/a.mp4", output_dir=out)
+    for job in (first, second):
+        shop.ledger.put(job)
+    assert await ready_to_write(shop, first.id) == (FR,)
+    assert await ready_to_write(shop, second.id) == ()
+    await shop.ledger.close(5)
+
+
+async def test_a_request_under_way_is_not_judged(tmp_path: Path, shop: Workshop) -> None:
+    """It may have been paid: what can be written is asked again when it is fetched."""
+    job = changes.asset_ready(changes.asset_created(job_of(tmp_path / "a.mp4", FR, ES), "a1", NOW), "")
+    job = changes.intend(job, [FR], "", NOW)
+    (tmp_path / "a.dubbed-fr-FR.mp4").write_bytes(b"somebody's")
+    shop.ledger.put(job)
+    assert await ready_to_write(shop, job.id) == (ES,)
+    assert shop.ledger.jobs[job.id].dubs[FR].state is DubState.WAITING
+    await shop.ledger.close(5)
+
+
+def test_a_job_without_waiting_dubs_claims_nothing() -> None:
+    assert queued(FR).unsent == (FR,)
+    assert done(FR).unsent == ()

@@ -1,0 +1,183 @@
+"""Every error that can be met is explained, and no outside text steers the terminal."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import synthdub_tui
+from synthdub_tui.problems import KNOWN, Retry, Trouble, explain, printable
+
+PACKAGE = Path(synthdub_tui.__file__).parent
+
+# Position of the code among the arguments of what takes one.
+TAKES = {
+    "Trouble": 0,
+    "explain": 0,
+    "Failure": 0,
+    "Refused": 0,
+    "NotSent": 0,
+    "Unclear": 0,
+    "Unavailable": 0,
+    "KeyRejected": 0,
+    "Rejected": 1,
+    "Skipped": 1,
+    "source_failed": 1,
+    "failed": 2,
+    "refused": 1,
+    "_untaken": 1,
+    "_lost": 1,
+    "_trouble": 0,
+}
+
+
+def literals(node: ast.expr) -> Iterator[str]:
+    """Texts that an argument may be: itself, or either side of `a if b else c`."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from literals(body)
+            yield from literals(orelse)
+
+
+def raised() -> Iterator[tuple[str, str]]:
+    """(code, place) of every literal code in the program."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.parent.name in ("sandbox",):
+            continue  # speaks the service's language
+        tree = ast.parse(path.read_text())
+        own = {
+            base.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef)
+            for base in node.bases
+            if isinstance(base, ast.Name)
+        }
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            is_super = called == "__init__" and "Trouble" in own
+            position = 0 if is_super else TAKES.get(called)
+            if position is not None and len(node.args) > position:
+                for code in literals(node.args[position]):
+                    yield code, f"{path.relative_to(PACKAGE)}:{node.lineno}"
+
+
+def test_the_search_finds_codes() -> None:
+    codes = {code for code, _ in raised()}
+    assert {
+        "no_key",
+        "state_busy",
+        "config_invalid",
+        "path_missing",
+        "submission_unknown",
+        "moderation",
+        "disk_full",
+    } - codes <= {"moderation"}
+    assert len(codes) > 30
+
+
+def test_every_code_that_is_raised_is_explained() -> None:
+    unknown = {(code, place) for code, place in raised() if code and code not in KNOWN}
+    assert not unknown
+
+
+def test_every_code_of_the_service_is_explained() -> None:
+    service = {"moderation", "video_duration_limit_reached", "invalid_target_language", "processing_error"}
+    assert service | {"asset_upload", "language_detect", "BrokenAssetUrlError"} <= set(KNOWN)
+
+
+@pytest.mark.parametrize("code", KNOWN)
+def test_every_problem_says_what_happened_and_what_to_do(code: str) -> None:
+    problem = KNOWN[code]
+    assert problem.code == code
+    assert problem.title
+    assert not problem.title.endswith(".")
+    assert problem.remedy.endswith((".", "fr-FR,es-ES")), problem.remedy
+    assert not problem.cause or problem.cause.endswith(".")
+    assert all(text == printable(text) for text in (problem.title, problem.cause, problem.remedy))
+
+
+TROUBLES = {
+    "401 (or 403)": ("key_rejected", "scope", "Studio"),
+    "no key at all": ("no_key", "key", "Legacy (v2)"),
+    "415": ("media_type", "415", "mp4, webm or mov"),
+    "S3 ExpiredToken": ("credentials_expired", "ExpiredToken", "new asset"),
+    "S3 AuthorizationHeaderMalformed": ("upload_region", "eu-west-1", "--s3-endpoint-url"),
+    "polling never completes: wrong id": ("project_not_found", "another account", "key"),
+    "complete, but the language never comes": ("missing_in_project", "dropped", "Retry"),
+    "moderation": ("moderation", "rules", "Do not send it again"),
+}
+"""The vendor's troubleshooting rows: problem, a word of its cause, a word of its remedy. “Complete, but no download URL” is no
+problem here (the runner keeps polling), nor is “the wrong file resumes” (options are part of a job's identity)."""
+
+
+@pytest.mark.parametrize("symptom", TROUBLES)
+def test_every_row_of_the_vendors_troubleshooting_has_its_cause_and_remedy(symptom: str) -> None:
+    code, cause, remedy = TROUBLES[symptom]
+    problem = KNOWN[code]
+    assert cause in problem.cause
+    assert remedy in problem.remedy
+
+
+def test_what_may_endanger_the_account_or_pay_twice_asks() -> None:
+    assert {code for code, problem in KNOWN.items() if problem.retry is Retry.ASK} == {"moderation", "submission_unknown"}
+
+
+def test_a_code_that_is_new_to_us() -> None:
+    problem = explain("flux_\x1b[31mcapacitor", "words")
+    assert problem.retry is Retry.COSTS
+    assert "\x1b" not in problem.title
+    assert "flux_" in problem.title
+    assert problem.detail == "words"
+
+
+def test_a_trouble_tells_itself() -> None:
+    trouble = Trouble("disk_full", "/out\nx")
+    assert str(trouble) == trouble.problem.line()
+    assert "The disk is full (/out\N{REPLACEMENT CHARACTER}x)." in str(trouble)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[2J",
+        "\x9b31m",
+        "a\nb",
+        "a\rb",
+        "a\tb",
+        "\x07",
+        "\u202eevil",
+        "\u2066x\u2069",
+        "\u2028",
+        "\x00",
+        "\x7f",
+        "\udcff",
+        "\ufeff",
+    ],
+)
+def test_what_steers_a_terminal_is_replaced(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    assert "\N{REPLACEMENT CHARACTER}" in shown
+    assert len(shown) == len(text)
+
+
+@settings(deadline=None)
+@given(st.text(), st.integers(1, 50))
+def test_what_is_shown_is_printable_and_short(text: str, limit: int) -> None:
+    shown = printable(text, limit)
+    assert shown.isprintable()
+    assert len(shown) <= limit
+
+
+@pytest.mark.parametrize("text", ["Ünïcödé 日本語 العربية", "a b.mp4", "👩‍🚀"[:1]])
+def test_plain_text_stays(text: str) -> None:
+    assert printable(text) == text
