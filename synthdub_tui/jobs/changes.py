@@ -105,6 +105,11 @@ def preparing(job: Job) -> Job:
     return replace(job, stage=Stage.PREPARING)
 
 
+def queued_again(job: Job) -> Job:
+    """Nobody delivers the source any more: where it is not at the service yet, it is queued as at first."""
+    return _staged(job, Stage.QUEUED)
+
+
 def asset_created(job: Job, asset: str, now: float) -> Job:
     """The service made an asset, and waits for the upload."""
     return replace(job, asset=Asset(asset, now), uploads=job.uploads + 1, stage=Stage.UPLOADING)

@@ -166,6 +166,7 @@ async def test_wrong_key_costs_one_request_and_stops_all(make_bench: MakeBench, 
     assert len(bench.sandbox.journal) == 1
     assert [problem[2] for problem in result.problems()] == ["key_rejected"]
     assert result.summary["failed"] == 0  # the dubs wait for the right key
+    assert {job.stage.value for job in result.jobs.values()} == {"queued"}
     assert (await bench.run()).code == 0
 
 
