@@ -197,7 +197,8 @@ class Runner:
     def messages(self) -> MetersMessage:
         """The batch as a whole, for clients."""
         up, down = self.meters.rates()
-        trouble = self._disk_trouble or self.trouble
+        waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
+        trouble = self._disk_trouble or (self.trouble if waiting else None)
         return MetersMessage(
             now=time.time(),
             paused=self.paused,

@@ -19,28 +19,24 @@ _EPOCH_MILLISECONDS = 1e12
 def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """`Retry-After` (RFC 9110, 10.2.3), else `RateLimit-Reset` (API reference); None if neither can be read.
 
-    Between one second and a day. A date is held against the answer's own `Date`, so that a wrong clock here does no harm.
-    `now` is the wall clock, for tests.
+    Either may be in seconds, or a point in time as a date or since the epoch. Between one second and a day. A point in time is
+    held against the answer's own `Date`, so that a wrong clock here does no harm. `now` is the wall clock, for tests.
     """
     clock = time.time() if now is None else now
     sent = _date(headers.get("date", ""))
-    wait = _retry_after(headers.get("retry-after", ""), clock if sent is None else sent)
-    if wait is None:
-        wait = _reset(headers.get("ratelimit-reset", ""), clock)
-    return None if wait is None else min(max(wait, 1.0), _DAY)
+    for name in ("retry-after", "ratelimit-reset"):
+        wait = _wait(headers.get(name, ""), clock if sent is None else sent)
+        if wait is not None:
+            return min(max(wait, 1.0), _DAY)
+    return None
 
 
-def _retry_after(value: str, now: float) -> float | None:
-    seconds = _number(value)
-    if seconds is not None:
-        return seconds
-    date = _date(value)
-    return None if date is None else date - now
-
-
-def _reset(value: str, now: float) -> float | None:
+def _wait(value: str, now: float) -> float | None:
     number = _number(value)
-    if number is None or number < _EPOCH:
+    if number is None:
+        date = _date(value)
+        return None if date is None else date - now
+    if number < _EPOCH:
         return number
     return (number / 1000 if number > _EPOCH_MILLISECONDS else number) - now
 

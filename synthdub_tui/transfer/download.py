@@ -227,6 +227,8 @@ class _Fetch:
             raise Trouble("download_failed", f"HTTP {status}")
         if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
             raise Trouble("download_failed", "the answer is compressed, which was not asked for")
+        if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+            raise _Broken("a web page came instead of the file")
         if status == 206:
             await self._continue(response, offset)
         else:

@@ -45,6 +45,10 @@ _REGION: Final = frozenset(
         *("TemporaryRedirect", "301", "307"),
     }
 )
+_GIVES: Final = {
+    **dict.fromkeys(("PutObject", "UploadPart", "CompleteMultipartUpload"), "ETag"),
+    "CreateMultipartUpload": "UploadId",
+}
 _GONE: Final = frozenset({"NoSuchUpload"})  # the service's side dropped the transfer: worth another one
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z.]{0,63}|[1-5][0-9]{2}")
 
@@ -169,9 +173,12 @@ class Attempts:
             # botocore's region redirector would ask by HEAD, and for the answer to that again, without end
             request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
         aborting = operation.name == "AbortMultipartUpload"
-        if not _transient(response, caught_exception) or (not aborting and self._give_up()):
+        strange = _is_strange(operation.name, response)
+        if not (strange or _transient(response, caught_exception)) or (not aborting and self._give_up()):
             return None
         if attempts >= self._link.attempts:
+            if strange:
+                raise Trouble("upload_failed", "the answer is not the storage's")
             return None
         pause = random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, self._link.backoff * 2 ** (attempts - 1))  # noqa: S311
         if aborting:
@@ -186,6 +193,13 @@ def _names_region(response: Any) -> bool:
     parsed = response[1] if response is not None else {}
     headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return "x-amz-bucket-region" in headers or "Region" in parsed.get("Error", {})
+
+
+def _is_strange(operation: str, response: Any) -> bool:
+    """A success that misses what S3 always gives: a proxy or a sign-in page spoke, and nothing was stored."""
+    if response is None or not 200 <= response[0].status_code < 300:
+        return False
+    return operation in _GIVES and _GIVES[operation] not in response[1] and "Error" not in response[1]
 
 
 def _transient(response: Any, error: Any) -> bool:

@@ -1,0 +1,213 @@
+"""A sandbox and a runner in one event loop, so that dozens of batches can run side by side, each with faults of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.runner import actions
+from synthdub_tui.runner import runner as runner_module
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.runner.workshop import Patience
+from synthdub_tui.sandbox.config import SandboxConfig
+from synthdub_tui.sandbox.http import Request, Response, Server
+from synthdub_tui.sandbox.service import Sandbox
+from synthdub_tui.settings import resolve
+from synthdub_tui.synthesia import client as client_module
+from synthdub_tui.synthesia.client import Timeouts
+from synthdub_tui.transfer.download import Downloader
+from synthdub_tui.transfer.upload import Uploader
+from tests.runner.conftest import FAST, QUICK
+
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpcore looks for it in vain at each turn, on the disk
+
+PAID: Final = ("POST /v2/dubbing", "PUT /v2/dubbing/{id}")
+HASTE: Final = 1.5
+"""Seconds of silence after which an impatient runner gives a connection up."""
+
+Tamper = Callable[[Request, Response], Response]
+"""Changes an answer in ways that the sandbox's own faults do not know."""
+
+
+async def until(condition: Callable[[], object], seconds: float = 40) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.03)
+
+
+@contextmanager
+def impatience(wanted: bool = True) -> Iterator[None]:
+    """Runners made within give up silent connections soon."""
+    with pytest.MonkeyPatch.context() as patch:
+        if wanted:
+            hasty = Timeouts(read=HASTE, write=HASTE, read_total=HASTE, write_total=HASTE)
+            patch.setattr(client_module, "Timeouts", lambda: hasty)
+            uploader = functools.partial(Uploader, connect_timeout=HASTE, read_timeout=HASTE, attempts=2)
+            patch.setattr(runner_module, "Uploader", uploader)
+            patch.setattr(runner_module, "Downloader", functools.partial(Downloader, stall=HASTE, attempts=2))
+        yield
+
+
+class Scene:
+    """One sandbox, one folder of videos, one state directory, and the runner that works on it."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path, runner: Runner) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.videos = folder / "videos"
+        self.runner = runner
+
+    # -- doing ---------------------------------------------------------------------------------------------------------
+
+    def video(self, name: str = "intro.mp4", size: int = 2000) -> Path:
+        path = self.videos / name
+        path.write_bytes((name.encode() * (size // len(name.encode()) + 1))[:size])
+        return path
+
+    async def add(self, *paths: Path, **options: Any) -> None:
+        batch = resolve(_flags(self.sandbox, self.folder, options), {}).batch
+        added = await self.runner.add([str(path) for path in paths], batch)
+        assert not added.refused and not added.troubles, added
+
+    async def ended(self) -> None:
+        await until(self.runner.idle.is_set)
+
+    async def retry(self) -> None:
+        """What a new start would take up by itself, and nothing that costs."""
+        self.runner.retry(actions.free_cells(self.runner.ledger.jobs), paid=False)
+        await self.ended()
+
+    def tamper(self, endpoint: str, change: Tamper) -> None:
+        for server in (self.sandbox._api, self.sandbox._s3):
+            server._handler = _tampering(server._handler, self.sandbox, endpoint, change)
+
+    def cut(self, server: Server) -> None:
+        """Nobody listens there any more, and what is connected breaks; at once, and from within the loop."""
+        assert server._listener is not None
+        server._listener.close()
+        for task in tuple(server._tasks):
+            task.cancel()
+
+    async def mend(self, server: Server) -> None:
+        await server.stop()
+        await server.start(server.port)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> list[Job]:
+        return list(self.runner.ledger.jobs.values())
+
+    @property
+    def problem(self) -> str:
+        """What clients are told holds up the batch."""
+        return self.runner.messages().problem
+
+    def states(self) -> dict[str, str]:
+        """State of each dub, with the code of its failure where it has one."""
+        return {
+            language: dub.state.value + (f" {dub.failure.code}" if dub.failure else "")
+            for job in self.jobs
+            for language, dub in job.dubs.items()
+        }
+
+    def calls(self, endpoint: str) -> int:
+        return sum(record.endpoint == endpoint for record in self.sandbox.journal)
+
+    @property
+    def orphans(self) -> list[str]:
+        return list(self.sandbox.storage.uploads.open)
+
+    def check_bill(self, posts: int = 1) -> None:
+        """No dub was billed twice, and no request that may have arrived was followed by another like it."""
+        billed = [language for _, language in self.sandbox.billed()]
+        assert len(billed) == len(set(billed)), billed
+        for endpoint, most in zip(PAID, (posts, 1), strict=True):
+            sent = [record for record in self.sandbox.journal if record.endpoint == endpoint]
+            arrived = [record for record in sent if not (300 <= record.status < 500)]
+            assert len(arrived) <= most, arrived
+
+    def check_outputs(self) -> None:
+        """A final name stands for a whole file, exactly for the dubs that are done; and done dubs leave no parts."""
+        for job in self.jobs:
+            for language, dub in job.dubs.items():
+                final = self.videos / f"{Path(job.name).stem}.dubbed-{language}.mp4"
+                if final.exists():
+                    assert final.read_bytes() == self.content(job, language)
+                assert dub.state is not DubState.DONE or final.exists()
+                assert dub.state is not DubState.DONE or not list(self.videos.glob(f"*{language}*.part"))
+
+    def content(self, job: Job, language: str) -> bytes:
+        """What the service has for that dub."""
+        project = self.sandbox.state.projects[job.dubs[language].project]
+        content = self.sandbox._downloads._content(project, project.dubs[language], "mp4")
+        return b"".join(content.pieces(0, content.size))
+
+
+@asynccontextmanager
+async def scene(
+    folder: Path,
+    *,
+    hasty: bool = False,
+    patience: Patience = QUICK,
+    before: Callable[[Sandbox], None] | None = None,
+    **more: Any,
+) -> AsyncIterator[Scene]:
+    """`more`: fields of the sandbox's configuration, and `settings` for the runner. All of it ends well, and is saved."""
+    settings = more.pop("settings", {})
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    sandbox = Sandbox(SandboxConfig(**FAST | more), folder / "sandbox")
+    await sandbox.start()
+    try:
+        if before is not None:
+            before(sandbox)
+        async with working(sandbox, folder, hasty=hasty, patience=patience, **settings) as runner:
+            yield Scene(sandbox, folder, runner)
+    finally:
+        await sandbox.stop()
+
+
+@asynccontextmanager
+async def working(
+    sandbox: Sandbox, folder: Path, *, hasty: bool = False, patience: Patience = QUICK, **options: Any
+) -> AsyncIterator[Runner]:
+    """A runner at work on `folder`."""
+    with impatience(hasty):
+        runner = Runner(resolve(_flags(sandbox, folder, options), {"SYNTHESIA_API_KEY": sandbox.api_key}), patience=patience)
+    runner.open()
+    runner.start()
+    try:
+        yield runner
+    finally:
+        assert await runner.stop()
+
+
+def _flags(sandbox: Sandbox, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "config": "/dev/null",
+        "api_url": sandbox.api_url,
+        "s3_endpoint_url": sandbox.s3_url,
+        "state_dir": str(folder / "state"),
+        "poll_interval": 0.05,
+        "tier": "unlimited",
+        "targets": ("fr-FR", "es-ES"),
+        **options,
+    }
+
+
+def _tampering(handler: Any, sandbox: Sandbox, endpoint: str, change: Tamper) -> Any:
+    async def handle(request: Request) -> Response:
+        seen = len(sandbox.journal)
+        response: Response = await handler(request)
+        mine = any(record.endpoint == endpoint and record.path == request.path for record in sandbox.journal[seen:])
+        return change(request, response) if mine else response
+
+    return handle

@@ -1,0 +1,463 @@
+"""Endpoint × fault → how a whole batch ends. Each row runs end to end against a sandbox of its own, all side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.runner import poller as poller_module
+from synthdub_tui.sandbox.config import Fault
+from synthdub_tui.sandbox.http import Delivery, Request, Response
+from synthdub_tui.synthesia import client as client_module
+from synthdub_tui.synthesia.client import CallRecord
+from synthdub_tui.synthesia.quota import Endpoint
+from synthdub_tui.transfer import upload as upload_module
+from tests.proofs.harness import PAID, Scene, Tamper, scene, until
+
+AT_ONCE: Final = 16
+"""Batches side by side."""
+
+CREATE_ASSET, GET_ASSET = "POST /v2/assets", "GET /v2/assets/{id}"
+CREATE, GET, PUT = "POST /v2/dubbing", "GET /v2/dubbing/{id}", "PUT /v2/dubbing/{id}"
+API = (CREATE_ASSET, GET_ASSET, CREATE, GET, PUT)
+STORAGE = ("S3 PutObject", "S3 CreateMultipartUpload", "S3 UploadPart", "S3 CompleteMultipartUpload")
+FILES = ("download", "captions")
+
+
+class End(StrEnum):
+    """What is expected of a batch."""
+
+    PASSES = "passes"  # it gets over the fault by itself, while that lasts or after it has passed
+    WAITS = "waits"  # held up while the fault lasts; goes on by itself when it is gone
+    FAILS = "fails"  # the dubs fail; when the fault is gone a free retry brings them all home
+    LOST = "lost"  # the dubs fail, and only a retry that costs would help
+    UNKNOWN = "unknown"  # only the user can decide
+    HALTS = "halts"  # everything stops until the key was checked again
+
+
+@dataclass(frozen=True)
+class Row:
+    """`code`: the problem told meanwhile (waits, halts, and where known passes), or the dubs' failure."""
+
+    endpoint: str
+    name: str
+    end: End
+    code: str = ""
+    faults: tuple[Fault, ...] = ()
+    tamper: Tamper | None = None
+    refuse: bool = False
+    hasty: bool = False
+    posts: int = 1  # new projects that are right
+    orphans: bool = False  # the id of a multipart upload never reached us: only the storage can clean up
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.replace('/v2/', '').replace('/{id}', ' id')}: {self.name} {self.end}"
+
+
+@dataclass
+class Outcome:
+    """What became of a row's batch."""
+
+    held: bool = False  # it was held up, with the problem told, until the fault was cleared
+    told: set[str] = field(default_factory=set)  # problems of the batch that were told meanwhile
+    states: dict[str, str] = field(default_factory=dict)  # with the fault in force, or after it was gone if it was held up
+    afterwards: dict[str, str] = field(default_factory=dict)  # after a free retry
+    problem: str = ""  # of the batch, at the end
+    orphans: list[str] = field(default_factory=list)
+    strikes: int = 0
+    error: BaseException | None = None
+
+
+# -- the rows ----------------------------------------------------------------------------------------------------------
+
+
+def fault(endpoint: str, kind: Any, **more: Any) -> tuple[Fault, ...]:
+    return (Fault(endpoint, kind, **more),)
+
+
+def status(endpoint: str, number: int, body: str = "<h1>Oops</h1>", **more: Any) -> tuple[Fault, ...]:
+    kind = "application/json" if body.startswith("{") else "text/html"
+    return fault(endpoint, "status", status=number, body=body, **{"content_type": kind} | more)
+
+
+def gzipped(_: Request, response: Response) -> Response:
+    assert isinstance(response.body, bytes)
+    return replace(response, body=gzip.compress(response.body), headers=(*response.headers, ("Content-Encoding", "gzip")))
+
+
+def labelled(_: Request, response: Response) -> Response:
+    return replace(response, headers=(*response.headers, ("Content-Encoding", "br")))
+
+
+def lying(_: Request, response: Response) -> Response:
+    """More bytes than Content-Length says."""
+    headers = (*response.headers, ("Content-Length", str(response.size - 3)))
+    return replace(response, headers=headers, delivery=Delivery(with_length=False))
+
+
+def api_rows(endpoint: str) -> Iterator[Row]:
+    """What holds for every endpoint of the API, by what is known of a call whose answer is lost."""
+
+    def lost(name: str, code: str, faults: tuple[Fault, ...] = (), *, arrived: bool, **more: Any) -> Row:
+        if endpoint == PUT and arrived:
+            return Row(endpoint, name, End.PASSES, "", faults, **more)  # the project itself shows that it was accepted
+        if endpoint in PAID:
+            return Row(endpoint, name, End.UNKNOWN, "submission_unknown", faults, **more)
+        return Row(endpoint, name, End.WAITS, code, faults, **more)
+
+    gone, down, odd = "service_unreachable", "service_down", "service_answer"
+    yield Row(endpoint, "refused", End.WAITS, gone, refuse=True)
+    yield lost("reset before", gone, fault(endpoint, "reset_before"), arrived=False)
+    yield lost("reset after", gone, fault(endpoint, "reset_after"), arrived=True)
+    yield lost("reset during", gone, fault(endpoint, "reset_during", after_bytes=5), arrived=True)
+    yield lost("truncated", gone, fault(endpoint, "truncate", after_bytes=5), arrived=True)
+    yield lost("truncated in silence", odd, fault(endpoint, "truncate_silently", after_bytes=5), arrived=True)
+    yield lost("hangs before", gone, fault(endpoint, "hang_before"), arrived=False, hasty=True)
+    yield lost("hangs after", gone, fault(endpoint, "hang_after"), arrived=True, hasty=True)
+    yield lost("drips for ever", gone, fault(endpoint, "slow", bytes_per_second=4), arrived=True, hasty=True)
+    yield Row(endpoint, "slow", End.PASSES, "", fault(endpoint, "slow", bytes_per_second=600, count=1))
+    yield Row(endpoint, "no Content-Length", End.PASSES, "", fault(endpoint, "truncate_silently", after_bytes=10**9))
+    yield lost("Content-Length too short", odd, arrived=True, tamper=lying)
+    yield Row(endpoint, "gzip unasked", End.PASSES, tamper=gzipped)
+    yield lost("encoding unknown", odd, arrived=True, tamper=labelled)
+    for number in (500, 502, 503, 504):
+        yield lost(f"{number} HTML", down, status(endpoint, number), arrived=False)
+    yield lost("503 JSON", down, status(endpoint, 503, '{"error": "no"}'), arrived=False)
+    yield lost("200 HTML", down, fault(endpoint, "body", body="<html>Sign in</html>"), arrived=True)
+    yield lost("200 HTML, not processed", down, status(endpoint, 200), arrived=False)
+    bodies = ("{}", "", '{"hello": ', '"' + "x" * 5_000_000 + '"')
+    for body in (*bodies, "[]", "null", "[" * 100_000) if endpoint == GET else bodies:
+        wrong = fault(endpoint, "body", body=body, content_type="application/json")
+        yield lost(f"200 with {body[:10] or 'nothing'} {len(body)}", odd, wrong, arrived=True)
+    yield from limit_rows(endpoint)
+    yield Row(endpoint, "401", End.HALTS, "key_rejected", status(endpoint, 401, '{"error": "Unauthorized"}'))
+    yield Row(endpoint, "403 JSON", End.HALTS, "key_rejected", status(endpoint, 403, '{"error": "Forbidden"}'))
+    yield Row(endpoint, "403 HTML", End.WAITS, down, status(endpoint, 403))
+    yield Row(endpoint, "404 HTML", End.WAITS, odd, status(endpoint, 404))
+    yield Row(endpoint, "408", End.WAITS, down, status(endpoint, 408))
+    yield Row(endpoint, "425", End.WAITS, down, status(endpoint, 425))
+
+
+def limit_rows(endpoint: str) -> Iterator[Row]:
+    """429 in each form; the struck calls certainly did not arrive."""
+    forms = [(header, form) for header in ("RateLimit-Reset", "Retry-After") for form in ("seconds", "epoch", "date")]
+    for header, form in forms if endpoint in (GET, CREATE) else forms[::3]:
+        faults = fault(endpoint, "rate_limit", count=2, seconds=0.2, header=header, form=form)
+        yield Row(endpoint, f"429 {header} {form}", End.PASSES, "rate_limited", faults)
+    yield Row(endpoint, "429 bare", End.PASSES, "rate_limited", fault(endpoint, "rate_limit", count=2, header="none"))
+    hour_ahead = formatdate(time.time() + 3600, usegmt=True)
+    skewed = {"Date": hour_ahead, "RateLimit-Reset": str(int(time.time() + 3600))}
+    yield Row(endpoint, "429, clock an hour off", End.PASSES, "rate_limited", status(endpoint, 429, count=2, headers=skewed))
+    skewed = {"Date": hour_ahead, "Retry-After": hour_ahead}
+    yield Row(
+        endpoint, "429 dated, clock an hour off", End.PASSES, "rate_limited", status(endpoint, 429, count=2, headers=skewed)
+    )
+    junk = {"Retry-After": "soon", "RateLimit-Reset": "-5"}
+    yield Row(endpoint, "429 with junk", End.PASSES, "rate_limited", status(endpoint, 429, count=2, headers=junk))
+
+
+def changed(endpoint: str, name: str, end: End, code: str = "", **fields: Any) -> Row:
+    return Row(endpoint, name, end, code, fault(endpoint, "change", **fields))
+
+
+def special_rows() -> Iterator[Row]:
+    """Where the endpoints differ: fields, statuses, refusals, redirects."""
+    # Redirects are never followed: the key must not go anywhere else.
+    for endpoint in (CREATE_ASSET, CREATE, PUT):
+        yield Row(endpoint, "redirect", End.FAILS, "service_answer", redirect(endpoint))
+    for endpoint in (GET_ASSET, GET):
+        yield Row(endpoint, "redirect", End.WAITS, "service_answer", redirect(endpoint))
+
+    for drop in ("id", "uploadCredentials", "uploadCredentials.sessionToken", "uploadCredentials.bucket"):
+        yield changed(CREATE_ASSET, f"without {drop}", End.WAITS, "service_answer", drop=(drop,))
+    yield changed(CREATE_ASSET, "without uploadUrl, with more", End.PASSES, drop=("uploadUrl",), set={"new": {"a": [1]}})
+    yield Row(CREATE_ASSET, "400", End.FAILS, "request_refused", status(CREATE_ASSET, 400, '{"error": "no"}'))
+    yield Row(CREATE_ASSET, "415", End.FAILS, "media_type", status(CREATE_ASSET, 415, '{"error": "no"}'))
+
+    yield changed(GET_ASSET, "without status", End.WAITS, "service_answer", drop=("status",))
+    yield changed(GET_ASSET, "status new to us", End.WAITS, set={"status": "quantum"})
+    yield changed(GET_ASSET, "nothing but status", End.PASSES, drop=("id", "title", "contentType", "metadata", "errorCode"))
+    yield changed(GET_ASSET, "error", End.FAILS, "asset_upload", set={"status": "error", "errorCode": "asset_upload"})
+    yield changed(GET_ASSET, "error new to us", End.FAILS, "asset_unknown_error", set={"status": "error", "errorCode": "x"})
+    yield Row(GET_ASSET, "404", End.FAILS, "asset_not_uploaded", status(GET_ASSET, 404, '{"error": "Not Found"}'))
+
+    yield changed(CREATE, "without the project", End.UNKNOWN, "submission_unknown", drop=("createdImportedAsset",))
+    yield changed(CREATE, "without its id", End.UNKNOWN, "submission_unknown", drop=("createdImportedAsset.id",))
+    yield changed(CREATE, "id that is a path", End.UNKNOWN, "submission_unknown", set={"createdImportedAsset.id": "../x"})
+    yield Row(CREATE, "400", End.FAILS, "request_refused", status(CREATE, 400, '{"error": "no"}'))
+    yield Row(CREATE, "404", End.FAILS, "asset_not_found", status(CREATE, 404, '{"error": "Not Found"}'))
+    broken = status(CREATE, 400, '{"error": "BrokenAssetUrlError"}')
+    yield Row(CREATE, "asset broken once", End.PASSES, "", (replace_count(broken[0], 1),))
+    yield Row(CREATE, "asset always broken", End.FAILS, "BrokenAssetUrlError", broken)
+
+    yield changed(PUT, "without createdDubbedAssets", End.PASSES, drop=("createdDubbedAssets",))
+    yield changed(PUT, "without anything", End.PASSES, drop=("createdDubbedAssets", "dubbedErrors"))
+    yield changed(PUT, "language nobody asked for", End.PASSES, set={"createdDubbedAssets.*.language": "xx-XX"})
+    yield Row(PUT, "400", End.FAILS, "request_refused", status(PUT, 400, '{"error": "no"}'))
+    yield Row(PUT, "404 leads to a new project", End.PASSES, "", status(PUT, 404, '{"error": "Not Found"}'), posts=2)
+
+    listed = "dubbedAssets.*."
+    yield changed(GET, "without dubbedAssets", End.WAITS, drop=("dubbedAssets",))
+    yield changed(GET, "without download", End.WAITS, drop=(f"{listed}download",))
+    yield changed(
+        GET, "without captions, thumbnail, ids", End.PASSES, drop=(f"{listed}captions", f"{listed}thumbnail", f"{listed}id")
+    )
+    yield changed(GET, "without any status", End.PASSES, drop=("status", f"{listed}status"))
+    yield changed(GET, "statuses new to us", End.WAITS, set={"status": "quantum", f"{listed}status": "quantum"})
+    yield changed(GET, "languages nobody asked for", End.WAITS, set={f"{listed}language": "xx-XX"})
+    for address in ("file:///etc/passwd", "ftp://127.0.0.1/x", "javascript:alert(1)", 17, "http://", "//127.0.0.1/x"):
+        yield changed(GET, f"download {address}", End.WAITS, set={f"{listed}download": address})
+    project_error = {"status": "error", "errorCode": "brand_new_code"}
+    yield changed(GET, "project error new to us", End.LOST, "brand_new_code", set=project_error)
+    yield changed(GET, "language error without a code", End.LOST, "processing_error", set={f"{listed}status": "error"})
+    yield Row(GET, "404 lasting", End.LOST, "project_not_found", status(GET, 404, '{"error": "Not Found"}'))
+    yield Row(GET, "404 for a moment", End.PASSES, "", status(GET, 404, '{"error": "Not Found"}', count=2))
+
+
+def redirect(endpoint: str, number: int = 307) -> tuple[Fault, ...]:
+    return status(endpoint, number, headers={"Location": "http://localhost:9/stolen"})
+
+
+def replace_count(one: Fault, count: int) -> Fault:
+    import msgspec
+
+    return msgspec.structs.replace(one, count=count)
+
+
+def s3_error(code: str) -> str:
+    return f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
+
+
+def storage_rows(endpoint: str) -> Iterator[Row]:
+    """Uploads cost nothing: what may pass is repeated, then with a new asset; a bounded number of times."""
+    passing = {
+        "reset before": fault(endpoint, "reset_before", count=2),
+        "reset after": fault(endpoint, "reset_after", count=2),
+        "reset during": fault(endpoint, "reset_during", count=1, after_bytes=5),
+        "slow": fault(endpoint, "slow", count=1, bytes_per_second=600),
+        "no Content-Length": fault(endpoint, "truncate_silently", after_bytes=10**9),
+        "500 HTML": status(endpoint, 500, count=2),
+        "502 HTML": status(endpoint, 502, count=2),
+        "503 HTML": status(endpoint, 503, count=2),
+        "429": fault(endpoint, "rate_limit", count=2, seconds=0),
+        "SlowDown": status(endpoint, 503, s3_error("SlowDown"), count=3, content_type="application/xml"),
+        "200 with an error": fault(endpoint, "body", count=1, body=s3_error("InternalError"), content_type="application/xml"),
+        "ExpiredToken once": status(endpoint, 400, s3_error("ExpiredToken"), count=1, content_type="application/xml"),
+    }
+    unheard = {"reset after", "reset during", "200 with an error"} if endpoint == "S3 CreateMultipartUpload" else set()
+    for name, faults in passing.items():
+        yield Row(endpoint, name, End.PASSES, "", faults, orphans=name in unheard)
+    hang = fault(endpoint, "hang_before", count=1)
+    yield Row(endpoint, "hangs once", End.PASSES, "", hang, hasty=True)
+    lasting = {
+        "always reset": ("upload_failed", fault(endpoint, "reset_before")),
+        "always 500": ("upload_failed", status(endpoint, 500)),
+        "always denied": ("upload_denied", status(endpoint, 403, s3_error("AccessDenied"), content_type="application/xml")),
+        "always redirected": ("upload_region", redirect(endpoint)),
+        "redirected for good": ("upload_region", redirect(endpoint, 301)),
+        "always 200 HTML, not processed": ("upload_failed", status(endpoint, 200)),
+    }
+    for name, (code, faults) in lasting.items():
+        yield Row(endpoint, name, End.FAILS, code, faults)
+
+
+def file_rows(endpoint: str) -> Iterator[Row]:
+    """Downloads are repeated, continued, and with a fresh address where one ran out; a bounded number of times."""
+    code = "download_failed" if endpoint == "download" else "captions_failed"
+    passing = {
+        "reset before": fault(endpoint, "reset_before", count=2),
+        "reset after": fault(endpoint, "reset_after", count=2),
+        "reset during": fault(endpoint, "reset_during", count=2, after_bytes=100),
+        "truncated": fault(endpoint, "truncate", count=2, after_bytes=100),
+        "slow": fault(endpoint, "slow", count=1, bytes_per_second=100_000),
+        "expired 403": status(endpoint, 403, count=1),
+        "expired 400": status(endpoint, 400, count=1),
+        "gone 404": status(endpoint, 404, count=1),
+        "500 HTML": status(endpoint, 500, count=2),
+        "502 HTML": status(endpoint, 502, count=2),
+        "503 HTML": status(endpoint, 503, count=2),
+        "429 seconds": status(endpoint, 429, count=2, headers={"Retry-After": "0"}),
+        "429 date": status(endpoint, 429, count=1, headers={"Retry-After": formatdate(0, usegmt=True)}),
+        "429 bare": status(endpoint, 429, count=1),
+        "200 HTML": fault(endpoint, "body", count=1, body="<html>Sign in</html>"),
+    }
+    for name, faults in passing.items():
+        yield Row(endpoint, name, End.PASSES, "", faults)
+    yield Row(endpoint, "hangs once", End.PASSES, "", fault(endpoint, "hang_before", count=1), hasty=True)
+    lasting = {
+        "always reset": fault(endpoint, "reset_before"),
+        "always 503": status(endpoint, 503),
+        "always expired": status(endpoint, 403),
+        "never a length": fault(endpoint, "truncate_silently", after_bytes=10**9),
+        "always HTML": fault(endpoint, "body", body="<html>Sign in</html>"),
+        "redirected in circles": status(endpoint, 302, headers={"Location": "/elsewhere"}),
+        "redirected to nobody": redirect(endpoint),
+    }
+    for name, faults in lasting.items():
+        yield Row(endpoint, name, End.FAILS, code, faults)
+    yield Row(endpoint, "compressed", End.FAILS, code, tamper=labelled)
+    inside = status(endpoint, 302, headers={"Location": "file:///etc/passwd"})
+    yield Row(endpoint, "redirected to a file", End.FAILS, "download_address", inside)
+
+
+ROWS: Final = [
+    *(row for endpoint in API for row in api_rows(endpoint)),
+    *special_rows(),
+    *(row for endpoint in STORAGE for row in storage_rows(endpoint)),
+    *(row for endpoint in FILES for row in file_rows(endpoint)),
+]
+
+
+# -- playing them ------------------------------------------------------------------------------------------------------
+
+_BEFORE: Final = {
+    CREATE_ASSET: None,
+    GET_ASSET: Endpoint.CREATE_ASSET,
+    CREATE: Endpoint.GET_ASSET,
+    GET: Endpoint.CREATE_DUBBING,
+    PUT: None,
+}
+"""After which call a row's endpoint is cut off, so that its connections are refused; None: right at the start."""
+
+
+async def play(row: Row, folder: Path) -> Outcome:
+    outcome = Outcome()
+    try:
+        async with asyncio.timeout(50), scene(folder, hasty=row.hasty) as stage:
+            await _play(row, stage, outcome)
+    except Exception as error:
+        outcome.error = error
+    return outcome
+
+
+async def _play(row: Row, stage: Scene, outcome: Outcome) -> None:
+    video = stage.video(size=1_100_000 if "part" in row.endpoint.lower() else 2000)
+    whole = row.endpoint in FILES
+    if row.endpoint == PUT:
+        await stage.add(video, targets=("fr-FR",), captions=False)
+        await stage.ended()
+    for each in row.faults:
+        stage.sandbox.inject(each)
+    original = stage.sandbox._api._handler, stage.sandbox._s3._handler
+    if row.tamper is not None:
+        stage.tamper(row.endpoint, row.tamper)
+    if row.refuse:
+        _refuse(row, stage)
+    await stage.add(video, targets=("fr-FR", "es-ES") if whole or row.endpoint == PUT else ("fr-FR",), captions=whole)
+
+    def settled() -> bool:
+        problem = stage.problem
+        outcome.told |= {problem} - {""}
+        enough = row.refuse or stage.calls(row.endpoint) >= 2
+        outcome.held = row.end is End.WAITS and problem == row.code and enough and not stage.runner.idle.is_set()
+        return outcome.held or stage.runner.idle.is_set() or stage.runner.halted.is_set()
+
+    await until(settled)
+    outcome.strikes = sum(bool(record.fault) for record in stage.sandbox.journal if record.endpoint == row.endpoint)
+    if row.end is End.HALTS:
+        await until(stage.runner.idle.is_set)
+        outcome.states = stage.states()
+    stage.sandbox.clear_faults()
+    stage.sandbox._api._handler, stage.sandbox._s3._handler = original
+    if row.refuse:
+        await stage.mend(stage.sandbox._api)
+    if stage.runner.halted.is_set():
+        await stage.runner.check_key(stage.sandbox.api_key)
+    await stage.ended()
+    if row.end is not End.HALTS:
+        outcome.states = stage.states()
+    stage.check_bill(row.posts)
+    stage.check_outputs()
+    await stage.retry()
+    outcome.afterwards = stage.states()
+    outcome.problem = stage.problem
+    outcome.orphans = stage.orphans
+    stage.check_outputs()
+
+
+def _refuse(row: Row, stage: Scene) -> None:
+    """Cut the API off as soon as the call before is answered."""
+    before = _BEFORE[row.endpoint]
+    if before is None:
+        stage.cut(stage.sandbox._api)
+        return
+    tell = stage.runner.client._on_call
+    assert tell is not None
+
+    def noticed(record: CallRecord) -> None:
+        tell(record)
+        if record.endpoint is before and record.status // 100 == 2:
+            stage.cut(stage.sandbox._api)
+
+    stage.runner.client._on_call = noticed
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """All rows that this session asks for, played side by side."""
+    wanted = {item.callspec.params["row"] for item in request.session.items if "outcomes" in getattr(item, "fixturenames", ())}
+    rows = [row for index, row in enumerate(ROWS) if index in wanted]
+    memory = Path("/dev/shm")
+    root = Path(tempfile.mkdtemp(dir=memory)) if os.access(memory, os.W_OK) else tmp_path_factory.mktemp("table")
+    request.addfinalizer(lambda: shutil.rmtree(root))
+
+    async def play_all() -> list[Outcome]:
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def one(number: int, row: Row) -> Outcome:
+            async with slots:
+                return await play(row, root / str(number))
+
+        return await asyncio.gather(*(one(number, row) for number, row in enumerate(rows)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client_module, "DEFAULT_WAIT", 0.2)
+        patch.setattr(changes, "UNKNOWN_GRACE", 0.3)
+        patch.setattr(upload_module, "THRESHOLD", 1_000_000)
+        patch.setattr(poller_module, "BACK_OFF_LIMIT", 1.0)
+        return dict(zip(map(str, rows), asyncio.run(play_all()), strict=True))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("row", range(len(ROWS)), ids=[str(row) for row in ROWS])
+def test_row(row: int, outcomes: dict[str, Outcome]) -> None:
+    wanted = ROWS[row]
+    outcome = outcomes[str(wanted)]
+    assert outcome.error is None, (outcome.error, outcome)
+    states = set(outcome.states.values()) if wanted.endpoint != PUT else {outcome.states["es-ES"]}
+    match wanted.end:
+        case End.PASSES:
+            assert states == {"done"}, outcome
+            assert not wanted.code or wanted.code in outcome.told, outcome
+        case End.WAITS:
+            assert outcome.held, outcome
+            assert states == {"done"}, outcome
+        case End.FAILS | End.LOST:
+            assert states == {f"failed {wanted.code}"}, outcome
+        case End.UNKNOWN:
+            assert states == {f"unknown {wanted.code}"}, outcome
+        case End.HALTS:
+            assert wanted.code in outcome.told, outcome
+            assert not {state.partition(" ")[0] for state in states} & {"failed", "unknown", "done"}, outcome
+    stays = wanted.end in (End.UNKNOWN, End.LOST)
+    assert set(outcome.afterwards.values()) <= ({"done"} | (states if stays else set())), outcome
+    assert wanted.refuse or wanted.tamper or outcome.strikes, "the fault never struck"
+    assert outcome.problem == "", outcome
+    assert outcome.orphans == [] or wanted.orphans, outcome
+
+
+def test_names_are_unique() -> None:
+    assert len({str(row) for row in ROWS}) == len(ROWS)
