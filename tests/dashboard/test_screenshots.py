@@ -1,0 +1,47 @@
+"""The stored pictures are what the screens look like now, and the README's are among them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests import screenshots
+
+RENEW = "python -m tests.screenshots renews them; look at the result before you commit it"
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, str]:
+    return screenshots.draw()
+
+
+@pytest.mark.timeout(screenshots.PATIENCE)
+def test_current(drawn: dict[str, str]) -> None:
+    assert screenshots.outdated(drawn) == [], RENEW
+
+
+def test_without_what_a_page_may_not_load(drawn: dict[str, str]) -> None:
+    for name, picture in drawn.items():
+        addresses = set(re.findall(r"[a-z]+://[^\"' )<]+", picture))
+        assert addresses == {"http://www.w3.org/2000/svg"}, name
+
+
+def test_nothing_of_this_machine(drawn: dict[str, str]) -> None:
+    for name, picture in drawn.items():
+        lines = "\n".join(screenshots.words(picture))
+        assert not re.search(r"/(tmp|home|root|work|Users)\b", lines), name
+
+
+def test_the_readme_shows_and_links_all(drawn: dict[str, str]) -> None:
+    readme = (screenshots.ROOT / "README.md").read_text("utf-8")
+    assert set(re.findall(r"\(screenshots/([\w-]+\.svg)\)", readme)) == drawn.keys()
+
+
+def test_another_textual_may_draw_other_shades() -> None:
+    one = '<!-- Drawn by Textual 8.2.8, Rich 15.0.0 --><text class="a-r1" x="0" y="20" fill="red">done</text>'
+    other = one.replace("8.2.8", "8.3.0").replace("red", "green")
+    assert screenshots._same(one, other)
+    assert not screenshots._same(one, other.replace("done", "gone"))
+    assert not screenshots._same(one, one.replace("red", "green"))
+    assert not screenshots._same("", one)

@@ -1,0 +1,94 @@
+"""A disk that has /srv/videos on it, whatever this machine's has."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+
+class File(NamedTuple):
+    """A file, or with size None a folder."""
+
+    size: int | None
+    mtime_ns: int = 0
+
+
+class Item:
+    """What `os.scandir` gives."""
+
+    def __init__(self, path: str, file: File) -> None:
+        self.path = path
+        self.name = PurePosixPath(path).name
+        self._file = file
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        del follow_symlinks
+        return self._file.size is None
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        del follow_symlinks
+        return _status(self._file)
+
+
+class Disk:
+    """Answers for paths below `root`; the others are asked of the real one."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self.files: dict[str, File] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        """Only the root is left."""
+        self.files = {self._root: File(None)}
+
+    def add(self, name: str, size: int | None, mtime_ns: int = 0) -> None:
+        """A file by its path below the root; its folders come into being."""
+        path = PurePosixPath(self._root, name)
+        self.files[str(path)] = File(size, mtime_ns)
+        for folder in path.parents:
+            if folder.is_relative_to(self._root):
+                self.files[str(folder)] = File(None)
+
+    def mount(self) -> None:
+        """The rest of this process sees it. To be done before the dashboard is imported."""
+        real_stat, real_scandir, real_access = os.stat, os.scandir, os.access
+
+        def status(path: Any, *more: Any, **options: Any) -> os.stat_result:
+            return _status(self._file(path)) if self._mine(path) else real_stat(path, *more, **options)
+
+        @contextmanager
+        def inside(path: str) -> Iterator[Iterator[Item]]:
+            self._file(path)
+            yield (Item(name, file) for name, file in self.files.items() if os.path.dirname(name) == path)
+
+        def scandir(path: Any = ".") -> Any:
+            return inside(path) if self._mine(path) else real_scandir(path)
+
+        def access(path: Any, *more: Any, **options: Any) -> bool:
+            return path in self.files if self._mine(path) else real_access(path, *more, **options)
+
+        for name, own in (("stat", status), ("scandir", scandir), ("access", access)):
+            patch.object(os, name, own).start()
+
+    def _mine(self, path: object) -> bool:
+        return isinstance(path, str) and (path == self._root or path.startswith(self._root + "/"))
+
+    def _file(self, path: str) -> File:
+        if path not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return self.files[path]
+
+
+def _status(file: File) -> os.stat_result:
+    mode = stat.S_IFDIR | 0o755 if file.size is None else stat.S_IFREG | 0o644
+    seconds = file.mtime_ns / 1e9
+    return os.stat_result(
+        (mode, 0, 0, 1, 0, 0, file.size or 4096, int(seconds), int(seconds), int(seconds)),
+        {"st_mtime": seconds, "st_mtime_ns": file.mtime_ns},
+    )
