@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,17 @@ def test_nothing_of_this_machine(drawn: dict[str, str]) -> None:
 def test_the_readme_shows_and_links_all(drawn: dict[str, str]) -> None:
     readme = (screenshots.ROOT / "README.md").read_text("utf-8")
     assert set(re.findall(r"\(screenshots/([\w-]+\.svg)\)", readme)) == drawn.keys()
+
+
+def test_names_what_differs_is_missing_or_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screenshots, "FOLDER", tmp_path)
+    for name, text in {"same": "a", "other": "b", "empty": ""}.items():
+        (tmp_path / f"{name}.svg").write_text(text)
+    drawn = {"same.svg": "a", "other.svg": "c", "new.svg": "d"}
+    assert screenshots.outdated(drawn) == ["empty.svg", "new.svg", "other.svg"]
+    screenshots.store(drawn)
+    assert screenshots.outdated(drawn) == []
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == drawn
 
 
 def test_another_textual_may_draw_other_shades() -> None:

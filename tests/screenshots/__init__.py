@@ -42,7 +42,8 @@ def draw() -> dict[str, str]:
 def outdated(drawn: dict[str, str]) -> list[str]:
     """Names of stored pictures that differ from these, are missing, or are of no screen any more."""
     stored = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.svg")}
-    return sorted(name for name in stored.keys() | drawn.keys() if not _same(stored.get(name, ""), drawn.get(name, "")))
+    alike = {name for name in stored.keys() & drawn.keys() if _same(stored[name], drawn[name])}
+    return sorted((stored.keys() | drawn.keys()) - alike)
 
 
 def store(drawn: dict[str, str]) -> None:
