@@ -65,7 +65,7 @@ class Delivery:
 
     async def _deliver(self) -> None:
         """Asset and upload within one slot: credentials are short-lived, so none are asked for ahead of time."""
-        async with self._shop.uploads:
+        async with self._shop.uploads.turn(self._job.source.size):
             await self._shop.open_gate.wait()
             await self._adopt_source()
             if not await ready_to_write(self._shop, self._id):

@@ -9,16 +9,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner.schedule import Schedule
+from synthdub_tui.runner.schedule import Awaited, Schedule
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.quota import Priority
-from synthdub_tui.synthesia.schema import ProjectInfo
+from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo
 
 _log = logging.getLogger(__name__)
 
@@ -50,17 +50,22 @@ class Poller:
         self._wake = asyncio.Event()
 
     @asynccontextmanager
-    async def watching(self, project: str, submitted: float) -> AsyncIterator[Callable[[], Awaitable[News]]]:
-        """Within the context the project is polled; the callable given waits for the next news."""
+    async def watching(self, project: str, dubs: Mapping[str, Awaited]) -> AsyncIterator[Callable[[], Awaitable[News]]]:
+        """Within the context the project is polled; the callable given waits for the next news. `dubs`: see `expect`."""
         queue: asyncio.Queue[News] = asyncio.Queue()
         self._watchers[project] = queue
-        self._schedule.add(project, time.time(), submitted)
+        self._schedule.add(project, time.time(), _folded(dubs))
         self._wake.set()
         try:
             yield queue.get
         finally:
             del self._watchers[project]
             self._schedule.remove(project)
+
+    def expect(self, project: str, dubs: Mapping[str, Awaited]) -> None:
+        """The dubs under way in a watched project, by language."""
+        self._schedule.expect(project, _folded(dubs))
+        self._wake.set()
 
     def latest(self, project: str) -> ProjectInfo | None:
         """The last answer, for its URLs; it may be too old for them."""
@@ -122,6 +127,7 @@ class Poller:
         self._refused.pop(project, None)
         self._on_trouble(None)
         self._latest[project] = info
+        self._schedule.observed(project, time.time(), _finished(info))
         self._tell(project, info)
         return info
 
@@ -136,3 +142,12 @@ class Poller:
         queue = self._watchers.get(project)
         if queue is not None:
             queue.put_nowait(news)
+
+
+def _finished(info: ProjectInfo) -> list[str]:
+    return [entry.language.lower() for entry in info.languages if entry.state is LanguageState.COMPLETE]
+
+
+def _folded(dubs: Mapping[str, Awaited]) -> dict[str, Awaited]:
+    """The service may spell languages in another way than we do."""
+    return {language.lower(): dub for language, dub in dubs.items()}

@@ -15,7 +15,8 @@ import msgspec
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import scan
-from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.durations import Durations
+from synthdub_tui.jobs.model import DubState, Job, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import activities
 from synthdub_tui.problems import Trouble
@@ -26,7 +27,8 @@ from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
 from synthdub_tui.runner.protocol import Cell, QuotaMeter
 from synthdub_tui.runner.protocol import Meters as MetersMessage
-from synthdub_tui.runner.schedule import Schedule
+from synthdub_tui.runner.schedule import Schedule, affordable
+from synthdub_tui.runner.turns import Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.settings import Settings, is_local
@@ -34,7 +36,7 @@ from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client
 from synthdub_tui.synthesia.errors import KeyRejected, Refused
-from synthdub_tui.synthesia.quota import TIERS, Limit, Quota, Tier
+from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Quota, Tier
 from synthdub_tui.transfer.download import Downloader
 from synthdub_tui.transfer.upload import Uploader
 
@@ -61,7 +63,9 @@ class Runner:
         self.started = time.time()
         self._disk_trouble: Trouble | None = None
         self._lock = Lock(self.store.path("lock"))
-        self._poller = Poller(self.client, Schedule(settings.poll_interval), self._note_trouble)
+        self._durations = Durations()
+        schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
+        self._poller = Poller(self.client, schedule, self._note_trouble)
         self._shop = self._make_workshop(patience or Patience())
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,7 +81,7 @@ class Runner:
             downloader=Downloader(allow_local=is_local(settings.api_url), backoff=patience.back_off),
             meters=self.meters,
             patience=patience,
-            uploads=asyncio.Semaphore(settings.max_uploads),
+            uploads=Turns(settings.max_uploads),
             downloads=asyncio.Semaphore(settings.max_downloads),
             on_trouble=self._note_trouble,
         )
@@ -103,6 +107,7 @@ class Runner:
         for job in loaded.jobs:
             self._claim(job)
         self.quota.restore(self.store.read_document("quota"))
+        self._durations.load(self.store.read_document("durations"))
         if self.store.read_document("batch").get("paused") is True:
             self._shop.open_gate.clear()
         return loaded.damaged
@@ -110,7 +115,7 @@ class Runner:
     def start(self) -> None:
         """Take up the work."""
         self.ledger.listen(self._on_change)
-        self._tasks = [asyncio.create_task(self._poller.run()), asyncio.create_task(self._keep_quota())]
+        self._tasks = [asyncio.create_task(work) for work in (self._poller.run(), self._keep_quota(), self._keep_durations())]
         now = time.time()
         for job in list(self.ledger.jobs.values()):
             self.ledger.put(changes.resumed(job, now))
@@ -131,7 +136,9 @@ class Runner:
             task.cancel()
         if critical:
             await asyncio.wait(critical, timeout=0.5)
-        await asyncio.gather(self._save_quota(), self._shop.uploader.close(), self._shop.downloader.close())
+        await asyncio.gather(
+            self._save_quota(), self._save_durations(), self._shop.uploader.close(), self._shop.downloader.close()
+        )
         saved = await self.ledger.close(patience=0.5)
         self.quota.close()
         await self.client.close()
@@ -330,6 +337,24 @@ class Runner:
             await self.ledger.write_document("quota", self.quota.snapshot())
         except OSError as error:
             self._note_disk(error)
+
+    async def _keep_durations(self) -> None:
+        """What was learned of dubbing times may be lost for a minute: it only helps to ask in time."""
+        while True:
+            await asyncio.sleep(60.0)
+            await self._save_durations()
+
+    async def _save_durations(self) -> None:
+        if self._durations.changed:
+            with contextlib.suppress(OSError):
+                await self.ledger.write_document("durations", self._durations.dump())
+
+    def _poll_rate(self, in_flight: int) -> float:
+        """Polls a second that can be afforded. The work lasts at least as long as its projects take to be submitted, and as
+        some dozens more would; a batch that does not need the whole day may spend the day's reads sooner."""
+        waiting = sum(job.stage not in (Stage.DUBBING, Stage.ENDED) for job in self.ledger.jobs.values())
+        horizon = (in_flight + waiting + 40) * self.quota.pace(Endpoint.CREATE_DUBBING)
+        return affordable(self.quota.usage()[Endpoint.GET_DUBBING].windows, max(horizon, 1.0))
 
 
 def checked(batch: Batch) -> Batch:

@@ -16,6 +16,7 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
+from synthdub_tui.runner.turns import Turns
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import NotSent, Unavailable, Unclear
 from synthdub_tui.transfer.download import Downloader
@@ -50,7 +51,7 @@ class Workshop:
     downloader: Downloader
     meters: Meters
     patience: Patience
-    uploads: asyncio.Semaphore
+    uploads: Turns
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused

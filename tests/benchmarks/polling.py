@@ -1,0 +1,310 @@
+"""How soon a finished dub is noticed, by polling policy: `python -m tests.benchmarks.polling [--short]`.
+
+A simulation; nothing is sent. Projects of five languages come one after another so that about N are in flight. All policies
+meet the same projects and the same gate: what Creator allows to a batch that runs all day, 20,000 GETs (less the quota's
+headroom of 5 %) spread evenly, 13.2 a minute, of which unused ones may be saved for seven minutes, and at most 57 a minute go
+out. Creator starts 1,000 projects a day, so N in flight means projects that take N/1000 of a day, or half an hour where that is
+more: about 20 GETs a project.
+Delays are counted from one and a half to four times that, in steady state.
+
+Dubs take a time in proportion to the video's length (spread 1–20 times, known) and the language (0.8–1.25, not known), times:
+`fixed` nothing; `log-normal` a factor with σ = 0.3; `bimodal` σ = 0.1, but one in seven 4 times as long, and one in fifty never
+ends; `drifting` σ = 0.15, slowing down steadily, three times as slow at the end as at the start.
+
+Policies: round-robin, which under one gate is also what the vendor's fixed 10 s comes to; per-job exponential back-off, 10 s
+growing by half up to 10 minutes; ours with what another such batch taught it; ours starting from nothing, learning on the way;
+ours that never learns; and an oracle that knows when each dub is ready, and asks where most are. While there are more GETs than
+dubs the oracle has no delay at all, so no policy that does not know the future comes within any factor of it. What can be
+known is `open-loop`: the best any fixed density of polls over a project's life can do against round-robin, (∫√(f·A))² / (L·∫A)
+with the density f of all its L dubs and the chance A that one is still open, for files of one length (computed for log-normal).
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import math
+import random
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from synthdub_tui.jobs.durations import Dubbing, Durations
+from synthdub_tui.runner.schedule import Awaited, Schedule
+
+PACE: Final = 20_000 * 0.95 / 86_400
+MINUTE: Final = 57 / 60
+SAVED: Final = 7 * 60 * PACE
+LEAST: Final = 10.0
+LANGUAGES: Final = {"fr-FR": 0.8, "es-ES": 0.9, "de-DE": 1.0, "it": 1.1, "pt-BR": 1.25}
+NEVER: Final = float("inf")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as it will be: when each language is ready."""
+
+    name: str
+    submitted: float
+    seconds: float
+    ready: dict[str, float]
+
+
+class Policy(Protocol):
+    """Whom to ask when."""
+
+    def add(self, project: Project, now: float) -> None: ...
+    def take(self, now: float) -> str | None: ...
+    def next_due(self) -> float | None: ...
+    def answered(self, project: Project, now: float, found: list[str], over: bool) -> None: ...
+
+
+# -- what comes ----------------------------------------------------------------------------------------------------------
+
+
+def life(count: int) -> float:
+    """Seconds that a project takes on average, where that many are in flight."""
+    return max(1800.0, count * 86.4)
+
+
+def projects(kind: str, count: int, seed: int) -> list[Project]:
+    """Everything that is submitted in four times a project's life."""
+    chance = random.Random(f"{kind} {seed}")
+    end = 4 * life(count)
+    drafts = []
+    for number in range(4 * count):
+        submitted = end * number / (4 * count)
+        minutes = 20 ** chance.random()
+        drafts.append(
+            (submitted, minutes, {lang: minutes * by * _noise(kind, chance, submitted / end) for lang, by in LANGUAGES.items()})
+        )
+    scale = life(count) / (19 / math.log(20) * max(LANGUAGES.values()))  # mean minutes, slowest language
+    return [
+        Project(str(number), begun, minutes * 60, {lang: begun + scale * time for lang, time in times.items()})
+        for number, (begun, minutes, times) in enumerate(drafts)
+    ]
+
+
+def _noise(kind: str, chance: random.Random, progress: float) -> float:
+    match kind:
+        case "fixed":
+            return 1.0
+        case "log-normal":
+            return chance.lognormvariate(0, 0.3)
+        case "bimodal":
+            kind_of = chance.random()
+            return NEVER if kind_of < 0.02 else chance.lognormvariate(0, 0.1) * (4 if kind_of < 0.02 + 1 / 7 else 1)
+        case _:
+            return chance.lognormvariate(0, 0.15) * (1 + 2 * progress)
+
+
+# -- policies ------------------------------------------------------------------------------------------------------------
+
+
+class Every:
+    """Each project after an interval that grows from poll to poll; the longest due first. Without growth it is round-robin."""
+
+    def __init__(self, growth: float = 1.0, most: float = 600.0) -> None:
+        self._growth = growth
+        self._most = most
+        self._heap: list[tuple[float, int, str, float]] = []
+        self._order = itertools.count()
+        self._over: set[str] = set()
+
+    def add(self, project: Project, now: float) -> None:
+        heapq.heappush(self._heap, (now + LEAST, next(self._order), project.name, LEAST))
+
+    def next_due(self) -> float | None:
+        while self._heap and self._heap[0][2] in self._over:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, now: float) -> str | None:
+        due = self.next_due()
+        if due is None or due > now:
+            return None
+        _, _, name, interval = heapq.heappop(self._heap)
+        interval = min(interval * self._growth, self._most)
+        heapq.heappush(self._heap, (now + interval, next(self._order), name, interval))
+        return name
+
+    def answered(self, project: Project, now: float, found: list[str], over: bool) -> None:
+        if over:
+            self._over.add(project.name)
+
+
+class Oracle:
+    """Knows when each dub is ready, and asks where most are ready and not seen."""
+
+    def __init__(self) -> None:
+        self._coming: list[tuple[float, str]] = []
+        self._ready: dict[str, int] = {}
+
+    def add(self, project: Project, now: float) -> None:
+        for ready in project.ready.values():
+            if ready < NEVER:
+                heapq.heappush(self._coming, (ready, project.name))
+
+    def next_due(self) -> float | None:
+        if self._ready:
+            return 0.0
+        return self._coming[0][0] if self._coming else None
+
+    def take(self, now: float) -> str | None:
+        while self._coming and self._coming[0][0] <= now:
+            _, name = heapq.heappop(self._coming)
+            self._ready[name] = self._ready.get(name, 0) + 1
+        if not self._ready:
+            return None
+        name = max(self._ready, key=self._ready.__getitem__)
+        del self._ready[name]
+        return name
+
+    def answered(self, project: Project, now: float, found: list[str], over: bool) -> None:
+        pass
+
+
+class _Ignorant(Durations):
+    """Learns nothing."""
+
+    def finished(self, dubbing: Dubbing, low: float, high: float, at: float) -> None:
+        pass
+
+
+class Ours:
+    """The runner's own schedule."""
+
+    def __init__(self, durations: Durations) -> None:
+        self.durations = durations
+        self._schedule = Schedule(LEAST, durations, lambda count: PACE)
+
+    def add(self, project: Project, now: float) -> None:
+        dubs = {lang: Awaited(project.submitted, Dubbing(lang, False, project.seconds)) for lang in project.ready}
+        self._schedule.add(project.name, now, dubs)
+
+    def next_due(self) -> float | None:
+        return self._schedule.next_due()
+
+    def take(self, now: float) -> str | None:
+        return self._schedule.take(now)
+
+    def answered(self, project: Project, now: float, found: list[str], over: bool) -> None:
+        self._schedule.observed(project.name, now, found)
+        if over:
+            self._schedule.remove(project.name)
+
+
+# -- the simulation ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Delays in seconds of all dubs that were ready in the time that counts; those never noticed count to the end."""
+
+    delays: list[float]
+    polls: int
+
+    @property
+    def mean(self) -> float:
+        return statistics.mean(self.delays)
+
+    @property
+    def late(self) -> float:
+        return statistics.quantiles(self.delays, n=20)[-1]
+
+
+def simulate(policy: Policy, coming: list[Project], end: float) -> Outcome:
+    """Let the policy ask within its budget until the end."""
+    by_name = {project.name: project for project in coming}
+    unseen = {project.name: dict(project.ready) for project in coming}
+    arrivals = iter([*coming, None])
+    arriving = next(arrivals)
+    delays: list[float] = []
+    now, tokens, last, polls = 0.0, SAVED, 0.0, 0
+    while now < end:
+        while arriving is not None and arriving.submitted <= now:
+            policy.add(arriving, now)
+            arriving = next(arrivals)
+        name = policy.take(now) if tokens > 1 - 1e-6 else None
+        if name is not None:
+            tokens, polls = tokens - 1, polls + 1
+            found = [lang for lang, ready in unseen[name].items() if ready <= now]
+            delays += [now - unseen[name].pop(lang) for lang in found if by_name[name].ready[lang] >= 1.5 * end / 4]
+            for lang in found:
+                unseen[name].pop(lang, None)
+            policy.answered(by_name[name], now, found, not unseen[name])
+            ahead = now + 1 / MINUTE
+        else:
+            due = policy.next_due()
+            ahead = max(now + max((1 - tokens) / PACE, 0.001), end if due is None else due)
+        if arriving is not None:
+            ahead = min(ahead, max(arriving.submitted, now + 1 / MINUTE if name is not None else now))
+        now, last = ahead, now
+        tokens = min(SAVED, tokens + (now - last) * PACE)
+    for left in unseen.values():
+        delays += [end - ready for ready in left.values() if 1.5 * end / 4 <= ready < end]
+    return Outcome(delays, polls)
+
+
+def taught(kind: str, count: int) -> Durations:
+    """What a batch of that kind taught, as the state directory keeps it."""
+    earlier = Ours(Durations())
+    simulate(earlier, projects(kind, count, seed=1), 4 * life(count))
+    kept = Durations()
+    kept.load(earlier.durations.dump())
+    return kept
+
+
+def compare(kind: str, count: int) -> dict[str, Outcome]:
+    """All policies on one workload."""
+    coming, end = projects(kind, count, seed=2), 4 * life(count)
+    policies: Iterable[tuple[str, Policy]] = (
+        ("round-robin", Every()),
+        ("back-off", Every(1.5)),
+        ("learned", Ours(taught(kind, min(count, 200)))),
+        ("from nothing", Ours(Durations())),
+        ("never learns", Ours(_Ignorant())),
+        ("oracle", Oracle()),
+    )
+    return {name: simulate(policy, coming, end) for name, policy in policies}
+
+
+def open_loop(sigma: float) -> float:
+    """See the module's docstring."""
+    step, both, open_ = 0.002, 0.0, 0.0
+    for n in range(1, 4000):
+        at = n * step
+        ratios = [math.log(at / by) / sigma for by in LANGUAGES.values()]
+        density = sum(math.exp(-0.5 * z * z) for z in ratios) / (at * sigma * math.sqrt(2 * math.pi))
+        alive = 1 - math.prod(0.5 * (1 + math.erf(z / math.sqrt(2))) for z in ratios)
+        both += math.sqrt(density * alive) * step
+        open_ += alive * step
+    return both**2 / (len(LANGUAGES) * open_)
+
+
+NAMES: Final = ("round-robin", "back-off", "learned", "from nothing", "never learns", "oracle")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Delay until a finished dub is noticed, by polling policy.")
+    parser.add_argument("--short", action="store_true", help="few projects: shows only that it works")
+    parser.add_argument("--in-flight", type=int, nargs="*", help="how many projects")
+    options = parser.parse_args()
+    counts = options.in_flight or ((10,) if options.short else (10, 100, 500, 2000))
+    print("mean and p95 delay in seconds, and ratios of the means to round-robin's")
+    titles = " ".join(f"{name:>13}" for name in NAMES)
+    print(f"{'':>16} {titles} {'learned':>8} {'nothing':>8} {'never':>6}")
+    for kind, count in itertools.product(("fixed", "log-normal", "bimodal", "drifting"), counts):
+        row = compare(kind, count)
+        cells = " ".join(f"{row[name].mean:>6.0f} {row[name].late:>6.0f}" for name in NAMES)
+        learned, nothing, never = (
+            row[name].mean / row["round-robin"].mean for name in ("learned", "from nothing", "never learns")
+        )
+        print(f"{kind:>11}{count:>5} {cells} {learned:>8.2f} {nothing:>8.2f} {never:>6.2f}", flush=True)
+    print(f"open-loop for log-normal: {open_loop(0.3):.2f} of round-robin")
+
+
+if __name__ == "__main__":
+    main()
