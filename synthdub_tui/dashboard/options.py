@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthdub_tui.jobs.intake import Batch
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Problem
 
 

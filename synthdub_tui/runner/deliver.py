@@ -14,6 +14,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import ready_to_write
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import Refused
 from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
@@ -48,6 +49,8 @@ class Delivery:
         except Exception:
             self._fail(Trouble("internal"))
             raise
+        finally:
+            self._shop.ledger.put(changes.queued_again(self._job))
 
     async def _step(self) -> None:
         asset = self._job.asset
@@ -78,7 +81,7 @@ class Delivery:
 
     async def _adopt_source(self) -> None:
         """Nothing was sent of the file yet: if it changed since it was added, the new version is the one to take."""
-        source = await asyncio.to_thread(_look_at, self._job.source)
+        source = await in_thread(_look_at, self._job.source)
         if source != self._job.source:
             self._shop.ledger.put(changes.source_adopted(self._job, source))
 

@@ -28,6 +28,7 @@ from synthdub_tui.runner.poller import Poller
 from synthdub_tui.runner.protocol import Cell, QuotaMeter
 from synthdub_tui.runner.protocol import Meters as MetersMessage
 from synthdub_tui.runner.schedule import Schedule, affordable
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.turns import Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
@@ -150,7 +151,7 @@ class Runner:
     async def add(self, paths: Iterable[str], batch: Batch) -> actions.Added:
         """Add files and folders. Raises Trouble("no_targets" | "unknown_language")."""
         batch = checked(batch)
-        found = await asyncio.to_thread(lambda: list(scan(list(paths), recursive=batch.recursive)))
+        found = await in_thread(lambda: list(scan(list(paths), recursive=batch.recursive)))
         await self._settle_submissions()
         return actions.take_in(self.ledger.jobs, found, batch, time.time(), self._put_claimed)
 
@@ -232,6 +233,9 @@ class Runner:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
         while any(job.submission for job in self.ledger.jobs.values()) and self._shop.critical:
             await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
+        for job in list(self.ledger.jobs.values()):
+            if job.submission is not None:  # of a runner that was killed; `start` has not resumed the job yet
+                self.ledger.put(changes.resumed(job, time.time()))
 
     def _on_change(self, before: Job | None, job: Job) -> None:
         if before is not None:
