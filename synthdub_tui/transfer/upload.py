@@ -7,6 +7,7 @@ threads; the event loop only looks at a counter.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import stat
@@ -30,6 +31,9 @@ MOST_PARTS: Final = 10_000
 
 TICK: Final = 0.1
 """Seconds between two looks at the progress of an upload."""
+
+ABORT_AFTER: Final = 0.25
+"""Seconds in which a cancelled transfer may end by itself before its multipart upload is aborted past it."""
 
 WAITERS: Final = 64
 """Uploads that can be under way, given up ones on a stalled line included; more wait for a thread."""
@@ -121,7 +125,10 @@ class _Upload:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._fault: Trouble | None = None  # what the source did wrong, seen in a thread of s3transfer
+        self._over = threading.Event()
+        self._client: Any = None
         self._transfer: Any = None
+        self._upload_id = ""  # of the multipart upload, once there is one
         self._moved = 0
 
     @property
@@ -136,11 +143,14 @@ class _Upload:
 
     def cancel(self) -> None:
         """Stop as soon as possible; returns at once."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         with self._lock:
             transfer = self._transfer
         if transfer is not None:
             transfer.cancel()
+            threading.Thread(target=self._abort_if_stuck, name="upload-abort", daemon=True).start()
 
     def run(self) -> None:
         """Do it, blocking. Raises Trouble, or CancelledError after `cancel`."""
@@ -161,7 +171,8 @@ class _Upload:
     def _send(self) -> None:
         from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
 
-        client = make_client(self._link, self._target)
+        client = self._client = make_client(self._link, self._target)
+        client.meta.events.register("after-call.s3.CreateMultipartUpload", self._note_upload)
         Attempts(self._link, self._stop, self._give_up).install(client)
         config = TransferConfig(
             multipart_threshold=THRESHOLD,
@@ -173,6 +184,7 @@ class _Upload:
         try:
             self._start(manager).result()
         finally:
+            self._over.set()
             manager.shutdown()
             client.close()
 
@@ -189,6 +201,18 @@ class _Upload:
                 subscribers=[self],
             )
             return self._transfer
+
+    def _note_upload(self, parsed: Any, **_: Any) -> None:
+        self._upload_id = str(parsed.get("UploadId", ""))
+
+    def _abort_if_stuck(self) -> None:
+        """s3transfer aborts once all requests under way have ended, which on a stalled line is too late: the program may be
+        gone by then, and the credentials with it. Should it still come to that, the second abort does no harm."""
+        if self._over.wait(ABORT_AFTER) or not self._upload_id:
+            return
+        target = self._target
+        with contextlib.suppress(Exception):  # there is nobody left to tell
+            self._client.abort_multipart_upload(Bucket=target.bucket, Key=target.key, UploadId=self._upload_id)
 
     def _files(self) -> Any:
         """s3transfer's file functions, opening the source our way: it opens it anew for each part."""

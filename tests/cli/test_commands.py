@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import stat
-import time
 from pathlib import Path
 
 import av
@@ -103,29 +102,6 @@ def test_steering_a_run_at_work(make_shell: MakeShell) -> None:
     shell.sandbox.advance(3600)
     assert shell.run().code == 0
     assert len(shell.sandbox.billed()) == 2
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_a_run_saved(make_shell: MakeShell, number: signal.Signals) -> None:
-    shell = make_shell(bandwidth_up=500_000)
-    process = shell.start("run", str(shell.video("large.mp4", 30_000_000)), "--targets", "fr-FR")
-    until(lambda: any(record.endpoint == "S3 CreateMultipartUpload" for record in shell.sandbox.journal))
-    start = time.monotonic()
-    process.send_signal(number)
-    assert process.wait(20) == 130
-    assert time.monotonic() - start < 6  # three seconds on a machine that is not busy with other tests
-    process.communicate()
-    assert shell.dubs() == {"fr-FR": "waiting"}
-
-
-def test_a_second_sigint_ends_at_once(make_shell: MakeShell) -> None:
-    shell = make_shell(bandwidth_up=500_000)
-    process = shell.start("run", str(shell.video("large.mp4", 30_000_000)), "--targets", "fr-FR")
-    until(lambda: any(record.endpoint == "S3 CreateMultipartUpload" for record in shell.sandbox.journal))
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    process.communicate()
 
 
 def test_files_are_private(shell: Shell) -> None:
