@@ -489,11 +489,20 @@ def retried(job: Job, language: str, now: float) -> Job:
 
 def resumed(job: Job, now: float) -> Job:
     """The job as it is to be taken up after a stop or a crash."""
+    job = replace(job, dubs={language: _not_ahead(dub, now) for language, dub in job.dubs.items()})
     if job.submission is not None:
         job = unclear(job, now)
     for language in job.in_state(DubState.DOWNLOADING):
         job = download_paused(job, language, now)
     return _staged(job, Stage.QUEUED)
+
+
+def _not_ahead(dub: Dub, now: float) -> Dub:
+    """The clock may have been put back since: what lies in the future would not be looked at before it comes."""
+    if max(dub.since, dub.submitted, dub.absent_since) <= now:
+        return dub
+    since, submitted, absent = (min(at, now) for at in (dub.since, dub.submitted, dub.absent_since))
+    return replace(dub, since=since, submitted=submitted, absent_since=absent)
 
 
 def _history(dub: Dub, step: Rung) -> dict[str, Any]:

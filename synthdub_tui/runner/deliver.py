@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from typing import cast
 
 import msgspec
@@ -131,10 +132,10 @@ class Delivery:
     async def _await_ready(self) -> None:
         """Ask until the service has looked at the file. A status that is new to us is waited for, but not for ever."""
         patience = self._shop.patience
-        started, wait = self._shop.now(), patience.asset_first
+        started, wait = time.monotonic(), patience.asset_first
         while True:
             info = await self._look()
-            waited = self._shop.now() - started
+            waited = time.monotonic() - started
             if info is None:
                 raise Trouble("asset_not_uploaded", "the service does not know the asset any more")
             if info.status is AssetStatus.READY or self._good_enough(info) or waited > patience.asset_limit:

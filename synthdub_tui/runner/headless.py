@@ -12,7 +12,7 @@ from typing import Final
 
 from synthdub_tui.jobs.model import Job, count
 from synthdub_tui.problems import Trouble, explain
-from synthdub_tui.runner import actions, logs, report
+from synthdub_tui.runner import actions, clock, logs, report
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.runner.runner import Runner, checked
 from synthdub_tui.runner.server import Server
@@ -74,7 +74,7 @@ async def serve(settings: Settings, read_key: ReadKey) -> int:
         await server.start()
         runner.start()
         while not stop.requested:
-            lonely = not server.clients and time.time() - server.last_seen > LINGER_SECONDS
+            lonely = not server.clients and clock.now() - server.last_seen > LINGER_SECONDS
             if lonely and (runner.idle.is_set() or runner.halted.is_set()):
                 break
             await stop.wait(1.0)

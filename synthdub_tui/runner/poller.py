@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.clock import now
 from synthdub_tui.runner.schedule import Awaited, Schedule
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
@@ -54,7 +54,7 @@ class Poller:
         """Within the context the project is polled; the callable given waits for the next news. `dubs`: see `expect`."""
         queue: asyncio.Queue[News] = asyncio.Queue()
         self._watchers[project] = queue
-        self._schedule.add(project, time.time(), _folded(dubs))
+        self._schedule.add(project, now(), _folded(dubs))
         self._wake.set()
         try:
             yield queue.get
@@ -95,13 +95,13 @@ class Poller:
 
     async def _due_project(self) -> str:
         while True:
-            project = self._schedule.take(time.time())
+            project = self._schedule.take(now())
             if project is not None:
                 return project
             due = self._schedule.next_due()
             self._wake.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if due is None else max(0.0, due - time.time())):
+                async with asyncio.timeout(None if due is None else max(0.0, due - now())):
                     await self._wake.wait()
 
     async def _poll(self, project: str, slots: asyncio.Semaphore) -> None:
@@ -120,14 +120,14 @@ class Poller:
         except (Unavailable, KeyRejected) as trouble:
             self._failures += 1
             wait = min(BACK_OFF_LIMIT, 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            self._schedule.postpone(project, time.time() + max(wait, getattr(trouble, "retry_after", None) or 0.0))
+            self._schedule.postpone(project, now() + max(wait, getattr(trouble, "retry_after", None) or 0.0))
             self._on_trouble(trouble)
             raise
         self._failures = 0
         self._refused.pop(project, None)
         self._on_trouble(None)
         self._latest[project] = info
-        self._schedule.observed(project, time.time(), _finished(info))
+        self._schedule.observed(project, now(), _finished(info))
         self._tell(project, info)
         return info
 

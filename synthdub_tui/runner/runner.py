@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,7 +19,7 @@ from synthdub_tui.jobs.model import DubState, Job, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import activities
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import actions
+from synthdub_tui.runner import actions, clock
 from synthdub_tui.runner.fetch import remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
@@ -61,7 +60,7 @@ class Runner:
         self.idle = asyncio.Event()  # nothing is left that can go on by itself
         self.trouble: Trouble | None = None
         self.reached = False  # the service answered at least once
-        self.started = time.time()
+        self.started = clock.now()
         self._disk_trouble: Trouble | None = None
         self._lock = Lock(self.store.path("lock"))
         self._durations = Durations()
@@ -117,7 +116,7 @@ class Runner:
         """Take up the work."""
         self.ledger.listen(self._on_change)
         self._tasks = [asyncio.create_task(work) for work in (self._poller.run(), self._keep_quota(), self._keep_durations())]
-        now = time.time()
+        now = clock.now()
         for job in list(self.ledger.jobs.values()):
             self.ledger.put(changes.resumed(job, now))
             self._employ(job.id)
@@ -153,7 +152,7 @@ class Runner:
         batch = checked(batch)
         found = await in_thread(lambda: list(scan(list(paths), recursive=batch.recursive)))
         await self._settle_submissions()
-        return actions.take_in(self.ledger.jobs, found, batch, time.time(), self._put_claimed)
+        return actions.take_in(self.ledger.jobs, found, batch, clock.now(), self._put_claimed)
 
     async def add_languages(self, jobs: Iterable[str], languages: Iterable[str]) -> int:
         """Add languages to jobs; how many dubs. Raises Trouble("unknown_language")."""
@@ -161,17 +160,17 @@ class Runner:
         before = sum(len(job.dubs) for job in self.ledger.jobs.values())
         for job_id in jobs:
             if job_id in self.ledger.jobs:
-                self._put_claimed(changes.add_targets(self.ledger.jobs[job_id], targets, time.time()))
+                self._put_claimed(changes.add_targets(self.ledger.jobs[job_id], targets, clock.now()))
         return sum(len(job.dubs) for job in self.ledger.jobs.values()) - before
 
     def retry(self, cells: Iterable[Cell], *, paid: bool) -> tuple[int, int]:
         """Retry dubs; (retried, held back for want of consent)."""
         gone = lambda path: not os.path.lexists(path)  # noqa: E731
-        return actions.retry(self.ledger.jobs, cells, paid, time.time(), self.ledger.put, gone)
+        return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, gone)
 
     def cancel(self, cells: Iterable[Cell]) -> int:
         """Give dubs up; how many."""
-        return actions.cancel(self.ledger.jobs, cells, time.time(), self.ledger.put)
+        return actions.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
 
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
         """Set or take back review marks; how many."""
@@ -208,7 +207,7 @@ class Runner:
         waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
         trouble = self._disk_trouble or (self.trouble if waiting else None)
         return MetersMessage(
-            now=time.time(),
+            now=clock.now(),
             paused=self.paused,
             problem=trouble.code if trouble else "",
             detail=trouble.detail if trouble else "",
@@ -235,7 +234,7 @@ class Runner:
             await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
         for job in list(self.ledger.jobs.values()):
             if job.submission is not None:  # of a runner that was killed; `start` has not resumed the job yet
-                self.ledger.put(changes.resumed(job, time.time()))
+                self.ledger.put(changes.resumed(job, clock.now()))
 
     def _on_change(self, before: Job | None, job: Job) -> None:
         if before is not None:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import random
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import clock
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
@@ -88,4 +88,4 @@ class Workshop:
     @staticmethod
     def now() -> float:
         """Seconds since the epoch."""
-        return time.time()
+        return clock.now()
