@@ -21,7 +21,7 @@ from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
 from synthdub_tui.transfer.download import Fetched, UrlExpired
-from synthdub_tui.transfer.part import land
+from synthdub_tui.transfer.part import holding, land
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +85,10 @@ class Fetch:
     # -- the video -----------------------------------------------------------------------------------------------------
 
     async def _video(self) -> None:
+        async with holding(self._part):
+            await self._fetch_and_land()
+
+    async def _fetch_and_land(self) -> None:
         fetched = await self._complete_part() or await self._with_fresh_addresses()
         replace = await in_thread(is_ours, self._dub, self._final)
         self._shop.ledger.put(changes.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
@@ -160,7 +164,13 @@ class Fetch:
     async def _caption(self, path: str, ending: str) -> bool:
         """False where the service offers none. A file with the same text is taken as ours: a crash may have left it."""
         info = self._shop.poller.latest(self._project)
+        if not await self._address(info, lambda found: str(getattr(found, ending)), needed=False):
+            return False
         part = f"{path}.part"
+        async with holding(part):
+            return await self._fetch_caption(info, part, path, ending)
+
+    async def _fetch_caption(self, info: ProjectInfo | None, part: str, path: str, ending: str) -> bool:
         for _ in range(3):
             address = await self._address(info, lambda found: str(getattr(found, ending)), needed=False)
             if not address:
@@ -183,8 +193,11 @@ class Fetch:
     # -- shared --------------------------------------------------------------------------------------------------------
 
     async def _address(self, info: ProjectInfo | None, pick: Callable[[LanguageInfo], str], *, needed: bool = True) -> str:
-        """A signed address out of `info`, or of a fresh answer. Waits while the service takes a completion back."""
-        while True:
+        """A signed address out of `info`, or of a fresh answer. Waits while the service takes a completion back, but not for
+        ever: others want the slot, and asking is scarce."""
+        patience = self._shop.patience
+        delay = patience.back_off * 2
+        for _ in range(patience.download_rounds):
             if info is None:
                 info = await self._ask()
             entry = next((x for x in info.languages if codes.same(x.language, self._language)), None)
@@ -192,7 +205,9 @@ class Fetch:
             if address or (entry is not None and not needed):
                 return address
             info = None
-            await asyncio.sleep(self._shop.patience.back_off * 2)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, patience.back_off_limit)
+        raise Trouble("download_failed", "the service gives no address for it any more")
 
     async def _ask(self) -> ProjectInfo:
         delay = self._shop.patience.back_off

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from synthdub_tui.problems import Trouble
@@ -20,6 +23,9 @@ NO_LINKS: Final = frozenset(
 
 NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What file systems on which a folder cannot be synced answer to fsync()."""
+
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+"""What file systems that know no locks answer to flock()."""
 
 SETTLE: Final = 5.0
 """Seconds that a cancelled download waits for a write under way."""
@@ -87,6 +93,22 @@ class PartFile:
             self._pending = None
 
 
+@asynccontextmanager
+async def holding(part: str) -> AsyncIterator[None]:
+    """Within the context nobody else who asks may write or land the part: two batches can have the same output. It is there,
+    if only empty. Raises Trouble: output_unwritable, disk_full."""
+    taking = asyncio.ensure_future(asyncio.to_thread(_hold, part))
+    try:
+        handle = await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        taking.add_done_callback(_let_go)
+        raise
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def land(part: str, final: str, *, replace: bool) -> os.stat_result:
     """Give the finished `part` its final name, durably; the result is how it stands there.
 
@@ -151,6 +173,39 @@ def _sync_folder(path: str) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def _hold(path: str) -> int:
+    """A descriptor with the lock. One who lands a part takes its name away, so what was opened may not be the part any more."""
+    try:
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+            try:
+                _lock(handle)
+                if os.path.lexists(path) and os.path.samestat(os.fstat(handle), os.lstat(path)):
+                    return handle
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+    except OSError as error:
+        raise disk_trouble(error) from None
+
+
+def _lock(handle: int) -> None:
+    """The kernel's lock, gone with the process that has it; some network file systems know none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Trouble("output_unwritable", "another synthdub is fetching it") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+
+
+def _let_go(taking: asyncio.Future[int]) -> None:
+    if not taking.cancelled() and taking.exception() is None:
+        os.close(taking.result())
 
 
 def _open(path: str) -> tuple[int, int]:

@@ -148,7 +148,7 @@ class Bucket:
             pass
         parts = self.uploads.pop(request.query["uploadId"])
         self.objects[request.path] = ",".join(parts[number] for number in sorted(parts))
-        await request.answer(200, b"<CompleteMultipartUploadResult></CompleteMultipartUploadResult>")
+        await request.answer(200, b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>")
 
     async def abort(self, request: Request) -> None:
         del self.uploads[request.query["uploadId"]]
