@@ -6,10 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from synthdub_tui import __version__
-from synthdub_tui.problems import Trouble
+from synthdub_tui.problems import Trouble, printable
 
 SUMMARY: Final = """\
 synthdub: dub a library of videos into many languages through the Synthesia API
@@ -66,6 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 # -- parsing ---------------------------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """Words of the command line can be names of files, which `*` brings in: they must not steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message, 4096))
+
+
 class _Help(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
@@ -73,7 +80,7 @@ class _Help(argparse.HelpFormatter):
 
 def _parser(name: str) -> argparse.ArgumentParser:
     own = name == "dashboard"
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="synthdub" if own else f"synthdub {name}",
         description=SUMMARY if own else None,
         epilog=EPILOG if own else None,

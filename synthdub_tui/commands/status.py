@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable
@@ -35,7 +34,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
             "damaged": [file.path for file in loaded.damaged],
             "files": [_file(job) for job in loaded.jobs],
         }
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print(report.json_text(content, indent=2))
         return 0
     for line in _status_lines(settings, loaded.jobs, pid, meters):
         print(line)
@@ -51,7 +50,7 @@ def outputs(settings: Settings, *, as_json: bool) -> int:
     ]
     for row in rows:
         if as_json:
-            print(json.dumps(row, ensure_ascii=False))
+            print(report.json_text(row))
         else:
             marks = "✓" if row["reviewed"] else " "
             length = report.duration(row["seconds"]) if row["seconds"] else "-"
@@ -85,7 +84,7 @@ def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
 def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: Meters | None) -> Iterable[str]:
     counts = count(jobs)
     at_work = f"runner {pid} at work" if pid and meters and meters.busy else f"runner {pid}" if pid else "no runner"
-    yield f"{settings.state_dir}  ({at_work}{', paused' if meters and meters.paused else ''})"
+    yield f"{printable(settings.state_dir, 4096)}  ({at_work}{', paused' if meters and meters.paused else ''})"
     states = [f"{getattr(counts, state.value)} {state.value}" for state in DubState if getattr(counts, state.value)]
     yield f"{counts.jobs} files, {counts.dubs} dubs" + (f": {', '.join(states)}" if states else "")
     if meters and meters.problem:
