@@ -97,10 +97,18 @@ class _Direct:
         self.jobs[job.id] = job
 
     def __enter__(self) -> _Direct:
-        self.store.open()
-        self._lock.acquire()
-        now = time.time()
-        self.jobs = {job.id: changes.resumed(job, now) for job in self.store.load().jobs}
+        try:
+            os.makedirs(self.store.folder, mode=0o700, exist_ok=True)
+            self._lock.acquire()  # first: opening sweeps what a runner may be writing just now
+        except OSError as error:
+            raise Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") from error
+        try:
+            self.store.open()
+            now = time.time()
+            self.jobs = {job.id: changes.resumed(job, now) for job in self.store.load().jobs}
+        except Trouble:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found, Skipped
+from synthdub_tui.jobs.discovery import Found, Skipped, scan
 from synthdub_tui.jobs.intake import Batch, Effect
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.settings import resolve
+from synthdub_tui.store.store import Store
 from tests.jobs.making import (
     DE,
     ES,
@@ -191,3 +197,28 @@ def test_reviewing() -> None:
     outputs = [dub.output for dub in held.job.dubs.values()]
     assert [output.reviewed for output in outputs if output] == [True, True]
     assert actions.review(held.jobs, [Cell(held.job.id, FR)], False, held.put) == 1
+
+
+# -- after a crash -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_file_is_added_anew_after_a_crash_in_a_paid_request(tmp_path: Path) -> None:
+    """`run PATH --force-new` takes the file in before the work is taken up: the old request's outcome is unknown by then."""
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    settings = resolve({"state_dir": str(tmp_path / "state"), "api_url": "http://127.0.0.1:9"}, {})
+    batch = Batch(targets=(FR, ES), force_new=True)
+    store = Store(settings.state_dir)
+    store.open()
+    before = Held()
+    actions.take_in(before.jobs, scan([str(tmp_path)], recursive=True), batch, NOW, before.put)
+    job = changes.asset_ready(changes.asset_created(before.job, "a1", NOW), "")
+    store.save(changes.intend(job, [FR, ES], "", NOW))
+    runner = Runner(settings)
+    runner.open()
+    try:
+        added = await runner.add([str(tmp_path)], replace(batch, targets=(FR,)))
+        assert added.effects[Effect.RENEWED] == 1
+        (renewed,) = runner.ledger.jobs.values()
+        assert (renewed.in_state(DubState.WAITING), renewed.in_state(DubState.UNKNOWN)) == ((FR,), (ES,))
+    finally:
+        await runner.stop()
