@@ -80,7 +80,7 @@ def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
 def _scan_named(path: str, recursive: bool) -> Iterator[Found | Skipped]:
     try:
         status = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a NUL in the path, which no file has
         yield Skipped(path, "path_missing", named=True)
     except OSError as error:
         yield Skipped(path, "path_unreadable", error.strerror or "", named=True)

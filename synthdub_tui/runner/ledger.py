@@ -21,11 +21,17 @@ Listener = Callable[[Job | None, Job], None]
 
 
 class Ledger:
-    """All jobs of the batch. Belongs to one event loop; files are written in threads of its own."""
+    """All jobs of the batch. Belongs to one event loop; files are written in threads of its own.
 
-    def __init__(self, store: Store, on_trouble: Callable[[OSError | None], None]) -> None:
+    `guard` is called before each write, and raises OSError where the directory is not ours any more.
+    """
+
+    def __init__(
+        self, store: Store, on_trouble: Callable[[OSError | None], None], *, guard: Callable[[], None] = lambda: None
+    ) -> None:
         self.jobs: dict[str, Job] = {}
         self._store = store
+        self._guard = guard
         self._on_trouble = on_trouble
         self._listeners: list[Listener] = []
         self._threads = DaemonPool(4, "store")
@@ -72,7 +78,11 @@ class Ledger:
     async def write_document(self, name: str, content: dict[str, object]) -> None:
         """A document of the batch. Raises OSError."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._store.write_document, name, content)
+        await loop.run_in_executor(self._threads, self._guarded, self._store.write_document, name, content)
+
+    def _guarded(self, write: Callable[..., None], *arguments: object) -> None:
+        self._guard()
+        write(*arguments)
 
     async def _save(self, job_id: str) -> None:
         """Saves of one job come one after another, each the newest version."""
@@ -80,7 +90,7 @@ class Ledger:
         try:
             while job := self._unsaved.pop(job_id, None):
                 try:
-                    await loop.run_in_executor(self._threads, self._store.save, job)
+                    await loop.run_in_executor(self._threads, self._guarded, self._store.save, job)
                 except OSError as error:
                     self._unsaved.setdefault(job_id, job)
                     _log.warning("cannot save", extra={"job": job_id, "reason": error.strerror})

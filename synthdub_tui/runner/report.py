@@ -59,6 +59,11 @@ def _event(name: str, job: Job | None, **extra: Any) -> Event:
     return event | extra
 
 
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON without anything that steers a terminal, where it may end up: file names can hold all sorts of characters."""
+    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
 class Reporter:
     """Writes events: JSON lines, or text with problems on stderr. On a terminal one live line shows the whole."""
 
@@ -78,7 +83,7 @@ class Reporter:
     def tell(self, event: Event) -> None:
         """One event."""
         if self._json:
-            self._write(self._out, json.dumps(event) + "\n")  # in ASCII: it may end up on any terminal
+            self._write(self._out, json_text(event) + "\n")
         elif event["event"] == "problem":
             self._clear()
             self._write(self._err, problem_line(event) + "\n")

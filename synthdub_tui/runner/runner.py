@@ -52,7 +52,8 @@ class Runner:
     def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
         self.settings = settings
         self.store = Store(settings.state_dir)
-        self.ledger = Ledger(self.store, self._note_disk)
+        self._lock = Lock(self.store.path("lock"))
+        self.ledger = Ledger(self.store, self._note_disk, guard=self._lock.check)
         self.quota = Quota(_tier(settings))
         self.client = Client(settings.api_url, settings.api_key, self.quota, on_call=self._note_call)
         self.meters = Meters()
@@ -62,7 +63,6 @@ class Runner:
         self.reached = False  # the service answered at least once
         self.started = clock.now()
         self._disk_trouble: Trouble | None = None
-        self._lock = Lock(self.store.path("lock"))
         self._durations = Durations()
         schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
         self._poller = Poller(self.client, schedule, self._note_trouble)
@@ -339,7 +339,10 @@ class Runner:
         try:
             await self.ledger.write_document("quota", self.quota.snapshot())
         except OSError as error:
+            self.quota.changed = True  # it is still to be saved
             self._note_disk(error)
+        else:
+            self._note_disk(None)
 
     async def _keep_durations(self) -> None:
         """What was learned of dubbing times may be lost for a minute: it only helps to ask in time."""

@@ -30,6 +30,9 @@ TICK: Final = 0.2
 BACKLOG: Final = 1024 * 1024
 """Bytes waiting for a client above which it gets nothing new until it has read them."""
 
+CLIENTS: Final = 64
+"""Attached at the same time: each costs a descriptor, and the work must not run out of them."""
+
 REQUEST_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of a request at most: adding some ten thousand paths."""
 
@@ -47,6 +50,7 @@ class Server:
         self._path = socket_path(runner.settings.state_dir)
         self._clients: set[_Client] = set()
         self._server: asyncio.Server | None = None
+        self._bound: os.stat_result | None = None
         self._ticker: asyncio.Task[None] | None = None
         self.last_seen = runner.started  # when the last client left or came
 
@@ -56,14 +60,21 @@ class Server:
         return len(self._clients)
 
     async def start(self) -> None:
-        """Open the socket. The state directory's lock is held, so a socket that is there is nobody's. Raises OSError."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        mask = os.umask(0o177)
+        """Open the socket. The state directory's lock is held, so a socket that is there is nobody's.
+
+        Raises Trouble("state_unwritable").
+        """
         try:
-            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT)
-        finally:
-            os.umask(mask)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)
+            mask = os.umask(0o177)
+            try:
+                self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT)
+            finally:
+                os.umask(mask)
+            self._bound = os.lstat(self._path)
+        except OSError as error:
+            raise Trouble("state_unwritable", f"{error.strerror}: {self._path}") from error
         self._runner.ledger.listen(self._on_change)
         self._ticker = asyncio.create_task(self._tick())
 
@@ -77,10 +88,11 @@ class Server:
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
+                if self._bound is not None and os.path.samestat(self._bound, os.lstat(self._path)):
+                    os.unlink(self._path)  # else the directory was replaced, and that is another runner's
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not _is_own(writer.get_extra_info("socket")):
+        if not _is_own(writer.get_extra_info("socket")) or len(self._clients) >= CLIENTS:
             writer.close()
             return
         client = _Client(writer)
@@ -88,7 +100,7 @@ class Server:
         try:
             while line := await reader.readline():
                 await self._take(client, line)
-        except (ConnectionError, ValueError, msgspec.DecodeError, TimeoutError) as error:
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             _log.info("client dropped", extra={"reason": type(error).__name__})
         finally:
             self._clients.discard(client)
@@ -106,9 +118,13 @@ class Server:
             reply = p.Reply(id=request.id, code=trouble.code, detail=trouble.detail)
         except OSError as error:
             reply = p.Reply(id=request.id, code="state_unwritable", detail=error.strerror or "")
+        except Exception:  # noqa: BLE001 - one client's request must not cost the others anything
+            _log.exception("request failed")
+            reply = p.Reply(id=request.id, code="internal")
         client.send(reply)
         if isinstance(request, p.Stop):
             self._on_stop()
+        await client.drain()  # one that asks and does not read waits for itself, in bounded memory
 
     def _welcome(self) -> p.Welcome:
         return p.Welcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -27,6 +28,12 @@ class Lock:
             os.close(handle)
             raise
         self._handle = handle
+
+    def check(self) -> None:
+        """Raises OSError where the lock protects nothing any more: the file was removed or replaced, with its folder or
+        without, and another process may have taken the new one."""
+        if self._handle is None or not os.path.samestat(os.fstat(self._handle), os.stat(self._path)):
+            raise OSError(errno.ESTALE, "the lock was replaced, restart synthdub", self._path)
 
     def release(self) -> None:
         """Idempotent. The file stays: removing it would let two processes hold locks on two inodes."""
