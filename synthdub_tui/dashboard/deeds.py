@@ -164,8 +164,8 @@ class Deeds(Screen[None]):
 
     async def _retry(self, found: Sorted, *, always_ask: bool = False) -> None:
         if found.paid or always_ask:
-            lines = [f"{many(len(found.paid), 'dub')} cost credits again:", *self._rung_lines(found.paid)] if found.paid else []
-            lines += [f"{many(len(found.free), 'dub')} cost nothing:", *self._rung_lines(found.free)] if found.free else []
+            lines = [f"{_cost(found.paid)} credits again:", *self._rung_lines(found.paid)] if found.paid else []
+            lines += [f"{_cost(found.free)} nothing:", *self._rung_lines(found.free)] if found.free else []
             title = f"Retry {many(len(found.paid) + len(found.free), 'dub')}?"
             if not await self.ask(title, [*lines, *_note(found)], danger=bool(found.paid), yes="Retry"):
                 self.status.say("Nothing was retried.")
@@ -206,8 +206,9 @@ class Deeds(Screen[None]):
         groups: dict[str, list[CellKey]] = {}
         for cell, dub in self._dubs(cells):
             rung = changes.rung(dub)
-            groups.setdefault(RUNGS[rung] if rung is not None else "", []).append(cell)
-        return [line for words, group in groups.items() for line in (f"— {words}", *self._lines(group))]
+            words = RUNGS[rung].partition(",")[0] if rung is not None else ""  # the heading says what it costs
+            groups.setdefault(words, []).append(cell)
+        return [line for words, group in groups.items() for line in (f"— {words}", *(f"  {x}" for x in self._lines(group)))]
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 
@@ -406,6 +407,10 @@ def _sorted(dubs: list[tuple[CellKey, Dub]]) -> Sorted:
         else:
             (found.paid if rung in PAID else found.free).append(cell)
     return found
+
+
+def _cost(cells: list[CellKey]) -> str:
+    return f"{many(len(cells), 'dub')} {'costs' if len(cells) == 1 else 'cost'}"
 
 
 def _note(found: Sorted) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -19,6 +19,18 @@ from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.protocol import Meters, QuotaMeter
 
 _STYLES = {"": "", "faint": "dim", "strong": "bold", "good": "bold", "warn": "bold", "bad": "bold reverse"}
+PACED: Final = 3.0
+"""Seconds: shorter waits are only the even pace at which calls go."""
+
+_CALLS: Final = {
+    "create_asset": "new uploads",
+    "get_asset": "upload checks",
+    "create_dubbing": "submissions",
+    "get_dubbing": "polls",
+    "add_locales": "added languages",
+}
+"""What the endpoints of the account's rate limit are to a person."""
+
 _WINDOWS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
@@ -89,10 +101,10 @@ def quota_words(quota: tuple[QuotaMeter, ...]) -> list[Span]:
     if windows:
         share, used, calls, seconds, endpoint = max(windows)
         word = _WINDOWS.get(int(seconds), cells.duration(seconds))
-        spans.append((f"quota {endpoint} {used}/{calls} a {word}", "warn" if share >= 0.9 else "faint"))
+        spans.append((f"{_CALLS.get(endpoint, endpoint)} {used}/{calls} a {word}", "warn" if share >= 0.9 else "faint"))
     held = max(quota, key=lambda meter: meter.wait, default=None)
-    if held is not None and held.wait >= 1:
-        spans.append((f"next {held.endpoint} in {cells.duration(held.wait)}", "warn"))
+    if held is not None and held.wait >= PACED:
+        spans.append((f"{_CALLS.get(held.endpoint, held.endpoint)} wait {cells.duration(held.wait)}", "warn"))
     return spans
 
 

@@ -84,7 +84,7 @@ def test_the_tightest_quota_and_the_next_moment() -> None:
         QuotaMeter("POST", (9,), ((100, 3600.0),), 12.0),
     )
     said = " ".join(text for text, _ in quota_words(quota))
-    assert said == "quota GET 19000/20000 a day next POST in 12 s"
+    assert said == "GET 19000/20000 a day POST wait 12 s"
     assert quota_words(()) == []
 
 

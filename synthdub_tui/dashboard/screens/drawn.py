@@ -102,7 +102,10 @@ class RowList(Drawn):
         if index != self.cursor:
             return strip
         cursor = self.role_style("cursor")  # on top of each span's own style, which says that it is not reversed
-        return Strip([Segment(text, style + cursor if style else cursor) for text, style, _ in strip], strip.cell_length)
+        plain = Style(dim=False)  # dim and reversed makes a grey bar on which nothing can be read
+        return Strip(
+            [Segment(text, style + plain + cursor if style else cursor) for text, style, _ in strip], strip.cell_length
+        )
 
     def show(self, count: int, cursor: int | None = None) -> None:
         """The model changed: so many rows, and where the cursor belongs now."""
