@@ -26,7 +26,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from synthdub_tui.jobs.durations import Dubbing, Durations
@@ -73,7 +73,6 @@ class _Entry:
     least: float  # not before
     latest: float  # not after
     due: float = 0.0
-    usual: dict[str, float | None] = field(default_factory=dict)
 
 
 class Schedule:
@@ -219,7 +218,7 @@ class Schedule:
         if low >= high:
             return low
         if not self.durations.known:
-            return min(max(low, entry.asked + self._round()), high)
+            return min(max(low, entry.asked + 0.95 * self._round()), high)  # a little early, for chances that are missed
         price, longest = self._price(), self._longest()
         index = self._index(entry, longest)
         if index(low) >= price:
