@@ -21,8 +21,8 @@ from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.http import Request, Response, Server
 from synthdub_tui.sandbox.service import Sandbox
 from synthdub_tui.settings import resolve
-from synthdub_tui.synthesia import client as client_module
-from synthdub_tui.synthesia.client import Timeouts
+from synthdub_tui.synthesia.client import Client, Timeouts
+from synthdub_tui.synthesia.quota import Endpoint
 from synthdub_tui.transfer.download import Downloader
 from synthdub_tui.transfer.upload import Uploader
 from tests.runner.conftest import FAST, QUICK
@@ -30,6 +30,13 @@ from tests.runner.conftest import FAST, QUICK
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpcore looks for it in vain at each turn, on the disk
 
 PAID: Final = ("POST /v2/dubbing", "PUT /v2/dubbing/{id}")
+ENDPOINTS: Final = {
+    "POST /v2/assets": Endpoint.CREATE_ASSET,
+    "GET /v2/assets/{id}": Endpoint.GET_ASSET,
+    "POST /v2/dubbing": Endpoint.CREATE_DUBBING,
+    "GET /v2/dubbing/{id}": Endpoint.GET_DUBBING,
+    "PUT /v2/dubbing/{id}": Endpoint.ADD_LOCALES,
+}
 HASTE: Final = 1.5
 """Seconds of silence after which an impatient runner gives a connection up."""
 
@@ -44,16 +51,29 @@ async def until(condition: Callable[[], object], seconds: float = 40) -> None:
 
 
 @contextmanager
-def impatience(wanted: bool = True) -> Iterator[None]:
-    """Runners made within give up silent connections soon."""
+def impatience(endpoint: str) -> Iterator[None]:
+    """Runners made within soon give up silent connections: of that endpoint alone, since a busy machine is slow everywhere."""
     with pytest.MonkeyPatch.context() as patch:
-        if wanted:
-            hasty = Timeouts(read=HASTE, write=HASTE, read_total=HASTE, write_total=HASTE)
-            patch.setattr(client_module, "Timeouts", lambda: hasty)
+        if endpoint.startswith("S3"):
             uploader = functools.partial(Uploader, connect_timeout=HASTE, read_timeout=HASTE, attempts=2)
             patch.setattr(runner_module, "Uploader", uploader)
+        elif endpoint in ("download", "captions"):
             patch.setattr(runner_module, "Downloader", functools.partial(Downloader, stall=HASTE, attempts=2))
+        elif endpoint:
+            patch.setattr(runner_module, "Client", functools.partial(_HastyClient, ENDPOINTS[endpoint]))
         yield
+
+
+class _HastyClient(Client):
+    """Impatient with one endpoint."""
+
+    def __init__(self, endpoint: Endpoint, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._impatient_with = endpoint
+
+    async def _send(self, call: Any, key: str) -> Any:
+        self._timeouts = Timeouts(read_total=HASTE, write_total=HASTE) if call.endpoint is self._impatient_with else Timeouts()
+        return await super()._send(call, key)
 
 
 class Scene:
@@ -156,7 +176,7 @@ class Scene:
 async def scene(
     folder: Path,
     *,
-    hasty: bool = False,
+    hasty: str = "",
     patience: Patience = QUICK,
     before: Callable[[Sandbox], None] | None = None,
     **more: Any,
@@ -177,7 +197,7 @@ async def scene(
 
 @asynccontextmanager
 async def working(
-    sandbox: Sandbox, folder: Path, *, hasty: bool = False, patience: Patience = QUICK, **options: Any
+    sandbox: Sandbox, folder: Path, *, hasty: str = "", patience: Patience = QUICK, **options: Any
 ) -> AsyncIterator[Runner]:
     """A runner at work on `folder`."""
     with impatience(hasty):
