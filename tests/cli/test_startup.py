@@ -29,6 +29,4 @@ def test_help_needs_no_schemas_either(shell: Shell, words: tuple[str, ...]) -> N
 
 def test_the_engine_needs_no_textual(shell: Shell) -> None:
     shell.video("intro.mp4")
-    assert (
-        imported(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1") & {"textual"} == set()
-    )
+    assert imported(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1") & {"textual"} == set()

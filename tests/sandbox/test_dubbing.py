@@ -183,7 +183,7 @@ def test_filter_by_language(caller: Caller, query: str) -> None:
     assert caller.http.get(f"/v2/dubbing/{project}?targetLanguages=it").status_code == 404
 
 
-@pytest.mark.parametrize(("identity", "status"), [("nonsense", 400), (str(uuid4()), 404)])
+@pytest.mark.parametrize(("identity", "status"), [("nonsense", 400), ("9f6c72b4-f6dd-47c6-9025-af2a2d4cf446", 404)])
 def test_unknown_projects(caller: Caller, identity: str, status: int) -> None:
     for answer, method in ((caller.http.get(f"/v2/dubbing/{identity}"), "GET"), (add(caller, identity, "de"), "PUT")):
         assert answer.status_code == status
