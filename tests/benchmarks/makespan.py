@@ -36,7 +36,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +67,6 @@ class Run:
     started: float
     ended: float
     done: dict[str, float]
-    calls: dict[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -95,7 +94,9 @@ def main() -> None:
     if options.child:
         _CHILDREN[options.child](json.load(sys.stdin) if options.child != "sandbox" else json.loads(sys.stdin.readline()))
         return
-    scene = mixed(6 if options.short else 40) if options.mixed else even(3 if options.short else 12)
+    scene = mixed(4 if options.short else 40) if options.mixed else even(3 if options.short else 12)
+    if options.short:
+        scene = replace(scene, dubbing=tuple((low / 4, high / 4) for low, high in scene.dubbing))
     with tempfile.TemporaryDirectory(prefix="synthdub-makespan-") as name:
         folder = Path(name)
         with _sandbox(folder, scene) as service:
