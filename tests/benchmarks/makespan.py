@@ -202,7 +202,7 @@ def _ours(task: dict[str, Any]) -> None:
     import httpx  # noqa: F401
     import s3transfer.manager  # noqa: F401
 
-    from synthdub_tui.jobs.intake import Batch
+    from synthdub_tui.jobs.options import Batch
     from synthdub_tui.runner import headless
     from synthdub_tui.runner.report import Reporter
     from synthdub_tui.settings import QuotaSettings, Settings
