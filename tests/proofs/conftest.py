@@ -1,0 +1,62 @@
+"""Fixtures shared by the proofs: the command line in processes of its own, and disks that are small or read-only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import make_shell, shell
+
+__all__ = ["make_shell", "shell"]
+
+
+class Disk:
+    """A file system of its own. Needs root; tests that want one are skipped for others."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._do("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path))
+
+    def remount(self, options: str) -> None:
+        self._do("mount", "-o", f"remount,{options}", str(self.path))
+
+    def fill(self) -> Path:
+        """A file that takes all the room that is left."""
+        filler = self.path / "filler"
+        handle = os.open(filler, os.O_WRONLY | os.O_CREAT)
+        for size in (65536, 4096, 1):
+            try:
+                while os.write(handle, b"x" * size):
+                    pass
+            except OSError:
+                continue
+        os.close(handle)
+        return filler
+
+    def free(self) -> None:
+        subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True)
+
+    def _do(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no file systems can be mounted here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def make_disk() -> Iterator[Callable[[Path], Disk]]:
+    with ExitStack() as stack:
+
+        def make(path: Path) -> Disk:
+            if os.geteuid():
+                pytest.skip("only root can mount file systems")
+            disk = Disk(path)
+            stack.callback(disk.free)
+            return disk
+
+        yield make

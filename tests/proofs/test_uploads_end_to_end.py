@@ -1,0 +1,119 @@
+"""Uploads of a whole batch: storage that refuses, sources that change under way, and that nothing of it is left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthdub_tui.jobs.changes import UPLOAD_LIMIT
+from synthdub_tui.sandbox.config import Fault
+from synthdub_tui.sandbox.http import Request
+from synthdub_tui.transfer import upload as upload_module
+from tests.proofs.harness import Scene, scene
+from tests.proofs.test_network_table import s3_error, status
+
+ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
+LARGE = 1_100_000
+
+
+@pytest.fixture(autouse=True)
+def low_threshold() -> Iterator[None]:
+    """Multipart from 1 MB, so that the files can be small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload_module, "THRESHOLD", 1_000_000)
+        yield
+
+
+def codes(stage: Scene) -> dict[str, str]:
+    return {
+        Path(job.name).stem: dub.state.value + (f" {dub.failure.code}" if dub.failure else "")
+        for job in stage.jobs
+        for dub in job.dubs.values()
+    }
+
+
+def before_part(stage: Scene, act: dict[str, Any]) -> None:
+    """Do `act[title]` once, when the first part of that source begins to arrive."""
+    handler = stage.sandbox._s3._handler
+
+    async def handle(request: Request) -> Any:
+        if "partNumber" in request.target:
+            title = stage.sandbox.state.assets[request.path.split("/")[3]].title
+            act.pop(title, lambda: None)()
+        return await handler(request)
+
+    stage.sandbox._s3._handler = handle
+
+
+async def test_credentials_that_always_expire(tmp_path: Path) -> None:
+    """A new asset each time, a bounded number of times; and after the reason is gone, a retry succeeds."""
+    async with scene(tmp_path, upload_credentials_seconds=0.0) as stage:
+        await stage.add(stage.video("small.mp4"), stage.video("large.mp4", LARGE), **ONE)
+        await stage.ended()
+        assert codes(stage) == dict.fromkeys(("small", "large"), "failed credentials_expired")
+        assert stage.calls("POST /v2/assets") == 2 * UPLOAD_LIMIT
+        assert (stage.calls("POST /v2/dubbing"), stage.orphans) == (0, [])
+
+
+async def test_credentials_that_expire_in_the_middle(tmp_path: Path) -> None:
+    """The second of two parts comes too late: a new asset, and the whole file again."""
+    async with scene(tmp_path, faults=status("S3 UploadPart", 400, s3_error("ExpiredToken"), count=2)) as stage:
+        await stage.add(stage.video("large.mp4", LARGE), **ONE)
+        await stage.ended()
+        assert codes(stage) == {"large": "done"}
+        assert (stage.calls("POST /v2/assets"), stage.orphans) == (3, [])
+        (asset,) = [asset for asset in stage.sandbox.state.assets.values() if asset.uploaded]
+        assert stage.sandbox.source_file(asset.id).read_bytes() == (stage.videos / "large.mp4").read_bytes()
+
+
+async def test_one_part_that_fails_for_good_fails_one_file(tmp_path: Path) -> None:
+    async with scene(tmp_path, faults=status("S3 UploadPart", 403, s3_error("AccessDenied"))) as stage:
+        await stage.add(stage.video("large.mp4", LARGE), *(stage.video(f"{n}.mp4") for n in range(3)), **ONE)
+        await stage.ended()
+        assert codes(stage) == {"large": "failed upload_denied", "0": "done", "1": "done", "2": "done"}
+        assert stage.orphans == []
+        stage.sandbox.clear_faults()
+        await stage.retry()
+        assert set(codes(stage).values()) == {"done"}
+
+
+async def test_throttling_of_a_whole_batch(tmp_path: Path) -> None:
+    slow_down = Fault("S3 *", "status", status=503, probability=0.5, body=s3_error("SlowDown"), content_type="application/xml")
+    async with scene(tmp_path, faults=(slow_down,)) as stage:
+        await stage.add(*(stage.video(f"{n}.mp4", LARGE if n % 3 == 0 else 2000) for n in range(8)), **ONE)
+        await stage.ended()
+        assert set(codes(stage).values()) == {"done"}
+        assert stage.orphans == []
+        assert any(record.fault for record in stage.sandbox.journal)
+
+
+async def test_sources_that_change_under_way(tmp_path: Path) -> None:
+    """What was sent of the old version is never dubbed, nothing is left at the storage, and a retry takes the file as it is."""
+    async with scene(tmp_path, settings={"max_uploads": 6}) as stage:
+        names = ("grows", "shrinks", "touched", "replaced", "vanishes", "steady")
+        paths = {name: stage.video(f"{name}.mp4", LARGE) for name in names}
+        other = tmp_path / "other.mp4"
+        other.write_bytes(b"o" * LARGE)
+        act = {
+            "grows": lambda: paths["grows"].open("ab").write(b"more"),
+            "shrinks": lambda: os.truncate(paths["shrinks"], 5000),
+            "touched": lambda: os.utime(paths["touched"], ns=(0, 1)),
+            "replaced": lambda: other.replace(paths["replaced"]),
+            "vanishes": paths["vanishes"].unlink,
+        }
+        before_part(stage, act)
+        await stage.add(*paths.values(), **ONE)
+        await stage.ended()
+        changed = dict.fromkeys(("grows", "shrinks", "touched", "replaced"), "failed source_changed")
+        assert codes(stage) == changed | {"vanishes": "failed source_missing", "steady": "done"}
+        assert (stage.calls("POST /v2/dubbing"), stage.orphans) == (1, [])
+        paths["vanishes"].write_bytes(b"back again")
+        await stage.retry()
+        assert set(codes(stage).values()) == {"done"}
+        sent = {stage.sandbox.source_file(job.asset.id).read_bytes() for job in stage.jobs if job.asset}
+        assert sent == {path.read_bytes() for path in paths.values()}
+        assert stage.orphans == []
