@@ -17,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Rung
@@ -32,21 +33,32 @@ WORK = ("--poll-interval", "0.1", "--tier", "unlimited")
 LARGE = 9_000_000
 """Bytes of a source that goes up as a multipart upload."""
 
-SPAN = 3.0
-"""Seconds of a life at most, before it is killed."""
+
+class Size(NamedTuple):
+    """Of a batch, and of the lives in it."""
+
+    files: int
+    languages: int
+    kills: tuple[int, int]  # in one round, least and most
+    span: float  # seconds of a life at most, before it is killed
+    dubbing: tuple[float, float]  # seconds of a dub
+
+
+FULL = Size(20, 5, (30, 60), 3.0, (0.2, 4.0))
+SHORT = Size(5, 3, (6, 6), 1.5, (0.1, 0.6))
 
 LAST_TRIES = 30
 """Undisturbed runs at the end of a round, with the user's decisions between them, until all must be done."""
 
 
-def trouble_of(seed: int) -> SandboxConfig:
+def trouble_of(seed: int, dubbing: tuple[float, float]) -> SandboxConfig:
     """A quick service where everything goes wrong now and then."""
     html = "<html>502</html>"
     lost = ("reset_before", "reset_after", "reset_during")
     return SandboxConfig(
         seed=seed,
         processing_seconds=0.1,
-        dubbing_seconds=(0.2, 4.0),
+        dubbing_seconds=dubbing,
         output_seconds=1.0,
         output_padding=60_000,
         upload_credentials_seconds=2.5,
@@ -78,7 +90,7 @@ def trouble_of(seed: int) -> SandboxConfig:
 class Round:
     """One batch, from the first file to the last output."""
 
-    def __init__(self, service: Service, folder: Path, chance: random.Random, files: int, languages: int) -> None:
+    def __init__(self, service: Service, folder: Path, chance: random.Random, size: Size) -> None:
         self.world = World(service, folder)
         self.watch = Watch(self.world.state, service.config)
         self.counts: Counter[str] = Counter()
@@ -86,9 +98,10 @@ class Round:
         self.permits: dict[Name, list[float]] = defaultdict(list)
         self._lives: list[tuple[float, float]] = []  # those that were killed: start and end
         self._chance = chance
-        self._languages = LANGUAGES[:languages]
-        self._files = files
-        for number in range(files):
+        self._languages = LANGUAGES[: size.languages]
+        self._files = size.files
+        self._span = size.span
+        for number in range(size.files):
             self.world.video(f"{folder.name}-{number}.mp4", LARGE if number % 7 == 2 else 2000)
 
     # -- lives ---------------------------------------------------------------------------------------------------------
@@ -116,7 +129,7 @@ class Round:
         terminal = Terminal(self.world, *WORK)
         if not until(self.world.runner, 60, 0.05):
             self.violations.append(f"the dashboard started no runner: {terminal.output[-2000:]!r}")
-        until(lambda: False, self._chance.uniform(0, SPAN))
+        until(lambda: False, self._chance.uniform(0, self._span))
         first, second = self._chance.sample(["dashboard", "runner"], 2)
         self._kill_of(first, terminal)
         if first == "dashboard":
@@ -143,7 +156,7 @@ class Round:
         start = time.time()
         assert callable(over)
         if self._chance.random() < 0.5:
-            until(over, self._chance.uniform(0.1, SPAN))
+            until(over, self._chance.uniform(0.1, self._span))
         else:
             self._until_request(self._chance.randint(1, 150), over)
         if over():
@@ -159,7 +172,7 @@ class Round:
         journal = self.world.service.journal
         start = journal.stat().st_size
         size_of_one = 200
-        until(lambda: over() or journal.stat().st_size - start > number * size_of_one, SPAN, 0.002)
+        until(lambda: over() or journal.stat().st_size - start > number * size_of_one, self._span, 0.002)
         time.sleep(self._chance.uniform(0, 0.03))
 
     # -- the user ------------------------------------------------------------------------------------------------------
@@ -229,12 +242,13 @@ class Round:
     def _check_unfinished(self, upload: Unfinished) -> None:
         """Only a run that was killed may leave a multipart upload behind, since its credentials died with it, and one whose
         credentials expired, with which S3 refuses the abort as well."""
-        if any(start <= upload.started <= end for start, end in self._lives):
+        made = self.world.service.made(upload.asset)
+        if any(start <= made <= end for start, end in self._lives):
             self.counts["uploads left by kills"] += 1
         elif self.world.service.refused_abort(upload.asset):
             self.counts["uploads left by expiry"] += 1
         else:
-            self.violations.append(f"an unfinished upload of {upload.title} that no kill explains")
+            self.violations.append(f"an unfinished upload of {upload.title} that no kill explains: {upload}, {self._lives}")
 
     def _note(self, wrong: Iterator[str]) -> None:
         for words in wrong:
@@ -248,19 +262,18 @@ def _costly(dub: Dub) -> bool:
     return rung in PAID or (rung is Rung.SUBMIT and dub.state is DubState.FAILED)
 
 
-def soak(folder: Path, *, seed: int, seconds: float, kills: int, short: bool) -> tuple[Counter[str], list[str]]:
+def soak(folder: Path, *, seed: int, seconds: float, kills: int, size: Size) -> tuple[Counter[str], list[str]]:
     """Rounds until the time or the number is up; the counts, and what was violated."""
     counts: Counter[str] = Counter()
     violations: list[str] = []
     end = time.monotonic() + seconds
-    service = Service(trouble_of(seed), folder / "sandbox")
+    service = Service(trouble_of(seed, size.dubbing), folder / "sandbox")
     try:
         while not violations and counts["kills"] < kills and (time.monotonic() < end or not counts["rounds"]):
             counts["rounds"] += 1
             chance = random.Random(f"{seed}-{counts['rounds']}")
-            size = (6, 3) if short else (20, 5)
-            batch = Round(service, folder / f"s{seed}r{counts['rounds']}", chance, *size)
-            most = min(8 if short else chance.randint(30, 60), kills - counts["kills"])
+            batch = Round(service, folder / f"s{seed}r{counts['rounds']}", chance, size)
+            most = min(chance.randint(*size.kills), kills - counts["kills"])
             while batch.counts["kills"] < most and time.monotonic() < end and not batch.violations:
                 batch.life()
                 if chance.random() < 0.4:
@@ -289,9 +302,10 @@ def main() -> int:
     arguments = _arguments()
     print(f"seed {arguments.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="synthdub-kills-"))
-    kills = min(arguments.kills, 8) if arguments.short else arguments.kills
+    size = SHORT if arguments.short else FULL
+    kills = min(arguments.kills, size.kills[1]) if arguments.short else arguments.kills
     started = time.monotonic()
-    counts, violations = soak(folder, seed=arguments.seed, seconds=arguments.minutes * 60, kills=kills, short=arguments.short)
+    counts, violations = soak(folder, seed=arguments.seed, seconds=arguments.minutes * 60, kills=kills, size=size)
     for name, number in counts.items():
         print(f"{name:24} {number:6}")
     print(f"{'minutes':24} {(time.monotonic() - started) / 60:6.1f}")

@@ -69,9 +69,15 @@ class Service:
 
     def refused_abort(self, asset: str) -> bool:
         """Whether an abort was tried with credentials that had expired."""
-        records = [msgspec.json.decode(line, type=Record) for line in self.journal.read_bytes().splitlines()]
-        aborts = [record for record in records if record.endpoint == "S3 AbortMultipartUpload" and asset in record.path]
+        aborts = [record for record in self._records() if record.endpoint == "S3 AbortMultipartUpload" and asset in record.path]
         return any(record.status == 400 for record in aborts)
+
+    def made(self, asset: str) -> float:
+        """When the asset was made, by the runner that then had its credentials."""
+        return next(record.time for record in self._records() if record.asset == asset and record.endpoint == "POST /v2/assets")
+
+    def _records(self) -> list[Record]:
+        return [msgspec.json.decode(line, type=Record) for line in self.journal.read_bytes().splitlines()]
 
     def close(self) -> None:
         """End it."""
