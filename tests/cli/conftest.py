@@ -38,6 +38,7 @@ class Shell:
         self.videos = folder / "videos"
         self.videos.mkdir()
         self.state = folder / "state"
+        self._started: list[subprocess.Popen[str]] = []
         own = {name: value for name, value in os.environ.items() if not name.startswith(("SYNTH", "XDG_"))}
         self.environment = own | {
             "HOME": str(folder),
@@ -54,7 +55,7 @@ class Shell:
 
     def start(self, *words: str, **environment: str | None) -> subprocess.Popen[str]:
         merged = {**self.environment, **environment}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "synthdub_tui", *words],
             env={name: value for name, value in merged.items() if value is not None},
             stdin=subprocess.DEVNULL,
@@ -62,6 +63,14 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            process.kill()
+            process.wait()
 
     def call(self, *words: str, **environment: str | None) -> Said:
         process = self.start(*words, **environment)
@@ -97,7 +106,9 @@ def make_shell(tmp_path: Path) -> Iterator[MakeShell]:
 
         def make(**config: Any) -> Shell:
             sandbox = stack.enter_context(running(SandboxConfig(**FAST | config), tmp_path / "sandbox"))
-            return Shell(sandbox, tmp_path)
+            shell = Shell(sandbox, tmp_path)
+            stack.callback(shell.close)
+            return shell
 
         yield make
 
