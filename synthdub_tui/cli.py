@@ -217,7 +217,7 @@ def _settings(arguments: argparse.Namespace) -> Any:
 
     settings = resolve(vars(arguments), os.environ)
     for warning in settings.warnings:
-        print(f"synthdub: {warning}", file=sys.stderr)
+        print(f"synthdub: {printable(warning, 4096)}", file=sys.stderr)
     return settings
 
 

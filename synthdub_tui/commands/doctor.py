@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from synthdub_tui import __version__
-from synthdub_tui.problems import Trouble, explain
+from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.settings import Settings, resolve
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Store
@@ -55,7 +55,7 @@ def doctor(flags: Mapping[str, Any]) -> int:
         findings += [_state(settings), _space(settings), _service(settings)]
     findings += _terminal()
     for finding in findings:
-        print(f"{finding.weight.value:8} {finding.what:14} {finding.words}")
+        print(f"{finding.weight.value:8} {finding.what:14} {printable(finding.words, 4096)}")
     return 1 if any(finding.weight is Weight.FATAL for finding in findings) else 0
 
 

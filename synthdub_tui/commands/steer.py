@@ -75,7 +75,7 @@ def stop(settings: Settings) -> int:
     """The runner saves and ends."""
     control = Control.connect(settings.state_dir)
     if control is None:
-        print(f"No runner works on {settings.state_dir}")
+        print(f"No runner works on {printable(settings.state_dir, 4096)}")
         return 0
     control.ask(Stop(id=1))
     control.wait_for_end()

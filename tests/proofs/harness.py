@@ -84,6 +84,7 @@ class Scene:
         self.folder = folder
         self.videos = folder / "videos"
         self.runner = runner
+        self.stopped = False  # by the test itself
 
     # -- doing ---------------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class Scene:
         return path
 
     async def add(self, *paths: Path, **options: Any) -> None:
-        batch = resolve(_flags(self.sandbox, self.folder, options), {}).batch
+        batch = resolve(flags(self.sandbox, self.folder, options), {}).batch
         added = await self.runner.add([str(path) for path in paths], batch)
         assert not added.refused and not added.troubles, added
 
@@ -189,19 +190,23 @@ async def scene(
     try:
         if before is not None:
             before(sandbox)
-        async with working(sandbox, folder, hasty=hasty, patience=patience, **settings) as runner:
-            yield Scene(sandbox, folder, runner)
+        with impatience(hasty):
+            runner = make_runner(sandbox, folder, patience, settings)
+        stage = Scene(sandbox, folder, runner)
+        runner.open()
+        runner.start()
+        try:
+            yield stage
+        finally:
+            assert stage.stopped or await runner.stop()
     finally:
         await sandbox.stop()
 
 
 @asynccontextmanager
-async def working(
-    sandbox: Sandbox, folder: Path, *, hasty: str = "", patience: Patience = QUICK, **options: Any
-) -> AsyncIterator[Runner]:
-    """A runner at work on `folder`."""
-    with impatience(hasty):
-        runner = Runner(resolve(_flags(sandbox, folder, options), {"SYNTHESIA_API_KEY": sandbox.api_key}), patience=patience)
+async def working(sandbox: Sandbox, folder: Path, **options: Any) -> AsyncIterator[Runner]:
+    """A further runner at work on `folder`."""
+    runner = make_runner(sandbox, folder, QUICK, options)
     runner.open()
     runner.start()
     try:
@@ -210,7 +215,11 @@ async def working(
         assert await runner.stop()
 
 
-def _flags(sandbox: Sandbox, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+def make_runner(sandbox: Sandbox, folder: Path, patience: Patience, options: dict[str, Any]) -> Runner:
+    return Runner(resolve(flags(sandbox, folder, options), {"SYNTHESIA_API_KEY": sandbox.api_key}), patience=patience)
+
+
+def flags(sandbox: Sandbox, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "config": "/dev/null",
         "api_url": sandbox.api_url,

@@ -1,0 +1,280 @@
+"""The state directory full, read-only, deleted, replaced, shared and newer: nothing is paid for that is not on disk first."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import ledger as ledger_module
+from synthdub_tui.runner.control import Control
+from synthdub_tui.runner.launch import socket_path
+from synthdub_tui.runner.protocol import Status
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.runner.server import Server
+from synthdub_tui.settings import resolve
+from synthdub_tui.store import durable
+from tests.cli.conftest import MakeShell, Shell
+from tests.cli.conftest import until as until_blocking
+from tests.proofs.conftest import Disk
+from tests.proofs.harness import PAID, Scene, flags, scene, until, working
+from tests.runner.conftest import QUICK
+
+MakeDisk = Callable[[Path], Disk]
+ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "RETRY_SECONDS", 0.05)
+
+
+def paid(stage: Scene) -> int:
+    return sum(stage.calls(endpoint) for endpoint in PAID)
+
+
+# -- full ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "number", "calls"),
+    [
+        (b"id = ", errno.ENOSPC, ("POST /v2/assets", 1)),  # nothing can be saved at all
+        (b"[asset]", errno.EROFS, ("S3 PutObject", 0)),  # not the asset: nothing is uploaded
+        (b"[submission]", errno.EDQUOT, ("POST /v2/dubbing", 0)),  # not the intent: nothing is paid
+        (b"[projects]", errno.EIO, ("POST /v2/dubbing", 1)),  # not the answer: paid once, and known as soon as there is room
+    ],
+)
+async def test_full_at_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes, number: int, calls: tuple[str, int]
+) -> None:
+    """The batch stops before the step that must be on disk first, says so, and goes on by itself when there is room."""
+    genuine, refused = durable.write, 0
+
+    def write(path: str, data: bytes, mode: int = 0o600) -> None:
+        nonlocal refused
+        if mark in data and path.endswith(".toml") and "/jobs/" in path:
+            refused += 1
+            raise OSError(number, os.strerror(number))
+        genuine(path, data, mode)
+
+    async with scene(tmp_path) as stage:
+        monkeypatch.setattr(durable, "write", write)
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: refused >= 4 and stage.problem == "state_unwritable")
+        endpoint, most = calls
+        assert stage.calls(endpoint) <= most
+        assert not stage.runner.idle.is_set() or mark == b"[projects]"
+        monkeypatch.setattr(durable, "write", genuine)
+        await stage.ended()
+        await until(lambda: stage.problem == "")
+        assert stage.states() == {"fr-FR": "done"}
+        assert (paid(stage), len(stage.sandbox.billed())) == (1, 1)
+
+
+async def test_a_real_disk_without_room(tmp_path: Path, make_disk: MakeDisk) -> None:
+    disk = make_disk(tmp_path / "state")
+    async with scene(tmp_path) as stage:
+        filler = disk.fill()
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: stage.problem == "state_unwritable")
+        assert paid(stage) == 0
+        filler.unlink()
+        await stage.ended()
+        await until(lambda: stage.problem == "")
+        assert stage.states() == {"fr-FR": "done"}
+        assert list((tmp_path / "state" / "jobs").glob("*.toml"))
+
+
+async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told about, tried again, and the trouble ends by itself although no job changes."""
+    genuine = durable.write
+
+    def write(path: str, data: bytes, mode: int = 0o600) -> None:
+        if path.endswith("quota.toml"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        genuine(path, data, mode)
+
+    async with scene(tmp_path, dubbing_seconds=(3600.0, 3600.0), settings={"poll_interval": 60.0}) as stage:
+        monkeypatch.setattr(durable, "write", write)
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: set(stage.states().values()) == {"dubbing"} and stage.problem == "state_unwritable")
+        monkeypatch.setattr(durable, "write", genuine)
+        await until(lambda: stage.problem == "")
+
+
+# -- read-only, deleted, replaced ----------------------------------------------------------------------------------------
+
+
+def test_read_only(shell: Shell, make_disk: MakeDisk) -> None:
+    disk = make_disk(shell.state)
+    disk.remount("ro")
+    said = shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    assert (said.code, "state directory cannot be used" in said.err) == (2, True), said
+    assert "Traceback" not in said.err
+    assert shell.sandbox.journal == []
+    disk.remount("rw")
+    assert shell.run(str(shell.videos / "intro.mp4"), "--targets", "fr-FR").code == 0
+
+
+async def test_deleted_while_a_batch_runs(tmp_path: Path) -> None:
+    """Nothing more is paid for; with the same directory back in its place it goes on."""
+    async with scene(tmp_path) as stage:
+        (tmp_path / "state").rename(tmp_path / "moved")
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: stage.problem == "state_unwritable")
+        assert paid(stage) == 0
+        (tmp_path / "moved").rename(tmp_path / "state")
+        await stage.ended()
+        assert stage.states() == {"fr-FR": "done"}
+
+
+async def test_replaced_while_a_batch_runs(tmp_path: Path) -> None:
+    """Whoever deletes the directory and starts anew gets a runner beside the old one, which must then neither write nor pay."""
+    async with scene(tmp_path) as stage:
+        first = stage.runner
+        await first.pause(True)
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: list((tmp_path / "state" / "jobs").glob("*.toml")))
+        shutil.rmtree(tmp_path / "state")
+        async with working(stage.sandbox, tmp_path) as second:
+            await second.add([str(stage.videos / "intro.mp4")], second.settings.batch)
+            await until(second.idle.is_set)
+            files = {path: path.read_bytes() for path in (tmp_path / "state" / "jobs").iterdir()}
+            billed = stage.sandbox.billed()
+            first._shop.open_gate.set()
+            await until(lambda: stage.problem == "state_unwritable")
+            await first.add([str(stage.videos / "intro.mp4")], first.settings.batch)
+            await asyncio.sleep(0.3)  # several tries to save
+            assert {path: path.read_bytes() for path in (tmp_path / "state" / "jobs").iterdir()} == files
+            assert stage.sandbox.billed() == billed
+        assert await first.stop() is False
+        stage.stopped = True
+
+
+# -- two at once, and the socket -----------------------------------------------------------------------------------------
+
+
+async def test_two_runners_by_two_names(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        (tmp_path / "link").symlink_to(tmp_path / "state")
+        for name in ("state", "link", "link/../state", "state/../link/."):
+            settings = resolve(flags(stage.sandbox, tmp_path, {"state_dir": str(tmp_path / name)}), {})
+            with pytest.raises(Trouble) as caught:
+                Runner(settings, patience=QUICK).open()
+            assert caught.value.code == "state_busy"
+
+
+async def served(stage: Scene) -> bool:
+    """Whether a runner's socket answers."""
+    server = Server(stage.runner, on_stop=lambda: None, read_key=lambda: "")
+    await server.start()
+    try:
+        path = socket_path(stage.runner.settings.state_dir)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+        def ask() -> bool:
+            control = Control.connect(stage.runner.settings.state_dir)
+            assert control is not None
+            answered = control.ask(Status(id=7)).id == 7
+            control.close()
+            return answered
+
+        return await asyncio.to_thread(ask)
+    finally:
+        await server.close("done")
+        assert not path.exists()
+
+
+async def test_a_stale_socket_and_things_in_its_place(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        path = tmp_path / "state" / "runner.sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        assert await served(stage)
+        path.write_text("a file")
+        assert await served(stage)
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        path.symlink_to(precious)
+        assert await served(stage)
+        assert precious.read_text() == "precious"
+        path.mkdir()
+        with pytest.raises(Trouble) as caught:
+            await served(stage)
+        assert caught.value.code == "state_unwritable"
+        path.rmdir()
+
+
+async def test_a_path_too_long_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket goes to a private folder; one that somebody else could have made is refused."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    async with scene(tmp_path, settings={"state_dir": str(tmp_path / ("s" * 120))}) as stage:
+        path = socket_path(stage.runner.settings.state_dir)
+        private = path.parent
+        assert private.parent == tmp_path
+        assert stat.S_IMODE(private.stat().st_mode) == 0o700
+        assert await served(stage)
+        private.chmod(0o777)
+        with pytest.raises(Trouble):
+            await served(stage)
+        private.rmdir()
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        private.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(Trouble):
+            await served(stage)
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
+    shell.state = shell.home / ("s" * 130)
+    shell.environment |= {"SYNTHDUB_STATE_DIR": str(shell.state), "TMPDIR": str(shell.home)}
+    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1")
+    until_blocking(lambda: shell.state.exists() and shell.status()["runner"] == process.pid)
+    assert not (shell.state / "runner.sock").exists()
+    assert shell.call("stop").code == 0
+    assert process.wait(30) == 130
+    process.communicate()
+
+
+# -- newer -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_newer_directory_is_left_as_it_is_by_every_command(shell: Shell) -> None:
+    video = str(shell.video("intro.mp4"))
+    shell.run(video, "--targets", "fr-FR")
+    journal = len(shell.sandbox.journal)
+    batch = shell.state / "batch.toml"
+    batch.write_text(batch.read_text().replace("schema = 1", "schema = 2"))
+    (shell.state / "jobs" / ".new.toml.tmp").write_text("a newer one's business")
+
+    def look() -> dict[str, tuple[int, int, bytes]]:
+        return {
+            str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes())
+            for path in shell.state.rglob("*")
+            if path.is_file()
+        }
+
+    before = look()
+    for words in (("run",), ("run", video, "--targets", "es-ES"), ("retry", "intro.mp4"), ("cancel", "intro.mp4"), ("pause",)):
+        said = shell.call(*words)
+        assert (said.code, "newer synthdub" in said.err) == (2, True), (words, said)
+        assert look() == before, words
+    assert "newer synthdub" in shell.call("doctor").out
+    assert look() == before
+    assert os.path.exists(video)
+    assert (
+        len({record.path for record in shell.sandbox.journal[journal:]} - {"/v2/assets/00000000-0000-4000-8000-000000000000"})
+        == 0
+    )
