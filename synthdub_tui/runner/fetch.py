@@ -15,7 +15,7 @@ from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import playtime
-from synthdub_tui.runner.outputs import check_writable, is_ours, landed
+from synthdub_tui.runner.outputs import check_writable, is_ours, landed, taken_only
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
@@ -248,7 +248,8 @@ def _land_caption(part: str, path: str, made: Output | None) -> None:
     if os.path.lexists(path) and _same_content(part, path):
         os.unlink(part)
         return
-    land(part, path, replace=made is not None and path in made.captions)
+    ours = made is not None and path in made.captions
+    land(part, path, replace=ours or (os.path.lexists(path) and taken_only(os.lstat(path))))
 
 
 def _same_content(left: str, right: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import output_path
@@ -54,7 +55,13 @@ def is_ours(dub: Dub, path: str) -> bool:
     made = dub.output
     if made is not None and made.path == path and (made.size, made.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return True
-    return landed(dub, status)
+    return landed(dub, status) or (dub.part is not None and dub.part.mtime_ns != 0 and taken_only(status))
+
+
+def taken_only(status: os.stat_result) -> bool:
+    """Whether a file holds nothing, as where the last run ended between taking its name and giving it its content, which are
+    two steps on file systems without hard links. There is nothing in it that could be lost."""
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
 def landed(dub: Dub, status: os.stat_result) -> bool:

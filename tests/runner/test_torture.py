@@ -8,7 +8,7 @@ import pytest
 
 from tests.soak.torture import SCENARIOS, Scenario, Torture, around_paid, thinned
 
-POST, PUT, MULTIPART = SCENARIOS
+POST, PUT, MULTIPART, NO_LINKS = SCENARIOS
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -38,3 +38,49 @@ def test_killed_during_a_multipart_upload(torture: Torture) -> None:
     outcomes = torture.kill_at(MULTIPART, points)
     assert [(outcome.point, outcome.wrong) for outcome in outcomes if outcome.wrong] == []
     assert all(outcome.reached for outcome in outcomes)
+
+
+def test_killed_while_outputs_get_their_names_without_hard_links(torture: Torture) -> None:
+    """The name is taken by an empty file first; one that was left behind does not stand in the way."""
+    points = [point for point in torture.points(NO_LINKS) if point.startswith(("open video", "replace video"))]
+    taken = [point for point in points if ".part" not in point and "after" in point]
+    assert len(taken) == 6
+    outcomes = torture.kill_at(NO_LINKS, taken)
+    assert [(outcome.point, outcome.wrong) for outcome in outcomes if outcome.wrong] == []
+    assert all(outcome.reached for outcome in outcomes)
+
+
+ORDERS = {
+    "the intent, before the paid request": (
+        ("fsync job[intent] temporary", "replace job[intent] temporary", "fsync folder jobs[intent]"),
+        "POST dubbing",
+    ),
+    "the project, before a download is noted": (
+        ("POST dubbing", "fsync job[accepted] temporary", "replace job[accepted] temporary", "fsync folder jobs[accepted]"),
+        "open video.dubbed-fr-FR.mp4.part",
+    ),
+    "the output, before its job says that it is done": (
+        ("fsync video.dubbed-fr-FR.mp4.part", "link video.dubbed-fr-FR.mp4.part", "fsync folder videos"),
+        "write job[1 done]",
+    ),
+    "the captions, before the job says that it is done": (
+        ("fsync video.dubbed-fr-FR.vtt.part", "link video.dubbed-fr-FR.vtt.part", "fsync folder videos"),
+        "write job[1 done]",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def passed(torture: Torture) -> list[str]:
+    """What a whole run of one language passes, in order."""
+    return torture.points(Scenario("one language", 2000, (), ("fr-FR",), lambda point: True))
+
+
+@pytest.mark.parametrize("what", ORDERS)
+def test_is_on_disk(passed: list[str], what: str) -> None:
+    """A kill loses nothing that was written, but power loss takes what was not synced: so the order is looked at."""
+    steps, last = ORDERS[what]
+    at = -1
+    for step in steps:
+        at = next(n for n, point in enumerate(passed) if n > at and point.startswith(step) and point.endswith("after"))
+    assert at < next(n for n, point in enumerate(passed) if point.startswith(last) and point.endswith("before"))

@@ -1,9 +1,10 @@
 """`python -m tests.soak.torture`: kill the runner at every write, sync, rename and request of a job in turn.
 
-One file in two languages, in three scenarios: submitted by one POST; the second language added by PUT to the project of the
-first; and a source large enough for a multipart upload (only what has to do with the storage is of interest there). For every
-point that a whole run passes, a fresh job is run up to it, killed there, and run again to its end. The checks are those of the
-soak, and one more: a dub is of unknown outcome if, and only if, its recorded intent was on disk at the kill.
+One file in two languages, in four scenarios: submitted by one POST; the second language added by PUT to the project of the
+first; a source large enough for a multipart upload (only what has to do with the storage is of interest there); and outputs on
+a file system without hard links (only what has to do with them). For every point that a whole run passes, a fresh job is run
+up to it, killed there, and run again to its end. The checks are those of the soak, and one more: a dub may be of unknown
+outcome only if its recorded intent was on disk at the kill, and if it was, and the request was not taken, it must be.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Scenario(NamedTuple):
     before: tuple[str, ...]  # languages of an undisturbed run before; none without
     languages: tuple[str, ...]
     wanted: Callable[[str], bool]
+    links: bool = True  # whether the file system has hard links
 
 
 def _all(point: str) -> bool:
@@ -55,10 +57,15 @@ def _storage(point: str) -> bool:
     return point.startswith("S3")
 
 
+def _outputs(point: str) -> bool:
+    return "video" in point and not point.startswith("write")
+
+
 SCENARIOS = (
     Scenario("POST", 2000, (), ("fr-FR", "es-ES"), _all),
     Scenario("PUT", 2000, ("fr-FR",), ("fr-FR", "es-ES"), _all),
     Scenario("multipart", LARGE, (), ("fr-FR", "es-ES"), _storage),
+    Scenario("no links", 2000, (), ("fr-FR", "es-ES"), _outputs, links=False),
 )
 
 CONFIG = SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.05, 0.15), output_seconds=1.0, output_padding=5000)
@@ -152,7 +159,7 @@ class Victim:
         self._folder = folder
         self._scenario = scenario
         self.video = folder / f"{folder.name}.mp4"
-        self.watch = Watch(folder / "state", service.config)
+        self.watch = Watch(folder / "state", service.config, scenario.links)
 
     @property
     def job(self) -> Job | None:
@@ -175,7 +182,8 @@ class Victim:
         }
         if languages:
             flags["targets"] = languages
-        return self._forks.run(Order(words, flags, self._service.config.api_key, str(self._folder), **order))
+        links = self._scenario.links
+        return self._forks.run(Order(words, flags, self._service.config.api_key, str(self._folder), links=links, **order))
 
     def billed(self) -> set[str]:
         """Languages whose paid work has begun."""

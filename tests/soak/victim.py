@@ -9,6 +9,7 @@ same name means the same moment in every run, whatever the threads do meanwhile.
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -49,6 +50,7 @@ class Order(msgspec.Struct):
     root: str
     at: str = ""
     record: str = ""
+    links: bool = True  # else as on a file system without hard links
 
 
 class Points:
@@ -115,7 +117,11 @@ def _phase(text: bytes) -> str:
 _open, _write, _pwrite = os.open, os.write, os.pwrite
 
 
-def _wrap_files(points: Points) -> None:
+def _no_link(*_: Any, **__: Any) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _wrap_files(points: Points, links: bool) -> None:
     def opening(path: Any, flags: int, *rest: Any, **named: Any) -> int:
         role = points.role(path) if flags & _WRITING else ""
         if role:
@@ -158,6 +164,8 @@ def _wrap_files(points: Points) -> None:
         setattr(os, name, change)
 
     os.open, os.write, os.pwrite = opening, writing(_write), writing(_pwrite)
+    if not links:
+        os.link = _no_link  # type: ignore[assignment]
     for name in ("fsync", "replace", "rename", "link", "unlink", "ftruncate"):
         changing(name)
 
@@ -208,7 +216,7 @@ def _work(order: Order) -> int:
     settings = resolve(order.flags, {"SYNTHESIA_API_KEY": order.key})
     command, *words = order.words
     points = Points(order)
-    _wrap_files(points)
+    _wrap_files(points, order.links)
     _wrap_requests(points)
     if command == "retry":
         return steer.retry(settings, words, yes=True)
