@@ -93,6 +93,8 @@ class _Stop:
         self.signal = False
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # started by nohup: it is to outlive its terminal
             loop.add_signal_handler(number, self._on_signal, number)
 
     @property

@@ -35,10 +35,10 @@ def limit() -> float:
 class Run:
     """`synthdub run` in a session of its own."""
 
-    def __init__(self, shell: Shell, *words: str, **environment: str) -> None:
+    def __init__(self, shell: Shell, *words: str, through: tuple[str, ...] = (), **environment: str) -> None:
         self.shell = shell
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "synthdub_tui", "run", *QUICK, *words],
+            [*through, sys.executable, "-m", "synthdub_tui", "run", *QUICK, *words],
             env={**shell.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -82,8 +82,8 @@ def start() -> Iterator[Start]:
     """`start(shell, words…)`: a run that is ended with the test."""
     with ExitStack() as stack:
 
-        def begin(shell: Shell, *words: str, **environment: str) -> Run:
-            run = Run(shell, *words, **environment)
+        def begin(shell: Shell, *words: str, **more: Any) -> Run:
+            run = Run(shell, *words, **more)
             stack.callback(run.close)
             return run
 
@@ -218,6 +218,9 @@ def test_an_answer_that_comes_soon_is_waited_for(make_shell: MakeShell, start: S
     assert shell.dubs() == {"fr-FR": "dubbing"}
 
 
+HOUR = 3600.0
+
+
 # -- the second signal, and a stop of another kind ---------------------------------------------------------------------
 
 
@@ -247,6 +250,18 @@ def _until_signal_is_taken(run: Run) -> float:
     until(taken)
     time.sleep(0.05)  # delivered to Python, whose event loop sees it in its next turn
     return time.monotonic() - begun
+
+
+def test_nohup(make_shell: MakeShell, start: Start) -> None:
+    """Whoever starts it so wants it to outlive the terminal."""
+    shell = make_shell(dubbing_seconds=(HOUR, HOUR))
+    video = str(shell.video("intro.mp4"))
+    run = start(shell, video, "--targets", "fr-FR", through=("nohup",))
+    run.asked("GET /v2/dubbing/{id}")
+    run.process.send_signal(signal.SIGHUP)
+    seen = sum(record.endpoint == "GET /v2/dubbing/{id}" for record in shell.sandbox.journal)
+    run.asked("GET /v2/dubbing/{id}", seen + 2)
+    ends_in_order(run, signal.SIGTERM)
 
 
 def test_stopped_and_continued(make_shell: MakeShell, start: Start) -> None:
@@ -286,7 +301,6 @@ class Clock:
         new.replace(self._file)
 
 
-HOUR = 3600.0
 JUMPS = (HOUR, -HOUR, 40 * 24 * HOUR, -40 * 24 * HOUR)
 
 
