@@ -37,7 +37,7 @@ ENDPOINTS: Final = {
     "GET /v2/dubbing/{id}": Endpoint.GET_DUBBING,
     "PUT /v2/dubbing/{id}": Endpoint.ADD_LOCALES,
 }
-HASTE: Final = 1.5
+HASTE: Final = 3.0
 """Seconds of silence after which an impatient runner gives a connection up."""
 
 Tamper = Callable[[Request, Response], Response]

@@ -48,12 +48,12 @@ async def test_a_cancel_leaves_nothing(seaweedfs: SeaweedFS, tmp_path: Path) -> 
     upload = uploader.upload(source, _target(seaweedfs, "cancelled.mp4"), sent.append)
     task = asyncio.create_task(upload)
     await until(lambda: sent[-1] > MIB)
-    assert admin.list_multipart_uploads(Bucket=seaweedfs.bucket).get("Uploads")
+    assert admin.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix="cancelled").get("Uploads")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await uploader.close()
-    assert not admin.list_multipart_uploads(Bucket=seaweedfs.bucket).get("Uploads")
+    assert not admin.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix="cancelled").get("Uploads")
     assert not admin.list_objects_v2(Bucket=seaweedfs.bucket, Prefix="cancelled").get("Contents")
 
 
