@@ -96,6 +96,11 @@ def ends_in_order(run: Run, number: signal.Signals) -> None:
     assert run.left_processes() == []
 
 
+def polls(shell: Shell) -> list[float]:
+    """When projects were asked about."""
+    return [record.time for record in shell.sandbox.journal if record.endpoint == "GET /v2/dubbing/{id}"]
+
+
 def unfinished(shell: Shell) -> list[str]:
     """Keys of open multipart uploads."""
     return [upload.key for upload in shell.sandbox.storage.uploads.open.values()]
@@ -259,8 +264,7 @@ def test_nohup(make_shell: MakeShell, start: Start) -> None:
     run = start(shell, video, "--targets", "fr-FR", through=("nohup",))
     run.asked("GET /v2/dubbing/{id}")
     run.process.send_signal(signal.SIGHUP)
-    seen = sum(record.endpoint == "GET /v2/dubbing/{id}" for record in shell.sandbox.journal)
-    run.asked("GET /v2/dubbing/{id}", seen + 2)
+    run.asked("GET /v2/dubbing/{id}", len(polls(shell)) + 2)
     ends_in_order(run, signal.SIGTERM)
 
 
@@ -318,8 +322,9 @@ def test_the_wall_clock_jumps_while_a_dub_is_waited_for(make_shell: MakeShell, s
     """Polling neither stops nor runs wild, and the dub is fetched when it is ready."""
     shell, run, clock = _hour_long(make_shell, start)
     clock.move(wall=jump)
-    seen = sum(record.endpoint == "GET /v2/dubbing/{id}" for record in shell.sandbox.journal)
-    run.asked("GET /v2/dubbing/{id}", seen + 2)
+    seen = polls(shell)
+    run.asked("GET /v2/dubbing/{id}", len(seen) + 4)
+    assert all(later - earlier > 0.05 for earlier, later in pairwise(polls(shell)[len(seen) :]))  # --poll-interval is 0.1
     shell.sandbox.advance(HOUR)
     assert run.process.wait(30) == 0
     assert len(shell.sandbox.billed()) == 1
