@@ -96,11 +96,14 @@ class Fetch:
         await in_thread(land, self._part, self._final, replace=replace)
 
     def _landed(self) -> bool:
-        """The last run ended between the rename and the note of it."""
+        """The last run ended between the landing and the note of it; its part may still be there as a second link."""
         try:
-            return landed(self._dub, os.lstat(self._final))
+            over = landed(self._dub, os.lstat(self._final))
         except FileNotFoundError:
             return False
+        if over:
+            _remove(self._part)
+        return over
 
     async def _complete_part(self) -> Fetched | None:
         """The part is complete already, and only its final name was missing."""

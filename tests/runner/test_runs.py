@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.model import DubState, Job, Part
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Failure, Fault
 from synthdub_tui.settings import resolve
+from synthdub_tui.store.store import Store
 from tests.runner.conftest import QUICK, Bench, MakeBench
 
 
@@ -301,6 +304,22 @@ async def test_quota_counters_survive_a_restart(bench: Bench) -> None:
         used = {meter.endpoint: meter.used for meter in runner.messages().quota}
     assert used["create_asset"] == (1, 1, 1)
     assert used["create_dubbing"] == (1, 1, 1)
+
+
+async def test_a_crash_between_naming_an_output_and_removing_its_part(bench: Bench) -> None:
+    """The output has its name, the part still exists as a second link to it, and the state knows of neither being over."""
+    await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    final, part = bench.videos / "intro.dubbed-fr-FR.mp4", bench.videos / "intro.dubbed-fr-FR.mp4.part"
+    os.link(final, part)
+    (job,) = bench.jobs()
+    dub = job.dubs["fr-FR"]
+    assert dub.output is not None
+    landing = Part(dub.output.size, "", dub.output.mtime_ns)
+    state = replace(dub, state=DubState.DOWNLOADING, output=None, part=landing)
+    Store(str(bench.state)).save(replace(job, dubs={"fr-FR": state}))
+    assert (await bench.run()).code == 0
+    assert not part.exists()
+    assert bench.calls("download") == 1
 
 
 # -- steering ----------------------------------------------------------------------------------------------------------
