@@ -21,7 +21,7 @@ from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
 from synthdub_tui.transfer.download import Fetched, UrlExpired
-from synthdub_tui.transfer.part import holding, land
+from synthdub_tui.transfer.part import complete_landing, holding, land
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Fetch:
         except FileNotFoundError:
             return False
         if over:
-            _remove(self._part)
+            complete_landing(self._part, self._final)
         return over
 
     async def _complete_part(self) -> Fetched | None:
@@ -249,7 +249,7 @@ def _remove(path: str) -> None:
 
 def _land_caption(part: str, path: str, made: Output | None) -> None:
     if os.path.lexists(path) and _same_content(part, path):
-        os.unlink(part)
+        complete_landing(part, path)
         return
     ours = made is not None and path in made.captions
     land(part, path, replace=ours or (os.path.lexists(path) and taken_only(os.lstat(path))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import os
@@ -122,6 +123,17 @@ def land(part: str, final: str, *, replace: bool) -> os.stat_result:
             _link(part, final)
         _sync_folder(os.path.dirname(final) or ".")
         return os.lstat(final)
+    except OSError as error:
+        raise disk_trouble(error) from None
+
+
+def complete_landing(part: str, final: str) -> None:
+    """What an interrupted landing did not come to, where the file has its final name already. As blocking as `land`, and raises
+    the same."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        _sync_folder(os.path.dirname(final) or ".")
     except OSError as error:
         raise disk_trouble(error) from None
 

@@ -70,10 +70,13 @@ ORDERS = {
 }
 
 
+ONE = Scenario("one language", 2000, (), ("fr-FR",), lambda point: True)
+
+
 @pytest.fixture(scope="module")
 def passed(torture: Torture) -> list[str]:
     """What a whole run of one language passes, in order."""
-    return torture.points(Scenario("one language", 2000, (), ("fr-FR",), lambda point: True))
+    return torture.points(ONE)
 
 
 @pytest.mark.parametrize("what", ORDERS)
@@ -84,3 +87,15 @@ def test_is_on_disk(passed: list[str], what: str) -> None:
     for step in steps:
         at = next(n for n, point in enumerate(passed) if n > at and point.startswith(step) and point.endswith("after"))
     assert at < next(n for n, point in enumerate(passed) if point.startswith(last) and point.endswith("before"))
+
+
+@pytest.mark.parametrize("ending", ["mp4", "srt", "vtt"])
+def test_a_landing_that_was_interrupted_is_synced_by_the_next_run(torture: Torture, ending: str) -> None:
+    """The kill came after the link and before the sync of the folder: the next run finds the file, but the disk may not."""
+    part = f"video.dubbed-fr-FR.{ending}.part"
+    passed = torture.points_after_kill(ONE, f"link {part} #1 after")
+    removed = next(n for n, point in enumerate(passed) if point.startswith(f"unlink {part}") and point.endswith("after"))
+    synced = next(n for n, point in enumerate(passed) if n > removed and point.startswith("fsync folder videos"))
+    landed = [n for n, point in enumerate(passed) if point.startswith(("link", "replace video"))]
+    assert synced < next(n for n in (*landed, len(passed)) if n > removed)  # its own, not that of the next file
+    assert synced < next(n for n, point in enumerate(passed) if point.startswith("write job[1 done]"))

@@ -140,6 +140,15 @@ class Torture:
             found |= dict.fromkeys(record.read_text().splitlines())
         return [point for point in found if scenario.wanted(point)]
 
+    def points_after_kill(self, scenario: Scenario, point: str) -> list[str]:
+        """What the run after a kill at that point passes."""
+        victim = self._victim(scenario)
+        record = self._folder / f"points-{self._count}"
+        words = ("run", str(victim.video))
+        assert victim.run(*words, languages=scenario.languages, at=point) == KILLED
+        assert victim.run(*words, languages=scenario.languages, record=str(record)) == 0
+        return record.read_text().splitlines()
+
     def kill_at(self, scenario: Scenario, points: Iterable[str]) -> list[Outcome]:
         """The outcomes, in the order of the points."""
         victims = [(point, [self._victim(scenario) for _ in range(TRIES)]) for point in points]
