@@ -31,6 +31,9 @@ REGION: Final = "eu-west-1"
 LONGEST_PAUSE: Final = 20.0
 """Seconds between two attempts at most, as in botocore's standard retry mode."""
 
+ANSWER_LIMIT: Final = 1024 * 1024
+"""Bytes of an answer of the storage; those to uploads have a few hundred."""
+
 _TRANSIENT_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _TRANSIENT_CODES: Final = frozenset(
     {
@@ -83,7 +86,7 @@ _SESSION_LOCK: Final = threading.Lock()
 def make_client(link: Link, target: UploadTarget) -> Any:
     """A client for one target (2–3 ms; the first one of a process about 150 ms). Raises botocore's errors."""
     with _SESSION_LOCK:
-        return isolated_session().create_client(
+        client = isolated_session().create_client(
             "s3",
             region_name=REGION,
             endpoint_url=link.endpoint_url,
@@ -93,6 +96,33 @@ def make_client(link: Link, target: UploadTarget) -> Any:
             config=_config(link),
             verify=_authorities(),
         )
+    session = client._endpoint.http_session
+    session.send = _bounded(session.send, link.read_timeout)
+    return client
+
+
+def _bounded(send: Callable[[Any], Any], seconds: float) -> Callable[[Any], Any]:
+    """botocore reads any answer to its end, however long it is and takes: here it has a limit, and a time for all of it."""
+
+    def bounded(request: Any) -> Any:
+        from botocore.exceptions import HTTPClientError  # noqa: PLC0415
+
+        request.stream_output = True  # the body is left to us
+        response = send(request)
+        body = bytearray()
+        deadline = time.monotonic() + seconds
+        try:
+            for piece in response.raw.stream(65536):
+                body += piece
+                if len(body) > ANSWER_LIMIT or time.monotonic() > deadline:
+                    raise ValueError("too long an answer")
+        except Exception as error:
+            response.raw.close()
+            raise HTTPClientError(error=error) from error
+        response._content = bytes(body)
+        return response
+
+    return bounded
 
 
 @cache
