@@ -58,6 +58,7 @@ class Worker:
                 self._changed.clear()
                 self._reconcile()
                 if not self._running:
+                    self._forget_projects()
                     return
                 before = self._job
                 await self._wait()
@@ -76,6 +77,10 @@ class Worker:
                 self._running[activity] = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
             elif isinstance(activity, Watch):
                 self._shop.poller.expect(activity.project, self._awaited(activity.project))
+
+    def _forget_projects(self) -> None:
+        for project in self._job.projects:
+            self._shop.poller.forget(project)
 
     async def _wait(self) -> None:
         change = asyncio.ensure_future(self._changed.wait())
