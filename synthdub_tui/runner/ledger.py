@@ -23,16 +23,23 @@ Listener = Callable[[Job | None, Job], None]
 class Ledger:
     """All jobs of the batch. Belongs to one event loop; files are written in threads of its own.
 
-    `guard` is called before each write, and raises OSError where the directory is not ours any more.
+    `guard` is called before each write, and raises OSError where the directory is not ours any more; `on_rest` whenever all
+    changes are durable.
     """
 
     def __init__(
-        self, store: Store, on_trouble: Callable[[OSError | None], None], *, guard: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        on_trouble: Callable[[OSError | None], None],
+        *,
+        guard: Callable[[], None] = lambda: None,
+        on_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.jobs: dict[str, Job] = {}
         self._store = store
         self._guard = guard
         self._on_trouble = on_trouble
+        self._on_rest = on_rest
         self._listeners: list[Listener] = []
         self._threads = DaemonPool(4, "store")
         self._saving: dict[str, asyncio.Task[None]] = {}
@@ -57,6 +64,11 @@ class Ledger:
             self._saving[job.id] = asyncio.create_task(self._save(job.id))
         for listener in self._listeners:
             listener(before, job)
+
+    @property
+    def saving(self) -> bool:
+        """Whether some change is not durable yet."""
+        return bool(self._saving)
 
     async def saved(self, job_id: str) -> None:
         """Returns when the job's present version, or a later one, is durable."""
@@ -100,3 +112,5 @@ class Ledger:
                     self._on_trouble(None)
         finally:
             del self._saving[job_id]
+            if not self._saving:
+                self._on_rest()

@@ -53,12 +53,12 @@ class Runner:
         self.settings = settings
         self.store = Store(settings.state_dir)
         self._lock = Lock(self.store.path("lock"))
-        self.ledger = Ledger(self.store, self._note_disk, guard=self._lock.check)
+        self.ledger = Ledger(self.store, self._note_disk, guard=self._lock.check, on_rest=self._check_idle)
         self.quota = Quota(_tier(settings))
         self.client = Client(settings.api_url, settings.api_key, self.quota, on_call=self._note_call)
         self.meters = Meters()
         self.halted = asyncio.Event()  # the batch cannot go on before the user acts, see `trouble`
-        self.idle = asyncio.Event()  # nothing is left that can go on by itself
+        self.idle = asyncio.Event()  # nothing is left that can go on by itself, and all of it is on disk
         self.trouble: Trouble | None = None
         self.reached = False  # the service answered at least once
         self.started = clock.now()
@@ -287,7 +287,7 @@ class Runner:
             task.cancel()
 
     def _check_idle(self) -> None:
-        if self._workers:
+        if self._workers or self.ledger.saving:
             self.idle.clear()
         else:
             self.idle.set()
