@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import (
     LEGAL,
+    NEVER,
     OPEN,
     Asset,
     Dub,
@@ -254,7 +255,7 @@ def _accepted(job: Job, language: str, project: str, video: str, now: float, **m
         "submitted": now,
         "next_rung": None,
         "failure": None,
-        "absent_since": 0.0,
+        "absent_since": NEVER,
         "checked": False,
         **more,
     }
@@ -339,11 +340,11 @@ def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen 
     if seen is None:
         return _absence_observed(job, language, project, now)
     if seen.state is SeenState.COMPLETE:
-        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=0.0, failure=None)
+        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=NEVER, failure=None)
     if seen.state is SeenState.ERROR:
         return job if _stale(dub, seen, now) else failed(job, language, seen.code, "", Scope.LANGUAGE, now, video=seen.video)
     if (seen.video or dub.video) != dub.video or dub.absent_since:
-        return _with_dub(job, language, replace(dub, video=seen.video or dub.video, absent_since=0.0))
+        return _with_dub(job, language, replace(dub, video=seen.video or dub.video, absent_since=NEVER))
     return job
 
 
@@ -431,7 +432,7 @@ def reviewed(job: Job, language: str, mark: bool) -> Job:
 def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: float, **facts: Any) -> Job:
     """The dub does not go on by itself."""
     failure = Failure(code, scope, now, detail)
-    return _staged(_move(job, language, DubState.FAILED, now, failure=failure, absent_since=0.0, **facts))
+    return _staged(_move(job, language, DubState.FAILED, now, failure=failure, absent_since=NEVER, **facts))
 
 
 def cancelled(job: Job, language: str, now: float) -> Job:
@@ -471,7 +472,7 @@ def retried(job: Job, language: str, now: float) -> Job:
     step = rung(dub)
     if step is Rung.ADD and job.projects.get(dub.project) == "":
         step = Rung.PROJECT
-    clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": 0.0}
+    clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": NEVER}
     if step is None:
         return job
     if step is Rung.DOWNLOAD:

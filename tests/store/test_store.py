@@ -368,7 +368,7 @@ def test_documents(store: Store, folder: Path) -> None:
 # -- cost ----------------------------------------------------------------------------------------------------------------
 
 
-def test_loading_stays_near_the_parsers_own_cost() -> None:
+def test_loading_costs_less_than_tomllib_alone() -> None:
     """The benchmark `python -m tests.benchmarks.store` tells the numbers; this only catches a blunder."""
     dub = done(FR).dubs[FR]
     text = encode_job(replace(done(FR), dubs={f"l{number}": dub for number in range(10)})).decode()
@@ -383,7 +383,7 @@ def test_loading_stays_near_the_parsers_own_cost() -> None:
             taken.append(time.perf_counter() - started)
         return min(taken)
 
-    assert best(decode_job) < 3 * best(tomllib.loads)
+    assert best(decode_job) < best(tomllib.loads)
 
 
 def test_languages_are_kept_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
