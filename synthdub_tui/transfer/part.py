@@ -28,6 +28,8 @@ NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 """What file systems that know no locks answer to flock()."""
 
+_HOLDERS: Final = DaemonPool(8, "hold")
+
 SETTLE: Final = 5.0
 """Seconds that a cancelled download waits for a write under way."""
 
@@ -98,7 +100,7 @@ class PartFile:
 async def holding(part: str) -> AsyncIterator[None]:
     """Within the context nobody else who asks may write or land the part: two batches can have the same output. It is there,
     if only empty. Raises Trouble: output_unwritable, disk_full."""
-    taking = asyncio.ensure_future(asyncio.to_thread(_hold, part))
+    taking = asyncio.wrap_future(_HOLDERS.submit(_hold, part))
     try:
         handle = await asyncio.shield(taking)
     except asyncio.CancelledError:

@@ -17,6 +17,7 @@ import pytest
 from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer import part as part_module
 from synthdub_tui.transfer.download import BLOCK, Downloader, Fetched, UrlExpired, land
+from synthdub_tui.transfer.part import holding
 from tests.transfer.conftest import until
 from tests.transfer.servers import Hangup, Request, Site, saying, serving
 
@@ -639,3 +640,10 @@ def test_a_failed_claim_leaves_no_empty_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "replace", refuse)
     assert _lands(part, final) == "output_unwritable"
     assert (final.exists(), part.read_bytes()) == (False, b"new")
+
+
+async def test_a_hanging_disk_does_not_hang_the_end(tmp_path: Path) -> None:
+    """Threads of asyncio's own pool are joined at the end, however long a disk takes."""
+    async with holding(str(tmp_path / "x.part")):
+        pass
+    assert asyncio.get_running_loop()._default_executor is None  # type: ignore[attr-defined]
