@@ -72,6 +72,7 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
         log_path=Path(settings.state_dir) / "log" / "synthdub.log",
         paths=tuple(os.path.abspath(path) for path in paths),
         batch=settings.batch,
+        warnings=settings.warnings,
     )
 
 

@@ -143,7 +143,7 @@ def _timeline(job: Job, dub: Dub, now: float) -> list[Line]:
     if dub.failure is not None and dub.state is not DubState.FAILED:
         events.append((dub.failure.at, explain(dub.failure.code).title.lower()))
     events.append((dub.since, STATES[dub.state] + (f", video {printable(dub.video)}" if dub.video else "")))
-    lines: list[Line] = [((moment(at, now) + "  ", "faint"), (text, "")) for at, text in sorted(events)]
+    lines: list[Line] = [((moment(at, now) + "  ", "label"), (text, "")) for at, text in sorted(events)]
     if dub.tried:
         lines.append((("Paid retries so far: " + ", ".join(dub.tried), "faint"),))
     return lines
@@ -191,7 +191,7 @@ def _job_lines(batch: Batch, job: Job, now: float, signs: cells.Signs) -> list[L
 
 
 def _pair(name: str, value: str) -> Line:
-    return ((f"{name:<9}", "faint"), (value, ""))
+    return ((f"{name:<9}", "label"), (value, ""))
 
 
 def moment(at: float, now: float) -> str:

@@ -22,6 +22,9 @@ from synthdub_tui.dashboard import cells
 from synthdub_tui.dashboard.batch import FILE, Batch, Dirty
 from synthdub_tui.jobs.model import DubState
 
+HEADER = 3
+"""Lines of a whole header."""
+
 _STYLES = ("header", "trouble", "file", "faint", "cursor", *(state.value for state in DubState))
 
 
@@ -273,7 +276,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         compact = self.app.size.width < 80
         least, most = (6, 10) if width < 30 else (10, 16) if width < 60 else (12, 24) if compact else (16, max(28, width // 4))
         file = max(least, min(most, self.model.widest + 8))
-        header = 1 if height < 8 else 2 if height < 16 else 3
+        header = 1 if height < 8 else HEADER if height >= 16 or self.full_height <= height else 2
         self._measures = _Measures(file, cells.COMPACT if compact else cells.WIDE, header, compact)
         self.set_class(width < 30 or height < 8, "-small")
 
@@ -333,6 +336,11 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         row = self.model.index(job)
         if row is not None:
             self.put(row, language if language in self.model.columns else FILE)
+
+    @property
+    def full_height(self) -> int:
+        """Lines in which all rows would be seen below a whole header."""
+        return HEADER + len(self.model.shown)
 
     @property
     def page(self) -> int:

@@ -29,8 +29,15 @@ from synthdub_tui.dashboard.session import Session
 from synthdub_tui.dashboard.statusline import StatusLine
 from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.selection import ORDERS, Filter, FilterError, parse
+from synthdub_tui.problems import printable
 
 TROUBLE = "state:trouble"
+
+WARNED = 15.0
+"""Seconds for which a warning about the settings is shown."""
+
+DETAIL_SHARE = 0.45
+"""Of the height, at least, for the details below the grid."""
 
 FRAME, SLOW_FRAME = 0.1, 0.25
 """Seconds between two paints of what the runner sends."""
@@ -72,6 +79,12 @@ class MainScreen(Deeds):
             self.session.batch.order = self.memory.now.order
         self.set_interval(1.0, self._second)
         self._standing()
+        self.call_after_refresh(self._warn)
+
+    def _warn(self) -> None:
+        """What is amiss with the settings: said once, beside the work, and gone by itself; `synthdub doctor` says it again."""
+        for warning in self.options.warnings:
+            self.notify(printable(warning, 4096), severity="warning", timeout=WARNED, markup=False)
 
     # -- painting ----------------------------------------------------------------------------------------------------
 
@@ -125,6 +138,7 @@ class MainScreen(Deeds):
         pane = self.query_one(detail.Detail)
         if not pane.display:
             return
+        self._share_height(pane)
         cursor = self.grid.cursor
         if cursor is None:
             pane.tell([(("Nothing here yet. a adds files, ? helps.", ""),)], fresh=False)
@@ -132,6 +146,14 @@ class MainScreen(Deeds):
         lines = detail.describe(self.session.batch, cursor.job, cursor.language, time.time(), self._signs)
         pane.tell(lines, fresh=cursor != self._told)
         self._told = cursor
+
+    def _share_height(self, pane: detail.Detail) -> None:
+        """Below the grid the details take what it does not need, and never less than their share."""
+        if self.has_class("-wide") or self.has_class("-low"):
+            pane.styles.height = "1fr"
+            return
+        body = self.query_one("#body").size.height
+        pane.styles.height = max(round(body * DETAIL_SHARE), body - self.grid.full_height)
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width >= 200, "-wide")

@@ -30,3 +30,4 @@ class Options:
     log_path: Path | None = None
     paths: tuple[str, ...] = ()  # to be added at the start, with `batch`
     batch: Batch = field(default_factory=Batch)
+    warnings: tuple[str, ...] = ()  # about settings, for the user

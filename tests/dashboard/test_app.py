@@ -465,3 +465,11 @@ async def test_two_dashboards_at_once(tmp_path: Path) -> None:
         runner.set_dub(job, "fr-FR", make_dub(DubState.DONE, time.time()))
         for opened in (first, second):
             await until(lambda opened=opened: "✓ done" in opened.lines()[3])
+
+
+async def test_warnings_about_settings_are_shown_and_hold_up_nothing(tmp_path: Path) -> None:
+    warning = "config.toml holds the key and can be read by others:\x1b chmod 600 config.toml"
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DONE)], warnings=(warning,)) as opened:
+        await until(lambda: [note.message for note in opened.app._notifications] == [warning.replace("\x1b", "\ufffd")])
+        await opened.press("down", "right")
+        assert opened.main.grid.cursor is not None and opened.main.grid.cursor.language == "es-ES"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from synthdub_tui.dashboard import cells
 from synthdub_tui.dashboard.batch import FILE, Batch
 from synthdub_tui.dashboard.detail import Detail, describe
+from synthdub_tui.dashboard.screens.words import wrap
 from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Rung, Scope
 from synthdub_tui.runner.protocol import Transfer
 from tests.dashboard.fake_runner import make_dub, make_job
@@ -105,6 +106,28 @@ async def test_enter_shows_and_hides_the_pane_and_it_follows_the_cursor(tmp_path
         await until(lambda: "only you can decide" in str(pane._told))
         await opened.press("escape")
         await until(lambda: not pane.display)
+
+
+async def test_it_takes_the_height_that_the_grid_leaves(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(n, ["fr-FR"], DubState.FAILED) for n in range(6)], size=(100, 40)) as opened:
+        await opened.press("enter")
+        pane, grid = opened.main.query_one(Detail), opened.main.grid
+        await until(lambda: pane.display and grid.size.height == 9)
+        assert any("lesson 0005" in line for line in opened.lines())
+        assert opened.lines()[2].strip(), "the header lost its line of troubles"
+        opened.runner.push(*(make_job(n, ["fr-FR"]) for n in range(6, 40)))
+        await until(lambda: grid.size.height == 20)
+        assert pane.outer_size.height == 17
+        await opened.pilot.resize_terminal(210, 50)
+        await until(lambda: pane.outer_size.height == 47)
+        await opened.pilot.resize_terminal(100, 12)
+        await until(lambda: pane.outer_size.height == 10)
+
+
+def test_long_entries_hang_beside_their_time() -> None:
+    first, second = wrap((("09:12:00  ", "label"), ("accepted, project 0123456789", "")), 30)
+    assert "".join(text for text, _ in first).rstrip() == "09:12:00  accepted, project"
+    assert second == (("          ", ""), ("0123456789", ""))
 
 
 async def test_wide_terminals_show_it_beside_the_grid(tmp_path: Path) -> None:

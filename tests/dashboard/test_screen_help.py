@@ -25,6 +25,17 @@ async def test_scrolls_and_searches(size: tuple[int, int]) -> None:
         assert await hand.answer() is None
 
 
+async def test_two_columns_where_there_is_room() -> None:
+    async with shown(HelpScreen(GROUPS), (90, 60)) as hand:
+        await hand.sees("Move", "Act")
+        lines = hand.app.text.splitlines()
+        top = next(line for line in lines if "Move" in line)
+        assert "Act" in top
+        (retry,) = (line for line in lines if "retry the marked dubs" in line)
+        more = lines[lines.index(retry) + 1]
+        assert more.index("one under") == retry.index("retry the")  # hangs beside its key, in its own column
+
+
 async def test_says_when_nothing_is_found() -> None:
     async with shown(HelpScreen(GROUPS)) as hand:
         await hand.press("slash")

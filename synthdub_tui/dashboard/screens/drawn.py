@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 
 from synthdub_tui.dashboard.screens.words import Line, hints, wrap
 
-ROLES = ("faint", "strong", "key", "good", "warn", "bad", "cursor")
+ROLES = ("faint", "strong", "key", "label", "good", "warn", "bad", "cursor")
 
 
 class Drawn(ScrollView, can_focus=True):
@@ -34,6 +34,7 @@ class Drawn(ScrollView, can_focus=True):
         & > .drawn--faint { text-style: dim; }
         & > .drawn--strong { text-style: bold; }
         & > .drawn--key { text-style: bold; color: $text-accent; }
+        & > .drawn--label { text-style: dim; }
         & > .drawn--good { color: $text-success; }
         & > .drawn--warn { color: $text-warning; }
         & > .drawn--bad { color: $text-error; text-style: bold; }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from itertools import zip_longest
+from typing import ClassVar, Final
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,11 +14,17 @@ from textual.widgets import Input
 
 from synthdub_tui.dashboard.screens.drawn import Hints, Reader, SearchBox, Words
 from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.words import Line, fit
+from synthdub_tui.dashboard.screens.words import Line, fit, wrap
 from synthdub_tui.problems import printable
 
 Groups = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 """Headings, each with pairs of key and description."""
+
+TWO_COLUMNS: Final = 86
+"""Cells from which on two columns fit: those of a terminal of 90, without margin and scroll bar."""
+
+GAP: Final = 3
+KEY: Final = 11
 
 
 class HelpScreen(Page[None]):
@@ -31,7 +39,7 @@ class HelpScreen(Page[None]):
         super().__init__()
         self._groups = groups
         self._title = title
-        self._reader = Reader(self._lines(""), id="keys")
+        self._reader = Reader(id="keys")
 
     def compose(self) -> ComposeResult:
         yield Words(self._title, id="title")
@@ -62,21 +70,56 @@ class HelpScreen(Page[None]):
         self._box.add_class("hidden")
         self._reader.focus()
 
+    def on_resize(self) -> None:
+        self._show()
+
     @on(Input.Changed)
-    def _changed(self, event: Input.Changed) -> None:
-        self._reader.show(self._lines(event.value))
+    def _show(self) -> None:
+        beside_scroll_bar = self.size.width - 1
+        self._reader.show(page(self._groups, self._box.value, beside_scroll_bar))
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
         self._reader.focus()
 
-    def _lines(self, wanted: str) -> list[Line]:
-        needle = wanted.strip().casefold()
-        lines: list[Line] = []
-        for heading, keys in self._groups:
-            found = [(key, words) for key, words in keys if needle in f"{key} {words} {heading}".casefold()]
-            if found:
-                lines += [(("", ""),)] if lines else []
-                lines.append(((printable(heading), "strong"),))
-                lines += [((fit(printable(key), 14), "key"), (" " + printable(words), "")) for key, words in found]
-        return lines or [((f"Nothing here holds “{printable(needle)}”.", ""),)]
+
+def page(groups: Groups, wanted: str, width: int) -> list[Line]:
+    """All keys that hold the word, in lines of at most `width` cells; in two columns where there is room for them."""
+    needle = wanted.strip().casefold()
+    found = [
+        (heading, [(key, words) for key, words in keys if needle in f"{key} {words} {heading}".casefold()])
+        for heading, keys in groups
+    ]
+    if not any(keys for _, keys in found):
+        return [((f"Nothing here holds “{printable(needle)}”.", ""),)]
+    column = (width - GAP) // 2 if width >= TWO_COLUMNS else width
+    blocks = [_block(heading, keys, column) for heading, keys in found if keys]
+    return _stacked(blocks) if column == width else _side_by_side(blocks, column)
+
+
+def _block(heading: str, keys: Sequence[tuple[str, str]], width: int) -> list[Line]:
+    lines: list[Line] = [((printable(heading), "strong"),)]
+    for key, words in keys:
+        shown = fit(printable(key), KEY)
+        first, *more = wrap(((shown, "label"), (printable(words), "")), width)
+        lines += [((shown, "key"), *first[1:]), *more] if len(first) > 1 else [first, *more]
+    return lines
+
+
+def _stacked(blocks: Sequence[list[Line]]) -> list[Line]:
+    """One below the other, with an empty line between two."""
+    return [line for block in blocks for line in ((("", ""),), *block)][1:]
+
+
+def _side_by_side(blocks: Sequence[list[Line]], width: int) -> list[Line]:
+    """In two columns of about the same height, in reading order."""
+    cuts = range(1, len(blocks) + 1)
+    cut = min(cuts, key=lambda at: max(len(_stacked(blocks[:at])), len(_stacked(blocks[at:]))))
+    return [
+        (*_filled(left, width), (" " * GAP, ""), *right)
+        for left, right in zip_longest(_stacked(blocks[:cut]), _stacked(blocks[cut:]), fillvalue=(("", ""),))
+    ]
+
+
+def _filled(line: Line, width: int) -> Line:
+    return (*line, (" " * (width - sum(cell_len(text) for text, _ in line)), ""))

@@ -102,7 +102,7 @@ def entry(raw: bytes) -> Entry:
     when = _clock(next((fields[name] for name in ("time", "ts", "timestamp") if name in fields), ""))
     text = printable(f"{_plain(fields.get(said, ''))} {rest}".strip(), LONGEST)
     sign = f"{_SIGNS[level]} " if _SIGNS[level] else ""
-    return Entry(level, ((f"{when} ", "faint"), (sign + text, _ROLES[level])), f"{sign}{text}".casefold())
+    return Entry(level, ((f"{when} ", "label"), (sign + text, _ROLES[level])), f"{sign}{text}".casefold())
 
 
 def _level(given: Any) -> int:

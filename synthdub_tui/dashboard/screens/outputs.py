@@ -21,7 +21,7 @@ from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.outputs_check import Checker
 from synthdub_tui.dashboard.screens.outputs_query import SORTS, Key, OutputRow, Query, QueryError, parse, select
 from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.words import Line, age, duration, fit, fit_end, many, size, wrap
+from synthdub_tui.dashboard.screens.words import Line, ago, duration, fit, fit_end, many, size, wrap
 from synthdub_tui.problems import printable
 
 RELOAD: Final = 2.0
@@ -175,23 +175,26 @@ class OutputsScreen(Page[None]):
         marked = f", {len(self._marked):,} marked" if self._marked else ""
         order = self._query.sort or self._sort
         self.query_one("#title", Words).show(f"Outputs: {found}, {total}{marked}, by {order}")
-        self.query_one("#header", Words).show("    " + self._columns("file", "lang", "size", "length", "age", "", self._width))
+        self.query_one("#header", Words).show(
+            "    " + self._columns("file", "lang", "size", "length", "finished", "", self._width)
+        )
 
     @property
     def _width(self) -> int:
+        """Cells of a row of the list, without its cursor sign."""
         return self._list.scrollable_content_region.width - 2
 
     def _columns(self, name: str, language: str, bytes_: str, length: str, old: str, state: str, width: int) -> str:
         if width < NARROW:
             return f"{fit(name, width - 19)} {fit(language, 7)} {fit(state, 8)}"
-        rest = f"{fit(bytes_, 9, right=True)} {fit(length, 8, right=True)} {fit(old, 7, right=True)}"
-        return f"{fit(name, width - 48)} {fit(language, 7)} {rest}  {fit(state, 9)}"
+        rest = f"{fit(bytes_, 9, right=True)} {fit(length, 8, right=True)} {fit(old, 10, right=True)}"
+        return f"{fit(name, width - 51)} {fit(language, 7)} {rest}  {fit(state, 9)}"
 
     def _row(self, index: int, width: int) -> Line:
         row = self._shown[index]
         state = self._states.get(row.key, "")
         word = STATES[state][0] if state else "reviewed" if row.reviewed else ""
-        old = age(self._clock() - row.finished)
+        old = ago(self._clock() - row.finished)
         columns = self._columns(printable(row.name), row.language, size(row.size), duration(row.seconds), old, word, width)
         role = "bad" if state == "moved" else "warn" if state else "faint" if row.reviewed else ""
         return (("* " if row.key in self._marked else "  ", "strong"), (columns, role))
@@ -212,7 +215,7 @@ class OutputsScreen(Page[None]):
             return "Nothing passes the filter." if self._rows else none
         state = self._states.get(row.key, "")
         path = fit_end(printable(row.path, 4096), max(10, self.size.width - 1))
-        facts = [size(row.size), duration(row.seconds), age(self._clock() - row.finished), "reviewed" if row.reviewed else ""]
+        facts = [size(row.size), duration(row.seconds), ago(self._clock() - row.finished), "reviewed" if row.reviewed else ""]
         return path + "\n" + (STATES[state][1] if state else ", ".join(fact for fact in facts if fact))
 
     def _say(self, text: str) -> None:

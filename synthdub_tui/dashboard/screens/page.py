@@ -15,6 +15,7 @@ class Page(ModalScreen[Result]):
 
     CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-margin")]  # noqa: RUF012 - Textual declares it so
 
     def action_back(self) -> None:
         """Leave without a result. A search that is open is left first."""

@@ -9,11 +9,14 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 Span = tuple[str, str]
-"""Text and the role in which it is drawn: "", faint, strong, key, good, warn or bad."""
+"""Text and the role in which it is drawn: "", faint, strong, key, label, good, warn or bad."""
 
 Line = tuple[Span, ...]
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+LEAST = 20
+"""Cells that must be left beside a label for text to hang there."""
 
 
 def size(number: int) -> str:
@@ -37,15 +40,15 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def age(seconds: float) -> str:
-    """Time gone by in its largest unit; clocks that were set back count as now."""
+def ago(seconds: float) -> str:
+    """Time gone by in its largest unit: `4 min ago`; clocks that were set back count as now."""
     if seconds < MINUTE:
         return "now"
     if seconds < HOUR:
-        return f"{int(seconds / MINUTE)} min"
+        return f"{int(seconds / MINUTE)} min ago"
     if seconds < 2 * DAY:
-        return f"{int(seconds / HOUR)} h"
-    return f"{int(seconds / DAY)} d"
+        return f"{int(seconds / HOUR)} h ago"
+    return f"{int(seconds / DAY)} d ago"
 
 
 def many(number: int, one: str, more: str = "") -> str:
@@ -74,7 +77,15 @@ def fit_end(text: str, width: int) -> str:
 
 
 def wrap(line: Line, width: int) -> list[Line]:
-    """A line broken into lines of at most `width` cells, roles kept; broken words continue on the next line."""
+    """A line broken into lines of at most `width` cells, roles kept; broken words continue on the next line.
+
+    What follows a label stays beside it, also on the next lines, where there is room for that.
+    """
+    if len(line) > 1 and line[0][1] == "label":
+        indent = cell_len(line[0][0])
+        if width - indent >= LEAST:
+            first, *more = wrap(line[1:], width - indent)
+            return [(line[0], *first), *(((" " * indent, ""), *part) for part in more)]
     text = "".join(span for span, _ in line)
     if width <= 0 or cell_len(text) <= width:
         return [line]
