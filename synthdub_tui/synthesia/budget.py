@@ -19,6 +19,10 @@ HEADROOM: Final = 0.95
 BURST: Final = 10
 """Calls that may go at once after a pause in traffic; then they are evenly spaced."""
 
+TRANSIT: Final = 2.0
+"""Seconds by which calls may come closer together on the line. The service counts arrivals, and a burst that was late is
+followed a minute later by one that is not: more calls than the headroom of a minute."""
+
 LONGEST_PAUSE: Final = 86_400.0
 """Seconds. No window of the service is longer than a day, so no believable pause is."""
 
@@ -112,11 +116,13 @@ class _Window:
     """Calls of one sliding window, as [end, count] groups.
 
     A group is counted as if all its calls came at its end, so never too few are counted. Minutes are kept exactly (groups
-    of no width), hours in 60 groups, days in 96: memory stays bounded and at worst 1/60 of the rate is given away.
+    of no width), hours in 60 groups, days in 96: memory stays bounded and at worst 1/60 of the rate is given away. A call
+    counts for `TRANSIT` longer than the window (less in windows of seconds).
     """
 
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
+        self._span = limit.seconds + min(TRANSIT, limit.seconds / 30)
         exact = limit.seconds <= _EXACT_SECONDS and limit.calls <= _EXACT_CALLS
         self._width = 0.0 if exact else limit.seconds / (60 if limit.seconds <= 3600 else 96)
         self._groups: deque[tuple[float, int]] = deque()
@@ -124,7 +130,7 @@ class _Window:
 
     def used(self, now: float) -> int:
         """Calls that still count at `now`; forgets the others."""
-        while self._groups and self._groups[0][0] + self.limit.seconds <= now:
+        while self._groups and self._groups[0][0] + self._span <= now:
             self._total -= self._groups.popleft()[1]
         return self._total
 
@@ -133,7 +139,7 @@ class _Window:
         surplus = self.used(now) + 1 - self.limit.usable
         expiry = now
         for end, count in self._groups if surplus > 0 else ():
-            expiry = end + self.limit.seconds
+            expiry = end + self._span
             surplus -= count
             if surplus <= 0:
                 break

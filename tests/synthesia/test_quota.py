@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tomllib
 
 import pytest
@@ -10,6 +11,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synthdub_tui.synthesia.budget import TRANSIT
 from synthdub_tui.synthesia.quota import BURST, TIERS, Budget, Endpoint, Limit, Priority, Quota, Tier
 
 START = 1_800_000_000.0
@@ -94,6 +96,22 @@ def test_the_first_minute_holds_no_double_burst() -> None:
     assert sum(call < START + 60 for call in calls) == 57
 
 
+@pytest.mark.parametrize("tier", [tier for tier in TIERS.values() if tier.writes])
+def test_what_the_line_does_to_calls_keeps_the_limit(tier: Tier) -> None:
+    """The service counts when they arrive: those at the begin of a minute may be late, and those after it early."""
+    chance = random.Random(1)
+    for limits in (tier.writes, tier.reads):
+        budget, now, arrivals = Budget(limits), START, []
+        for _ in range(1000):
+            now = budget.allows(now)
+            budget.spend(now)
+            arrivals.append(now + chance.uniform(0, TRANSIT))
+        arrivals.sort()
+        for limit in limits:
+            spans = [after - first for first, after in zip(arrivals, arrivals[limit.calls :], strict=False)]
+            assert min(spans, default=limit.seconds) >= limit.seconds, limit
+
+
 def test_a_pause_holds_for_its_time_and_ends_without_a_burst() -> None:
     budget = Budget(TIERS["creator"].writes)
     budget.pause(START + 30)
@@ -114,7 +132,7 @@ def test_a_pause_survives_a_restart() -> None:
 def test_time_that_goes_back_gives_nothing_away() -> None:
     budget = Budget((Limit(1, 60),))
     budget.spend(START)
-    assert budget.allows(START - 1000) == START + 60
+    assert budget.allows(START - 1000) == START + 60 + TRANSIT
 
 
 def test_a_call_never_sent_is_given_back() -> None:
@@ -198,7 +216,7 @@ async def test_the_best_waits_least() -> None:
         for name, priority in asked:
             group.create_task(call(name, priority))
     assert order == ["u1", "s1", "p1", "p2"]
-    assert time.now == pytest.approx(50 + 40)  # 95 % of two is one: one in ten seconds
+    assert time.now == pytest.approx(50 + 40, rel=0.02)  # 95 % of two is one: one in ten seconds
 
 
 async def test_a_newcomer_does_not_overtake_equals() -> None:
@@ -237,7 +255,7 @@ async def test_who_gives_up_takes_no_slot() -> None:
     for task in tasks[:4]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert time.now == pytest.approx(60)
+    assert time.now == pytest.approx(60, rel=0.01)
     assert quota.usage()[Endpoint.GET_ASSET].waiting == 0
 
 
@@ -303,7 +321,7 @@ async def test_dismissed_waiters_fail_and_take_no_slot() -> None:
     assert all(isinstance(result, LookupError) for result in await asyncio.gather(*tasks, return_exceptions=True))
     await settle()
     assert time.now < 65
-    assert quota.next_free(Endpoint.GET_ASSET) <= 10
+    assert quota.next_free(Endpoint.GET_ASSET) <= 10.4
 
 
 async def test_closing_ends_waiters_and_tasks() -> None:
@@ -340,7 +358,7 @@ async def test_snapshot_and_restore() -> None:
     assert again.usage()[Endpoint.CREATE_ASSET].windows[0].used == 0
 
 
-@pytest.mark.parametrize(("jump", "used"), [(-1e6, 10), (-3600 * 24 * 365, 10), (30.0, 10), (61.0, 0)])
+@pytest.mark.parametrize(("jump", "used"), [(-1e6, 10), (-3600 * 24 * 365, 10), (30.0, 10), (63.0, 0)])
 async def test_the_wall_clock_between_two_runs(jump: float, used: int) -> None:
     """Put back: counts as no time passed. Put forward: as time passed."""
     time = Time()
@@ -362,10 +380,11 @@ async def test_the_wall_clock_during_a_run_does_not_matter() -> None:
     time = Time()
     quota = time.quota(Limit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
-    time.wall_ahead += 1e6
-    assert quota.next_free(Endpoint.GET_ASSET) == pytest.approx(10)
-    time.wall_ahead -= 5e6
-    assert quota.next_free(Endpoint.GET_ASSET) == pytest.approx(10)
+    wait = quota.next_free(Endpoint.GET_ASSET)
+    assert wait >= 10
+    for jump in (1e6, -5e6):
+        time.wall_ahead += jump
+        assert quota.next_free(Endpoint.GET_ASSET) == pytest.approx(wait)
 
 
 async def test_another_tier_keeps_the_counters() -> None:
