@@ -14,8 +14,8 @@ import msgspec
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
 
-PROTOCOL: Final = 1
-"""Raised when a message changes its meaning. A runner of another protocol or program version is replaced."""
+PROTOCOL: Final = 2
+"""Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
 """Longest line, in bytes, that either side reads."""
@@ -89,6 +89,13 @@ class CheckKey(_Request, frozen=True, tag="check_key"):
     """Read the key again from environment, key file and configuration, and ask the service whether it takes it."""
 
 
+class Thumbnail(_Request, frozen=True, tag="thumbnail"):
+    """Find the picture of a dubbed video. The reply's `result` holds the `path` of a file, or nothing where there is none. It
+    may take half a minute; other requests are answered meanwhile."""
+
+    cell: Cell
+
+
 class Add(_Request, frozen=True, tag="add"):
     """Add files and folders (absolute paths). The reply's `result` counts what was added, skipped and found wrong."""
 
@@ -104,7 +111,7 @@ class AddLanguages(_Request, frozen=True, tag="add_languages"):
 
 
 Request = (
-    Hello | Subscribe | Status | Retry | Cancel | Review | Pause | Resume | Stop | CheckKey | Add | AddLanguages
+    Hello | Subscribe | Status | Retry | Cancel | Review | Pause | Resume | Stop | CheckKey | Thumbnail | Add | AddLanguages
 )  # fmt: skip
 
 

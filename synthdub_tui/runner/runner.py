@@ -28,6 +28,7 @@ from synthdub_tui.runner.protocol import Cell, QuotaMeter
 from synthdub_tui.runner.protocol import Meters as MetersMessage
 from synthdub_tui.runner.schedule import Schedule, affordable
 from synthdub_tui.runner.threads import in_thread
+from synthdub_tui.runner.thumbnails import Thumbnails
 from synthdub_tui.runner.turns import Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
@@ -67,6 +68,14 @@ class Runner:
         schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
         self._poller = Poller(self.client, schedule, self._note_trouble)
         self._shop = self._make_workshop(patience or Patience())
+        self.thumbnails = Thumbnails(
+            settings.state_dir,
+            self.ledger,
+            self.client,
+            self._shop.downloader,
+            latest=self._poller.latest,
+            guard=self._lock.check,
+        )
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -125,6 +134,7 @@ class Runner:
     async def stop(self) -> bool:
         """Save and end, within some seconds whatever the network does. False if not all could be saved."""
         self._stopping = True
+        self.thumbnails.close()
         tasks = [task for _, task in self._workers.values()] + self._tasks
         critical = set(self._shop.critical)
         for task in tasks:

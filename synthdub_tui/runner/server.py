@@ -49,6 +49,7 @@ class Server:
         self._foreground = foreground
         self._path = socket_path(runner.settings.state_dir)
         self._clients: set[_Client] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._bound: os.stat_result | None = None
         self._ticker: asyncio.Task[None] | None = None
@@ -111,7 +112,19 @@ class Server:
         request = p.decode_request(line)
         if isinstance(request, p.Hello):
             client.send(self._welcome())
-            return
+        elif isinstance(request, p.Thumbnail) and len(self._tasks) < CLIENTS:
+            task = asyncio.create_task(self._reply_later(client, request))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            await self._reply(client, request)
+
+    async def _reply_later(self, client: _Client, request: p.Request) -> None:
+        """For what takes long: the client's next request may be urgent."""
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            await self._reply(client, request)
+
+    async def _reply(self, client: _Client, request: p.Request) -> None:
         try:
             reply = await self._answer(client, request)
         except Trouble as trouble:
@@ -153,6 +166,9 @@ class Server:
                 await runner.pause(False)
             case p.CheckKey():
                 await runner.check_key(Secret(self._read_key()))
+            case p.Thumbnail(cell=cell):
+                path = await runner.thumbnails.path(cell.job, cell.language)
+                result = {"path": path} if path else {}
             case p.Add(paths=paths, batch=batch):
                 result = await self._add(paths, batch)
             case p.AddLanguages(jobs=jobs, languages=languages):
