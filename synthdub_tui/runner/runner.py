@@ -17,7 +17,7 @@ from synthdub_tui.jobs.discovery import scan
 from synthdub_tui.jobs.durations import Durations
 from synthdub_tui.jobs.model import DubState, Job, Stage
 from synthdub_tui.jobs.options import Batch
-from synthdub_tui.jobs.plan import activities
+from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions, clock
 from synthdub_tui.runner.fetch import remove_parts
@@ -29,7 +29,7 @@ from synthdub_tui.runner.protocol import Meters as MetersMessage
 from synthdub_tui.runner.schedule import Schedule, affordable
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.thumbnails import Thumbnails
-from synthdub_tui.runner.turns import Turns
+from synthdub_tui.runner.turns import Line, Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.settings import Settings, is_local
@@ -77,6 +77,8 @@ class Runner:
             guard=self._lock.check,
         )
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
+        self._line: Line[str] = Line()  # jobs that wait for an upload, and for nothing else
+        self._delivering: set[str] = set()  # those of them that have their turn
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -114,7 +116,7 @@ class Runner:
             raise
         self.ledger.load(loaded.jobs)
         for job in loaded.jobs:
-            self._claim(job)
+            self._shop.claim_all(job)
         self.quota.restore(self.store.read_document("quota"))
         self._durations.load(self.store.read_document("durations"))
         if self.store.read_document("batch").get("paused") is True:
@@ -134,6 +136,7 @@ class Runner:
     async def stop(self) -> bool:
         """Save and end, within some seconds whatever the network does. False if not all could be saved."""
         self._stopping = True
+        self._line.clear()
         self.thumbnails.close()
         tasks = [task for _, task in self._workers.values()] + self._tasks
         critical = set(self._shop.critical)
@@ -230,13 +233,9 @@ class Runner:
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def _put_claimed(self, job: Job) -> None:
-        self._claim(job)
-        self.ledger.put(job)
-
-    def _claim(self, job: Job) -> None:
         """The first job to name an output file is the one that writes it."""
-        for language in job.dubs:
-            self._shop.claim(job, language)
+        self._shop.claim_all(job)
+        self.ledger.put(job)
 
     async def _settle_submissions(self) -> None:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
@@ -252,6 +251,8 @@ class Runner:
         entry = self._workers.get(job.id)
         if entry is not None:
             entry[0].look_again()
+            if job.asset is not None and job.asset.uploaded:
+                self._delivered(job.id)
         else:
             self._employ(job.id)
         self._check_idle()
@@ -264,15 +265,37 @@ class Runner:
                 remove_parts(job, language)
 
     def _employ(self, job_id: str) -> None:
+        """A worker for a job that has something to do; or a place in the line, where it could only wait for an upload."""
         if self._stopping or self.halted.is_set() or job_id in self._workers:
             return
-        if not activities(self.ledger.jobs[job_id]):
+        job = self.ledger.jobs[job_id]
+        wanted = activities(job)
+        if job.asset is None and len(wanted) == 1 and isinstance(wanted[0], Deliver):
+            self._line.add(job_id, job.source.size)
+            asyncio.get_running_loop().call_soon(self._call_up)  # not at once: all who come together are weighed together
             return
+        self._line.discard(job_id)
+        if wanted:
+            self._hire(job_id)
+
+    def _call_up(self) -> None:
+        """Workers for as many of the line as can upload: each of thousands of workers would cost kilobytes."""
+        while len(self._delivering) < self._shop.uploads.slots and (job_id := self._line.pop()):
+            self._delivering.add(job_id)
+            self._hire(job_id)
+
+    def _hire(self, job_id: str) -> None:
         worker = Worker(self._shop, job_id)
         task = asyncio.create_task(worker.run(), name=f"worker {job_id}")
         self._workers[job_id] = (worker, task)
         task.add_done_callback(lambda done: self._dismiss(job_id, done))
         self.idle.clear()
+
+    def _delivered(self, job_id: str) -> None:
+        """Its upload is over, one way or the other."""
+        if job_id in self._delivering:
+            self._delivering.discard(job_id)
+            self._call_up()
 
     def _dismiss(self, job_id: str, task: asyncio.Task[None]) -> None:
         del self._workers[job_id]
@@ -283,6 +306,7 @@ class Runner:
             _log.error("worker failed", exc_info=error, extra={"job": job_id})
         else:
             self._employ(job_id)
+        self._delivered(job_id)
         self._check_idle()
 
     def _halt(self, trouble: Trouble) -> None:
@@ -293,11 +317,12 @@ class Runner:
         self.halted.set()
         self.meters.changed = True
         _log.error("halted", extra={"code": trouble.code})
+        self._line.clear()
         for _, task in list(self._workers.values()):
             task.cancel()
 
     def _check_idle(self) -> None:
-        if self._workers or self.ledger.saving:
+        if self._workers or self._line or self.ledger.saving:
             self.idle.clear()
         else:
             self.idle.set()

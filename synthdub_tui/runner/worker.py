@@ -51,6 +51,10 @@ class Worker:
         """The job changed."""
         self._changed.set()
 
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        """An activity did. Told so, one task waits where another for each wait would cost kilobytes a worker."""
+        self._changed.set()
+
     async def run(self) -> None:
         """One turn for each change or finished activity."""
         try:
@@ -61,7 +65,7 @@ class Worker:
                     self._forget_projects()
                     return
                 before = self._job
-                await self._wait()
+                await self._changed.wait()
                 self._reap(before)
         finally:
             await self._cancel_all()
@@ -74,20 +78,15 @@ class Worker:
                 task.cancel()
         for activity in wanted:
             if activity not in self._running:
-                self._running[activity] = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
+                task = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
+                task.add_done_callback(self._ended)
+                self._running[activity] = task
             elif isinstance(activity, Watch):
                 self._shop.poller.expect(activity.project, self._awaited(activity.project))
 
     def _forget_projects(self) -> None:
         for project in self._job.projects:
             self._shop.poller.forget(project)
-
-    async def _wait(self) -> None:
-        change = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait({change, *self._running.values()}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            change.cancel()
 
     def _reap(self, before: Job) -> None:
         for activity, task in list(self._running.items()):

@@ -55,7 +55,7 @@ class Workshop:
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
-    claims: dict[str, str] = field(default_factory=dict)  # output path → job that writes it
+    claims: dict[str, dict[str, str]] = field(default_factory=dict)  # output path → language → job that writes it
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
 
     async def reach(self, call: Callable[[], Awaitable[object]], *, unclear_too: bool = False) -> object:
@@ -82,8 +82,18 @@ class Workshop:
 
     def claim(self, job: Job, language: str) -> bool:
         """Whether the job is the one that writes this output; the first to ask is."""
-        path = output_path(job.source.path, language, job.outputs)
-        return self.claims.setdefault(os.path.normcase(path), job.id) == job.id
+        return self._claims_beside(job).setdefault(language, job.id) == job.id
+
+    def claim_all(self, job: Job) -> None:
+        """Ask for all outputs of a job."""
+        claims = self._claims_beside(job)
+        for language in job.dubs:
+            claims.setdefault(language, job.id)
+
+    def _claims_beside(self, job: Job) -> dict[str, str]:
+        """Who writes the outputs of that folder and name, by language: a path for each would take tens of megabytes."""
+        path = output_path(job.source.path, "", job.outputs)
+        return self.claims.setdefault(os.path.normcase(path), {})
 
     @staticmethod
     def now() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,37 @@ async def test_each_language_is_downloaded_as_soon_as_it_is_ready(make_bench: Ma
         bench.sandbox.advance(3600.0)
         await until(runner.idle.is_set)
         assert states(runner)["es-ES"] == "done"
+
+
+async def test_jobs_that_wait_for_an_upload_cost_no_tasks(bench: Bench) -> None:
+    """Ten thousand of them had a worker of three tasks each: 15 kB a job."""
+
+    def workers() -> int:
+        return sum(task.get_name().startswith("worker ") for task in asyncio.all_tasks())
+
+    for number in range(30):
+        bench.video(f"{number:02}.mp4")
+    async with Working(bench, max_uploads=2, targets=("fr-FR",)) as runner:
+        await runner.pause(True)
+        await runner.add([str(bench.videos)], runner.settings.batch)
+        await until(lambda: workers() == 2)
+        assert not runner.idle.is_set()
+        waiting = [job.id for job in runner.ledger.jobs.values()][10:20]
+        assert runner.cancel([Cell(job) for job in waiting]) == 10
+        assert workers() == 2
+        await runner.pause(False)
+        await until(runner.idle.is_set)
+        ends = [job.dubs["fr-FR"].state.value for job in runner.ledger.jobs.values()]
+        assert (ends.count("done"), ends.count("cancelled"), workers()) == (20, 10, 0)
+
+
+async def test_uploads_go_by_size_the_smallest_and_the_largest_in_turn(bench: Bench) -> None:
+    sizes = {"a.mp4": 3000, "b.mp4": 1000, "c.mp4": 5000, "d.mp4": 2000, "e.mp4": 4000}
+    for name, size in sizes.items():
+        bench.video(name, size)
+    result = await bench.run(bench.videos, targets=("fr-FR",), max_uploads=1)
+    uploads = [Path(event["file"]).name for event in result.events if event.get("stage") == "uploading"]
+    assert uploads == ["b.mp4", "c.mp4", "d.mp4", "e.mp4", "a.mp4"]
 
 
 async def test_captions_are_optional(bench: Bench) -> None:

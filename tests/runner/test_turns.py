@@ -4,7 +4,44 @@ from __future__ import annotations
 
 import asyncio
 
-from synthdub_tui.runner.turns import Turns
+from synthdub_tui.runner.turns import Line, Turns
+
+
+def line_of(*sizes: int) -> Line[str]:
+    line: Line[str] = Line()
+    for number, size in enumerate(sizes):
+        line.add(f"{number}", size)
+    return line
+
+
+def left_of(line: Line[str]) -> list[str]:
+    return [who for _ in range(len(line)) if (who := line.pop()) is not None]
+
+
+def test_equal_sizes_go_in_the_order_of_their_coming() -> None:
+    assert left_of(line_of(7, 7, 7)) == ["0", "1", "2"]
+
+
+def test_who_left_the_line_gets_no_turn() -> None:
+    line = line_of(1, 2, 3)
+    line.discard("0")
+    line.discard("2")
+    assert (left_of(line), len(line), line.pop()) == (["1"], 0, None)
+
+
+def test_who_comes_twice_has_one_place_by_the_last_size() -> None:
+    line = line_of(5, 6, 7)
+    line.add("0", 5)
+    line.add("1", 9)
+    assert left_of(line) == ["0", "1", "2"]
+
+
+def test_who_left_may_come_again() -> None:
+    line = line_of(5, 6)
+    line.discard("0")
+    line.discard("1")
+    line.add("1", 6)
+    assert left_of(line) == ["1"]
 
 
 async def order_of(sizes: list[int], slots: int = 1) -> list[int]:
