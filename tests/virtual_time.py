@@ -16,7 +16,7 @@ import time as genuine_time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from typing import Any, Final
 
@@ -147,9 +147,8 @@ def _submit(pool: DaemonPool, fn: Callable[..., Any], /, *args: Any, **kwargs: A
 def _unwind(coroutine: Any) -> None:
     """Close it, however often it waits for something while it cleans up."""
     for _ in range(100):
-        try:
+        with suppress(RuntimeError, BaseExceptionGroup):  # it waits for something, or a TaskGroup tells what befell its tasks
             coroutine.close()
+        if coroutine.cr_frame is None:
             return
-        except RuntimeError:
-            continue
     raise AssertionError(f"{coroutine} goes on for ever")
