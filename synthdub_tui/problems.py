@@ -479,6 +479,27 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "runner_ended",
+        "The runner has ended",
+        "",
+        "Start it again to go on. Nothing is lost.",
+        Retry.FREE,
+    ),
+    Problem(
+        "runner_other",
+        "The runner is of another version",
+        "synthdub was updated while this was open, or another installation works here.",
+        "Quit and start synthdub again.",
+        Retry.FREE,
+    ),
+    Problem(
+        "runner_none",
+        "No runner works here",
+        "A dashboard that only watches starts none.",
+        "It is shown as soon as somebody starts one; `synthdub status` tells what is kept.",
+        Retry.FREE,
+    ),
+    Problem(
         "internal",
         "synthdub met an error of its own",
         "This is a mistake in the program, not yours.",

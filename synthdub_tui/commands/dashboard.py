@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthdub_tui import __version__
+from synthdub_tui.dashboard.link import Launcher
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.run import run_dashboard
 from synthdub_tui.problems import Problem, Trouble
@@ -39,20 +40,47 @@ class BackgroundRunner:
         if flags.get("api_key"):
             self._environment["SYNTHESIA_API_KEY"] = str(flags["api_key"])
 
+    @property
+    def path(self) -> Path:
+        """Where its socket is, if one works."""
+        return socket_path(self._state_dir)
+
     async def start(self) -> Path:
         """The socket of a runner that answers. Raises Trouble."""
         return await in_thread(self._start)
 
     def _start(self) -> Path:
-        path = socket_path(self._state_dir)
-        return path if answers(path) else start_runner(self._state_dir, self._arguments, self._environment)
+        return self.path if answers(self.path) else start_runner(self._state_dir, self._arguments, self._environment)
+
+
+class SomebodysRunner:
+    """For a dashboard that only watches: a runner that is there. Starting one would go on with the work, and pay for it."""
+
+    def __init__(self, state_dir: str) -> None:
+        self._state_dir = state_dir
+
+    @property
+    def path(self) -> Path:
+        """Where its socket is, if one works."""
+        return socket_path(self._state_dir)
+
+    async def start(self) -> Path:
+        """The socket of a runner that answers. Raises Trouble."""
+        if not await in_thread(answers, self.path):
+            raise Trouble("runner_none")
+        return self.path
 
 
 def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
     """Show the batch until the user leaves."""
     _make_private(settings.state_dir)
-    runner = BackgroundRunner(settings.state_dir, flags, os.environ)
-    return run_dashboard(Path(settings.state_dir), runner, options(settings, paths, flags))
+    return run_dashboard(Path(settings.state_dir), _runner(settings, flags), options(settings, paths, flags))
+
+
+def _runner(settings: Settings, flags: Mapping[str, Any]) -> Launcher:
+    if flags.get("read_only"):
+        return SomebodysRunner(settings.state_dir)
+    return BackgroundRunner(settings.state_dir, flags, os.environ)
 
 
 def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> Options:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rich.console import RenderableType
+from rich.text import Text
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from synthdub_tui.dashboard import crash
 from synthdub_tui.dashboard.keys import ACTIONS, KEYS, help_groups
+from synthdub_tui.dashboard.later import load_ahead
 from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
 from synthdub_tui.dashboard.memory import Memory
@@ -25,6 +29,9 @@ from synthdub_tui.problems import explain, printable
 from synthdub_tui.runner.protocol import CheckKey, Stop
 
 KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
+
+SETTLED: Final = 1.0
+"""Seconds after which the start is over, and what is needed later may be loaded."""
 
 
 class SynthdubApp(App[int]):
@@ -44,6 +51,7 @@ class SynthdubApp(App[int]):
             memory.now.filter = options.filter
         self._farewell = ""
         self._key_asked = False
+        self._asking_quit = False
         self._choose_theme()
 
     def _choose_theme(self) -> None:
@@ -82,6 +90,14 @@ class SynthdubApp(App[int]):
         self.run_worker(self.session.link.run(), name="link", exit_on_error=False)
         self.set_interval(5.0, self.memory.save_soon)
         self.set_interval(1.0, self._look_at_key)
+        self.set_timer(SETTLED, load_ahead)
+
+    def _fatal_error(self) -> None:
+        """A mistake of our own: Textual would print it with all local variables, which may hold anything, the key too."""
+        assert self._exception is not None
+        folder = self.options.log_path.parent if self.options.log_path is not None else None
+        self.bell()
+        self.panic(Text(crash.words(self._exception, folder)))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """The link must not end; if it does, it is a mistake of ours, and is told."""
@@ -103,7 +119,7 @@ class SynthdubApp(App[int]):
             parts.append(f"{totals.open} under way")
         default = "The runner works on in the background: `synthdub status` looks, `synthdub stop` ends it."
         after = self._farewell or (default if self.session.busy else "")
-        return f"synthdub: {', '.join(parts)}. {after}".rstrip()
+        return f"synthdub: {', '.join(parts)}.\n{after}".rstrip()
 
     # -- quit --------------------------------------------------------------------------------------------------------
 
@@ -113,38 +129,54 @@ class SynthdubApp(App[int]):
             return False
         return super().check_action(action, parameters)
 
-    async def action_leave(self) -> None:
+    def action_leave(self) -> None:
         """As `quit`, by a letter."""
-        await self.action_quit()
+        self._quit()
 
     async def action_quit(self) -> None:
         """Leave; with work in flight, ask what becomes of it."""
-        self.run_worker(self._quit(), name="quit", exit_on_error=False)
+        self._quit()
 
-    async def _quit(self) -> None:
+    def action_help_quit(self) -> None:
+        """Ctrl+C, which people press to get out."""
+        self._quit()
+
+    def _quit(self) -> None:
+        """Asks at once, for keys that are typed ahead."""
+        if self._asking_quit:
+            return
         self.main.send_cancel()
-        choice = "background"
         welcome = self.session.link.welcome
         foreground = welcome is not None and welcome.foreground
-        if self.session.busy and not self.options.read_only and not foreground:
-            choice = self.memory.now.quit or await self._ask_quit()
-        if not choice:
-            return
+        if not self.session.busy or self.options.read_only or foreground:
+            self._leave("background")
+        elif self.memory.now.quit:
+            self._leave(self.memory.now.quit)
+        else:
+            self._ask_quit()
+
+    def _ask_quit(self) -> None:
+        from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen  # noqa: PLC0415 - not at start
+
+        def chosen(answer: QuitChoice | None) -> None:
+            self._asking_quit = False
+            if answer is None:
+                return
+            if answer.remember:
+                self.memory.now.quit = answer.action
+            self._leave(answer.action)
+
+        self._asking_quit = True
+        self.push_screen(QuitScreen(self.session.batch.overall.open), chosen)
+
+    @work(exit_on_error=False, name="leave")
+    async def _leave(self, choice: str) -> None:
+        await self.main.cancel_sent()
         if choice == "stop":
             self.main.status.say("Stopping: saving and finishing requests…", keep=3600)
             self._farewell = "Stopped and saved; `synthdub` resumes."
             await self.session.link.ask(Stop())  # a connection that ends without a reply has stopped, too
         self.exit(0)
-
-    async def _ask_quit(self) -> str:
-        from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen  # noqa: PLC0415 - not at start
-
-        answer: QuitChoice | None = await self.push_screen_wait(QuitScreen(self.session.batch.overall.open))
-        if answer is None:
-            return ""
-        if answer.remember:
-            self.memory.now.quit = answer.action
-        return answer.action
 
     # -- other screens -----------------------------------------------------------------------------------------------
 

@@ -97,6 +97,7 @@ class Batch:
         self.loaded = False
         self.widest = 0
         self._column: dict[str, int] = {}
+        self._preferred: tuple[str, ...] = ()
         self._job_test = self.filter.job_test()
         self._dub_test = self.filter.dub_test()
         self._pinned: str | None = None
@@ -157,6 +158,16 @@ class Batch:
         self.shown = sorted((row for row in self.rows.values() if row.matched), key=_rank)
         self._recolumn()
         self._dirty.layout = self._dirty.everything = True
+
+    def prefer(self, languages: Iterable[str]) -> None:
+        """Show these languages first, in this order; others follow in the order in which they come."""
+        self._preferred = tuple(languages)
+        self._recolumn()
+
+    def ordered_languages(self) -> list[str]:
+        """All languages in the order of their columns."""
+        places = {code: place for place, code in enumerate(self._preferred)}
+        return sorted(self.languages, key=lambda code: places.get(code, len(places)))
 
     def sort(self, order: str) -> None:
         """Put the rows in this order now; later changes do not move them."""
@@ -321,7 +332,7 @@ class Batch:
         return self.totals[language]
 
     def _recolumn(self) -> None:
-        self.columns = self.filter.languages(self.languages)
+        self.columns = self.filter.languages(self.ordered_languages())
         self._dirty.layout = self._dirty.everything = True
 
     def _replace_transfers(self, transfers: Iterable[Transfer]) -> None:

@@ -39,11 +39,19 @@ REPLACE_TIMEOUT: Final = 60.0
 """Seconds in which a runner of another version may finish its requests and end."""
 
 REPLY_TIMEOUT: Final = 30.0
+
+LOOK: Final = 2.0
+"""Seconds between two looks, where there is no runner, whether somebody else has started one."""
+
 _CHUNK: Final = 256 * 1024
 
 
 class Launcher(Protocol):
     """Starts the runner if none is running."""
+
+    @property
+    def path(self) -> Path:
+        """Where a runner's socket is, if there is one. Raises `problems.Trouble` where there can be none."""
 
     async def start(self) -> Path:
         """Path of the socket of a runner that answers. Raises `problems.Trouble` where there can be none."""
@@ -72,7 +80,6 @@ class Link:
         self._on_message = on_message
         self._on_state = on_state
         self._socket: socket.socket | None = None
-        self._path: Path | None = None
         self._last_id = 0
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._sending = asyncio.Lock()
@@ -81,17 +88,17 @@ class Link:
     # -- for the dashboard -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Connect and follow until cancelled. After a loss of the runner, waits for `restart`."""
-        start = True
+        """Connect and follow until cancelled. After a loss of the runner, waits for `restart` or another's runner."""
+        start = replace_other = True
         while True:
-            ended = await self._session(start)
-            start = ended == "replaced"
-            if start or (ended == "lost" and await self._somebody_answers()):
-                continue
-            self._again.clear()
-            self._say(LinkState.GONE)
-            await self._again.wait()
-            start = True
+            ended = await self._session(start, replace_other)
+            if ended == "replaced":
+                start, replace_other = True, False  # once: after an update, the one that we start is of another version, too
+            elif ended == "lost" and await self._somebody_answers():
+                start = replace_other = False
+            else:
+                self._say(LinkState.GONE)
+                start = replace_other = await self._wished()
 
     def restart(self) -> None:
         """The user wants a runner again."""
@@ -115,9 +122,21 @@ class Link:
 
     # -- one connection ----------------------------------------------------------------------------------------------
 
-    async def _session(self, start: bool) -> str:
+    async def _wished(self) -> bool:
+        """Wait until the user wants a runner (True), or one answers that somebody else started (False)."""
+        self._again.clear()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await self._again.wait()
+                return True
+            if await self._somebody_answers():
+                return False
+
+    async def _session(self, start: bool, replace_other: bool) -> str:
         """Follow one connection to its end. Returns why it ended: replaced, lost, or the runner's reason."""
-        self._say(LinkState.STARTING)
+        if start or self.state is LinkState.ATTACHED:
+            self._say(LinkState.STARTING)
         try:
             connection = await self._connect(start)
         except Trouble as trouble:
@@ -127,7 +146,7 @@ class Link:
             self.problem = explain("runner_gone", str(error))
             return "failed"
         try:
-            return await self._follow(connection)
+            return await self._follow(connection, replace_other)
         except Trouble as trouble:
             self.problem = trouble.problem
             return "failed"
@@ -140,24 +159,26 @@ class Link:
             self._fail_waiting()
 
     async def _connect(self, start: bool) -> socket.socket:
-        if not start and self._path is not None:
-            return await _connected(self._path)
-        self._path = await self._launcher.start()
+        if not start:
+            return await _connected(self._launcher.path)
+        path = await self._launcher.start()
         deadline = time.monotonic() + CONNECT_TIMEOUT
         while True:
             try:
-                return await _connected(self._path)
+                return await _connected(path)
             except (ConnectionRefusedError, FileNotFoundError):  # it has begun, and does not listen yet
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.05)
 
-    async def _follow(self, connection: socket.socket) -> str:
+    async def _follow(self, connection: socket.socket, replace_other: bool) -> str:
         lines = _Lines(connection)
         await self._send(connection, Hello(version=self._version))
         welcome = await asyncio.wait_for(self._welcome(lines), HELLO_TIMEOUT)
-        if (welcome.version, welcome.protocol) != (self._version, PROTOCOL):
+        if replace_other and (welcome.version, welcome.protocol) != (self._version, PROTOCOL):
             return await self._replace(connection, lines, welcome)
+        if welcome.protocol != PROTOCOL:
+            raise Trouble("runner_other", f"version {welcome.version}, this is {self._version}")
         self.welcome, self.problem = welcome, None
         self._socket = connection
         self._say(LinkState.ATTACHED)
@@ -192,11 +213,11 @@ class Link:
         return "replaced"
 
     async def _somebody_answers(self) -> bool:
-        """Whether a runner listens at the known path: it, or one that another dashboard started meanwhile."""
+        """Whether a runner listens: the one that was lost, or one that another dashboard started meanwhile."""
         await asyncio.sleep(0.2)
         try:
             (await self._connect(start=False)).close()
-        except OSError:
+        except (OSError, Trouble):
             return False
         return True
 
@@ -218,8 +239,9 @@ class Link:
                 future.set_result(Reply(id=number, code="runner_gone"))
 
     def _say(self, state: LinkState) -> None:
-        self.state = state
-        self._on_state(state)
+        if state is not self.state:
+            self.state = state
+            self._on_state(state)
 
 
 async def _connected(path: Path) -> socket.socket:
@@ -270,4 +292,4 @@ def _decoded(line: bytes | None) -> Message | None:
 
 def _farewell(reason: str) -> Problem:
     words = {"stopped": "It was asked to stop, and saved everything.", "done": "Its work was done."}
-    return explain("runner_gone", words.get(reason, reason))
+    return explain("runner_ended", words.get(reason, reason))

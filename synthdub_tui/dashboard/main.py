@@ -56,6 +56,7 @@ class MainScreen(Deeds):
         self._armed = False
         self._painted = 0.0
         self._restored = False
+        self._lost = False  # the runner was gone since
         self._told: object = None
         self.grid = Grid(session.batch, self._signs)
 
@@ -77,6 +78,7 @@ class MainScreen(Deeds):
             self._apply(self.memory.now.filter)
         if self.memory.now.order in ORDERS:
             self.session.batch.order = self.memory.now.order
+        self.session.batch.prefer(self.memory.now.columns)
         self.set_interval(1.0, self._second)
         self._standing()
         self.call_after_refresh(self._warn)
@@ -105,7 +107,10 @@ class MainScreen(Deeds):
         if not self._restored and self.session.batch.loaded:
             self._restored = True
             self.grid.restore(self.memory.now.job, self.memory.now.language)
+        if self._restored and len(self.memory.now.columns) != len(self.session.batch.languages):
+            self.memory.now.columns = self.session.batch.ordered_languages()
         self.query_one(Topline).show()
+        self._standing()
 
     @on(events.ScreenResume)
     def _uncovered(self) -> None:
@@ -124,7 +129,12 @@ class MainScreen(Deeds):
     def link_changed(self, state: LinkState) -> None:
         """The runner came or went."""
         if state is LinkState.ATTACHED:
-            self.attached()
+            if self._lost:
+                self.status.say("A runner is at work again.")
+            self._lost = False
+            self.add_named()
+        elif state is LinkState.GONE:
+            self._lost = True
 
     @on(Grid.Moved)
     def _moved(self) -> None:
@@ -304,6 +314,8 @@ class MainScreen(Deeds):
 
     def _standing(self) -> None:
         parts = []
+        if self.session.batch.loaded and not self.session.batch.rows:
+            parts.append("Nothing here yet: a adds files")
         marks = self.session.batch.marks.count
         if marks:
             parts.append(f"{marks:,} marked")

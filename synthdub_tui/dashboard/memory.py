@@ -25,6 +25,7 @@ class Remembered(msgspec.Struct, omit_defaults=True):
     detail: bool = False
     quit: str = ""  # background or stop; empty: ask
     languages: list[str] = []  # added lately, newest first
+    columns: list[str] = []  # languages in the order of the grid
 
 
 class Memory:

@@ -45,6 +45,7 @@ class Session:
         self.on_call: Callable[[str], None] = _nothing_with_words
         self._clock = clock
         self._in_snapshot = False
+        self._followed = False  # a runner, since there was none
         self._called_at = 0.0
         self._metered_at = 0.0
 
@@ -79,6 +80,11 @@ class Session:
         self.rates.add(meters.up + meters.down if meters is not None else 0.0)
 
     def _state(self, state: LinkState) -> None:
+        if state is LinkState.ATTACHED:
+            self._followed = True
+        elif state is LinkState.GONE and self._followed:
+            self._followed = False
+            self.on_call(explain("runner_ended").title + ("." if self.read_only else ". S starts it again."))
         if state is not LinkState.ATTACHED:
             self._in_snapshot = False
             self.meters = None

@@ -111,6 +111,8 @@ def quota_words(quota: tuple[QuotaMeter, ...]) -> list[Span]:
 def _trouble(about: Overview) -> Span | None:
     if about.link is LinkState.GONE:
         problem = about.problem or explain("runner_gone")
+        if about.read_only:
+            return (f"{problem.title}. {_said(problem)}{explain('runner_none').remedy}", "warn")
         return (f"No runner: {problem.title}. {_said(problem)}Press S to start it.", "bad")
     if about.link is LinkState.REPLACING:
         return ("A runner of another version finishes its requests and is replaced…", "warn")

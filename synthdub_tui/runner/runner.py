@@ -211,6 +211,7 @@ class Runner:
             await self.client.get_asset("00000000-0000-4000-8000-000000000000")
         self.trouble = None
         self.halted.clear()
+        self.meters.changed = True
         for job_id in self.ledger.jobs:
             self._employ(job_id)
 
@@ -218,7 +219,7 @@ class Runner:
         """The batch as a whole, for clients."""
         up, down = self.meters.rates()
         waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
-        trouble = self._disk_trouble or (self.trouble if waiting else None)
+        trouble = self._disk_trouble or (self.trouble if waiting else None) or self._keyless()
         return MetersMessage(
             now=clock.now(),
             paused=self.paused,
@@ -229,6 +230,10 @@ class Runner:
             busy=not self.idle.is_set(),
             quota=tuple(self._quota_meters()),
         )
+
+    def _keyless(self) -> Trouble | None:
+        """Known without asking the service, and told before there is work."""
+        return None if self.client.has_key else Trouble("no_key")
 
     # -- workers -------------------------------------------------------------------------------------------------------
 

@@ -147,6 +147,11 @@ class Client:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._base}>"
 
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key at all; whether it is good, only the service knows."""
+        return bool(self._key)
+
     def reset_key(self, key: str) -> None:
         """Uses another key from the next call on, and forgets what was known of the old one."""
         self._key = key.strip()

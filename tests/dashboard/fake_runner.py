@@ -85,6 +85,7 @@ class FakeRunner:
         self.requests: list[Request] = []
         self.answer: Callable[[Request], Reply | None] = lambda request: None
         self.foreground = False
+        self.updated = __version__  # what the next one is, after a stop
         self.starts = 0
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
@@ -164,7 +165,7 @@ class FakeRunner:
             writer.write(encode(Reply(id=request.id)))
             writer.write(encode(Bye("stopped")))
             await writer.drain()
-            self.version = __version__
+            self.version = self.updated
             await self.die()
         else:
             answer = self.answer(request)

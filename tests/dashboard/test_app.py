@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.dashboard import deeds
+from synthdub_tui.dashboard import link as link_module
 from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS
 from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
@@ -128,7 +129,7 @@ async def test_a_decision_is_asked_for_one_dub_alone(tmp_path: Path, code: str, 
         await opened.screen("ConfirmScreen")
         assert words in question(opened)
         await opened.press("y")
-        await opened.says("Retried")
+        await opened.says("1 dub retried")
         (request,) = opened.runner.asked(Retry)
         assert isinstance(request, Retry) and request.paid and cells(request) == [Cell(job.id, "fr-FR")]
 
@@ -149,6 +150,23 @@ async def test_a_refusal_of_the_runner_says_what_to_do(tmp_path: Path) -> None:
         await opened.press("r")
         await opened.says("No such file or dub")
         assert "\x1b" not in "".join(note.message for note in opened.app._notifications)
+
+
+@pytest.mark.parametrize("typed", ["ry", "rrry", "Ry"])
+async def test_keys_typed_ahead_answer_the_question_that_they_open(tmp_path: Path, typed: str) -> None:
+    async with desk(tmp_path, [failed(0, "processing_error")]) as opened:
+        await opened.type(typed)
+        await opened.says("retried")
+        assert len(opened.runner.asked(Retry)) == 1
+        assert len(opened.app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("key", ["x", "a", "L", "o", "l", "?", "q", "R"])
+async def test_a_key_pressed_twice_opens_one_screen(tmp_path: Path, key: str) -> None:
+    jobs = [make_job(0, TWO, DubState.DUBBING), failed(1, "processing_error")]
+    async with desk(tmp_path, jobs, log_path=tmp_path / "log") as opened:
+        await opened.type(key * 2)
+        assert len(opened.app.screen_stack) <= 2  # the second may close what the first opened
 
 
 # -- cancel ----------------------------------------------------------------------------------------------------------
@@ -189,6 +207,16 @@ async def test_a_cancel_that_waits_is_sent_when_the_user_leaves(tmp_path: Path) 
         await until(lambda: opened.runner.asked(Cancel))
 
 
+async def test_a_cancel_that_waits_is_sent_before_leaving_without_a_question(tmp_path: Path) -> None:
+    (tmp_path / "dashboard.toml").write_text('quit = "background"\n')
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
+        await opened.type("xy")
+        await opened.says("U takes it back")
+        await opened.press("q")
+        await until(lambda: opened.app._exit)
+        assert len(opened.runner.asked(Cancel)) == 1
+
+
 async def test_finished_dubs_are_not_cancelled(tmp_path: Path) -> None:
     async with desk(tmp_path, [make_job(0, TWO, DubState.DONE)]) as opened:
         await opened.press("x")
@@ -218,7 +246,8 @@ async def test_languages_are_added_to_the_file_under_the_cursor(tmp_path: Path) 
 async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x" * 100)
     runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO, name="x/../clip0.mp4")])
-    runner.answer = lambda request: Reply(id=0, result={"added": 1}) if isinstance(request, Add) else None
+    came_to: dict[str, int | str] = {"new": 2, "known": 0, "skipped": 34, "problem": "path_missing", "problem_detail": "/x"}
+    runner.answer = lambda request: Reply(id=0, result=came_to) if isinstance(request, Add) else None
     batch = Batch(targets=("fr-FR",), title="T")
     async with desk(tmp_path, runner=runner, batch=batch) as opened:
         opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
@@ -230,10 +259,25 @@ async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
         await opened.screen("ConfirmScreen")
         assert str(tmp_path / "clip.mp4") in question(opened) and "French (France) (fr-FR)" in question(opened)
         await opened.press("y")
-        await opened.says("Added: 1 added")
+        await opened.says("Added: 2 new, 34 other files skipped.")
+        assert [note.title for note in opened.app._notifications] == ["There is no such file or folder"]
         (request,) = opened.runner.asked(Add)
         assert isinstance(request, Add) and request.paths == (str(tmp_path / "clip.mp4"),)
         assert request.batch == batch
+
+
+async def test_a_no_adds_nothing_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    async with desk(tmp_path, [], batch=Batch(targets=("fr-FR",))) as opened:
+        opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
+        await opened.press("a")
+        await opened.screen("AddFilesScreen")
+        await until(lambda: getattr(opened.app.screen, "_shown", None))
+        await opened.press("enter")
+        await opened.screen("ConfirmScreen")
+        await opened.press("n")
+        await opened.says("Nothing was added")
+        assert not opened.runner.asked(Add)
 
 
 async def test_paths_of_the_command_line_are_added_once(tmp_path: Path) -> None:
@@ -260,7 +304,7 @@ async def test_pause_and_resume(tmp_path: Path) -> None:
 async def test_read_only_watches_and_refuses(tmp_path: Path) -> None:
     async with desk(tmp_path, [failed(0, "download_failed")], read_only=True) as opened:
         assert "read-only" in opened.top
-        for key in "rRxaLp":
+        for key in "rRxaLpS":
             opened.main.status.say("")
             await opened.press(key)
             await opened.says("read-only")
@@ -278,6 +322,18 @@ async def test_a_dead_runner_is_said_and_started_again_by_a_key(tmp_path: Path) 
         await opened.press("S")
         await until(lambda: opened.app.session.link.state is LinkState.ATTACHED)
         await until(lambda: "Press S" not in opened.top)
+        await opened.says("at work again")
+
+
+async def test_the_loss_of_the_runner_calls_the_user_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "LOOK", 0.01)
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        calls: list[str] = []
+        opened.app.session.on_call = calls.append
+        await opened.runner.die()
+        await until(lambda: "Press S" in opened.top)
+        await opened.pilot.pause(0.1)  # some looks later
+        assert calls == ["The runner has ended. S starts it again."]
 
 
 async def test_what_holds_the_batch_up_is_in_the_top_line_and_calls_the_user(tmp_path: Path) -> None:
@@ -360,6 +416,19 @@ async def test_quitting_can_stop_the_runner_and_be_remembered(tmp_path: Path) ->
         assert len(opened.runner.asked(Stop)) == 1
         assert "Stopped and saved" in opened.app.farewell
         assert opened.app.memory.now.quit == "stop"
+
+
+@pytest.mark.parametrize("key", ["ctrl+c", "ctrl+q"])
+async def test_keys_that_end_programs_ask_as_q_does_and_once(tmp_path: Path, key: str) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
+        await opened.press(key)
+        await opened.screen("QuitScreen")
+        await opened.press(key)
+        await opened.press("escape")
+        await opened.screen("MainScreen")
+        assert not opened.app._exit
+        await opened.press(key)
+        await opened.screen("QuitScreen")
 
 
 async def test_quitting_without_work_does_not_ask(tmp_path: Path) -> None:
@@ -450,8 +519,19 @@ def test_a_damaged_memory_is_no_reason_not_to_start(tmp_path: Path, content: str
     assert Memory(tmp_path).now.filter == "x"
 
 
+async def test_columns_keep_their_order_over_a_restart(tmp_path: Path) -> None:
+    jobs = [make_job(0, ["fr-FR"]), make_job(1, TWO)]
+    async with desk(tmp_path, jobs) as opened:
+        opened.runner.push(make_job(0, ["fr-FR", "ja", "es-ES"]))
+        await until(lambda: opened.app.memory.now.columns == ["fr-FR", "es-ES", "ja"])
+        opened.app.save().join()
+    async with desk(tmp_path, [make_job(0, ["fr-FR", "ja", "es-ES"]), *jobs[1:]]) as again:
+        assert again.app.session.batch.columns == ["fr-FR", "es-ES", "ja"]
+
+
 async def test_an_empty_batch_says_how_to_begin(tmp_path: Path) -> None:
     async with desk(tmp_path, []) as opened:
+        assert "a adds files" in opened.main.status._text(80).plain
         for key in ("down", "right", "space", "r", "x", "L", "y", "enter", "*", "V", "f", "s", "escape"):
             await opened.press(key)
         assert opened.main.grid.cursor is None

@@ -55,6 +55,13 @@ class AnyChanges(RuleBasedStateMachine):
         keys = [ORDERS[order](row.job) for row in self.batch.shown]
         assert keys == sorted(keys)
 
+    @rule(languages=codes)
+    def prefer(self, languages: list[str]) -> None:
+        self.batch.prefer(languages)
+        first = [code for code in languages if code in self.batch.languages]
+        rest = [code for code in self.batch.languages if code not in languages]
+        assert self.batch.ordered_languages() == first + rest
+
     @rule(place=st.integers(0, 9))
     def pin(self, place: int) -> None:
         if self.batch.shown:
@@ -104,7 +111,7 @@ class AnyChanges(RuleBasedStateMachine):
         ranks = [row.rank for row in batch.shown]
         assert ranks == sorted(ranks)
         assert all(batch.index(job) == place for place, job in enumerate(shown))
-        assert batch.columns == wanted.languages(batch.languages)
+        assert batch.columns == wanted.languages(batch.ordered_languages())
 
     @invariant()
     def marks_are_counted(self) -> None:

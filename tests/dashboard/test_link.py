@@ -17,6 +17,7 @@ from synthdub_tui.runner.protocol import (
     LINE_LIMIT,
     Bye,
     Changes,
+    Hello,
     Message,
     Pause,
     Reply,
@@ -181,6 +182,40 @@ async def test_a_run_in_the_foreground_of_another_version_is_left_alone(tmp_path
         assert not runner.asked(Stop)
 
 
+async def test_after_an_update_the_runner_is_replaced_once_and_then_followed(tmp_path: Path) -> None:
+    """The dashboard is the old one, and every runner that it starts is a new one."""
+    runner = runner_at(tmp_path, version="9.9.9")
+    runner.updated = "9.9.9"
+    async with linked(runner) as (link, ears):
+        await until(lambda: ears.jobs() == 1)
+        assert link.welcome is not None and link.welcome.version == "9.9.9"
+        assert len(runner.asked(Stop)) == 1 and runner.starts == 2
+
+
+async def test_a_runner_of_another_protocol_is_replaced_once_and_then_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "PROTOCOL", 2)
+    monkeypatch.setattr(link_module, "LOOK", 0.01)
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (link, ears):
+        await until(lambda: link.state is LinkState.GONE)
+        await until(lambda: len(runner.asked(Hello)) > 4)  # it looks again, and leaves it alone
+        assert link.problem is not None and link.problem.code == "runner_other"
+        assert len(runner.asked(Stop)) == 1 and ears.states.count(LinkState.GONE) == 1
+
+
+async def test_a_runner_that_another_dashboard_started_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "LOOK", 0.01)
+    runner = runner_at(tmp_path)
+    async with linked(runner) as (link, ears):
+        await until(lambda: runner.attached)
+        await runner.die()
+        await until(lambda: link.state is LinkState.GONE)
+        await runner.start()
+        await until(lambda: link.state is LinkState.ATTACHED and ears.jobs() == 2)
+
+
 async def test_a_farewell_is_kept_in_words(tmp_path: Path) -> None:
     runner = runner_at(tmp_path)
     async with linked(runner) as (link, ears):
@@ -193,6 +228,8 @@ async def test_a_farewell_is_kept_in_words(tmp_path: Path) -> None:
 
 async def test_a_runner_that_cannot_start_says_why(tmp_path: Path) -> None:
     class Cannot:
+        path = tmp_path / "none"
+
         async def start(self) -> Path:
             raise Trouble("no_key")
 
@@ -207,6 +244,8 @@ async def test_a_socket_that_is_not_there_yet_is_waited_for(tmp_path: Path, monk
     runner = runner_at(tmp_path)
 
     class Slow:
+        path = runner.path
+
         async def start(self) -> Path:
             asyncio.get_running_loop().call_later(0.2, lambda: asyncio.ensure_future(runner.start()))
             return runner.path

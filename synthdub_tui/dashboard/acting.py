@@ -1,0 +1,120 @@
+"""What every action of the main screen is made of: its targets, whether it is allowed, the question, and the request.
+
+Questions open at once, in the key's own handler, so that keys which are typed ahead meet them and not the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from textual.screen import Screen
+
+from synthdub_tui.dashboard.batch import FILE
+from synthdub_tui.dashboard.grid import Grid
+from synthdub_tui.dashboard.link import REPLY_TIMEOUT
+from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.session import Session
+from synthdub_tui.dashboard.statusline import StatusLine
+from synthdub_tui.jobs.model import Dub
+from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.runner.protocol import Cell, Reply, Request
+
+CellKey = tuple[str, str]
+
+
+class Acting(Screen[None]):
+    """Actions on marks or cursor. A subclass lays out the screen and holds the grid."""
+
+    grid: Grid
+
+    def __init__(self, session: Session, memory: Memory, options: Options) -> None:
+        super().__init__()
+        self.session = session
+        self.memory = memory
+        self.options = options
+
+    @property
+    def status(self) -> StatusLine:
+        """Where actions are answered."""
+        return self.query_one(StatusLine)
+
+    # -- targets -----------------------------------------------------------------------------------------------------
+
+    def targets(self) -> list[CellKey]:
+        """The marked cells; without marks the cell under the cursor, or on the file column all dubs of the job."""
+        batch, cursor = self.session.batch, self.grid.cursor
+        if batch.marks:
+            return batch.marked_cells()
+        if cursor is None:
+            return []
+        if cursor.language == FILE:
+            return [(cursor.job, code) for code in batch.rows[cursor.job].job.dubs]
+        return [cursor] if batch.dub(*cursor) is not None else []
+
+    def dubs(self, cells: Iterable[CellKey]) -> list[tuple[CellKey, Dub]]:
+        """The cells with their dubs; those without one are left out."""
+        found = ((cell, self.session.batch.dub(*cell)) for cell in cells)
+        return [(cell, dub) for cell, dub in found if dub is not None]
+
+    def lines(self, cells: Iterable[CellKey]) -> list[str]:
+        """One line for each file, with its languages: exactly what an action will touch."""
+        by_job: dict[str, list[str]] = {}
+        for job, code in cells:
+            by_job.setdefault(job, []).append(code)
+        rows = self.session.batch.rows
+        return [f"{printable(rows[job].job.name)}: {', '.join(codes)}" for job, codes in by_job.items() if job in rows]
+
+    def allowed(self) -> bool:
+        """Whether anything may be changed now; says why not."""
+        if self.options.read_only:
+            self.status.say("This dashboard is read-only. Start synthdub without --read-only to act.", error=True)
+        elif not self.session.attached:
+            self.status.say("There is no runner to do it. S starts one.", error=True)
+        else:
+            return True
+        return False
+
+    # -- asking and sending ------------------------------------------------------------------------------------------
+
+    def ask(self, title: str, lines: list[str], then: Callable[[], object], *, danger: bool, yes: str, otherwise: str) -> None:
+        """Show exactly what will be touched, and ask once. A yes goes on with `then`, a no is answered by `otherwise`."""
+        from synthdub_tui.dashboard.screens.confirm import ConfirmScreen  # noqa: PLC0415 - not for the first frame
+
+        def answered(answer: bool | None) -> None:
+            if answer:
+                then()
+            else:
+                self.status.say(otherwise)
+
+        self.app.push_screen(ConfirmScreen(title, lines, danger=danger, confirm_label=yes), answered)
+
+    async def send(self, request: Request, patience: float | None = REPLY_TIMEOUT) -> Reply | None:
+        """Send and wait; a failure becomes a message that says what to do, and None."""
+        reply = await self.session.link.ask(request, patience)
+        if not reply.code:
+            return reply
+        problem = explain(reply.code, reply.detail)
+        self.status.say(f"{problem.title}. {problem.remedy}", error=True)
+        self.tell_more(problem)
+        return None
+
+    def tell_more(self, problem: Problem) -> None:
+        """What went wrong, why, and what to do, above the status line."""
+        words = f"{problem.cause} {problem.remedy}"
+        if problem.detail:
+            words = f"({printable(problem.detail)}) {words}"
+        self.app.notify(words, title=problem.title, severity="error", timeout=12, markup=False)
+
+    def on_worker_state_changed(self, event: Any) -> None:
+        """An error of our own in an action is told, not swallowed."""
+        if event.worker.error is not None and event.state.name == "ERROR":
+            problem = explain("internal", f"{event.worker.name}: {event.worker.error!r}")
+            self.status.say(problem.line(), error=True)
+            self.app.log.error(problem.line())
+
+
+def as_cells(cells: Iterable[CellKey]) -> tuple[Cell, ...]:
+    """Cells as requests name them."""
+    return tuple(Cell(job, code) for job, code in cells)

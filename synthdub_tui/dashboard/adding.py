@@ -1,0 +1,146 @@
+"""Adding files and languages: choose, see what it comes to, confirm, and learn what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+from textual import work
+
+from synthdub_tui import languages
+from synthdub_tui.dashboard.acting import Acting, CellKey
+from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.screens.words import many
+from synthdub_tui.dashboard.session import Session
+from synthdub_tui.problems import explain, printable
+from synthdub_tui.runner.protocol import Add, AddLanguages
+
+RECENT: Final = 12
+"""Languages that are remembered as added lately."""
+
+NO_LANGUAGES: Final = "Nothing was added: no languages were chosen."
+NOTHING: Final = "Nothing was added."
+
+_EFFECTS: Final = {
+    "new": "new",
+    "renewed": "in a new version",
+    "extended": "with more languages",
+    "known": "there already",
+    "skipped": "other files skipped",
+}
+"""What naming files came to, as the runner counts it (`jobs.intake.Effect`), in words."""
+
+
+class Adding(Acting):
+    """Files and languages for the batch."""
+
+    def __init__(self, session: Session, memory: Memory, options: Options) -> None:
+        super().__init__(session, memory, options)
+        self._added_paths = False
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def action_add_files(self) -> None:
+        """Choose files and folders, then languages where none are set, and add them."""
+        if not self.allowed():
+            return
+        from synthdub_tui.dashboard.screens.add_files import AddFilesScreen  # noqa: PLC0415 - not for the first frame
+
+        self.app.push_screen(AddFilesScreen(self._start_folder()), self._files_chosen)
+
+    def _files_chosen(self, chosen: list[str] | None) -> None:
+        if not chosen:
+            self.status.say(NOTHING)
+        elif self.options.batch.targets:
+            self._ask_to_add(chosen, list(self.options.batch.targets))
+        else:
+            self._choose_languages(set(), "Dub into", lambda targets: self._ask_to_add(chosen, targets))
+
+    def _ask_to_add(self, chosen: list[str], targets: list[str]) -> None:
+        lines = [*(printable(path, 4096) for path in chosen), "Into: " + ", ".join(map(_named, targets))]
+        lines.append("Every dub spends credits.")
+        then = lambda: self._add(tuple(chosen), tuple(targets))  # noqa: E731
+        self.ask("Add these and dub them?", lines, then, danger=False, yes="Add", otherwise=NOTHING)
+
+    def add_named(self) -> None:
+        """Add what the command line named; once, however often a runner is attached."""
+        if self._added_paths or not self.options.paths or self.options.read_only:
+            return
+        self._added_paths = True
+        targets, paths = self.options.batch.targets, self.options.paths
+        if targets:
+            self._add(paths, targets)
+        else:
+            self._choose_languages(set(), "Dub the named files into", lambda chosen: self._add(paths, tuple(chosen)))
+
+    @work(exit_on_error=False, name="add")
+    async def _add(self, paths: tuple[str, ...], targets: tuple[str, ...]) -> None:
+        self.status.say(f"Adding {many(len(paths), 'path')}…", keep=3600)
+        reply = await self.send(Add(paths=paths, batch=replace(self.options.batch, targets=targets)), patience=None)
+        if reply is None:
+            return
+        self.status.say(f"Added: {_came_to(reply.result)}.")
+        if reply.result.get("problem"):
+            self.tell_more(explain(str(reply.result["problem"]), str(reply.result.get("problem_detail", ""))))
+
+    def _start_folder(self) -> Path:
+        cursor = self.grid.cursor
+        if cursor is not None:
+            return Path(self.session.batch.rows[cursor.job].job.source.path).parent
+        return Path.cwd()
+
+    # -- languages ---------------------------------------------------------------------------------------------------
+
+    def action_add_languages(self) -> None:
+        """Choose languages and add them to the targets' files."""
+        if not self.allowed():
+            return
+        rows = self.session.batch.rows
+        cursor = self.grid.cursor
+        wanted = [job for job, _ in self.targets()] or ([cursor.job] if cursor is not None else [])
+        jobs = [job for job in dict.fromkeys(wanted) if job in rows]
+        if not jobs:
+            self.status.say("There is no file to add languages to. a adds files.")
+            return
+        have = set.intersection(*(set(rows[job].job.dubs) for job in jobs))
+        title = f"Add languages to {many(len(jobs), 'file')}"
+        self._choose_languages(have, title, lambda chosen: self._ask_to_add_languages(jobs, chosen))
+
+    def _ask_to_add_languages(self, jobs: list[str], chosen: list[str]) -> None:
+        rows = self.session.batch.rows
+        new = [(job, code) for job in jobs if job in rows for code in chosen if code not in rows[job].job.dubs]
+        lines = [*self.lines(new), f"{many(len(new), 'dub')}, each spends credits."]
+        then = lambda: self._add_languages(jobs, chosen, new)  # noqa: E731
+        self.ask(f"Add {', '.join(chosen)}?", lines, then, danger=False, yes="Add", otherwise=NOTHING)
+
+    @work(exit_on_error=False, name="add languages")
+    async def _add_languages(self, jobs: list[str], chosen: list[str], new: list[CellKey]) -> None:
+        self.status.say(f"Adding {many(len(new), 'dub')}…")
+        if await self.send(AddLanguages(jobs=tuple(jobs), languages=tuple(chosen))) is not None:
+            self.status.say(f"{many(len(new), 'dub')} added.")
+
+    def _choose_languages(self, have: set[str], title: str, then: Callable[[list[str]], object]) -> None:
+        from synthdub_tui.dashboard.screens.add_languages import AddLanguagesScreen  # noqa: PLC0415
+
+        def chosen(found: list[str] | None) -> None:
+            if not found:
+                self.status.say(NO_LANGUAGES)
+                return
+            self.memory.now.languages = list(dict.fromkeys([*found, *self.memory.now.languages]))[:RECENT]
+            then(found)
+
+        recent = [*self.memory.now.languages, *self.session.batch.languages]
+        self.app.push_screen(AddLanguagesScreen(have, recent, title=title), chosen)
+
+
+def _came_to(result: Mapping[str, int | str]) -> str:
+    """`6 new, 2 there already`."""
+    parts = [f"{result[name]} {words}" for name, words in _EFFECTS.items() if result.get(name)]
+    return ", ".join(parts) or "nothing"
+
+
+def _named(code: str) -> str:
+    return f"{languages.name(code)} ({code})"
