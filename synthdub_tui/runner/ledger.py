@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -44,6 +45,7 @@ class Ledger:
         self._threads = DaemonPool(4, "store")
         self._saving: dict[str, asyncio.Task[None]] = {}
         self._unsaved: dict[str, Job] = {}
+        self._try_now = asyncio.Event()  # who waits for room wakes up
 
     def load(self, jobs: Iterable[Job]) -> None:
         """Take over what stands on disk."""
@@ -77,7 +79,9 @@ class Ledger:
             await asyncio.shield(task)
 
     async def close(self, patience: float) -> bool:
-        """Wait for what is being saved, `patience` seconds at most; tells whether all of it was."""
+        """Wait for what is being saved, `patience` seconds at most; tells whether all of it was. What failed is tried again."""
+        self._try_now.set()
+        self._try_now.clear()
         tasks = list(self._saving.values())
         pending: set[asyncio.Task[None]] = set()
         if tasks:
@@ -107,7 +111,9 @@ class Ledger:
                     self._unsaved.setdefault(job_id, job)
                     _log.warning("cannot save", extra={"job": job_id, "reason": error.strerror})
                     self._on_trouble(error)
-                    await asyncio.sleep(RETRY_SECONDS)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(RETRY_SECONDS):
+                            await self._try_now.wait()
                 else:
                     self._on_trouble(None)
         finally:

@@ -97,6 +97,24 @@ async def test_a_real_disk_without_room(tmp_path: Path, make_disk: MakeDisk) -> 
         assert list((tmp_path / "state" / "jobs").glob("*.toml"))
 
 
+async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop tries once more, whenever the next try was due."""
+    genuine = durable.write
+
+    def write(path: str, data: bytes, mode: int = 0o600) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ledger_module, "RETRY_SECONDS", 3600.0)
+    async with scene(tmp_path) as stage:
+        monkeypatch.setattr(durable, "write", write)
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: stage.problem == "state_unwritable")
+        monkeypatch.setattr(durable, "write", genuine)
+        assert await stage.runner.stop()
+        stage.stopped = True
+    assert list((tmp_path / "state" / "jobs").glob("*.toml"))
+
+
 async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are told about, tried again, and the trouble ends by itself although no job changes."""
     genuine = durable.write
