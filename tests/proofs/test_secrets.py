@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -218,3 +220,21 @@ def test_a_wide_umask_and_a_socket_at_work(make_shell: MakeShell) -> None:
     assert process.wait(30) == 130
     process.communicate()
     private(shell)
+
+
+def test_no_core_is_dumped(make_shell: MakeShell) -> None:
+    """Where dumps are wanted (`ulimit -c unlimited`), a program that crashes leaves none: the key would be in it."""
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
+    shell.video("intro.mp4")
+    command = f"ulimit -c unlimited; exec {sys.executable} -m synthdub_tui run intro.mp4 --targets fr-FR"
+    environment = shell.environment | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(["sh", "-c", command], env=environment, cwd=shell.videos, stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: shell.state.exists() and shell.status()["runner"] == process.pid)
+        process.send_signal(signal.SIGABRT)
+        _, status = os.waitpid(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGABRT
+    assert not os.WCOREDUMP(status)
