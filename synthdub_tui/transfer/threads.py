@@ -23,9 +23,10 @@ class DaemonPool(Executor):
         self._max = max_workers
         self._name = name
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._idle = 0  # threads without a task
+        self._waiting = 0  # tasks without a thread
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -35,7 +36,8 @@ class DaemonPool(Executor):
             if self._closed:
                 raise RuntimeError("the pool is shut down")
             self._tasks.put(lambda: _run(future, fn, args, kwargs))
-            if not self._idle.acquire(blocking=False) and len(self._threads) < self._max:
+            self._waiting += 1
+            if self._waiting > self._idle and len(self._threads) < self._max:
                 self._start()
         return future
 
@@ -58,19 +60,18 @@ class DaemonPool(Executor):
     def _start(self) -> None:
         thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
         self._threads.append(thread)
+        self._idle += 1
         thread.start()
 
     def _work(self) -> None:
-        while (task := self._next()) is not None:
+        while (task := self._tasks.get()) is not None:
+            with self._lock:  # often another thread than the one woken for it takes a task, so both are counted
+                self._idle -= 1
+                self._waiting -= 1
             task()
             del task  # or it would keep the last result alive while this thread waits
-
-    def _next(self) -> Callable[[], None] | None:
-        try:
-            return self._tasks.get_nowait()
-        except queue.Empty:
-            self._idle.release()
-            return self._tasks.get()
+            with self._lock:
+                self._idle += 1
 
 
 def _run(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -1,0 +1,36 @@
+"""The pool of daemon threads: no more of them than work at the same time."""
+
+from __future__ import annotations
+
+import threading
+
+from synthdub_tui.transfer.threads import DaemonPool
+
+
+def test_no_more_threads_than_work_at_the_same_time() -> None:
+    """One that is done may take a task for which another was woken; that one still counts as idle."""
+    pool = DaemonPool(64)
+    ran = set()
+    for _ in range(3000):
+        for task in [pool.submit(lambda: ran.add(threading.get_ident())) for _ in range(2)]:
+            task.result()
+    assert len(ran) <= 4  # two that have just given their result, and two for the next tasks
+    pool.shutdown()
+
+
+def test_as_many_threads_as_there_is_work_for() -> None:
+    pool = DaemonPool(3)
+    together = threading.Barrier(3)
+    for _ in range(20):
+        for task in [pool.submit(together.wait, 30) for _ in range(3)]:
+            task.result()
+    pool.shutdown()
+
+
+def test_shut_down_what_is_queued_is_done() -> None:
+    pool = DaemonPool(1)
+    done: list[int] = []
+    for number in range(5):
+        pool.submit(done.append, number)
+    pool.shutdown()
+    assert done == [0, 1, 2, 3, 4]
