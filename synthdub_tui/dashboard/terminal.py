@@ -16,7 +16,7 @@ import termios
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from rich.cells import cell_len
 from textual._xterm_parser import XTermParser
@@ -44,8 +44,63 @@ hung_up: list[Callable[[], None]] = []
 """What is still to be done when the terminal is gone; called in another thread, so briefly and without the loop."""
 
 
+class _Output:
+    """The terminal's file, which counts the texts that the terminal has taken."""
+
+    def __init__(self, file: IO[str], on_taken: Callable[[], None]) -> None:
+        self.taken = 0
+        self._file, self._on_taken = file, on_taken
+        self._written = 0
+
+    def write(self, text: str) -> None:
+        self._file.write(text)
+        self._written += 1
+
+    def flush(self) -> None:
+        self._file.flush()
+        self.taken = self._written
+        self._on_taken()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+
 class SteadyDriver(LinuxDriver):
-    """Textual's driver with input that takes any bytes, an end when the terminal is gone, and a switch for the mouse."""
+    """Textual's driver with input that takes any bytes, output that tells whether the terminal takes it, an end when the
+    terminal is gone, and a switch for the mouse."""
+
+    def __init__(self, app: App[Any], **settings: Any) -> None:
+        super().__init__(app, **settings)
+        assert self._file is not None
+        self._output = _Output(self._file, self._taken)
+        self._file = self._output  # type: ignore[assignment]
+        self._given = 0
+        self._callback: Callable[[], None] | None = None
+
+    def write(self, data: str) -> None:
+        self._given += 1
+        super().write(data)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the terminal has not yet taken everything that was written."""
+        return self._output.taken < self._given
+
+    def call_when_taken(self, callback: Callable[[], None]) -> None:
+        """Call in the app, once, as soon as the terminal is not behind any more."""
+        self._callback = callback
+        if not self.behind:
+            self._taken()
+
+    def _taken(self) -> None:
+        """The terminal has taken what was written. Also called by the thread that writes."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._app.call_later(callback)
+
+    def stop_application_mode(self) -> None:
+        self.write("\x1b[m")  # frames end with the pen that the next one may need
+        super().stop_application_mode()
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]

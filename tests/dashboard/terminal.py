@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import fcntl
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import termios
 from pathlib import Path
 
+from tests.dashboard.emulator import Emulator
 from tests.dashboard.support import until
 
 PLAY = (sys.executable, "-m", "tests.dashboard.play")
@@ -28,6 +30,9 @@ class Terminal:
         self, command: tuple[str, ...], size: tuple[int, int] = (100, 30), *, controlling: bool = True, **environment: str
     ) -> None:
         self.output = bytearray()
+        self._emulator = Emulator(*size)
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._fed = 0
         self._master, slave = os.openpty()
         self._size(size)
         before = termios.tcgetattr(slave)
@@ -84,10 +89,21 @@ class Terminal:
         """All output without what steers the terminal."""
         return _CONTROL.sub(b"", bytes(self.output)).decode(errors="replace")
 
+    @property
+    def screen(self) -> str:
+        """What is seen now."""
+        fresh = bytes(self.output[self._fed :])
+        self._fed += len(fresh)
+        self._emulator.feed(self._decoder.decode(fresh))
+        return "\n".join("".join(char.data for char in line) for line in self._emulator.shows())
+
     async def shows(self, words: str, after: int = 0) -> None:
-        """Wait for words in the output; `after`: only what was written since that many bytes."""
+        """Wait for words on the screen or in the output; `after`: only what was written since that many bytes."""
         wanted = words.encode()
-        await until(lambda: wanted in _CONTROL.sub(b"", self.output[after:]), f"{words!r} is not in: {self.text[-1500:]}")
+        await until(
+            lambda: wanted in _CONTROL.sub(b"", self.output[after:]) or words in self.screen,
+            f"{words!r} is not in: {self.text[-1500:]}",
+        )
 
     # -- what is done to it ------------------------------------------------------------------------------------------
 
@@ -95,6 +111,7 @@ class Terminal:
         os.write(self._master, data.encode() if isinstance(data, str) else data)
 
     def resize(self, size: tuple[int, int]) -> None:
+        self._emulator.resize(size[1], size[0])
         self._size(size)
         self.process.send_signal(signal.SIGWINCH)
 

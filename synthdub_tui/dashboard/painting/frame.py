@@ -1,0 +1,242 @@
+"""From what a terminal shows to what it should show, in few bytes.
+
+Only runs of changed cells are sent, ordered by line or by pen, whichever is shorter. Lines that moved up or down are moved by
+the terminal: DECSTBM with DL or IL, which every terminal since the VT102 knows (Linux's console has no SU and SD). Lines with
+odd cells are sent whole, each such cell upon blanks and with an absolute move after it: a terminal that measures them otherwise
+gets at least all others right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import groupby
+from operator import ne
+from typing import Final, NamedTuple
+
+from synthdub_tui.dashboard.painting.canvas import NOTHING, REST, Canvas, Cells, odd
+from synthdub_tui.dashboard.painting.pens import UNKNOWN, Pens
+
+_FEWEST_MOVED: Final = 3
+"""Lines that must have moved alike before scrolling is thought of."""
+
+
+class _Piece(NamedTuple):
+    """Changed cells of one line with one pen."""
+
+    y: int
+    x: int
+    pen: str
+    cells: str
+
+
+class Shown:
+    """What a terminal shows and the pen it has, as far as known. All that draws on it comes from `changed`."""
+
+    def __init__(self, width: int, height: int, cells: Cells, pens: Pens) -> None:
+        self._cells, self._pens = cells, pens
+        self._width = width
+        self._lines = [NOTHING * width] * height
+        self._drawn = [UNKNOWN * width] * height
+        self._pen = UNKNOWN
+        self._cursor: tuple[int, int] | None = None  # where it was put last, since somebody wanted it there
+
+    def changed(self, canvas: Canvas, cursor: tuple[int, int] | None) -> str:
+        """What makes the terminal show the canvas; empty if it does. At `cursor`, line and column, input shall appear."""
+        dirty = [y for y in sorted(canvas.dirty) if self._differs(canvas, y)]
+        canvas.dirty.clear()
+        if not dirty and cursor in (self._cursor, None):
+            return ""
+        scrolled = self._scrolled(canvas, dirty)
+        if scrolled:
+            dirty = [y for y in range(canvas.height) if self._differs(canvas, y)]
+        whole = [y for y in dirty if odd(canvas.cells[y]) or odd(self._lines[y])]
+        pieces = [piece for y in dirty if y not in whole for piece in self._pieces(canvas, y)]
+        by_pen = self._by_pen(pieces)
+        writer = min((self._written(order) for order in (pieces, by_pen)), key=len)
+        for y in whole:
+            writer.odd_line(y, canvas.cells[y], canvas.pens[y])
+        if cursor is not None:
+            writer.move(*cursor)
+        for y in dirty:
+            self._lines[y], self._drawn[y] = canvas.cells[y], canvas.pens[y]
+        text = scrolled + writer.finished()
+        self._pen, self._cursor = writer.pen, cursor
+        return text
+
+    def _differs(self, canvas: Canvas, y: int) -> bool:
+        return self._lines[y] != canvas.cells[y] or self._drawn[y] != canvas.pens[y]
+
+    # -- scrolling ---------------------------------------------------------------------------------------------------
+
+    def _scrolled(self, canvas: Canvas, dirty: list[int]) -> str:
+        """Move lines that only stand elsewhere now, if fewer cells are to be written then. What appears is unknown."""
+        shift = self._shift(canvas, dirty) if len(dirty) > _FEWEST_MOVED else None
+        if shift is None:
+            return ""
+        top, bottom, by = shift
+        lines, drawn = (_shifted(whole, top, bottom, by, blank * self._width) for whole, blank in self._known())
+        rows = range(top, bottom)
+        stay = sum(_unlike(self._lines[y], canvas.cells[y]) + _unlike(self._drawn[y], canvas.pens[y]) for y in rows)
+        move = sum(_unlike(lines[y], canvas.cells[y]) + _unlike(drawn[y], canvas.pens[y]) for y in rows)
+        if move >= stay:
+            return ""
+        self._lines, self._drawn = lines, drawn
+        count = "" if abs(by) == 1 else abs(by)
+        return f"\x1b[{top + 1};{bottom}r\x1b[{top + 1}H\x1b[{count}{'M' if by > 0 else 'L'}\x1b[r"
+
+    def _known(self) -> tuple[tuple[list[str], str], tuple[list[str], str]]:
+        return (self._lines, NOTHING), (self._drawn, UNKNOWN)
+
+    def _shift(self, canvas: Canvas, dirty: list[int]) -> tuple[int, int, int] | None:
+        """The lines (top, one after the bottom) that most likely moved, and how far up.
+
+        Only the left half of lines that are like no other is looked at: what stands beside a list does not scroll with it.
+        """
+        half = self._width // 2
+        places: dict[str, int | None] = {}
+        for y in range(dirty[0], dirty[-1] + 1):
+            key = self._lines[y][:half]
+            places[key] = None if key in places else y
+        came = {y: old - y for y in dirty if (old := places.get(canvas.cells[y][:half])) is not None and old != y}
+        if not came:
+            return None
+        by, count = Counter(came.values()).most_common(1)[0]
+        if count < _FEWEST_MOVED:
+            return None
+        rows = [y for y, distance in came.items() if distance == by]
+        return min(rows[0], rows[0] + by), max(rows[-1], rows[-1] + by) + 1, by
+
+    # -- changed cells -----------------------------------------------------------------------------------------------
+
+    def _pieces(self, canvas: Canvas, y: int) -> Iterable[_Piece]:
+        new, pens = canvas.cells[y], canvas.pens[y]
+        for start, stop in self._runs(new, self._lines[y], pens, self._drawn[y]):
+            x = start
+            for pen, cells in groupby(pens[start:stop]):
+                end = x + len(list(cells))
+                yield _Piece(y, x, pen, new[x:end])
+                x = end
+
+    @staticmethod
+    def _runs(new: str, old: str, pens: str, drawn: str) -> list[tuple[int, int]]:
+        """From where to where cells changed, with gaps that are shorter than a move over them."""
+        runs: list[tuple[int, int]] = []
+        changed = [x for x, (a, b, p, q) in enumerate(zip(new, old, pens, drawn, strict=True)) if a != b or p != q]
+        for x in changed:
+            stop = x + 2 if new[x + 1 : x + 2] == REST else x + 1
+            if runs and (x <= runs[-1][1] or _bridged(new[runs[-1][1] : x], pens[runs[-1][1] - 1 : x + 1])):
+                runs[-1] = (runs[-1][0], max(stop, runs[-1][1]))
+            elif new[x] != NOTHING:
+                runs.append((x, stop))
+        return runs
+
+    def _by_pen(self, pieces: list[_Piece]) -> list[_Piece]:
+        """Pieces with one pen after the other, each time the one that is nearest."""
+        groups: dict[str, list[_Piece]] = {}
+        for piece in pieces:
+            groups.setdefault(piece.pen, []).append(piece)
+        order: list[_Piece] = []
+        pen = self._pen
+        while groups:
+            pen = min(groups, key=lambda other: len(self._pens.way(pen, other)))
+            order += groups.pop(pen)
+        return order
+
+    def _written(self, pieces: list[_Piece]) -> _Writer:
+        writer = _Writer(self._width, self._cells, self._pens, self._pen)
+        for piece in pieces:
+            writer.piece(piece)
+        return writer
+
+
+class _Writer:
+    """Collects a frame. Where the cursor is, is forgotten at the start: others may have moved it."""
+
+    def __init__(self, width: int, cells: Cells, pens: Pens, pen: str) -> None:
+        self._width, self._cells, self._pens = width, cells, pens
+        self.pen = pen
+        self._at: tuple[int, int] | None = None
+        self._parts: list[str] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def finished(self) -> str:
+        """The frame. Its pen stays for the next one, but no link is left open."""
+        unlinked = self._pens.unlinked(self.pen)
+        if unlinked:
+            self._parts.append(unlinked)
+            self.pen = UNKNOWN
+        return "".join(self._parts)
+
+    def piece(self, piece: _Piece) -> None:
+        """Write cells without anything odd."""
+        self.move(piece.y, piece.x)
+        self._take(piece.pen)
+        self._parts.append(self._cells.text(piece.cells))
+        end = piece.x + len(piece.cells)
+        self._at = (piece.y, end) if end < self._width else None  # whether it waits at the edge depends on the terminal
+
+    def odd_line(self, y: int, cells: str, pens: str) -> None:
+        """Write a whole line, part of which a terminal may measure otherwise than we do."""
+        x = 0
+        while x < len(cells):
+            if odd(cells[x]):
+                stop = x + 2 if cells[x + 1 : x + 2] == REST else x + 1
+                self.piece(_Piece(y, x, pens[x], " " * (stop - x)))
+                self.move(y, x)
+                self._parts.append(self._cells.cluster(cells[x]))
+                self._at = None
+            else:
+                stop = x + 1
+                while stop < len(cells) and pens[stop] == pens[x] and not odd(cells[stop]):
+                    stop += 1
+                if cells[x] != NOTHING:
+                    self.piece(_Piece(y, x, pens[x], cells[x:stop]))
+            x = stop
+
+    def move(self, y: int, x: int) -> None:
+        """Put the cursor there, by the shortest way that is known on every terminal."""
+        if self._at != (y, x):
+            self._parts.append(_moved(self._at, y, x))
+            self._at = (y, x)
+
+    def _take(self, pen: str) -> None:
+        if pen != self.pen:
+            self._parts.append(self._pens.way(self.pen, pen))
+            self.pen = pen
+
+
+def _moved(at: tuple[int, int] | None, y: int, x: int) -> str:
+    absolute = f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H"
+    if at is None:
+        return absolute
+    down, right = y - at[0], x - at[1]
+    lines = _step(down, "B", "A")
+    columns = "\b" * -right if -4 < right < 0 else "\r" if x == 0 else _step(right, "C", "D")
+    return min(absolute, lines + columns, key=len)
+
+
+def _step(count: int, forward: str, back: str) -> str:
+    if count == 0:
+        return ""
+    return f"\x1b[{abs(count) if abs(count) > 1 else ''}{forward if count > 0 else back}"
+
+
+def _bridged(gap: str, pens: str) -> bool:
+    """Whether to write unchanged cells again is as short as a move over them."""
+    if len(gap) > 4 or NOTHING in gap or pens.count(pens[0]) != len(pens):
+        return False
+    return len(gap.encode()) <= (3 if len(gap) == 1 else 4)
+
+
+def _unlike(one: str, other: str) -> int:
+    """How many cells differ."""
+    return 0 if one == other else sum(map(ne, one, other))
+
+
+def _shifted(lines: list[str], top: int, bottom: int, by: int, blank: str) -> list[str]:
+    inside = lines[top:bottom]
+    inside = inside[by:] + [blank] * by if by > 0 else [blank] * -by + inside[:by]
+    return lines[:top] + inside + lines[bottom:]
