@@ -77,39 +77,70 @@ def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
                 yield item
 
 
+def refused(paths: list[str]) -> list[Skipped]:
+    """What is wrong with the named paths themselves, without looking into folders."""
+    return [item for path in paths if isinstance(item := _look_at(os.path.abspath(path)), Skipped)]
+
+
 def _scan_named(path: str, recursive: bool) -> Iterator[Found | Skipped]:
+    item = _look_at(path)
+    if item is None:
+        yield from _scan_folder(path, recursive)
+    else:
+        yield item
+
+
+def _look_at(path: str) -> Found | Skipped | None:
+    """What a named path is; None for a folder."""
     try:
         status = os.stat(path)
-    except (FileNotFoundError, ValueError):  # a NUL in the path, which no file has
-        yield Skipped(path, "path_missing", named=True)
-    except OSError as error:
-        yield Skipped(path, "path_unreadable", error.strerror or "", named=True)
-    else:
         if stat.S_ISDIR(status.st_mode):
-            yield from _scan_folder(path, path, recursive, named=True)
-        else:
-            judged = _judge(path, os.path.dirname(path), status)
-            yield judged._replace(named=True) if isinstance(judged, Skipped) else judged
+            os.scandir(path).close()
+            return None
+    except (FileNotFoundError, ValueError):  # a NUL in the path, which no file has
+        return Skipped(path, "path_missing", named=True)
+    except OSError as error:
+        return Skipped(path, "path_unreadable", error.strerror or "", named=True)
+    judged = _judge(path, os.path.dirname(path), status)
+    return judged._replace(named=True) if isinstance(judged, Skipped) else judged
 
 
-def _scan_folder(folder: str, root: str, recursive: bool, named: bool = False) -> Iterator[Found | Skipped]:
-    """Links to folders are not followed: they may lead in circles."""
+def _scan_folder(root: str, recursive: bool) -> Iterator[Found | Skipped]:
+    """Links to folders are not followed: they may lead in circles. Folders may be nested deeper than calls can be."""
+    open_folders = [_inside(root)]
+    while open_folders:
+        entry = next(open_folders[-1], None)
+        if entry is None:
+            open_folders.pop()
+        elif isinstance(entry, Skipped):
+            yield entry
+        elif not _is_folder(entry):
+            yield _judge_entry(entry, root)
+        elif recursive:
+            open_folders.append(_inside(entry.path))
+
+
+def _inside(folder: str) -> Iterator[os.DirEntry[str] | Skipped]:
     try:
         with os.scandir(folder) as entries:
-            inside = sorted(entries, key=lambda entry: entry.name)
+            return iter(sorted(entries, key=lambda entry: entry.name))
     except OSError as error:
-        yield Skipped(folder, "path_unreadable", error.strerror or "", named=named)
-        return
-    for entry in inside:
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                if recursive:
-                    yield from _scan_folder(entry.path, root, recursive)
-            else:
-                yield _judge(entry.path, root, entry.stat())
-        except OSError as error:
-            code = "source_unreadable" if content_type(entry.name) else "unsupported_file"
-            yield Skipped(entry.path, code, error.strerror or "")
+        return iter([Skipped(folder, "path_unreadable", error.strerror or "")])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False  # why it cannot be told is told by the next look at it
+
+
+def _judge_entry(entry: os.DirEntry[str], root: str) -> Found | Skipped:
+    try:
+        return _judge(entry.path, root, entry.stat())
+    except OSError as error:
+        code = "source_unreadable" if content_type(entry.name) else "unsupported_file"
+        return Skipped(entry.path, code, error.strerror or "")
 
 
 def _judge(path: str, root: str, status: os.stat_result) -> Found | Skipped:

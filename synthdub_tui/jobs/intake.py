@@ -48,12 +48,16 @@ def title_of(path: str, prefix: str) -> str:
     return "".join(char if char.isprintable() else " " for char in title)
 
 
+def id_of(found: Found, batch: Batch) -> str:
+    """Id of the job that a file has, or would have, with these options."""
+    return changes.job_id(found.path, _options(found, batch))
+
+
 def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Admitted | Rejected:
     """Take a file in: a new job, a new version of a known one, further languages of it, or nothing new."""
-    title = title_of(found.path, batch.title)
-    if len(title) > TITLE_LIMIT:
-        return Rejected(found.path, "title_too_long", f"{len(title)} characters")
-    options = Options(title, batch.source_language, batch.lipsync, batch.video_duration, batch.visibility)
+    options = _options(found, batch)
+    if len(options.title) > TITLE_LIMIT:
+        return Rejected(found.path, "title_too_long", f"{len(options.title)} characters")
     source = Source(found.path, found.size, found.mtime_ns, found.content_type)
     known = jobs.get(changes.job_id(found.path, options))
     folder = output_folder(found, batch.output_dir)
@@ -65,3 +69,8 @@ def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Ad
         return Admitted(changes.renew(known, source, batch.targets, now), Effect.RENEWED)
     extended = changes.add_targets(known, batch.targets, now)
     return Admitted(extended, Effect.EXTENDED if extended.dubs.keys() != known.dubs.keys() else Effect.KNOWN)
+
+
+def _options(found: Found, batch: Batch) -> Options:
+    title = title_of(found.path, batch.title)
+    return Options(title, batch.source_language, batch.lipsync, batch.video_duration, batch.visibility)

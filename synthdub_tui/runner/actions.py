@@ -25,6 +25,7 @@ class Added:
     skipped: int = 0  # other files in folders
     troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
     refused: list[Trouble] = field(default_factory=list)  # about paths that the user named
+    stopped: bool = False  # by the user, before all was looked at
 
     @property
     def videos(self) -> int:
@@ -32,9 +33,12 @@ class Added:
         return sum(self.effects.values())
 
 
-def take_in(jobs: Mapping[str, Job], items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put) -> Added:
-    """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong."""
-    added = Added()
+def take_in(
+    jobs: Mapping[str, Job], items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, so_far: Added | None = None
+) -> Added:
+    """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong. Found in pieces,
+    `so_far` is what those before came to."""
+    added = so_far or Added()
     admitted: list[Admitted] = []
     for item in items:
         if isinstance(item, Skipped):

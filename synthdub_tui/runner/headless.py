@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final
 
 from synthdub_tui.jobs.model import Job, count
@@ -52,8 +52,12 @@ async def run(
         for file in damaged:
             reporter.tell(report.problem(explain("state_corrupt", f"{file.path} → {file.kept}: {file.reason}")))
         runner.ledger.listen(lambda before, job: _tell(reporter, before, job))
-        await _take_in(runner, paths, reporter)
-        code = await _work(runner, reporter, stop, read_key)
+        watch = asyncio.create_task(_watch(runner, reporter))
+        try:
+            await _unless_stopped(stop, _take_in(runner, paths, reporter))
+            code = INTERRUPTED if stop.requested else await _work(runner, reporter, stop, read_key)
+        finally:
+            watch.cancel()
     finally:
         saved = await runner.stop()
         logs.end(log)
@@ -74,7 +78,7 @@ async def serve(settings: Settings, read_key: ReadKey) -> int:
         await server.start()
         runner.start()
         while not stop.requested:
-            lonely = not server.clients and clock.now() - server.last_seen > LINGER_SECONDS
+            lonely = not server.clients and not runner.adding and clock.now() - server.last_seen > LINGER_SECONDS
             if lonely and (runner.idle.is_set() or runner.halted.is_set()):
                 break
             await stop.wait(1.0)
@@ -116,6 +120,18 @@ class _Stop:
         self._event.set()
 
 
+async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, None]) -> None:
+    """Do the work, or as much of it as is done when the user wants to end."""
+    tasks = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    if tasks[0].done():
+        tasks[0].result()
+
+
 async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None:
     """Add what was named. Raises Trouble where nothing of it can be used."""
     if not paths and not runner.ledger.jobs:
@@ -152,7 +168,6 @@ async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadK
         await server.close("done")
         raise Trouble("no_key")
     runner.start()
-    watch = asyncio.create_task(_watch(runner, reporter))
     waits = [
         asyncio.create_task(waiting)
         for waiting in (runner.idle.wait(), runner.halted.wait(), stop.wait(), _never_reached(runner))
@@ -160,7 +175,7 @@ async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadK
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (watch, *waits):
+        for task in waits:
             task.cancel()
         await server.close("stopped" if stop.requested else "done")
     return _exit_code(runner, reporter, stop)

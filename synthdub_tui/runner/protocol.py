@@ -97,10 +97,17 @@ class Thumbnail(_Request, frozen=True, tag="thumbnail"):
 
 
 class Add(_Request, frozen=True, tag="add"):
-    """Add files and folders (absolute paths). The reply's `result` counts what was added, skipped and found wrong."""
+    """Add files and folders (absolute paths). Jobs are told of as they are found, and other requests answered meanwhile.
+
+    The reply's `result` counts what was added, skipped and found wrong; `stopped` is 1 where a `StopAdding` ended it.
+    """
 
     paths: tuple[str, ...]
     batch: Batch
+
+
+class StopAdding(_Request, frozen=True, tag="stop_adding"):
+    """Look no further for files; what was found stays. The `Add` that is stopped is answered with what it came to."""
 
 
 class AddLanguages(_Request, frozen=True, tag="add_languages"):
@@ -111,7 +118,8 @@ class AddLanguages(_Request, frozen=True, tag="add_languages"):
 
 
 Request = (
-    Hello | Subscribe | Status | Retry | Cancel | Review | Pause | Resume | Stop | CheckKey | Thumbnail | Add | AddLanguages
+    Hello | Subscribe | Status | Retry | Cancel | Review | Pause | Resume | Stop | CheckKey | Thumbnail
+    | Add | StopAdding | AddLanguages
 )  # fmt: skip
 
 

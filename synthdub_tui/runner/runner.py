@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Iterable
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import scan
+from synthdub_tui.jobs.discovery import Found, Skipped, refused, scan
 from synthdub_tui.jobs.durations import Durations
+from synthdub_tui.jobs.intake import id_of
 from synthdub_tui.jobs.model import DubState, Job, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
@@ -45,6 +48,14 @@ _log = logging.getLogger(__name__)
 
 ABORT_SECONDS: Final = 1.2
 """What a cancelled upload has to tell the storage so, also when the program is to end (which may take three seconds)."""
+
+
+PIECE: Final = 200
+PIECE_SECONDS: Final = 0.1
+"""Files, and time, after which what was found in folders is taken in while the search goes on."""
+
+PIECES_AHEAD: Final = 5
+"""Pieces that are taken in before they are on disk."""
 
 
 class Runner:
@@ -79,6 +90,7 @@ class Runner:
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._line: Line[str] = Line()  # jobs that wait for an upload, and for nothing else
         self._delivering: set[str] = set()  # those of them that have their turn
+        self._scans: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -137,6 +149,7 @@ class Runner:
         """Save and end, within some seconds whatever the network does. False if not all could be saved."""
         self._stopping = True
         self._line.clear()
+        self.stop_adding()
         self.thumbnails.close()
         tasks = [task for _, task in self._workers.values()] + self._tasks
         critical = set(self._shop.critical)
@@ -161,11 +174,35 @@ class Runner:
     # -- commands ------------------------------------------------------------------------------------------------------
 
     async def add(self, paths: Iterable[str], batch: Batch) -> actions.Added:
-        """Add files and folders. Raises Trouble("no_targets" | "unknown_language")."""
-        batch = checked(batch)
-        found = await in_thread(lambda: list(scan(list(paths), recursive=batch.recursive)))
-        await self._settle_submissions()
-        return actions.take_in(self.ledger.jobs, found, batch, clock.now(), self._put_claimed)
+        """Add files and folders, piece by piece as they are found; nothing where a path that is named is wrong.
+
+        Raises Trouble("no_targets" | "unknown_language").
+        """
+        batch, named = checked(batch), list(paths)
+        added = self._take_in(await in_thread(refused, named), batch, actions.Added())
+        if added.refused:
+            return added
+        scanning = asyncio.create_task(self._take_in_pieces(scan(named, recursive=batch.recursive), batch, added))
+        self._scans.add(scanning)
+        try:
+            await asyncio.wait({scanning})
+        finally:
+            scanning.cancel()
+            self._scans.discard(scanning)
+        added.stopped = scanning.cancelled()
+        if not added.stopped:
+            scanning.result()
+        return added
+
+    @property
+    def adding(self) -> bool:
+        """Whether folders are being looked through."""
+        return bool(self._scans)
+
+    def stop_adding(self) -> None:
+        """Look no further. What was found so far stays in the batch."""
+        for scanning in self._scans:
+            scanning.cancel()
 
     async def add_languages(self, jobs: Iterable[str], languages: Iterable[str]) -> int:
         """Add languages to jobs; how many dubs. Raises Trouble("unknown_language")."""
@@ -235,20 +272,40 @@ class Runner:
         """Known without asking the service, and told before there is work."""
         return None if self.client.has_key else Trouble("no_key")
 
+    # -- adding --------------------------------------------------------------------------------------------------------
+
+    async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: actions.Added) -> None:
+        """Never far ahead of the disk, so that a hundred thousand files need no room for a hundred thousand writes."""
+        unsaved: deque[list[str]] = deque()
+        while piece := await in_thread(_piece, found):
+            ids = [id_of(item, batch) for item in piece if isinstance(item, Found)]
+            await self._settle_submissions(ids)
+            self._take_in(piece, batch, added)
+            if added.refused:  # it went while we looked elsewhere
+                return
+            unsaved.append(ids)
+            if len(unsaved) > PIECES_AHEAD:
+                for job_id in unsaved.popleft():
+                    await self.ledger.saved(job_id)
+
+    def _take_in(self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added) -> actions.Added:
+        return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added)
+
+    async def _settle_submissions(self, jobs: Iterable[str]) -> None:
+        """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
+        for job_id in jobs:
+            while (job := self.ledger.jobs.get(job_id)) is not None and job.submission is not None:
+                if self._shop.critical:
+                    await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
+                else:  # of a runner that was killed; `start` has not resumed the job yet
+                    self.ledger.put(changes.resumed(job, clock.now()))
+
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def _put_claimed(self, job: Job) -> None:
         """The first job to name an output file is the one that writes it."""
         self._shop.claim_all(job)
         self.ledger.put(job)
-
-    async def _settle_submissions(self) -> None:
-        """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
-        while any(job.submission for job in self.ledger.jobs.values()) and self._shop.critical:
-            await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
-        for job in list(self.ledger.jobs.values()):
-            if job.submission is not None:  # of a runner that was killed; `start` has not resumed the job yet
-                self.ledger.put(changes.resumed(job, clock.now()))
 
     def _on_change(self, before: Job | None, job: Job) -> None:
         if before is not None:
@@ -401,6 +458,17 @@ class Runner:
         waiting = sum(job.stage not in (Stage.DUBBING, Stage.ENDED) for job in self.ledger.jobs.values())
         horizon = (in_flight + waiting + 40) * self.quota.pace(Endpoint.CREATE_DUBBING)
         return affordable(self.quota.usage()[Endpoint.GET_DUBBING].windows, max(horizon, 1.0))
+
+
+def _piece(found: Iterator[Found | Skipped]) -> list[Found | Skipped]:
+    """What is found next, within a moment or as soon as there is anything; empty at the end."""
+    piece = []
+    until = time.monotonic() + PIECE_SECONDS
+    for item in found:
+        piece.append(item)
+        if len(piece) == PIECE or time.monotonic() > until:
+            break
+    return piece
 
 
 def checked(batch: Batch) -> Batch:

@@ -112,7 +112,7 @@ class Server:
         request = p.decode_request(line)
         if isinstance(request, p.Hello):
             client.send(self._welcome())
-        elif isinstance(request, p.Thumbnail) and len(self._tasks) < CLIENTS:
+        elif isinstance(request, p.Thumbnail | p.Add) and len(self._tasks) < CLIENTS:
             task = asyncio.create_task(self._reply_later(client, request))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -171,6 +171,8 @@ class Server:
                 result = {"path": path} if path else {}
             case p.Add(paths=paths, batch=batch):
                 result = await self._add(paths, batch)
+            case p.StopAdding():
+                runner.stop_adding()
             case p.AddLanguages(jobs=jobs, languages=languages):
                 result["dubs"] = await runner.add_languages(jobs, languages)
             case _:
@@ -182,6 +184,8 @@ class Server:
         troubles = added.refused + added.troubles
         result: dict[str, int | str] = {effect.value: count for effect, count in added.effects.items()}
         result |= {"skipped": added.skipped, "problems": len(troubles)}
+        if added.stopped:
+            result["stopped"] = 1
         if troubles:
             result |= {"problem": troubles[0].code, "problem_detail": troubles[0].detail}
         return result

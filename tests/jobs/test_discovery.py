@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.jobs import discovery
-from synthdub_tui.jobs.discovery import Found, Skipped, content_type, is_output, output_folder, output_path, scan
+from synthdub_tui.jobs.discovery import Found, Skipped, content_type, is_output, output_folder, output_path, refused, scan
 from synthdub_tui.languages import OUTPUT
 
 
@@ -230,3 +230,28 @@ def test_a_named_file_of_another_type(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert list(scan([str(tmp_path)], recursive=True)) == []
+
+
+def test_folders_nested_deeper_than_calls_can_be(tmp_path: Path) -> None:
+    folders = [tmp_path / "d"]
+    for _ in range(1200):
+        folders.append(folders[-1] / "d")
+    for folder in folders:
+        folder.mkdir()
+    make(folders[-1], "a.mp4")
+    try:
+        assert found(tmp_path) == [str(folders[-1] / "a.mp4")]
+    finally:  # pytest cannot remove what is so deep
+        (folders[-1] / "a.mp4").unlink()
+        for folder in reversed(folders):
+            folder.rmdir()
+
+
+def test_what_is_wrong_with_the_named_paths_is_told_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "in/a.mp4", "in/b.mkv", "c.mkv")
+    monkeypatch.setattr(discovery, "_inside", None)
+    wrong = refused([str(tmp_path / name) for name in ("in", "in/a.mp4", "none", "c.mkv")])
+    assert [(Path(item.path).name, item.code, item.named) for item in wrong] == [
+        ("none", "path_missing", True),
+        ("c.mkv", "unsupported_file", True),
+    ]
