@@ -30,6 +30,7 @@ from synthdub_tui.dashboard.statusline import StatusLine
 from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.selection import ORDERS, Filter, FilterError, parse
 from synthdub_tui.problems import printable
+from synthdub_tui.runner.protocol import Cell, Thumbnail
 
 TROUBLE = "state:trouble"
 
@@ -169,6 +170,11 @@ class MainScreen(Deeds):
         self.set_class(event.size.width >= 200, "-wide")
         self.set_class(event.size.height < 16, "-low")
         self.call_after_refresh(self._tell)
+
+    async def thumbnail(self, output: tuple[str, str]) -> str:
+        """The file of the picture of a job's language, as far as the runner has one; else empty."""
+        reply = await self.session.link.ask(Thumbnail(cell=Cell(*output)))
+        return str(reply.result.get("path", ""))
 
     # -- movement ----------------------------------------------------------------------------------------------------
 

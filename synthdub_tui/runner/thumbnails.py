@@ -36,7 +36,7 @@ LIMIT: Final = 2 * 1024 * 1024
 ROOM: Final = 32 * 1024 * 1024
 """Bytes of all that are kept; those not looked at for longest go first."""
 
-SIDE: Final = 4096
+SIDE: Final = 2560
 """Pixels of a picture's longer side: what is larger is no thumbnail, and dear to decode."""
 
 PATIENCE: Final = 25.0

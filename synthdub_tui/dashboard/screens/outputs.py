@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.widgets import Input
 
-from synthdub_tui.dashboard import clipboard, opener
+from synthdub_tui.dashboard import clipboard, opener, pictures
 from synthdub_tui.dashboard.screens.captions import CaptionsScreen
 from synthdub_tui.dashboard.screens.copied import CopiedScreen
 from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
@@ -21,6 +23,7 @@ from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.outputs_check import Checker
 from synthdub_tui.dashboard.screens.outputs_query import SORTS, Key, OutputRow, Query, QueryError, parse, select
 from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.thumbnail import Thumbnail
 from synthdub_tui.dashboard.screens.words import Line, ago, duration, fit, fit_end, many, size, wrap
 from synthdub_tui.problems import printable
 
@@ -54,7 +57,8 @@ KEYS: Final = [
 
 
 class OutputsScreen(Page[None]):
-    """`rows` is asked every two seconds, and at once by `reload`; `on_review` passes marks on."""
+    """`rows` is asked every two seconds, and at once by `reload`; `on_review` passes marks on; `thumbnail` finds the file of a
+    picture, or an empty path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "play", "Play", show=False),
@@ -78,6 +82,7 @@ class OutputsScreen(Page[None]):
         play_command: str = "",
         host: str = "",
         read_only: bool = False,
+        thumbnail: Callable[[Key], Awaitable[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -86,6 +91,7 @@ class OutputsScreen(Page[None]):
         self._play_command = play_command
         self._host = host
         self._read_only = read_only
+        self._find_thumbnail = thumbnail
         self._clock = clock
         self._given: list[OutputRow] = []  # as the source gave them
         self._rows: list[OutputRow] = []  # with review marks that are on their way
@@ -101,7 +107,9 @@ class OutputsScreen(Page[None]):
     def compose(self) -> ComposeResult:
         yield Words(id="title")
         yield Words(id="header", classes="status")
-        yield RowList(self._row, id="outputs")
+        with Horizontal(id="body"):
+            yield RowList(self._row, id="outputs")
+            yield Thumbnail()
         yield Words(id="note", classes="notes")
         yield SearchBox(placeholder="name lang:fr reviewed:no state:moved sort:size", id="filter", passes=("up", "down"))
         yield Hints(KEYS)
@@ -121,6 +129,11 @@ class OutputsScreen(Page[None]):
     def on_resize(self) -> None:
         self._headings()
         self._note()
+        self._look_at_picture()
+
+    @on(Thumbnail.Appeared)
+    def _appeared(self) -> None:
+        self.call_after_refresh(self._headings)
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
@@ -168,6 +181,8 @@ class OutputsScreen(Page[None]):
         self._list.show(len(self._shown), cursor)
         self._headings()
         self._note()
+        if at != self._at_cursor:
+            self._look_at_picture()
 
     def _headings(self) -> None:
         found = f"{len(self._shown):,} of {many(len(self._rows), 'file')}" if self._box.value else many(len(self._rows), "file")
@@ -203,6 +218,12 @@ class OutputsScreen(Page[None]):
     def _moved(self) -> None:
         self._said = ""
         self._note()
+        self._look_at_picture()
+
+    def _look_at_picture(self) -> None:
+        row, find = self._at_cursor, self._find_thumbnail
+        if find is not None and pictures.possible(self.app):
+            self.query_one(Thumbnail).look(partial(find, row.key) if row is not None else None)
 
     def _note(self) -> None:
         """The last message, else what there is to say of the row under the cursor."""

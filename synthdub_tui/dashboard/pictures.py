@@ -1,0 +1,74 @@
+"""Pictures in a terminal, where the extra `thumbnails` is installed (textual-image and Pillow, imported only here).
+
+Of textual-image only the half cells are used: characters, like all else on the screen. They pass through tmux, a poor link, our
+own painting and every dialog above them; Sixel and Kitty's protocol do not, and their support would have to be asked of the
+terminal. textual-image does ask when it is imported, and reads the answer from the keyboard, which is Textual's by then; so
+it finds no terminal while it is imported.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pixels
+    from textual.app import App
+    from textual_image.widget import HalfcellImage
+
+FORMATS: Final = ("PNG", "JPEG")
+COLOURS: Final = frozenset({"256", "truecolor"})
+"""What Rich calls the terminals that have enough colours for a picture."""
+
+_importing: Final = threading.Lock()
+
+
+def possible(app: App[Any]) -> bool:
+    """Whether the terminal has colours for pictures."""
+    return app.console.color_system in COLOURS and not app.no_color
+
+
+def cells(width: int, height: int, most_columns: int, most_lines: int) -> tuple[int, int]:
+    """Columns and lines of a picture of so many pixels, as large as fits. A cell is about twice as high as wide."""
+    scale = min(most_columns / width, 2 * most_lines / height)
+    return max(1, round(width * scale)), max(1, round(height * scale / 2))
+
+
+def load(path: str, columns: int, lines: int) -> Pixels | None:
+    """The picture, no larger than is seen in so many cells; None if it cannot be read or shown here. Blocking."""
+    try:
+        with _importing, _no_terminal():
+            from PIL import Image  # noqa: PLC0415 - an extra, and slow
+            from textual_image.widget import HalfcellImage  # noqa: F401, PLC0415 - so that `widget` finds it imported
+    except ImportError:
+        return None
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            file.draft("RGB", (columns * 2, lines * 4))
+            pixels = file.convert("RGB")
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise whatever the damage makes them stumble over
+        return None
+    pixels.thumbnail((columns * 2, lines * 4))
+    return pixels
+
+
+def widget(pixels: Pixels) -> HalfcellImage:
+    """A widget that shows what `load` gave."""
+    from textual_image.widget import HalfcellImage  # noqa: PLC0415
+
+    return HalfcellImage(pixels)
+
+
+@contextmanager
+def _no_terminal() -> Iterator[None]:
+    """Within, Python's own standard output is no terminal. Textual draws on standard error, and `print` is not touched."""
+    before = sys.__stdout__
+    sys.__stdout__ = io.StringIO()  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        sys.__stdout__ = before  # type: ignore[misc]

@@ -1,0 +1,99 @@
+"""The picture beside a list, of what its cursor rests on. Nothing is seen of it where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from textual.containers import Container
+from textual.message import Message
+from textual.timer import Timer
+
+from synthdub_tui.dashboard import pictures
+from synthdub_tui.dashboard.screens.errand import Errand
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pixels
+    from textual_image.widget import HalfcellImage
+
+Ask = Callable[[], Awaitable[str]]
+"""Finds the file of a picture; empty if there is none."""
+
+RESTS: Final = 0.25
+"""Seconds without a move after which a picture is asked for: each may cost a request."""
+
+NARROWEST, LOWEST = 100, 18
+"""Cells of a screen below which the list needs all of it."""
+
+LEAST, MOST = 36, 64
+"""Columns of a picture."""
+
+
+class Thumbnail(Container):
+    """Takes no room before the first picture, and keeps it then, so that the list does not jump."""
+
+    DEFAULT_CSS = """
+    Thumbnail { width: auto; height: 100%; padding-left: 2; display: none; }
+    Thumbnail.-seen { display: block; }
+    """
+
+    class Appeared(Message):
+        """The list beside it has less room, or more."""
+
+    def __init__(self) -> None:
+        super().__init__(id="thumbnail")
+        self._ask: Ask | None = None
+        self._timer: Timer | None = None
+        self._picture: HalfcellImage | None = None
+
+    def look(self, ask: Ask | None) -> None:
+        """Show another picture soon, unless this is called again before."""
+        self._ask = ask
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(RESTS, self._begin)
+
+    def _begin(self) -> None:
+        width, height = self.screen.size
+        if self._ask is None or width < NARROWEST or height < LOWEST:
+            self._put(None, keep=False)
+            return
+        self.run_worker(self._find(self._ask), group="thumbnail", exclusive=True, exit_on_error=False)
+
+    async def _find(self, ask: Ask) -> None:
+        path = await ask()
+        if not path:
+            self._found(ask, None)
+            return
+        columns, lines = self._room()
+        Errand(self, lambda errand: errand.tell(self._found, ask, pictures.load(path, columns, lines)))
+
+    def _found(self, ask: Ask, pixels: Pixels | None) -> None:
+        if ask is self._ask:
+            self._put(pixels, keep=True)
+
+    def _put(self, pixels: Pixels | None, *, keep: bool) -> None:
+        """Show a picture, or none; `keep`: what room it had stays its own."""
+        before = self.has_class("-seen")
+        if pixels is not None:
+            self._draw(pixels)
+        if self._picture is not None:
+            self._picture.display = pixels is not None
+        self.set_class(pixels is not None or (keep and before), "-seen")
+        if before != self.has_class("-seen"):
+            self.post_message(self.Appeared())
+
+    def _draw(self, pixels: Pixels) -> None:
+        if self._picture is None:
+            self._picture = pictures.widget(pixels)
+            self.mount(self._picture)
+        else:
+            self._picture.image = pixels
+        room = self._room()
+        self._picture.styles.width, self._picture.styles.height = pictures.cells(*pixels.size, *room)
+        self.styles.width = room[0] + 2
+
+    def _room(self) -> tuple[int, int]:
+        """Columns and lines for a picture."""
+        width, height = self.screen.size
+        return max(LEAST, min(MOST, width // 3)), max(1, height - 6)
