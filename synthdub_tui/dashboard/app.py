@@ -21,7 +21,7 @@ from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
-from synthdub_tui.dashboard.painting import cropped
+from synthdub_tui.dashboard.painting import Painter
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.dashboard.terminal import SteadyDriver
 from synthdub_tui.jobs.model import DubState
@@ -43,6 +43,7 @@ class SynthdubApp(App[int]):
 
     def __init__(self, launcher: Launcher, memory: Memory, options: Options) -> None:
         super().__init__(driver_class=SteadyDriver)
+        self._painter = Painter(self)
         self.options = options
         self.memory = memory
         self.session = Session(launcher, options.version, read_only=options.read_only)
@@ -65,7 +66,15 @@ class SynthdubApp(App[int]):
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         """Everything that Textual draws passes here."""
-        super()._display(screen, cropped(renderable))
+        super()._display(screen, self._painter.paint(renderable, self._output))
+
+    @property
+    def _output(self) -> SteadyDriver | None:
+        return self._driver if isinstance(self._driver, SteadyDriver) else None
+
+    def on_resize(self) -> None:
+        """The terminal has another size, or was away (the driver tells its size when it resumes)."""
+        self._painter.repaint(self._output)
 
     # -- start and end -----------------------------------------------------------------------------------------------
 
