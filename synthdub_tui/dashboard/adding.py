@@ -16,7 +16,7 @@ from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.problems import explain, printable
-from synthdub_tui.runner.protocol import Add, AddLanguages
+from synthdub_tui.runner.protocol import Add, AddLanguages, StopAdding
 
 RECENT: Final = 12
 """Languages that are remembered as added lately."""
@@ -40,6 +40,7 @@ class Adding(Acting):
     def __init__(self, session: Session, memory: Memory, options: Options) -> None:
         super().__init__(session, memory, options)
         self._added_paths = False
+        self._searches = 0  # by the runner, for files that were asked for here
 
     # -- files -------------------------------------------------------------------------------------------------------
 
@@ -78,13 +79,21 @@ class Adding(Acting):
 
     @work(exit_on_error=False, name="add")
     async def _add(self, paths: tuple[str, ...], targets: tuple[str, ...]) -> None:
-        self.status.say(f"Adding {many(len(paths), 'path')}…", keep=3600)
+        self.status.say(f"Adding {many(len(paths), 'path')}… U stops it.", keep=3600)
+        self._searches += 1
         reply = await self.send(Add(paths=paths, batch=replace(self.options.batch, targets=targets)), patience=None)
+        self._searches -= 1
         if reply is None:
             return
-        self.status.say(f"Added: {_came_to(reply.result)}.")
+        ended = "Stopped; what was found stays" if reply.result.get("stopped") else "Added"
+        self.status.say(f"{ended}: {_came_to(reply.result)}.")
         if reply.result.get("problem"):
             self.tell_more(explain(str(reply.result["problem"]), str(reply.result.get("problem_detail", ""))))
+
+    @work(exit_on_error=False, name="stop adding")
+    async def _stop_searches(self) -> None:
+        self.status.say("Stopping…")
+        await self.send(StopAdding())
 
     def _start_folder(self) -> Path:
         cursor = self.grid.cursor

@@ -144,7 +144,10 @@ class Deeds(Adding):
         self.status.say(f"{many(len(cells), 'dub')} will be cancelled in {UNDO:.0f} s. U takes it back.", keep=UNDO)
 
     def action_undo(self) -> None:
-        """Take the last cancel back, if it was not sent yet."""
+        """Take the last cancel back, if it was not sent yet; else end a search for files."""
+        if not self._cancelling and self._searches:
+            self._stop_searches()
+            return
         if not self._cancelling:
             self.status.say("There is nothing to take back.")
             return

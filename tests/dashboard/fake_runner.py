@@ -75,7 +75,7 @@ def make_dub(state: DubState, now: float, path: str = "/videos/a.mp4", code: str
 
 
 class FakeRunner:
-    """Serves `jobs`; notes every request in `requests`. `answer` may replace the reply to one."""
+    """Serves `jobs`; notes every request in `requests`. `answer` may replace the reply to one, `unanswered` kinds get none."""
 
     def __init__(self, path: Path, jobs: list[Job] | None = None, *, version: str = __version__) -> None:
         self.path = path
@@ -84,6 +84,7 @@ class FakeRunner:
         self.meters = Meters(time.time(), busy=True)
         self.requests: list[Request] = []
         self.answer: Callable[[Request], Reply | None] = lambda request: None
+        self.unanswered: tuple[type[Request], ...] = ()
         self.foreground = False
         self.updated = __version__  # what the next one is, after a stop
         self.starts = 0
@@ -167,7 +168,7 @@ class FakeRunner:
             await writer.drain()
             self.version = self.updated
             await self.die()
-        else:
+        elif not isinstance(request, self.unanswered):
             answer = self.answer(request)
             writer.write(encode(replace(answer or self._do(request), id=request.id)))
 

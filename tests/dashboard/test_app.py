@@ -30,6 +30,7 @@ from synthdub_tui.runner.protocol import (
     Retry,
     Review,
     Stop,
+    StopAdding,
 )
 from tests.dashboard.fake_runner import FakeRunner, make_dub, make_job
 from tests.dashboard.support import Desk, desk, until
@@ -264,6 +265,21 @@ async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
         (request,) = opened.runner.asked(Add)
         assert isinstance(request, Add) and request.paths == (str(tmp_path / "clip.mp4"),)
         assert request.batch == batch
+
+
+async def test_a_search_for_files_can_be_stopped(tmp_path: Path) -> None:
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO)])
+    runner.unanswered = (Add,)
+    async with desk(tmp_path, runner=runner, paths=("/v",), batch=Batch(targets=("ja",))) as opened:
+        await opened.says("Adding 1 path… U stops it.")
+        await until(lambda: runner.asked(Add))
+        await opened.press("U")
+        await until(lambda: runner.asked(StopAdding))
+        (request,) = runner.asked(Add)
+        runner.say(Reply(id=request.id, result={"new": 700, "stopped": 1}))
+        await opened.says("Stopped; what was found stays: 700 new.")
+        await opened.press("U")
+        await opened.says("There is nothing to take back.")
 
 
 async def test_a_no_adds_nothing_and_says_so(tmp_path: Path) -> None:
