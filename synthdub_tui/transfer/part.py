@@ -8,13 +8,13 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from synthdub_tui.problems import Trouble
-from synthdub_tui.transfer.threads import DaemonPool
+from synthdub_tui.transfer.threads import DaemonPool, watch
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_LINKS: Final = frozenset(
@@ -28,23 +28,30 @@ NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 """What file systems that know no locks answer to flock()."""
 
+BLOCK: Final = 1024 * 1024
+"""Bytes per write."""
+
 _HOLDERS: Final = DaemonPool(8, "hold")
 
 SETTLE: Final = 5.0
 """Seconds that a cancelled download waits for a write under way."""
 
+T = TypeVar("T")
+Read = Callable[[memoryview], int]
+"""Puts some bytes into the buffer and says how many, 0 at the end."""
+
 
 class PartFile:
-    """A part file opened for writing at its end, one block at a time, in threads.
+    """A part file opened for writing at its end, in threads.
 
-    `size` counts the bytes given to `write` so far, the block under way included. All methods but `close` raise Trouble:
+    `size` counts the bytes given to it so far, those on their way to the disk included. All methods but `close` raise Trouble:
     disk_full, output_unwritable. What was written before such an error stays.
     """
 
     def __init__(self, fd: int, size: int, pool: DaemonPool) -> None:
         self._fd = fd
         self._pool = pool
-        self._pending: Future[Any] | None = None
+        self._step: Future[Any] | None = None
         self.size = size
 
     @classmethod
@@ -58,42 +65,50 @@ class PartFile:
             raise
         return cls(fd, size, pool)
 
-    async def write(self, pieces: list[bytes]) -> None:
-        """Append them as one block. Returns while the block is being written: its error is raised by the next call."""
-        await self._settle()
-        self._pending = self._pool.submit(_write, self._fd, pieces, self.size)
-        self.size += sum(map(len, pieces))
+    async def fill(self, read: Read, amount: int, look: Callable[[], None]) -> None:
+        """Append what `read` gives until it is `amount` bytes or `read` gives none; meanwhile `look` is called.
+
+        What came before an error of `read` is written before that is raised.
+        """
+        await self._run(self._fill, read, amount, look=look)
 
     async def clear(self) -> None:
         """Drop the contents, durably: a new validator must never stand beside bytes of the old file."""
-        await self._settle()
         if self.size:
-            self._pending = self._pool.submit(_clear, self._fd)
-            await self._settle()
+            await self._run(_clear, self._fd)
             self.size = 0
 
     async def finish(self) -> os.stat_result:
         """Make the contents durable; how the file then stands."""
-        await self._settle()
-        syncing: Future[os.stat_result] = self._pool.submit(_sync, self._fd)
-        self._pending = syncing
-        await self._settle()
-        return syncing.result()
+        return await self._run(_sync, self._fd)
 
     async def close(self) -> None:
         """Close it once the step under way is over, for which this waits `SETTLE` at most. Its error is not raised."""
-        last: Future[Any] = self._pending or self._pool.submit(int)
-        # the descriptor is closed only then: its number could be another file's by the time the block is written
+        last: Future[Any] = self._step or self._pool.submit(int)
+        # the descriptor is closed only then: its number could be another file's by the time a block is written
         last.add_done_callback(lambda _: os.close(self._fd))
         over = asyncio.wrap_future(last)
         over.add_done_callback(lambda done: done.exception())
         await asyncio.wait({over}, timeout=SETTLE)
 
-    async def _settle(self) -> None:
-        """Wait for the step under way, shielded from a cancel, which must not lose sight of it."""
-        if self._pending is not None:
-            await asyncio.shield(asyncio.wrap_future(self._pending))
-            self._pending = None
+    async def _run(self, step: Callable[..., T], *arguments: Any, look: Callable[[], None] = lambda: None) -> T:
+        """One step in a thread. A cancel does not lose sight of it: `close` waits for it."""
+        running = self._step = self._pool.submit(step, *arguments)
+        return await watch(asyncio.wrap_future(running), look)
+
+    def _fill(self, read: Read, amount: int) -> None:
+        buffer = memoryview(bytearray(min(BLOCK, amount)))
+        end = self.size + amount
+        held = 0
+        try:
+            while self.size < end and (count := read(buffer[held : held + end - self.size])):
+                held += count
+                self.size += count
+                if held == len(buffer):
+                    held = 0
+                    _write(self._fd, buffer, self.size - len(buffer))
+        finally:
+            _write(self._fd, buffer[:held], self.size - held)
 
 
 @asynccontextmanager
@@ -249,8 +264,7 @@ def _close_opened(opening: Future[tuple[int, int]]) -> None:
         os.close(opening.result()[0])
 
 
-def _write(fd: int, pieces: list[bytes], offset: int) -> None:
-    rest = memoryview(b"".join(pieces))
+def _write(fd: int, rest: memoryview, offset: int) -> None:
     try:
         while rest:
             written = os.pwrite(fd, rest, offset)

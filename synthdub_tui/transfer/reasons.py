@@ -1,10 +1,18 @@
-"""Why a connection failed, in words that cannot hold a secret."""
+"""That a connection failed, and why, in words that cannot hold a secret."""
 
 from __future__ import annotations
 
 import os
 import ssl
 from collections.abc import Iterator
+
+
+class Broken(Exception):
+    """An attempt failed in a way that another may not. The words are shown to the user; `pause`: seconds asked for."""
+
+    def __init__(self, words: str, pause: float = 0.0) -> None:
+        super().__init__(words)
+        self.pause = pause
 
 
 def reason(error: BaseException) -> str:

@@ -1,15 +1,35 @@
-"""Threads that never hold up the end of the process."""
+"""Threads that never hold up the end of the process, and watching from the event loop what they do."""
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+TICK: Final = 0.1
+"""Seconds between two looks at a transfer in a thread."""
+
+
+async def watch(done: asyncio.Future[T], look: Callable[[], None]) -> T:
+    """The outcome of work in a thread; until then, and once after, `look` is called every `TICK`. A cancel leaves it alone."""
+    done.add_done_callback(_outcome_seen)
+    while True:
+        await asyncio.wait({done}, timeout=TICK)
+        look()
+        if done.done():
+            return done.result()
+
+
+def _outcome_seen(done: asyncio.Future[Any]) -> None:
+    """Of work that was left alone nobody else looks at the error."""
+    if not done.cancelled():
+        done.exception()
 
 
 class DaemonPool(Executor):

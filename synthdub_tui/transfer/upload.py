@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Final
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer.s3 import Attempts, Link, UploadTarget, as_trouble, make_client
-from synthdub_tui.transfer.threads import DaemonPool
+from synthdub_tui.transfer.threads import DaemonPool, watch
 
 __all__ = ["UploadTarget", "Uploader", "part_size"]
 
@@ -28,9 +28,6 @@ THRESHOLD: Final = 8 * MIB
 PART: Final = 32 * MIB
 MOST_PARTS: Final = 10_000
 """S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
-
-TICK: Final = 0.1
-"""Seconds between two looks at the progress of an upload."""
 
 ABORT_AFTER: Final = 0.25
 """Seconds in which a cancelled transfer may end by itself before its multipart upload is aborted past it."""
@@ -84,7 +81,7 @@ class Uploader:
         self._running[done] = work
         done.add_done_callback(self._forget)
         try:
-            await _watch(done, work, progress)
+            await watch(done, lambda: work.report(progress))
         except BaseException:
             work.cancel()
             await asyncio.wait({done}, timeout=self._grace)
@@ -100,19 +97,6 @@ class Uploader:
 
     def _forget(self, done: asyncio.Future[None]) -> None:
         del self._running[done]
-        if not done.cancelled():
-            done.exception()  # of an upload that was cancelled nobody else looks at it
-
-
-async def _watch(done: asyncio.Future[None], work: _Upload, progress: Callable[[int], None]) -> None:
-    """Report progress until the upload is done, and raise what it raised."""
-    reported = -1
-    while not done.done():
-        await asyncio.wait({done}, timeout=TICK)
-        if (sent := work.sent) != reported:
-            progress(sent)
-            reported = sent
-    await done
 
 
 class _Upload:
@@ -130,11 +114,14 @@ class _Upload:
         self._transfer: Any = None
         self._upload_id = ""  # of the multipart upload, once there is one
         self._moved = 0
+        self._reported = -1
 
-    @property
-    def sent(self) -> int:
-        """Bytes handed over so far."""
-        return min(max(self._moved, 0), self._source.size)
+    def report(self, progress: Callable[[int], None]) -> None:
+        """Call `progress` with the bytes handed over so far, if that has changed."""
+        sent = min(max(self._moved, 0), self._source.size)
+        if sent != self._reported:
+            self._reported = sent
+            progress(sent)
 
     def on_progress(self, bytes_transferred: int, **_: Any) -> None:
         """Called by s3transfer in several threads, with a negative number when a part is sent again. Must not raise."""

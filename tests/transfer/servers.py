@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -63,8 +65,8 @@ class Hangup(Exception):
 
 
 @asynccontextmanager
-async def serving(handle: Handler) -> AsyncIterator[str]:
-    """Serve requests with `handle` on a free port; the address is `http://127.0.0.1:PORT`."""
+async def serving(handle: Handler, *, tls: bool = False) -> AsyncIterator[str]:
+    """Serve requests with `handle` on a free port; the address is `http://127.0.0.1:PORT`, or `https` with `tls`."""
     connections: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,14 +82,24 @@ async def serving(handle: Handler) -> AsyncIterator[str]:
             connections.discard(task)
             writer.transport.abort() if task.cancelling() else writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=_identity() if tls else None)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in tuple(connections):
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
+
+
+CERTIFICATE = Path(__file__).parents[1] / "data" / "localhost.pem"
+"""With its key; of 127.0.0.1, localhost and videos.example. To be trusted through SSL_CERT_FILE."""
+
+
+def _identity() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
 
 
 async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> bool:
@@ -232,3 +244,25 @@ def saying(status: int, body: bytes = b"", **headers: str) -> Handler:
         await request.answer(status, body, **headers)
 
     return handle
+
+
+async def relaying(request: Request) -> None:
+    """A handler that is a proxy: connects, whatever the name, to that port of this machine."""
+    port = int(request.target.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request.writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+    try:
+        await asyncio.gather(_pipe(request.reader, writer), _pipe(reader, request.writer))
+    finally:
+        writer.close()
+    raise Hangup
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    else:
+        writer.close()

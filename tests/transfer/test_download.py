@@ -16,10 +16,10 @@ import pytest
 
 from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer import part as part_module
-from synthdub_tui.transfer.download import BLOCK, Downloader, Fetched, UrlExpired, land
-from synthdub_tui.transfer.part import holding
+from synthdub_tui.transfer.download import Downloader, Fetched, UrlExpired, land
+from synthdub_tui.transfer.part import BLOCK, holding
 from tests.transfer.conftest import until
-from tests.transfer.servers import Hangup, Request, Site, saying, serving
+from tests.transfer.servers import CERTIFICATE, Hangup, Request, Site, relaying, saying, serving
 
 CONTENT = b"".join(number.to_bytes(4, "big") for number in range(900_000))  # 3.4 MiB, no two blocks alike
 
@@ -284,6 +284,38 @@ async def test_no_length(site: Site, download: Download) -> None:
     assert download.part.read_bytes() == b""
 
 
+async def test_a_transfer_coding_is_not_taken_for_the_body(site: Site, download: Download) -> None:
+    site.script = [saying(200, b"5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="chunked", ETag='"v1"')]
+    assert await download.fails() == ("download_failed", "the storage did not say how long the file is")
+    assert download.part.read_bytes() == b""
+
+
+async def test_a_range_without_a_length(site: Site, download: Download) -> None:
+    """The whole file may come with one."""
+
+    async def lengthless(request: Request) -> None:
+        await request.answer(206, CONTENT[1000:], ETag='"v1"', Content_Range=site.span(1000), Content_Length="")
+        raise Hangup
+
+    site.script = [lengthless]
+    download.holding(1000, '"v1"')
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["bytes=1000-", ""]
+
+
+async def test_the_last_answer_of_a_connection(site: Site, download: Download) -> None:
+    """The HTTP library gives up its socket with the head; the body is still to come."""
+
+    async def last(request: Request) -> None:
+        await request.answer(200, CONTENT, ETag='"v1"', Connection="close")
+        raise Hangup
+
+    site.script = [last]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+
+
 async def test_more_bytes_than_the_total(site: Site, download: Download) -> None:
     download.holding(1000, '"v1"')
     site.script = [saying(206, CONTENT, ETag='"v1"', Content_Range=f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}")]
@@ -392,15 +424,15 @@ async def test_a_name_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     downloader = Downloader(allow_local=False, attempts=2, backoff=0.01)
     download = Download(downloader, "https://videos.example/secret", tmp_path / "part")
-    assert await download.fails() == ("download_failed", "ConnectError")
+    assert await download.fails() == ("download_failed", "the name cannot be resolved")
     await downloader.close()
 
 
-def _names(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> None:
+def _names(monkeypatch: pytest.MonkeyPatch, addresses: list[str], name: str = "videos.example") -> None:
     genuine = socket.getaddrinfo
 
     def answer(host: Any, port: Any, *rest: Any, **named: Any) -> Any:
-        if host != "videos.example":
+        if host != name:
             return genuine(host, port, *rest, **named)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
@@ -422,6 +454,99 @@ async def test_a_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: p
         assert (await download.fails())[0] == "download_failed"
         await downloader.close()
     assert asked == ["CONNECT videos.example:443"]
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def secure_url(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    async with serving(site.handle, tls=True) as address:
+        yield f"{address}/video.mp4?X-Amz-Signature=secretsignature"
+
+
+async def test_over_tls(site: Site, downloader: Downloader, secure_url: str, tmp_path: Path) -> None:
+    site.script = [site.breaking(1_000_000), site.breaking(BLOCK)]
+    download = Download(downloader, secure_url, tmp_path / "part")
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", "bytes=1000000-", f"bytes={1_000_000 + BLOCK}-"]
+
+
+@pytest.mark.parametrize(("name", "right"), [("videos.example", True), ("other.example", False)])
+async def test_the_certificate_is_that_of_the_name(
+    downloader: Downloader, secure_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, right: bool
+) -> None:
+    """Though the connection is to an address that was looked up before."""
+    _names(monkeypatch, ["127.0.0.1"], name)
+    download = Download(downloader, secure_url.replace("127.0.0.1", name), tmp_path / "part")
+    if right:
+        await download.fetch()
+    else:
+        assert await download.fails() == ("download_failed", "certificate verify failed")
+
+
+async def test_a_certificate_that_nobody_vouches_for(
+    downloader: Downloader, secure_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    download = Download(downloader, secure_url, tmp_path / "part")
+    assert await download.fails() == ("download_failed", "certificate verify failed")
+
+
+async def test_a_cancel_over_tls_keeps_what_came_and_nothing_else(
+    site: Site, downloader: Downloader, secure_url: str, tmp_path: Path
+) -> None:
+    """The reading thread is woken by cutting the connection, beneath which lie bytes that are not those of the file."""
+    gone = asyncio.Event()
+
+    async def slow(request: Request) -> None:
+        await request.answer(200, CONTENT[:5000], ETag='"v1"', Content_Length=str(len(CONTENT)))
+        try:
+            await request.reader.read(1)
+        finally:
+            gone.set()
+        raise Hangup
+
+    site.script = [slow]
+    download = Download(downloader, secure_url, tmp_path / "part")
+    task = asyncio.create_task(download.fetch())
+    await until(lambda: download.progress and download.progress[-1][0] == 5000)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert download.part.read_bytes() == CONTENT[:5000]
+    await asyncio.wait_for(gone.wait(), 20)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+async def test_through_a_proxy(
+    site: Site, downloader: Downloader, secure_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def proxy(request: Request) -> None:
+        asked.append((request.target, request.headers["proxy-authorization"]))
+        await relaying(request)
+
+    async with serving(proxy, tls=tls) as address:
+        monkeypatch.setenv("HTTPS_PROXY", address.replace("//", "//user:p%40ss@"))
+        download = Download(downloader, secure_url.replace("127.0.0.1", "videos.example"), tmp_path / "part")
+        await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    port = secure_url.split(":")[2].partition("/")[0]
+    assert asked == [(f"videos.example:{port}", "Basic dXNlcjpwQHNz")]
+    assert "proxy-authorization" not in site.seen[0].headers
+
+
+@pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "http://"])
+async def test_a_proxy_that_cannot_be_used(
+    downloader: Downloader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    download = Download(downloader, "https://videos.example/secret", tmp_path / "part")
+    assert await download.fails() == ("download_failed", "the proxy is neither an http nor an https one")
 
 
 # -- the disk ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,198 @@
+"""Answers of a storage, whose bodies are read straight from the socket into a buffer.
+
+urllib3, which carries the uploads too, connects, also over proxies, speaks TLS and reads the head. Every further step between
+socket and disk costs: over TLS httpx needs four times the processor time of this. All of it blocks, and is for threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import logging
+import os
+import socket
+import threading
+from typing import Any, Final
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+from urllib3 import HTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError
+from urllib3.util import Url, make_headers, parse_url
+
+from synthdub_tui import __version__
+from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.guard import Address, check_url, host_of, is_local_name, redirected, resolve
+from synthdub_tui.transfer.reasons import Broken, reason
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds for connecting to an address, and for each step of the TLS handshake."""
+
+REDIRECTS: Final = 5
+MOVED: Final = frozenset({301, 302, 303, 307, 308})
+PORTS: Final = {"http": 80, "https": 443}
+HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": f"synthdub/{__version__}"}
+
+_FAULTS: Final = (HTTPError, http.client.HTTPException, OSError, UnicodeError)
+"""What connecting, asking and reading raise where the line or the other side is at fault."""
+
+
+class Answer:
+    """The head of an answer, and its body yet to be read. It is to be closed, which any thread may do at any time."""
+
+    def __init__(self, response: HTTPResponse, connected: Any) -> None:
+        self.status = response.status
+        self._response = response
+        self._socket = connected
+        self._lock = threading.Lock()  # held while reading: a descriptor closed meanwhile could soon be another file's
+        self._closed = False
+        self._fresh = True
+
+    def header(self, name: str) -> str:
+        """The value of a header, "" if there is none."""
+        return str(self._response.headers.get(name, ""))
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read what has come of the body, at least a byte; 0 at the end of the connection. Raises Broken, also once closed.
+
+        Where the body ends is for the caller to know, and that it has no transfer coding.
+        """
+        with self._lock:
+            try:
+                count = 0 if self._closed else self._read(buffer)
+            except _FAULTS as error:
+                raise Broken(reason(error)) from None
+            if self._closed:  # perhaps meanwhile, and what a cut stream gave is not to be trusted
+                raise Broken("it was closed")
+            return count
+
+    def _read(self, buffer: memoryview) -> int:
+        if not self._fresh:
+            return int(self._socket.recv_into(buffer))
+        self._fresh = False
+        early = self._response.read1(len(buffer))  # what came along with the head is in a buffer of urllib3: empty after this
+        buffer[: len(early)] = early
+        return len(early)
+
+    def close(self) -> None:
+        """Close the connection. A read under way ends."""
+        self._closed = True
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._socket.fileno())) as twin:
+            twin.shutdown(socket.SHUT_RDWR)  # a TLS socket of ssl would take itself for a plain one after its own shutdown
+        with self._lock:
+            self._response.close()
+            self._socket.close()
+
+
+class Opener:
+    """Asks for answers: of public addresses over TLS, or with `allow_local` of any. It takes some 20 ms to make.
+
+    `stall`: seconds without a byte after which a connection counts as broken. The environment's proxies and CA bundle are
+    honoured. Connections are not kept: one that the other side has closed meanwhile would only look like a fault.
+    """
+
+    def __init__(self, *, allow_local: bool, stall: float) -> None:
+        for name in ("urllib3.connection", "urllib3.connectionpool"):  # they log addresses, whose signatures are secrets
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self._context = httpx.create_ssl_context()  # trusts whom our other connections trust
+        self._allow_local = allow_local
+        self._stall = stall
+
+    def get(self, address: str, headers: dict[str, str]) -> Answer:
+        """The first answer to a GET that is not a redirect; each address on the way is checked.
+
+        Raises Broken, and Trouble: download_address, download_failed.
+        """
+        url = check_url(address, allow_local=self._allow_local)
+        for _ in range(REDIRECTS + 1):
+            answer = self._get(url, headers)
+            if answer.status not in MOVED:
+                return answer
+            answer.close()
+            url = redirected(url, answer.header("Location"), allow_local=self._allow_local)
+        raise Trouble("download_failed", "too many redirects")
+
+    def _get(self, url: Url, headers: dict[str, str]) -> Answer:
+        try:
+            connection = self._connect(url)
+            try:
+                return self._ask(connection, url, headers)
+            except BaseException:
+                connection.close()
+                raise
+        except _FAULTS as error:
+            raise Broken(reason(error)) from None
+
+    def _ask(self, connection: HTTPConnection, url: Url, headers: dict[str, str]) -> Answer:
+        connection.timeout = self._stall
+        connection.request(
+            "GET", url.request_uri, headers=HEADERS | {"Host": url.netloc or ""} | headers, preload_content=False
+        )
+        connected = connection.sock  # the connection forgets it where the answer is its last
+        return Answer(connection.getresponse(), connected)
+
+    def _connect(self, url: Url) -> HTTPConnection:
+        proxy = self._proxy(url)
+        if proxy is not None:
+            return _connected(self._through(proxy, url))
+        failure: Exception = Broken("the name has no address")
+        for address in self._addresses(url):
+            try:
+                return _connected(self._direct(address, url))
+            except (NewConnectionError, ConnectTimeoutError) as error:
+                failure = error
+        raise failure
+
+    def _addresses(self, url: Url) -> list[Address]:
+        try:
+            return resolve(host_of(url), _port(url), allow_local=self._allow_local)
+        except (OSError, UnicodeError):
+            raise Broken("the name cannot be resolved") from None
+
+    def _direct(self, address: Address, url: Url) -> HTTPConnection:
+        if url.scheme == "http":
+            return HTTPConnection(str(address), _port(url), timeout=CONNECT_TIMEOUT)
+        return HTTPSConnection(
+            str(address), _port(url), timeout=CONNECT_TIMEOUT, ssl_context=self._context, server_hostname=host_of(url)
+        )
+
+    def _through(self, proxy: Url, url: Url) -> HTTPConnection:
+        """A tunnel. The proxy resolves the name."""
+        way: dict[str, Any] = {"proxy": proxy, "proxy_config": ProxyConfig(self._context, False, None, None)}
+        host, port = host_of(proxy), _port(proxy)
+        if url.scheme == "http":
+            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT, **way)
+        else:
+            connection = HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT, ssl_context=self._context, **way)
+        headers = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else {}
+        connection.set_tunnel(host_of(url), _port(url), headers, scheme=proxy.scheme or "http")
+        return connection
+
+    def _proxy(self, url: Url) -> Url | None:
+        """The environment's proxy for the address. Raises Trouble."""
+        known = getproxies()
+        found = known.get(url.scheme or "") or known.get("all")
+        if not found or is_local_name(host_of(url)) or proxy_bypass(url.netloc or ""):
+            return None
+        try:
+            proxy = parse_url(found if "://" in found else f"http://{found}")
+        except LocationParseError:
+            raise Trouble("download_failed", "the proxy's address is malformed") from None
+        if proxy.scheme not in PORTS or not proxy.host:
+            raise Trouble("download_failed", "the proxy is neither an http nor an https one")
+        return proxy
+
+
+def _port(url: Url) -> int:
+    return url.port or PORTS[url.scheme or ""]
+
+
+def _connected(connection: HTTPConnection) -> HTTPConnection:
+    try:
+        connection.connect()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
