@@ -178,6 +178,7 @@ async def test_the_dashboard_asks_its_runner(tmp_path: Path, image: Path) -> Non
         await until(lambda: opened.app.screen.query_one(Thumbnail).display)
         (request,) = opened.runner.asked(protocol.Thumbnail)
         assert isinstance(request, protocol.Thumbnail) and request.cell == Cell(job.id, "fr-FR")
+        await until(lambda: opened.app.screen.query_one(Thumbnail).region.x > 60)  # beside the list, in the app's own style
 
 
 @pytest.mark.parametrize("option", ["ascii", "slow_link"])

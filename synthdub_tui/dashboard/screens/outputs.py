@@ -107,7 +107,7 @@ class OutputsScreen(Page[None]):
     def compose(self) -> ComposeResult:
         yield Words(id="title")
         yield Words(id="header", classes="status")
-        with Horizontal(id="body"):
+        with Horizontal(id="beside"):
             yield RowList(self._row, id="outputs")
             yield Thumbnail()
         yield Words(id="note", classes="notes")
