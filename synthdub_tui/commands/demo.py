@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Final
 
 from synthdub_tui.commands.run import run
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.control import Control
+from synthdub_tui.runner.protocol import Stop
 from synthdub_tui.sandbox.config import ConfigError, SandboxConfig
 from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.sandbox.service import running, serve
@@ -92,29 +95,43 @@ def _on_screen(root: Path, targets: list[str]) -> int:
 
     config = root / "sandbox.toml"
     config.write_text(PRACTICE, encoding="utf-8")
-    with _sandbox_process(config) as (api_url, s3_url, key):
-        settings, flags, environment = _settings(api_url, s3_url, key, root, targets)
+    with _sandbox_process(config) as process:
+        settings, flags, environment = _settings(*_greeted(process), root, targets)
         state = Path(settings.state_dir)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         runner = BackgroundRunner(settings.state_dir, flags, {**os.environ, **environment})
-        code = run_dashboard(state, runner, options(settings, [str(root / "videos")], {}))
+        shown = options(settings, [str(root / "videos")], {})
+        code = run_dashboard(state, runner, shown, on_hangup=lambda: _end(settings, process))
         stop(settings)  # the sandbox ends with the demo, so there is nothing to go on with
     return code
 
 
+def _end(settings: Settings, sandbox: subprocess.Popen[str]) -> None:
+    """Nobody would find the way back to this demo: its runner and its sandbox end as well."""
+    with contextlib.suppress(Trouble):
+        control = Control.connect(settings.state_dir)
+        if control is not None:
+            control.send(Stop(id=1))
+    sandbox.terminate()
+
+
 @contextmanager
-def _sandbox_process(config: Path) -> Iterator[tuple[str, str, str]]:
-    """Addresses of API and storage, and the key."""
+def _sandbox_process(config: Path) -> Iterator[subprocess.Popen[str]]:
+    """The sandbox, ended with the context."""
     command = [sys.executable, "-m", "synthdub_tui", "sandbox", "--config", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own
-    assert process.stdout is not None
-    try:
-        said = dict(process.stdout.readline().split(maxsplit=1) for _ in range(3))
-        yield said["API"].strip(), said["Storage"].strip(), said["Key"].strip()
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def _greeted(sandbox: subprocess.Popen[str]) -> tuple[str, str, str]:
+    """Addresses of API and storage, and the key."""
+    assert sandbox.stdout is not None
+    said = dict(sandbox.stdout.readline().split(maxsplit=1) for _ in range(3))
+    return said["API"].strip(), said["Storage"].strip(), said["Key"].strip()
 
 
 def _settings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,13 @@ FRAMES, SLOW_FRAMES = 240, 4
 """Textual's timer may wait two periods, and stands still while nothing changes: what is sent is paced by ourselves."""
 
 
-def run_dashboard(state_dir: Path, launcher: Launcher, options: Options) -> int:
-    """Show the batch until the user leaves. Returns the exit code: 0, 2 if this terminal cannot, 130 after a signal."""
+def run_dashboard(
+    state_dir: Path, launcher: Launcher, options: Options, *, on_hangup: Callable[[], object] | None = None
+) -> int:
+    """Show the batch until the user leaves. Returns the exit code: 0, 2 if this terminal cannot, 130 after a signal.
+
+    It does not return where the terminal is lost: the process ends, after `on_hangup`, which must not wait.
+    """
     refused = refusal(os.environ)
     if refused:
         print(refused, file=sys.stderr)
@@ -42,6 +47,8 @@ def run_dashboard(state_dir: Path, launcher: Launcher, options: Options) -> int:
     memory = Memory(state_dir)
     app = SynthdubApp(launcher, memory, options)
     hung_up.append(memory.save)
+    if on_hangup is not None:
+        hung_up.append(on_hangup)
     end_on_signals(app, sys.stdin.fileno())
     code = app.run(mouse=options.mouse)
     memory.save_soon().join(timeout=1)

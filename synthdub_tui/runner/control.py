@@ -45,14 +45,18 @@ class Control:
 
     def ask(self, request: p.Request) -> p.Reply:
         """The reply. Raises Trouble: the runner's, or "runner_gone"."""
-        try:
-            self._connection.sendall(p.encode(request))
-        except OSError as error:
-            raise Trouble("runner_gone", error.strerror or "") from error
+        self.send(request)
         reply = self._next(p.Reply)
         if reply.code:
             raise Trouble(reply.code, reply.detail)
         return reply
+
+    def send(self, request: p.Request) -> None:
+        """Ask, and do not wait for the reply. Raises Trouble("runner_gone")."""
+        try:
+            self._connection.sendall(p.encode(request))
+        except OSError as error:
+            raise Trouble("runner_gone", error.strerror or "") from error
 
     def wait_for_end(self) -> None:
         """Returns when the runner closed the connection, which it does when all is saved."""

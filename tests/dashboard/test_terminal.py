@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -64,6 +65,34 @@ async def test_a_hung_up_terminal_ends_the_dashboard_with_or_without_a_signal(tm
         code = await terminal.ended()
         assert code in (130, -signal.SIGHUP)
         await until(lambda: not runner.attached)
+
+
+async def test_a_demo_whose_terminal_is_lost_leaves_nothing_at_work(tmp_path: Path) -> None:
+    """Nobody would find the way back to its temporary directory."""
+    folder = tmp_path / "demo"
+
+    def at_work() -> list[int]:
+        named = os.fsencode(folder)
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if named in _read(path)]
+
+    command = (sys.executable, "-m", "synthdub_tui", "demo", "--files", "2", "--folder", str(folder))
+    terminal = Terminal(command, HOME=str(tmp_path))
+    try:
+        await terminal.shows("polls")  # the runner is at work, too
+        assert len(at_work()) == 3
+        terminal.hang_up()
+        await until(lambda: not at_work())
+    finally:
+        terminal.close()
+        for left in at_work():
+            os.kill(left, signal.SIGKILL)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # that process has ended
+        return b""
 
 
 async def test_a_stalled_terminal_recovers_and_shows_what_is_new(tmp_path: Path) -> None:
