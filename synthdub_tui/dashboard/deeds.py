@@ -153,7 +153,7 @@ class Deeds(Adding):
             return
         count = len(self._cancelling)
         self._forget_cancel()
-        self.status.say(f"Taken back: {many(count, 'dub')} go on.")
+        self.status.say(f"Taken back: {many(count, 'dub')} {'goes' if count == 1 else 'go'} on.")
 
     def send_cancel(self) -> None:
         """Send a cancel that waits to be taken back; also done when something else follows it."""

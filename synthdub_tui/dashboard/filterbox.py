@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.suggester import Suggester
-from textual.widgets import Input
 
 from synthdub_tui.dashboard.batch import Batch
+from synthdub_tui.dashboard.typed import Typed
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.jobs.selection import complete
 
@@ -25,7 +25,7 @@ class _Completion(Suggester):
         return next((whole for whole in self._completions(value) if whole.startswith(value)), None)
 
 
-class FilterBox(Input):
+class FilterBox(Typed):
     """One line without blinking, which would send bytes for ever."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", "Complete", show=False)]

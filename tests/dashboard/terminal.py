@@ -7,6 +7,7 @@ import codecs
 import fcntl
 import os
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -27,12 +28,19 @@ class Terminal:
     """Reads all output on the event loop, unless `stalled`."""
 
     def __init__(
-        self, command: tuple[str, ...], size: tuple[int, int] = (100, 30), *, controlling: bool = True, **environment: str
+        self,
+        command: tuple[str, ...],
+        size: tuple[int, int] = (100, 30),
+        *,
+        controlling: bool = True,
+        cwd: Path = ROOT,
+        **environment: str,
     ) -> None:
         self.output = bytearray()
         self._emulator = Emulator(*size)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._fed = 0
+        self._seen = ""
         self._master, slave = os.openpty()
         self._size(size)
         before = termios.tcgetattr(slave)
@@ -52,7 +60,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             env=environ,
-            cwd=ROOT,
+            cwd=cwd,
             start_new_session=True,
             preexec_fn=take_terminal,  # noqa: PLW1509 - one ioctl, and no other way to give a controlling terminal
         )
@@ -93,9 +101,24 @@ class Terminal:
     def screen(self) -> str:
         """What is seen now."""
         fresh = bytes(self.output[self._fed :])
+        if not fresh:
+            return self._seen
         self._fed += len(fresh)
         self._emulator.feed(self._decoder.decode(fresh))
-        return "\n".join("".join(char.data for char in line) for line in self._emulator.shows())
+        self._seen = "\n".join("".join(char.data for char in line) for line in self._emulator.shows())
+        return self._seen
+
+    async def sees(self, words: str) -> None:
+        """Wait until words stand on the terminal, however they came there."""
+        try:
+            await until(lambda: words in self.screen)
+        except AssertionError:
+            raise AssertionError(f"{words!r} is not on the screen:\n{self.screen}") from None
+
+    @property
+    def full(self) -> bool:
+        """Whether the terminal takes nothing any more, so that whoever writes to it waits."""
+        return not select.select([], [self._slave], [], 0)[1]
 
     async def shows(self, words: str, after: int = 0) -> None:
         """Wait for words on the screen or in the output; `after`: only what was written since that many bytes."""

@@ -192,7 +192,7 @@ async def test_a_cancel_can_be_taken_back_before_anything_is_sent(tmp_path: Path
         await opened.press("y")
         await opened.says("U takes it back")
         await opened.press("U")
-        await opened.says("Taken back: 1 dub go")
+        await opened.says("Taken back: 1 dub goes on")
         assert not opened.runner.asked(Cancel)
         await opened.press("U")
         await opened.says("nothing to take back")

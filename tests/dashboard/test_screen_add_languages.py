@@ -70,3 +70,12 @@ async def test_nothing_like_it() -> None:
         await hand.sees("158 languages")
         await hand.press("escape")
         assert await hand.answer() is None
+
+
+async def test_keys_typed_ahead_mark_what_was_typed_before_them() -> None:
+    async with shown(AddLanguagesScreen(set(), [])) as hand:
+        await hand.type("fr-FR ")
+        await hand.press("ctrl+u")
+        await hand.type("de-DE ")
+        await hand.press("enter")
+        assert await hand.answer() == ["fr-FR", "de-DE"]

@@ -39,6 +39,7 @@ class AddLanguagesScreen(Page[list[str]]):
         rest = sorted((code for code in languages.OUTPUT if code not in self._recent), key=languages.name)
         self._all = [*known, *rest]
         self._shown = self._all
+        self._searched = ""
         self._marked: dict[str, None] = {}
 
     def compose(self) -> ComposeResult:
@@ -60,6 +61,7 @@ class AddLanguagesScreen(Page[list[str]]):
 
     def action_move(self, rows: int) -> None:
         """Move in the list while the search has the focus."""
+        self._search()
         self._list.action_move(rows)
 
     def action_page(self, pages: int) -> None:
@@ -74,6 +76,7 @@ class AddLanguagesScreen(Page[list[str]]):
 
     @on(RowList.Clicked)
     def action_mark(self) -> None:
+        self._search()
         if not self._shown:
             return
         code = self._shown[self._list.cursor]
@@ -90,6 +93,7 @@ class AddLanguagesScreen(Page[list[str]]):
 
     @on(Input.Submitted)
     def action_confirm(self) -> None:
+        self._search()
         chosen = list(self._marked)
         if not chosen and self._shown:
             code = self._shown[self._list.cursor]
@@ -101,14 +105,19 @@ class AddLanguagesScreen(Page[list[str]]):
             self.dismiss(chosen)
 
     @on(Input.Changed)
-    def _changed(self, event: Input.Changed) -> None:
-        wanted = "".join(event.value.replace("_", "-").split()).casefold()
+    def _search(self) -> None:
+        """Show what the box asks for. Also before a key acts on the list: that the box was changed is told only after it."""
+        value = self.query_one("#search", SearchBox).value
+        if value == self._searched:
+            return
+        self._searched = value
+        wanted = "".join(value.replace("_", "-").split()).casefold()
         matches = [code for code in self._all if wanted in code.lower() or wanted in _squeezed(code)]
         matches.sort(key=lambda code: _rank(code, wanted))
         near = [] if matches else _nearest(wanted)
         self._shown = matches or near
         self._list.show(len(self._shown), 0)
-        typed = printable(event.value, 30)
+        typed = printable(value, 30)
         if near:
             self._tell(f"Nothing is called “{typed}”; nearest:")
         elif not matches:

@@ -14,9 +14,10 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from synthdub_tui.dashboard.screens.words import Line, hints, wrap
+from synthdub_tui.dashboard.typed import Typed
 
 ROLES = ("faint", "strong", "key", "label", "good", "warn", "bad", "cursor")
 
@@ -226,20 +227,13 @@ class Reader(Drawn):
         self.scroll_page_down(animate=False)
 
 
-class SearchBox(Input):
+class SearchBox(Typed):
     """One line of input that leaves some keys to the screen around it."""
 
     def __init__(self, *, passes: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str) -> None:
         super().__init__(placeholder=placeholder, password=password, id=id, compact=True, select_on_focus=False)
-        self._passes = passes
+        self.passes = passes
         self.cursor_blink = False  # a blinking cursor sends bytes for ever over the line
-
-    def check_consume_key(self, key: str, character: str | None) -> bool:
-        return key not in self._passes and super().check_consume_key(key, character)
-
-    def on_key(self, event: events.Key) -> None:
-        if event.key in self._passes:
-            event.prevent_default()  # Input would insert it; so it bubbles to the screen's bindings
 
 
 class Hints(Static):

@@ -1,0 +1,30 @@
+"""A line of input that takes keys in the order in which they are typed."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.widgets import Input
+
+
+class Typed(Input):
+    """Textual hands keys that are bound to actions (backspace, ctrl+u, tab) up to the screen, and the letters behind them are
+    inserted before these are back: on a slow line, which brings many keys at once, `ctrl+u a` would clear the `a`.
+
+    Here such keys act at once: those of the input, and those in `passes`, which it leaves to the screen around it.
+    """
+
+    passes: tuple[str, ...] = ()
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        return key not in self.passes and super().check_consume_key(key, character)
+
+    async def on_key(self, event: events.Key) -> None:
+        node: DOMNode = self.screen if event.key in self.passes else self
+        bound: list[Binding] = node._bindings.key_to_bindings.get(event.key, [])
+        if bound or node is not self:
+            event.prevent_default()
+            event.stop()
+        if bound:
+            await node.run_action(bound[0].action)  # type: ignore[attr-defined]

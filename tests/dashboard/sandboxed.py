@@ -1,0 +1,90 @@
+"""The whole program in a pseudo-terminal: command line, dashboard, background runner, and the sandbox for a service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from synthdub_tui.runner.control import Control
+from synthdub_tui.runner.protocol import Stop
+from synthdub_tui.sandbox import Sandbox, SandboxConfig, make_sources
+from tests.dashboard.terminal import ROOT, Terminal
+
+
+@dataclass
+class Place:
+    """A user's home, videos and state, and the service."""
+
+    folder: Path
+    sandbox: Sandbox
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def videos(self) -> Path:
+        return self.folder / "videos"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.toml"
+
+    def open(self, *words: str, key: str = "", program: str = "") -> Terminal:
+        """`synthdub` in a new terminal, or a program that is like it."""
+        python = (sys.executable, "-c", program) if program else (sys.executable, "-m", "synthdub_tui")
+        return Terminal(
+            (*python, "--poll-interval", "0.1", "--tier", "unlimited", *words),
+            (160, 40),
+            cwd=self.videos,
+            HOME=str(self.folder),
+            PYTHONPATH=str(ROOT),
+            SYNTHESIA_API_KEY=key,
+            SYNTHDUB_API_URL=self.sandbox.api_url,
+            SYNTHDUB_S3_ENDPOINT_URL=self.sandbox.s3_url,
+            SYNTHDUB_STATE_DIR=str(self.state),
+            SYNTHDUB_CONFIG=str(self.config),
+        )
+
+    def outputs(self) -> list[str]:
+        """Finished videos."""
+        return sorted(path.name for path in self.videos.glob("*.dubbed-*.mp4"))
+
+    def kill_runner(self) -> None:
+        """As a crash would."""
+        control = Control.connect(str(self.state))
+        assert control is not None
+        os.kill(control.welcome.pid, signal.SIGKILL)
+        control.wait_for_end()
+        control.close()
+
+    async def runner_ends(self) -> None:
+        """Stop the runner, if one works, and wait for its end."""
+        control = await asyncio.to_thread(Control.connect, str(self.state))
+        if control is not None:
+            await asyncio.to_thread(control.ask, Stop(id=1))
+            await asyncio.to_thread(control.wait_for_end)
+
+
+@asynccontextmanager
+async def place(folder: Path, config: SandboxConfig, files: int) -> AsyncIterator[Place]:
+    """Everything but an open dashboard."""
+    sandbox = Sandbox(config, folder / "service")
+    await sandbox.start()
+    found = Place(folder, sandbox)
+    found.videos.mkdir()
+    found.config.touch(0o600)
+    await asyncio.to_thread(make_sources, found.videos, files)
+    try:
+        yield found
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            await found.runner_ends()
+        await sandbox.stop()
