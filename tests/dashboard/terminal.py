@@ -46,7 +46,7 @@ class Terminal:
         before = termios.tcgetattr(slave)
         self.attributes = before
         environ = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **environment}
-        for name in ("NO_COLOR", "COLORTERM", "TMUX", "STY"):
+        for name in ("NO_COLOR", "COLORTERM", "TMUX", "STY", "COLUMNS", "LINES"):
             environ.pop(name, None) if name not in environment else None
         self._slave = slave
 
