@@ -87,7 +87,7 @@ def add_targets(job: Job, targets: Iterable[str], now: float) -> Job:
 def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
     """The job for a new version of its source: the named languages start anew, with a new asset.
 
-    Outputs of the old version stay known as ours, so that the new ones may replace them.
+    Outputs of the old version stay known as ours, so that the new ones may replace them. Its projects take no more languages.
     """
     fresh = {}
     for language in targets:
@@ -95,7 +95,10 @@ def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
         fresh[language] = Dub(DubState.WAITING, now, output=old.output if old else None)
     if job.submission is not None:
         raise IllegalMove(f"{job.id}: a submission is under way")
-    return _staged(replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=job.dubs | fresh))
+    job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=job.dubs | fresh)
+    for project in job.projects:
+        job = _closed(job, project)
+    return _staged(job)
 
 
 # -- the source at the service ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tests.jobs.making import (
     DE,
     ES,
     FR,
+    NEWER,
     NOW,
     asked,
     cancelled,
@@ -246,3 +247,11 @@ def test_a_retry_that_was_cancelled_before_it_was_sent_is_the_same_step_again() 
     assert needs_consent(again, FR)
     assert activities(retried(again)) == activities(waiting)
     assert retried(again).dubs[FR].tried == (Rung.ADD,)
+
+
+def test_a_language_that_failed_before_a_renewal_is_retried_with_the_new_version() -> None:
+    """Its project is of the old version: adding it there would dub what the user has replaced."""
+    job = changes.renew(failed_language(FR), NEWER, [ES], NOW)
+    again = retried(job)
+    assert again.dubs[FR].next_rung is Rung.PROJECT
+    assert activities(again) == [Deliver(1)]
