@@ -25,6 +25,9 @@ from synthdub_tui.jobs.model import DubState
 HEADER = 3
 """Lines of a whole header."""
 
+LONGEST = 80
+"""Widest file column."""
+
 _STYLES = ("header", "trouble", "file", "faint", "cursor", *(state.value for state in DubState))
 
 
@@ -274,9 +277,11 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
     def _measure(self) -> None:
         width, height = self.size
         compact = self.app.size.width < 80
-        least, most = (6, 10) if width < 30 else (10, 16) if width < 60 else (12, 24) if compact else (16, max(28, width // 4))
-        file = max(least, min(most, self.model.widest + 8))
-        header = 1 if height < 8 else HEADER if height >= 16 or self.full_height <= height else 2
+        spare = width - cells.WIDE * len(self.model.columns) - 1
+        wide = (16, max(28, width // 4, spare))
+        least, most = (6, 10) if width < 30 else (10, 16) if width < 60 else (12, 24) if compact else wide
+        file = max(least, min(most, self._wanted))
+        header = 1 if height < 8 else HEADER if height >= 16 or self.full_size.height <= height else 2
         self._measures = _Measures(file, cells.COMPACT if compact else cells.WIDE, header, compact)
         self.set_class(width < 30 or height < 8, "-small")
 
@@ -338,9 +343,15 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self.put(row, language if language in self.model.columns else FILE)
 
     @property
-    def full_height(self) -> int:
-        """Lines in which all rows would be seen below a whole header."""
-        return HEADER + len(self.model.shown)
+    def full_size(self) -> Size:
+        """Cells in which all rows and columns would be seen below a whole header, with room for scroll bars."""
+        columns = self._wanted + self._measures.cell * len(self.model.columns)
+        return Size(columns + 1, HEADER + len(self.model.shown) + 1)
+
+    @property
+    def _wanted(self) -> int:
+        """Width of the file column for the longest name, and where it stands."""
+        return min(LONGEST, self.model.widest + 8)
 
     @property
     def page(self) -> int:

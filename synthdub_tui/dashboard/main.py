@@ -40,6 +40,9 @@ WARNED = 15.0
 DETAIL_SHARE = 0.45
 """Of the height, at least, for the details below the grid."""
 
+DETAIL_WIDTH, DETAIL_WIDEST = 66, 100
+"""Columns of the details beside the grid."""
+
 FRAME, SLOW_FRAME = 0.1, 0.25
 """Seconds between two paints of what the runner sends."""
 
@@ -149,7 +152,7 @@ class MainScreen(Deeds):
         pane = self.query_one(detail.Detail)
         if not pane.display:
             return
-        self._share_height(pane)
+        self._share_room(pane)
         cursor = self.grid.cursor
         if cursor is None:
             pane.tell([(("Nothing here yet. a adds files, ? helps.", ""),)], fresh=False)
@@ -158,13 +161,17 @@ class MainScreen(Deeds):
         pane.tell(lines, fresh=cursor != self._told)
         self._told = cursor
 
-    def _share_height(self, pane: detail.Detail) -> None:
-        """Below the grid the details take what it does not need, and never less than their share."""
-        if self.has_class("-wide") or self.has_class("-low"):
-            pane.styles.height = "1fr"
-            return
-        body = self.query_one("#body").size.height
-        pane.styles.height = max(round(body * DETAIL_SHARE), body - self.grid.full_height)
+    def _share_room(self, pane: detail.Detail) -> None:
+        """The details take what the grid does not need, and never less than their share."""
+        body = self.query_one("#body").size
+        if self.has_class("-low"):
+            pane.styles.width, pane.styles.height = "100%", "1fr"
+        elif self.has_class("-wide"):
+            width = max(DETAIL_WIDTH, min(DETAIL_WIDEST, body.width - self.grid.full_size.width))
+            pane.styles.width, pane.styles.height = width, "1fr"
+        else:
+            height = max(round(body.height * DETAIL_SHARE), body.height - self.grid.full_size.height)
+            pane.styles.width, pane.styles.height = "100%", height
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(event.size.width >= 200, "-wide")

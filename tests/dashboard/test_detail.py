@@ -112,7 +112,7 @@ async def test_it_takes_the_height_that_the_grid_leaves(tmp_path: Path) -> None:
     async with desk(tmp_path, [make_job(n, ["fr-FR"], DubState.FAILED) for n in range(6)], size=(100, 40)) as opened:
         await opened.press("enter")
         pane, grid = opened.main.query_one(Detail), opened.main.grid
-        await until(lambda: pane.display and grid.size.height == 9)
+        await until(lambda: pane.display and grid.size.height == 10)
         assert any("lesson 0005" in line for line in opened.lines())
         assert opened.lines()[2].strip(), "the header lost its line of troubles"
         opened.runner.push(*(make_job(n, ["fr-FR"]) for n in range(6, 40)))

@@ -218,3 +218,13 @@ async def test_ascii_and_unicode_show_the_same_states(tmp_path: Path) -> None:
     jobs = [make_job(n, THREE, state) for n, state in enumerate(DubState)]
     async with desk(tmp_path, jobs, ascii=True) as opened:
         assert "".join(opened.lines()).isascii()
+
+
+async def test_names_take_the_room_that_columns_leave(tmp_path: Path) -> None:
+    name = "a-recording-with-a-name-of-more-than-forty-letters.mp4"
+    async with desk(tmp_path, [make_job(0, ["fr-FR"], name=name)], size=(100, 30)) as opened:
+        assert any(name in line for line in opened.lines())
+    (tmp_path / "wide").mkdir()
+    async with desk(tmp_path / "wide", [make_job(0, ["fr-FR"], name=name)], size=(220, 30)) as opened:
+        assert any(name in line for line in opened.lines())
+        assert opened.main.query_one("#detail").size.width > 90

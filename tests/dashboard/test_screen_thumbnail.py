@@ -14,6 +14,7 @@ from rich.segment import Segment
 from textual.app import App
 
 from synthdub_tui.dashboard import pictures
+from synthdub_tui.dashboard.screens import thumbnail as thumbnail_screen
 from synthdub_tui.dashboard.screens.outputs import OutputRow, OutputsScreen
 from synthdub_tui.dashboard.screens.thumbnail import Thumbnail
 from synthdub_tui.jobs.model import DubState
@@ -79,10 +80,13 @@ async def test_shown_where_the_cursor_rests(tmp_path: Path, image: Path) -> None
         await hand.app.screen.query_one(Thumbnail).workers.wait_for_complete()
 
 
-async def test_moving_on_asks_only_where_it_rests(tmp_path: Path, image: Path) -> None:
+async def test_moving_on_asks_only_where_it_rests(tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finder = Finder(it=image)
+    monkeypatch.setattr(thumbnail_screen, "RESTS", 3600.0)
     async with shown(outputs(tmp_path, finder), ROOM) as hand:
-        await hand.press("down", "down")
+        await hand.press("down")
+        monkeypatch.setattr(thumbnail_screen, "RESTS", 0.001)
+        await hand.press("down")
         await hand.until(lambda: bool(picture(hand)))
         assert finder.asked == ["it"]
 

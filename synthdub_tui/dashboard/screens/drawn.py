@@ -74,7 +74,8 @@ class Drawn(ScrollView, can_focus=True):
 
 
 class RowList(Drawn):
-    """A list with a cursor. `draw(index, width)` gives a row's spans and is asked only for rows that are visible."""
+    """A list with a cursor. `draw(index, width)` gives a row's spans and is asked only for rows that are visible; `resized` is
+    called when their width changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -91,9 +92,12 @@ class RowList(Drawn):
     class Clicked(Message):
         """The row under the cursor was clicked again."""
 
-    def __init__(self, draw: Callable[[int, int], Line], *, id: str | None = None) -> None:
+    def __init__(
+        self, draw: Callable[[int, int], Line], *, id: str | None = None, resized: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(id=id)
         self._draw = draw
+        self._resized = resized
         self.count = 0
         self.cursor = 0
 
@@ -150,6 +154,8 @@ class RowList(Drawn):
 
     def on_resize(self) -> None:
         self._reveal()
+        if self._resized is not None:
+            self._resized()
 
     def _reveal(self) -> None:
         top, height = self.scroll_offset.y, max(1, self.size.height)

@@ -108,7 +108,7 @@ class OutputsScreen(Page[None]):
         yield Words(id="title")
         yield Words(id="header", classes="status")
         with Horizontal(id="beside"):
-            yield RowList(self._row, id="outputs")
+            yield RowList(self._row, id="outputs", resized=self._headings)
             yield Thumbnail()
         yield Words(id="note", classes="notes")
         yield SearchBox(placeholder="name lang:fr reviewed:no state:moved sort:size", id="filter", passes=("up", "down"))
@@ -127,13 +127,8 @@ class OutputsScreen(Page[None]):
         self._checker.stop()
 
     def on_resize(self) -> None:
-        self._headings()
         self._note()
         self._look_at_picture()
-
-    @on(Thumbnail.Appeared)
-    def _appeared(self) -> None:
-        self.call_after_refresh(self._headings)
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from textual.containers import Container
-from textual.message import Message
 from textual.timer import Timer
 
 from synthdub_tui.dashboard import pictures
@@ -36,9 +35,6 @@ class Thumbnail(Container):
     Thumbnail { width: auto; height: 100%; padding-left: 2; display: none; }
     Thumbnail.-seen { display: block; }
     """
-
-    class Appeared(Message):
-        """The list beside it has less room, or more."""
 
     def __init__(self) -> None:
         super().__init__(id="thumbnail")
@@ -80,8 +76,6 @@ class Thumbnail(Container):
         if self._picture is not None:
             self._picture.display = pixels is not None
         self.set_class(pixels is not None or (keep and before), "-seen")
-        if before != self.has_class("-seen"):
-            self.post_message(self.Appeared())
 
     def _draw(self, pixels: Pixels) -> None:
         if self._picture is None:
