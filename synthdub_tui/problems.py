@@ -251,6 +251,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "storage_trouble",
+        "The storage of the videos has trouble at the moment",
+        "Uploads or downloads break again and again: the line, a firewall, or the storage itself.",
+        "synthdub keeps trying by itself for some minutes; what it then gives up can be retried for free.",
+        Retry.FREE,
+    ),
+    Problem(
         "upload_region",
         "The storage expects another region",
         "The temporary bucket is in eu-west-1; an S3 endpoint override points elsewhere (AuthorizationHeaderMalformed).",
@@ -461,7 +468,14 @@ KNOWN: dict[str, Problem] = _table(
         "state_corrupt",
         "A state file was damaged and set aside",
         "It could not be read as a job of synthdub.",
-        "The rest goes on. Mend the named file and move it back, or add the source again.",
+        "The rest goes on. Mend the named file and move it back to `jobs`, or add the source again with --force-new.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "state_lost",
+        "What was done for this video is not known any more",
+        "Its state file was damaged and set aside: it may have been dubbed, and paid for.",
+        "Mend its file in STATE/damaged and move it back to STATE/jobs; or add it with --force-new, which spends credits.",
         Retry.USELESS,
     ),
     Problem(

@@ -3,7 +3,7 @@ store directly while no runner works."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from synthdub_tui.jobs import changes
@@ -34,10 +34,17 @@ class Added:
 
 
 def take_in(
-    jobs: Mapping[str, Job], items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, so_far: Added | None = None
+    jobs: Mapping[str, Job],
+    items: Iterable[Found | Skipped],
+    batch: Batch,
+    now: float,
+    put: Put,
+    so_far: Added | None = None,
+    lost: Container[str] = (),
 ) -> Added:
     """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong. Found in pieces,
-    `so_far` is what those before came to."""
+    `so_far` is what those before came to. `lost` are ids of jobs whose state is not known any more: what they paid for is paid
+    again only where the user says so (`force_new`)."""
     added = so_far or Added()
     admitted: list[Admitted] = []
     for item in items:
@@ -47,6 +54,8 @@ def take_in(
         outcome = admit(jobs, item, batch, now)
         if isinstance(outcome, Rejected):
             added.troubles.append(Trouble(outcome.code, f"{outcome.path}: {outcome.detail}"))
+        elif outcome.effect is Effect.NEW and outcome.job.id in lost and not batch.force_new:
+            added.troubles.append(Trouble("state_lost", outcome.job.source.path))
         else:
             admitted.append(outcome)
     if not added.refused:

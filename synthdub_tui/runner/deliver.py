@@ -23,7 +23,7 @@ from synthdub_tui.transfer.upload import UploadTarget
 
 _log = logging.getLogger(__name__)
 
-_AGAIN = frozenset({"credentials_expired", "upload_failed", "upload_denied"})
+_AGAIN = frozenset({"credentials_expired", "upload_denied"})
 """Troubles of an upload that a new asset may mend (API digest: expired credentials → new asset, upload again)."""
 
 
@@ -100,16 +100,31 @@ class Delivery:
             keys.access_key_id, keys.secret_access_key, keys.session_token, keys.bucket, keys.key
         )  # fmt: skip
         try:
-            await self._shop.uploader.upload(
-                source, target, lambda sent: self._shop.meters.moved(self._id, "", sent, source.size)
-            )
+            await self._send(source, target)
         except Trouble as trouble:
             await self._upload_again(trouble)
         else:
             self._shop.ledger.put(changes.asset_uploaded(self._job))
             await self._shop.ledger.saved(self._id)
         finally:
+            self._shop.outlasted(self._id, "")
             self._shop.meters.ended(self._id, "")
+
+    async def _send(self, source: Source, target: UploadTarget) -> None:
+        """A storage that is away for minutes is waited for: the credentials last longer than that."""
+        patience = self._shop.patience
+        delay = patience.upload_pause
+        for left in reversed(range(patience.upload_rounds)):
+            try:
+                await self._shop.uploader.upload(
+                    source, target, lambda sent: self._shop.meters.moved(self._id, "", sent, source.size)
+                )
+                return
+            except Trouble as trouble:
+                if trouble.code != "upload_failed" or not left:
+                    raise
+                await self._shop.outlast(self._id, "", trouble, delay)
+                delay = min(delay * 2, patience.back_off_limit)
 
     async def _upload_again(self, trouble: Trouble) -> None:
         if trouble.code not in _AGAIN or self._job.uploads >= changes.UPLOAD_LIMIT:

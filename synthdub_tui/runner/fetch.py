@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
@@ -24,6 +25,11 @@ from synthdub_tui.transfer.download import Fetched, UrlExpired
 from synthdub_tui.transfer.part import complete_landing, holding, land
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Find = Callable[[ProjectInfo | None], Awaitable[str]]
+"""The address in an answer of the service, or, where that is too old, in a fresh one."""
 
 CAPTIONS_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a captions file; hours of speech need some hundred kilobytes."""
@@ -69,6 +75,7 @@ class Fetch:
             self._fail(Trouble("internal"))
             raise
         finally:
+            self._shop.outlasted(self._id, self._language)
             self._shop.meters.ended(self._id, self._language)
 
     async def _fetch_all(self) -> None:
@@ -89,7 +96,9 @@ class Fetch:
             await self._fetch_and_land()
 
     async def _fetch_and_land(self) -> None:
-        fetched = await self._complete_part() or await self._with_fresh_addresses()
+        fetched = await self._complete_part()
+        if fetched is None:
+            fetched = await self._in_rounds(self._video_address, self._fetch_video)
         replace = await in_thread(is_ours, self._dub, self._final)
         self._shop.ledger.put(changes.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
         await self._shop.ledger.saved(self._id)  # from here on, a file of that size and time is known as ours
@@ -116,15 +125,15 @@ class Fetch:
             return None
         return Fetched(part.size, part.etag, part.mtime_ns) if landed(self._dub, status) else None
 
-    async def _with_fresh_addresses(self) -> Fetched:
+    async def _in_rounds(self, find: Find, fetch: Callable[[str], Awaitable[T]]) -> T:
         """Rounds of tries: an address that expired is replaced at once, other troubles are waited out."""
         patience = self._shop.patience
         delay = patience.back_off
         info = self._shop.poller.latest(self._project)
         for attempt in range(patience.download_rounds):
-            address = await self._address(info, lambda found: found.download)
+            address = await find(info)
             try:
-                return await self._fetch_video(address)
+                return await fetch(address)
             except UrlExpired as expired:
                 trouble: Trouble = expired
             except Trouble as caught:
@@ -133,10 +142,13 @@ class Fetch:
                     raise
             _log.info("download again", extra={"job": self._id, "language": self._language, "code": trouble.code})
             if attempt or not isinstance(trouble, UrlExpired):
-                await self._shop.pause_after(trouble, delay)
+                await self._shop.outlast(self._id, self._language, trouble, delay)
                 delay = min(delay * 2, patience.back_off_limit)
             info = None
         raise trouble
+
+    async def _video_address(self, info: ProjectInfo | None) -> str:
+        return await self._address(info, lambda found: found.download)
 
     async def _fetch_video(self, address: str) -> Fetched:
         before = self._dub.part or Part(0)
@@ -166,31 +178,34 @@ class Fetch:
 
     async def _caption(self, path: str, ending: str) -> bool:
         """False where the service offers none. A file with the same text is taken as ours: a crash may have left it."""
-        info = self._shop.poller.latest(self._project)
-        if not await self._address(info, lambda found: str(getattr(found, ending)), needed=False):
+
+        async def find(info: ProjectInfo | None) -> str:
+            return await self._address(info, lambda found: str(getattr(found, ending)), needed=False)
+
+        if not await find(self._shop.poller.latest(self._project)):
             return False
         part = f"{path}.part"
         async with holding(part):
-            return await self._fetch_caption(info, part, path, ending)
-
-    async def _fetch_caption(self, info: ProjectInfo | None, part: str, path: str, ending: str) -> bool:
-        for _ in range(3):
-            address = await self._address(info, lambda found: str(getattr(found, ending)), needed=False)
-            if not address:
-                return False
+            offered = False
             try:
-                await self._shop.downloader.fetch(
-                    address, part, etag="", limit=CAPTIONS_LIMIT, on_start=_nothing_to_note, progress=_no_progress
-                )
-                break
-            except UrlExpired:
-                info = None
+                offered = await self._in_rounds(find, functools.partial(self._fetch_caption, part))
             except Trouble as trouble:
-                _remove(part)  # too small to be continued
-                raise trouble if trouble.code in _LASTING else Trouble("captions_failed", trouble.detail) from trouble
-        else:
-            raise Trouble("captions_failed", "the addresses expired at once")
-        await in_thread(_land_caption, part, path, self._dub.output)
+                if trouble.code != "download_failed":
+                    raise
+                raise Trouble("captions_failed", trouble.detail) from trouble
+            finally:
+                if not offered:
+                    _remove(part)  # too small to be continued
+            if offered:
+                await in_thread(_land_caption, part, path, self._dub.output)
+        return offered
+
+    async def _fetch_caption(self, part: str, address: str) -> bool:
+        if not address:
+            return False
+        await self._shop.downloader.fetch(
+            address, part, etag="", limit=CAPTIONS_LIMIT, on_start=_nothing_to_note, progress=_no_progress
+        )
         return True
 
     # -- shared --------------------------------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ class Runner:
             latest=self._poller.latest,
             guard=self._lock.check,
         )
+        self._lost: frozenset[str] = frozenset()  # ids of jobs whose files were damaged
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._line: Line[str] = Line()  # jobs that wait for an upload, and for nothing else
         self._delivering: set[str] = set()  # those of them that have their turn
@@ -123,6 +124,7 @@ class Runner:
         try:
             self.store.open()
             loaded = self.store.load()
+            self._lost = self.store.set_aside()
         except Trouble:
             self._lock.release()
             raise
@@ -256,7 +258,7 @@ class Runner:
         """The batch as a whole, for clients."""
         up, down = self.meters.rates()
         waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
-        trouble = self._disk_trouble or (self.trouble if waiting else None) or self._keyless()
+        trouble = self._disk_trouble or (self.trouble if waiting else None) or self._keyless() or self._storage_trouble()
         return MetersMessage(
             now=clock.now(),
             paused=self.paused,
@@ -289,7 +291,7 @@ class Runner:
                     await self.ledger.saved(job_id)
 
     def _take_in(self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added) -> actions.Added:
-        return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added)
+        return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added, self._lost)
 
     async def _settle_submissions(self, jobs: Iterable[str]) -> None:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
@@ -401,6 +403,11 @@ class Runner:
             self.meters.changed = True
             if trouble is not None:
                 _log.warning("service trouble", extra={"code": trouble.code, "detail": trouble.detail})
+
+    def _storage_trouble(self) -> Trouble | None:
+        """What transfers that wait for their next try say of it."""
+        held_up = next(iter(self._shop.held_up.values()), None)
+        return Trouble("storage_trouble", held_up.detail) if held_up else None
 
     def _note_disk(self, error: OSError | None) -> None:
         trouble = Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") if error else None

@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Job
@@ -25,6 +26,10 @@ from synthdub_tui.transfer.upload import Uploader
 _log = logging.getLogger(__name__)
 
 
+GOES_WELL: Final = 60.0
+"""Seconds for which a transfer that broke before has to last."""
+
+
 @dataclass(frozen=True)
 class Patience:
     """How long to wait for what, in seconds. Tests shorten it."""
@@ -36,7 +41,8 @@ class Patience:
     asset_unseen: float = 120.0  # the upload is over, but the service still waits for it
     asset_limit: float = 900.0  # the service never calls the asset ready: try to dub it all the same
     download_rounds: int = 8  # tries of a download, each with a fresh address and several connections
-    upload_pause: float = 5.0  # before a source is uploaded again
+    upload_pause: float = 5.0  # before a source is uploaded again; doubled each time
+    upload_rounds: int = 20  # tries of an upload while the storage takes nothing, each of several requests
     stop: float = 1.5  # for a paid request under way when the runner ends
 
 
@@ -57,6 +63,7 @@ class Workshop:
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
     claims: dict[str, dict[str, str]] = field(default_factory=dict)  # output path → language → job that writes it
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
+    held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
 
     async def reach(self, call: Callable[[], Awaitable[object]], *, unclear_too: bool = False) -> object:
         """Repeat an unpaid call with back-off and jitter until it is answered. With `unclear_too` also a write that may
@@ -79,6 +86,19 @@ class Workshop:
         """Wait before a repeat: as long as the service asks for, else `delay` with jitter."""
         asked = getattr(trouble, "retry_after", None) or 0.0
         await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter
+
+    async def outlast(self, job_id: str, language: str, trouble: Trouble, delay: float) -> None:
+        """Wait before the next try of a transfer (an upload has no language), and say what for: until `outlasted`, or until
+        that try has lasted so long that it seems to go well."""
+        self.held_up[job_id, language] = trouble
+        self.meters.changed = True
+        await self.pause_after(trouble, delay)
+        asyncio.get_running_loop().call_later(GOES_WELL, self.outlasted, job_id, language, trouble)
+
+    def outlasted(self, job_id: str, language: str, trouble: Trouble | None = None) -> None:
+        """A transfer is held up no more, or not any more by this."""
+        if trouble in (None, self.held_up.get((job_id, language))):
+            self.meters.changed |= self.held_up.pop((job_id, language), None) is not None
 
     def claim(self, job: Job, language: str) -> bool:
         """Whether the job is the one that writes this output; the first to ask is."""

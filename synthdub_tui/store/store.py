@@ -78,6 +78,18 @@ class Store:
         jobs.sort(key=lambda job: (job.added, job.source.path))
         return Loaded(jobs, damaged)
 
+    def set_aside(self) -> frozenset[str]:
+        """Ids of jobs whose files were damaged, this time or before, as long as those files lie there.
+
+        Raises Trouble("state_unwritable").
+        """
+        try:
+            return frozenset(name.partition(".toml.")[0] for name in os.listdir(self._damaged))
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            raise Trouble("state_unwritable", f"{error.strerror}: {self._damaged}") from error
+
     def save(self, job: Job) -> None:
         """Durable when it returns. Raises OSError."""
         durable.write(os.path.join(self._jobs, f"{job.id}.toml"), encode_job(job))

@@ -29,6 +29,7 @@ QUICK = Patience(
     asset_limit=5.0,
     download_rounds=5,
     upload_pause=0.02,
+    upload_rounds=3,
 )
 
 FAST: dict[str, Any] = {"processing_seconds": 0.05, "dubbing_seconds": (0.05, 0.2)}

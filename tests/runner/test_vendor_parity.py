@@ -147,6 +147,21 @@ async def test_corrupt_state_is_kept_as_a_backup(bench: Bench) -> None:
     assert set(result.jobs) == {"b.mp4"}
 
 
+async def test_what_was_paid_before_its_state_was_lost_is_paid_again_only_on_demand(bench: Bench) -> None:
+    video, other = bench.video("a.mp4"), bench.video("b.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    (file,) = (bench.state / "jobs").iterdir()
+    file.write_bytes(b"")
+    for _ in range(2):  # what is set aside is remembered as long as it lies there
+        result = await bench.run(video, other, targets=("fr-FR",))
+        assert ("", "", "state_lost") in result.problems()
+        assert (set(result.jobs), bench.billed) == ({"b.mp4"}, 2)
+    for made in bench.videos.glob("a.dubbed-*"):
+        made.unlink()
+    result = await bench.run(video, targets=("fr-FR",), force_new=True)
+    assert (result.states("a.mp4"), bench.billed) == ({"fr-FR": "done"}, 3)
+
+
 async def test_guide_style_answers(make_bench: MakeBench) -> None:
     """The guide's words (COMPLETE, dubbedVideos, locale, downloadUrl) work like the reference's."""
     bench = make_bench(style="guide")

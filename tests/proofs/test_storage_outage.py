@@ -1,0 +1,22 @@
+"""The storage of uploads and outputs is away for longer than a single try lasts: told, waited out, nothing given up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthdub_tui.sandbox.config import Fault
+from tests.proofs.harness import scene, until
+
+
+@pytest.mark.parametrize("endpoint", ["S3 PutObject", "download", "captions"])
+async def test_an_outage_is_told_and_waited_out(tmp_path: Path, endpoint: str) -> None:
+    async with scene(tmp_path, faults=(Fault(endpoint, "status", status=503),)) as stage:
+        await stage.add(stage.video())
+        await until(lambda: stage.problem == "storage_trouble")
+        stage.sandbox.clear_faults()
+        await stage.ended()
+        assert set(stage.states().values()) == {"done"}
+        assert stage.problem == ""
+        assert (stage.calls("POST /v2/assets"), stage.calls("POST /v2/dubbing")) == (1, 1)
