@@ -48,7 +48,9 @@ class Worker:
         return self._shop.ledger.jobs[self._id]
 
     def look_again(self) -> None:
-        """The job changed."""
+        """The job changed. What is not wanted any more is cancelled before its next step, which the job's new state may have no
+        place for; the rest is for this worker's turn."""
+        self._cancel_unwanted()
         self._changed.set()
 
     def _ended(self, _: asyncio.Task[None]) -> None:
@@ -70,13 +72,15 @@ class Worker:
         finally:
             await self._cancel_all()
 
-    def _reconcile(self) -> None:
+    def _cancel_unwanted(self) -> None:
         wanted = activities(self._job)
-        for activity, task in list(self._running.items()):
+        for activity, task in self._running.items():
             under_way = isinstance(activity, Submit) and self._job.submission is not None
             if activity not in wanted and not under_way and not task.cancelling():
                 task.cancel()
-        for activity in wanted:
+
+    def _reconcile(self) -> None:
+        for activity in activities(self._job):
             if activity not in self._running:
                 task = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
                 task.add_done_callback(self._ended)

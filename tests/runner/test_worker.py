@@ -1,0 +1,67 @@
+"""What a user's change makes unwanted takes no further step, not even one that was about to come."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.runner import Runner
+from tests.runner.conftest import Bench
+from tests.runner.test_runs import Working, only, until
+
+
+class Held:
+    """A downloader whose first answer comes when the test wants it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._inner = runner._shop.downloader
+        self._first = True
+        self.asked = asyncio.Event()
+        self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def fetch(self, *arguments: Any, **options: Any) -> Any:
+        if self._first:
+            self._first = False
+            self.asked.set()
+            await options["on_start"](await self.answer, 1000)
+        return await self._inner.fetch(*arguments, **options)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def renewed(runner: Runner) -> None:
+    job = only(runner)
+    runner.ledger.put(changes.renew(job, job.source, ("fr-FR",), runner._shop.now()))
+
+
+def cancelled(runner: Runner) -> None:
+    runner.cancel([Cell(only(runner).id)])
+
+
+@pytest.mark.parametrize(("change", "end"), [(renewed, DubState.DONE), (cancelled, DubState.CANCELLED)])
+async def test_a_download_that_is_just_answered(
+    bench: Bench, caplog: pytest.LogCaptureFixture, change: Any, end: DubState
+) -> None:
+    """The next thing that it does is to note its start, for which the dub's new state has no place."""
+    seen: set[DubState] = set()
+
+    def note(_: Job | None, job: Job) -> None:
+        seen.update(dub.state for dub in job.dubs.values())
+
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        held = runner._shop.downloader = Held(runner)  # type: ignore[assignment]
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await held.asked.wait()
+        runner.ledger.listen(note)
+        held.answer.set_result("etag")
+        change(runner)
+        await until(runner.idle.is_set)
+        assert only(runner).dubs["fr-FR"].state is end
+    assert DubState.FAILED not in seen
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
