@@ -37,6 +37,7 @@ class Terminal:
         **environment: str,
     ) -> None:
         self.output = bytearray()
+        self.reads: list[int] = []  # how much there was after each read
         self._emulator = Emulator(*size)
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._fed = 0
@@ -91,6 +92,7 @@ class Terminal:
         if not data:
             self.stall()
         self.output += data
+        self.reads.append(len(self.output))
 
     @property
     def text(self) -> str:

@@ -108,9 +108,12 @@ class Painter:
         self._send(output)
 
     def _cursor(self) -> tuple[int, int] | None:
-        """Line and column where an input method shows what is typed, if some widget has asked for it."""
-        x, y = self._app.screen.outer_size.clamp_offset(self._app.cursor_position)
-        return (y, x) if x or y else None
+        """Line and column where an input method shows what is typed, if something takes text."""
+        screen = self._app.screen
+        if not hasattr(screen.focused, "cursor_screen_offset"):
+            return None
+        x, y = screen.outer_size.clamp_offset(self._app.cursor_position)
+        return y, x
 
 
 def _size(update: LayoutUpdate | ChopsUpdate) -> Size:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
-from operator import ne
+from operator import gt
 from typing import Final, NamedTuple
 
 from synthdub_tui.dashboard.painting.canvas import NOTHING, REST, Canvas, Cells, odd
@@ -19,6 +19,12 @@ from synthdub_tui.dashboard.painting.pens import UNKNOWN, Pens
 
 _FEWEST_MOVED: Final = 3
 """Lines that must have moved alike before scrolling is thought of."""
+
+_FEW: Final = 48
+"""Pieces for which the nearest is looked for after each: that takes the square of their number."""
+
+_HOP: Final = 6
+"""Bytes to get from one run of changed cells to another, roughly."""
 
 
 class _Piece(NamedTuple):
@@ -52,8 +58,8 @@ class Shown:
             dirty = [y for y in range(canvas.height) if self._differs(canvas, y)]
         whole = [y for y in dirty if odd(canvas.cells[y]) or odd(self._lines[y])]
         pieces = [piece for y in dirty if y not in whole for piece in self._pieces(canvas, y)]
-        by_pen = self._by_pen(pieces)
-        writer = min((self._written(order) for order in (pieces, by_pen)), key=len)
+        other = self._by_nearness(pieces) if len(pieces) <= _FEW else self._by_pen(pieces)
+        writer = min((self._written(order) for order in (pieces, other)), key=len)
         for y in whole:
             writer.odd_line(y, canvas.cells[y], canvas.pens[y])
         if cursor is not None:
@@ -77,9 +83,8 @@ class Shown:
         top, bottom, by = shift
         lines, drawn = (_shifted(whole, top, bottom, by, blank * self._width) for whole, blank in self._known())
         rows = range(top, bottom)
-        stay = sum(_unlike(self._lines[y], canvas.cells[y]) + _unlike(self._drawn[y], canvas.pens[y]) for y in rows)
-        move = sum(_unlike(lines[y], canvas.cells[y]) + _unlike(drawn[y], canvas.pens[y]) for y in rows)
-        if move >= stay:
+        stay = sum(_price(self._lines[y], canvas.cells[y], self._drawn[y], canvas.pens[y]) for y in rows)
+        if sum(_price(lines[y], canvas.cells[y], drawn[y], canvas.pens[y]) for y in rows) >= stay:
             return ""
         self._lines, self._drawn = lines, drawn
         count = "" if abs(by) == 1 else abs(by)
@@ -94,11 +99,15 @@ class Shown:
         Only the left half of lines that are like no other is looked at: what stands beside a list does not scroll with it.
         """
         half = self._width // 2
-        places: dict[str, int | None] = {}
+        places: dict[tuple[str, str], int | None] = {}
         for y in range(dirty[0], dirty[-1] + 1):
-            key = self._lines[y][:half]
+            key = self._lines[y][:half], self._drawn[y][:half]
             places[key] = None if key in places else y
-        came = {y: old - y for y in dirty if (old := places.get(canvas.cells[y][:half])) is not None and old != y}
+        came = {}
+        for y in dirty:
+            old = places.get((canvas.cells[y][:half], canvas.pens[y][:half]))
+            if old is not None and old != y:
+                came[y] = old - y
         if not came:
             return None
         by, count = Counter(came.values()).most_common(1)[0]
@@ -141,6 +150,23 @@ class Shown:
         while groups:
             pen = min(groups, key=lambda other: len(self._pens.way(pen, other)))
             order += groups.pop(pen)
+        return order
+
+    def _by_nearness(self, pieces: list[_Piece]) -> list[_Piece]:
+        """Always the piece that takes the fewest bytes to get to from the end of the last one."""
+        way, rest, order = self._pens.way, pieces.copy(), list[_Piece]()
+        y, x, pen = 0, 0, self._pen
+        while rest:
+            near, least = 0, 1000
+            for number, piece in enumerate(rest):
+                distance = _distance(piece.y - y, piece.x - x)
+                if piece.pen != pen:
+                    distance += len(way(pen, piece.pen))
+                if distance < least:
+                    near, least = number, distance
+            nearest = rest.pop(near)
+            y, x, pen = nearest.y, nearest.x + len(nearest.cells), nearest.pen
+            order.append(nearest)
         return order
 
     def _written(self, pieces: list[_Piece]) -> _Writer:
@@ -218,6 +244,13 @@ def _moved(at: tuple[int, int] | None, y: int, x: int) -> str:
     return min(absolute, lines + columns, key=len)
 
 
+def _distance(down: int, right: int) -> int:
+    """Bytes of a move, roughly."""
+    lines = 0 if down == 0 else 3 if -2 < down < 2 else 4
+    columns = 0 if right == 0 else -right if -4 < right < 0 else 3 if right == 1 else 4 if -10 < right < 10 else 5
+    return min(8, lines + columns)
+
+
 def _step(count: int, forward: str, back: str) -> str:
     if count == 0:
         return ""
@@ -231,9 +264,12 @@ def _bridged(gap: str, pens: str) -> bool:
     return len(gap.encode()) <= (3 if len(gap) == 1 else 4)
 
 
-def _unlike(one: str, other: str) -> int:
-    """How many cells differ."""
-    return 0 if one == other else sum(map(ne, one, other))
+def _price(old: str, new: str, drawn: str, pens: str) -> int:
+    """Bytes to write the changed cells of a line, roughly."""
+    if old == new and drawn == pens:
+        return 0
+    changed = [a != b or p != q for a, b, p, q in zip(old, new, drawn, pens, strict=True)]
+    return changed.count(True) + _HOP * [*map(gt, changed, [False, *changed])].count(True)
 
 
 def _shifted(lines: list[str], top: int, bottom: int, by: int, blank: str) -> list[str]:
