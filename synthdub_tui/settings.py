@@ -49,6 +49,7 @@ class DashboardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
     play_command: str = ""  # how outputs are opened; {} stands for the path
     notify: bool = False  # OSC 9 notifications besides the bell
+    ssh_host: str = ""  # [user@]host in scp commands, where the address of the connection is not the right one
     mouse: bool = True
     keys: dict[str, str] = {}  # binding id → keys
 

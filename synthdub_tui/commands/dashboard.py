@@ -95,6 +95,7 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
         notify=screen.notify,
         keymap=screen.keys,
         play_command=screen.play_command,
+        ssh_host=screen.ssh_host,
         check_key=lambda key: _check_key(settings, key),
         config_path=Path(settings.config_path),
         log_path=Path(settings.state_dir) / "log" / "synthdub.log",

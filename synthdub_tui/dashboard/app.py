@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Any, ClassVar, Final
 
 from rich.console import RenderableType
@@ -48,8 +49,6 @@ class SynthdubApp(App[int]):
         self.memory = memory
         self.session = Session(launcher, options.version, read_only=options.read_only)
         self.session.on_call = self.call_user
-        if options.filter:
-            memory.now.filter = options.filter
         self._farewell = ""
         self._key_asked = False
         self._asking_quit = False
@@ -57,7 +56,7 @@ class SynthdubApp(App[int]):
 
     def _choose_theme(self) -> None:
         """The chosen colours; else the terminal's own sixteen where it has no more, or where every byte counts."""
-        wanted = self.options.theme or self.memory.now.theme
+        wanted = self.memory.now.theme
         poor = self.console.color_system in ("standard", None) and not self.no_color
         if wanted in self.available_themes:
             self.theme = wanted
@@ -91,8 +90,17 @@ class SynthdubApp(App[int]):
     def on_mount(self) -> None:
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
+            self._warn_of_keys()
         self.theme_changed_signal.subscribe(self, self._theme_changed)
         self.main.call_after_refresh(self._start)
+
+    def _warn_of_keys(self) -> None:
+        """Ids of the configuration's keymap that mean nothing would be ignored in silence."""
+        ids = [key.id for key in KEYS]
+        for unknown in sorted(set(self.options.keymap) - set(ids)):
+            near = get_close_matches(unknown, ids, n=1, cutoff=0)[0]
+            words = f"[dashboard] keys: there is no action {printable(unknown)!r}; did you mean {near!r}? ? shows all."
+            self.notify(words, severity="warning", timeout=15, markup=False)
 
     def _start(self) -> None:
         """Connect once the first frame is on its way."""

@@ -20,8 +20,6 @@ class Options:
     mouse: bool = True
     slow_link: bool = False
     notify: bool = False  # OSC 9 notifications besides the bell
-    theme: str = ""
-    filter: str = ""  # instead of the remembered one
     keymap: Mapping[str, str] = field(default_factory=dict)
     play_command: str = ""
     ssh_host: str = ""  # of `scp` commands, where the address of the connection is not the right one

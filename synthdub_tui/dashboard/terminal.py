@@ -75,6 +75,7 @@ class SteadyDriver(LinuxDriver):
         self._output = _Output(self._file, self._taken)
         self._file = self._output  # type: ignore[assignment]
         self._given = 0
+        self._watched = False
         self._callback: Callable[[], None] | None = None
 
     def write(self, data: str) -> None:
@@ -104,7 +105,9 @@ class SteadyDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
+        if not self._watched:  # it watches on while suspended
+            self._watched = True
+            threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
 
     def switch_mouse(self) -> bool:
         """Release the mouse to the terminal, or take it again. Returns whether the dashboard has it now."""

@@ -15,6 +15,8 @@ import sys
 import termios
 from pathlib import Path
 
+from pyte.screens import Char
+
 from tests.dashboard.emulator import Emulator
 from tests.dashboard.support import until
 
@@ -42,6 +44,7 @@ class Terminal:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._fed = 0
         self._seen = ""
+        self._lines: list[list[Char]] = []
         self._master, slave = os.openpty()
         self._size(size)
         before = termios.tcgetattr(slave)
@@ -102,13 +105,20 @@ class Terminal:
     @property
     def screen(self) -> str:
         """What is seen now."""
-        fresh = bytes(self.output[self._fed :])
-        if not fresh:
-            return self._seen
-        self._fed += len(fresh)
-        self._emulator.feed(self._decoder.decode(fresh))
-        self._seen = "\n".join("".join(char.data for char in line) for line in self._emulator.shows())
+        lines = self.lines
+        if not self._seen:
+            self._seen = "\n".join("".join(char.data for char in line) for line in lines)
         return self._seen
+
+    @property
+    def lines(self) -> list[list[Char]]:
+        """What is seen now, each cell with its attributes."""
+        fresh = bytes(self.output[self._fed :])
+        if fresh:
+            self._fed += len(fresh)
+            self._emulator.feed(self._decoder.decode(fresh))
+            self._lines, self._seen = self._emulator.shows(), ""
+        return self._lines
 
     async def sees(self, words: str) -> None:
         """Wait until words stand on the terminal, however they came there."""

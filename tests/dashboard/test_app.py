@@ -500,6 +500,12 @@ async def test_the_keymap_of_the_configuration_is_used(tmp_path: Path) -> None:
         assert len(opened.runner.asked(Retry)) == 1
 
 
+async def test_a_keymap_for_an_action_that_is_none_is_told(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)], keymap={"retri": "f5"}) as opened:
+        (note,) = opened.app._notifications
+        assert "'retri'; did you mean 'retry'?" in note.message
+
+
 async def test_every_action_of_the_table_exists(tmp_path: Path) -> None:
     async with desk(tmp_path, [make_job(0, TWO)]) as opened:
         for action in ACTIONS:

@@ -133,9 +133,3 @@ async def test_a_paste_goes_into_the_filter(tmp_path: Path) -> None:
         opened.app.post_message(events.Paste("name:0004\nrm -rf\x1b[31m"))
         await until(lambda: names(opened) == [4])
         assert opened.main.query_one(FilterBox).value.isprintable()
-
-
-async def test_a_filter_from_the_command_line_wins_over_the_remembered(tmp_path: Path) -> None:
-    (tmp_path / "dashboard.toml").write_text('filter = "state:done"\n')
-    async with desk(tmp_path, mixed(), filter="state:dubbing") as opened:
-        assert names(opened) == [2, 5, 8]
