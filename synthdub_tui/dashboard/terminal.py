@@ -40,7 +40,7 @@ _PLAIN: Final = str.maketrans(
     | {"“": '"', "”": '"', "’": "'", "✓": "+", "✗": "X", "○": "o"}
 )
 
-hung_up: list[Callable[[], None]] = []
+hung_up: list[Callable[[], object]] = []
 """What is still to be done when the terminal is gone; called in another thread, so briefly and without the loop."""
 
 
