@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from synthdub_tui.jobs.discovery import output_path
@@ -28,6 +29,17 @@ _log = logging.getLogger(__name__)
 
 GOES_WELL: Final = 60.0
 """Seconds for which a transfer that broke before has to last."""
+
+
+@cache
+def ignores_case(folder: str) -> bool:
+    """Whether names that differ in case alone are one file there, as is usual on macOS, and with FAT and some network file
+    systems. Told by the folder's own name, once for each folder; where that cannot tell, case is taken to matter."""
+    parent, name = os.path.split(folder)
+    try:
+        return name != name.swapcase() and os.path.samefile(folder, os.path.join(parent, name.swapcase()))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,7 @@ class Workshop:
     def _claims_beside(self, job: Job) -> dict[str, str]:
         """Who writes the outputs of that folder and name, by language: a path for each would take tens of megabytes."""
         path = output_path(job.source.path, "", job.outputs)
-        return self.claims.setdefault(os.path.normcase(path), {})
+        return self.claims.setdefault(path.casefold() if ignores_case(os.path.dirname(path)) else path, {})
 
     @staticmethod
     def now() -> float:

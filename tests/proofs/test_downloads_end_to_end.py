@@ -256,6 +256,17 @@ async def test_two_sources_of_one_output_name(tmp_path: Path) -> None:
         assert len(stage.sandbox.billed()) == 1
 
 
+async def test_two_sources_of_one_output_name_where_case_does_not_matter(tmp_path: Path) -> None:
+    """The second is refused before anything is paid for it. A link stands for the file system that finds both names."""
+    async with scene(tmp_path) as stage:
+        (tmp_path / "VIDEOS").symlink_to(stage.videos)
+        await stage.add(stage.video("intro.mp4"), stage.video("INTRO.mov"), **ONE)
+        await stage.ended()
+        assert sorted(dub.state.value for job in stage.jobs for dub in job.dubs.values()) == ["done", "failed"]
+        assert {dub.failure.code for job in stage.jobs for dub in job.dubs.values() if dub.failure} == {"output_claimed"}
+        assert len(stage.sandbox.billed()) == 1
+
+
 async def test_two_batches_race_for_one_output(tmp_path: Path) -> None:
     """Two state directories, one source: the slower one must not write into the part, nor the finished file, of the other."""
     async with scene(tmp_path, output_padding=400_000) as stage:
