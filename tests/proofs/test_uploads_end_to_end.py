@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from synthdub_tui.jobs.changes import UPLOAD_LIMIT
+from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sandbox.http import Request, Response
 from synthdub_tui.transfer import upload as upload_module
-from tests.proofs.harness import Scene, scene
+from synthdub_tui.transfer.upload import part_size
+from tests.proofs.harness import Scene, scene, until
 from tests.proofs.test_network_table import s3_error, status
 
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
@@ -131,4 +133,39 @@ async def test_sources_that_change_under_way(tmp_path: Path) -> None:
         assert set(codes(stage).values()) == {"done"}
         sent = {stage.sandbox.source_file(job.asset.id).read_bytes() for job in stage.jobs if job.asset}
         assert sent == {path.read_bytes() for path in paths.values()}
+        assert stage.orphans == []
+
+
+def resident() -> int:
+    """Bytes of memory that this process, sandbox included, holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is read from /proc")
+async def test_a_terabyte(tmp_path: Path) -> None:
+    """Its parts are larger, so that there are not too many, and of none more than some megabytes is held."""
+    async with scene(tmp_path) as stage:
+        sizes: set[int] = set()
+        handler = stage.sandbox._s3._handler
+
+        async def handle(request: Request) -> Response:
+            if "partNumber" in request.target:
+                sizes.add(int(request.headers["content-length"]))
+            return await handler(request)
+
+        stage.sandbox._s3._handler = handle
+        await stage.add(stage.video("small.mp4"), **ONE)
+        await stage.ended()
+        before = resident()
+        video = stage.videos / "huge.mp4"
+        video.touch()
+        os.truncate(video, 10**12)
+        await stage.add(video, **ONE)
+        await until(lambda: any(moving.done > 50_000_000 for moving in stage.runner.meters.transfers()))
+        assert resident() - before < 60_000_000
+        assert sizes == {part_size(10**12)}
+        assert 9_000 < 10**12 / part_size(10**12) <= 10_000
+        stage.runner.cancel([Cell(job.id, "") for job in stage.jobs])
+        await stage.ended()
+        video.unlink()
         assert stage.orphans == []
