@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,19 @@ async def test_a_real_disk_without_room(tmp_path: Path, make_disk: MakeDisk) -> 
         await until(lambda: stage.problem == "")
         assert stage.states() == {"fr-FR": "done"}
         assert list((tmp_path / "state" / "jobs").glob("*.toml"))
+
+
+async def test_a_real_disk_without_inodes(tmp_path: Path, make_disk: MakeDisk) -> None:
+    disk = make_disk(tmp_path / "state")
+    async with scene(tmp_path) as stage:
+        inodes = os.statvfs(disk.path)
+        disk.remount(f"nr_inodes={inodes.f_files - inodes.f_ffree}")
+        await stage.add(stage.video(), **ONE)
+        await until(lambda: stage.problem == "state_unwritable")
+        assert paid(stage) == 0
+        disk.remount("nr_inodes=1000")
+        await stage.ended()
+        assert stage.states() == {"fr-FR": "done"}
 
 
 async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +206,19 @@ async def test_two_runners_by_two_names(tmp_path: Path) -> None:
             with pytest.raises(Trouble) as caught:
                 Runner(settings, patience=QUICK).open()
             assert caught.value.code == "state_busy"
+
+
+async def test_two_runners_over_a_bind_mount(tmp_path: Path, make_disk: MakeDisk) -> None:
+    async with scene(tmp_path) as stage:
+        other = make_disk(tmp_path / "other")  # skips where nothing can be mounted
+        subprocess.run(["mount", "--bind", str(tmp_path / "state"), str(other.path)], check=True)
+        settings = resolve(flags(stage.sandbox, tmp_path, {"state_dir": str(other.path)}), {})
+        try:
+            with pytest.raises(Trouble) as caught:
+                Runner(settings, patience=QUICK).open()
+        finally:
+            other.free()
+        assert caught.value.code == "state_busy"
 
 
 async def served(stage: Scene) -> bool:
