@@ -82,8 +82,24 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.HelpFormatter):
+    """argparse makes one for each option, and for the terminal's width it would import much that is not needed else."""
+
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+        super().__init__(prog, max_help_position=32, width=_columns() - 2)
+
+
+class _Overview(_Help, argparse.RawDescriptionHelpFormatter):
+    """For the whole program, whose description is laid out by hand."""
+
+
+def _columns() -> int:
+    named = os.environ.get("COLUMNS", "")
+    if named.isdecimal() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:
+        return 80
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
@@ -93,7 +109,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
         description=SUMMARY if own else None,
         epilog=EPILOG if own else None,
         usage=argparse.SUPPRESS if own else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter if own else _Help,
+        formatter_class=_Overview if own else _Help,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -264,13 +280,26 @@ def _sandbox(arguments: argparse.Namespace) -> int:
     return sandbox(arguments.port, getattr(arguments, "config", None))
 
 
+def _import_msgspec() -> None:
+    """msgspec looks for typing_extensions, a fifth of its start-up time, and on Python 3.11 finds the same in typing."""
+    if "typing_extensions" in sys.modules:
+        return
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # to `import`: there is none
+    try:
+        import msgspec  # noqa: F401, PLC0415
+    finally:
+        del sys.modules["typing_extensions"]
+
+
 def _status(arguments: argparse.Namespace) -> int:
+    _import_msgspec()
     from synthdub_tui.commands.status import status  # noqa: PLC0415
 
     return status(_settings(arguments), as_json="json" in arguments)
 
 
 def _outputs(arguments: argparse.Namespace) -> int:
+    _import_msgspec()
     from synthdub_tui.commands.status import outputs  # noqa: PLC0415
 
     return outputs(_settings(arguments), as_json="json" in arguments)

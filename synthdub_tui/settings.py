@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import stat
-import tomllib
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -138,20 +136,27 @@ def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str
     named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
     if named:
         return os.path.abspath(os.path.expanduser(named))
-    import platformdirs  # noqa: PLC0415 - costs start-up time
-
-    return os.path.join(platformdirs.user_config_dir("synthdub-tui"), "config.toml")
+    return os.path.join(_user_dir("XDG_CONFIG_HOME", "~/.config"), "config.toml")
 
 
 def default_state_dir() -> str:
     """The user's state directory for this program."""
-    import platformdirs  # noqa: PLC0415 - costs start-up time
+    return _user_dir("XDG_STATE_HOME", "~/.local/state")
 
-    return platformdirs.user_state_dir("synthdub-tui")
+
+def _user_dir(variable: str, usual: str) -> str:
+    """The folder that platformdirs names, whose import takes longer than all else that `status` does. In the variable only an
+    absolute path counts (XDG Base Directory Specification)."""
+    named = os.environ.get(variable, "")
+    elsewhere = "~/Library/Application Support" if sys.platform == "darwin" else usual
+    return os.path.join(named if os.path.isabs(named) else os.path.expanduser(elsewhere), "synthdub-tui")
 
 
 def is_local(url: str) -> bool:
     """Whether an address is on this machine, as in tests and the demo."""
+    import ipaddress  # noqa: PLC0415 - costs start-up time
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -202,7 +207,7 @@ def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
 
 def _check(settings: Settings) -> None:
     for name, url in (("--api-url", settings.api_url), ("--s3-endpoint-url", settings.s3_endpoint_url)):
-        if url:
+        if url not in ("", API_URL):
             _check_url(name, url)
     if any(not char.isprintable() or char.isspace() or ord(char) > 126 for char in settings.api_key):
         raise Trouble("setting_invalid", "the API key holds blanks or characters that no key has")
@@ -239,6 +244,8 @@ def _is_path(text: str) -> bool:
 
 
 def _check_url(name: str, url: str) -> None:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - costs start-up time
+
     shown = re.sub(r"//[^/]*@", "//…@", url)  # no password in an error
     try:
         parts = urlsplit(url)
@@ -270,6 +277,8 @@ def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
 
 
 def _parse_config(path: str, content: bytes) -> _Config:
+    import tomllib  # noqa: PLC0415 - costs start-up time, and tells the place of a mistake better than the store's parser
+
     try:
         text = content.decode()
         values = tomllib.loads(text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from synthdub_tui import languages as codes
 
 
@@ -13,8 +11,14 @@ def languages(*, as_json: bool) -> int:
     for code in every:
         use = {"source": code in codes.INPUT, "target": code in codes.OUTPUT}
         if as_json:
-            print(json.dumps({"code": code, "name": codes.name(code), **use}, ensure_ascii=False))
+            print(_json({"code": code, "name": codes.name(code), **use}))
         else:
             words = "" if all(use.values()) else " (source only)" if use["source"] else " (target only)"
             print(f"{code:8} {codes.name(code)}{words}")
     return 0
+
+
+def _json(value: object) -> str:
+    import json  # noqa: PLC0415 - costs start-up time
+
+    return json.dumps(value, ensure_ascii=False)

@@ -12,7 +12,7 @@ import msgspec
 from synthdub_tui.jobs.model import Dub, DubState, Job, count
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import report
-from synthdub_tui.runner.launch import socket_path
+from synthdub_tui.runner.launch import socket_name
 from synthdub_tui.settings import Settings
 from synthdub_tui.store.store import Store
 
@@ -65,7 +65,7 @@ def outputs(settings: Settings, *, as_json: bool) -> int:
 
 def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
     """The process id and meters of the runner that works on the directory."""
-    if not socket_path(state_dir).exists():
+    if not os.path.exists(socket_name(state_dir)):
         return None, None
     from synthdub_tui.runner.control import Control  # noqa: PLC0415 - only where a runner may be there
     from synthdub_tui.runner.protocol import Status  # noqa: PLC0415

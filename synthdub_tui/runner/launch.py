@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
 import stat
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from synthdub_tui.problems import Trouble
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PATH_LIMIT: Final = 100
 """Bytes of a socket's path: the kernel takes 104 (macOS) to 108 (Linux), with the final NUL."""
@@ -21,14 +23,21 @@ START_SECONDS: Final = 15.0
 
 
 def socket_path(state_dir: str) -> Path:
-    """The runner's control socket: in the state directory, or where that path is too long in a private folder of /tmp."""
+    """The runner's control socket."""
+    from pathlib import Path  # noqa: PLC0415 - costs start-up time
+
+    return Path(socket_name(state_dir))
+
+
+def socket_name(state_dir: str) -> str:
+    """Path of the control socket: in the state directory, or where that is too long in a private folder of /tmp."""
     inside = os.path.join(state_dir, "runner.sock")
     if len(os.fsencode(inside)) <= _PATH_LIMIT:
-        return Path(inside)
+        return inside
     import hashlib  # noqa: PLC0415 - seldom needed
 
     digest = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:16]
-    return _private_folder() / f"{digest}.sock"
+    return os.path.join(_private_folder(), f"{digest}.sock")
 
 
 def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str, str]) -> Path:
@@ -65,6 +74,8 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
 
 def answers(path: Path) -> bool:
     """Whether a runner listens there; a killed one leaves its socket behind."""
+    import socket  # noqa: PLC0415 - commands that only look at files start faster without
+
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(str(path))
@@ -75,12 +86,13 @@ def answers(path: Path) -> bool:
     return True
 
 
-def _private_folder() -> Path:
+def _private_folder() -> str:
     import tempfile  # noqa: PLC0415 - seldom needed
 
-    folder = Path(tempfile.gettempdir()) / f"synthdub-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    folder = os.path.join(tempfile.gettempdir(), f"synthdub-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, mode=0o700)
+    status = os.lstat(folder)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise Trouble("state_unwritable", f"{folder} is not yours alone")
     return folder

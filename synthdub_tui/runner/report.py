@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -61,6 +60,8 @@ def _event(name: str, job: Job | None, **extra: Any) -> Event:
 
 def json_text(value: object, indent: int | None = None) -> str:
     """JSON without anything that steers a terminal, where it may end up: file names can hold all sorts of characters."""
+    import json  # noqa: PLC0415 - costs start-up time
+
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 

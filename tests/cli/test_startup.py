@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from tests.cli.conftest import Shell
 
-HEAVY = {"textual", "rich", "boto3", "botocore", "s3transfer", "httpx", "httpcore", "h11", "asyncio", "ssl"}
+HELP = {"cli", "problems"}
+LOOK = HELP | {
+    *("commands", "commands.status", "jobs", "jobs.model", "jobs.options", "runner", "runner.launch", "runner.report"),
+    *("settings", "store", "store.durable", "store.store"),
+}
+ENGINE = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
+
+MAY: dict[tuple[str, ...], set[str]] = {
+    ("--help",): HELP,
+    ("--version",): HELP,
+    ("run", "--help"): HELP,
+    ("languages",): HELP | {"commands", "commands.languages", "languages"},
+    ("status",): LOOK | {"msgspec"},
+    ("outputs",): LOOK | {"msgspec"},
+}
+"""The modules of this program and the packages of others that a command may import."""
+
+COSTLY = {"asyncio", "ssl", "pathlib", "urllib", "ipaddress", "json", "tomllib", "socket", "shutil", "tempfile", "inspect"}
+"""Modules of Python itself that the same commands do without: together they cost as much as msgspec."""
 
 
-def imported(shell: Shell, *words: str) -> set[str]:
-    """Top-level packages that a command imports, by `python -X importtime`."""
-    said = shell.call(*words, PYTHONPROFILEIMPORTTIME="1")
+BARE = {"sitecustomize", "_distutils_hack", "typing_extensions"}
+"""What the environment of a test run brings in before any program; and what is asked for in vain, and listed all the same."""
+
+
+USUAL = {"SYNTHDUB_API_URL": None, "SYNTHDUB_S3_ENDPOINT_URL": None}
+"""The environment of a user."""
+
+
+def imported(shell: Shell, *words: str, **environment: str | None) -> set[str]:
+    """Modules that a command imports, by `python -X importtime`."""
+    said = shell.call(*words, PYTHONPROFILEIMPORTTIME="1", **environment)
     assert said.code == 0
     lines = [line for line in said.err.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    return {line.rpartition("|")[2].strip() for line in lines} - {"imported package"}
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("run", "--help"), ("status",), ("outputs",), ("languages",)])
-def test_commands_that_only_look_import_nothing_heavy(shell: Shell, words: tuple[str, ...]) -> None:
-    assert imported(shell, *words) & HEAVY == set()
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("languages",)])
-def test_help_needs_no_schemas_either(shell: Shell, words: tuple[str, ...]) -> None:
-    assert imported(shell, *words) & {"msgspec", "tomllib", "platformdirs", "socket"} == set()
+@pytest.mark.parametrize("words", MAY)
+def test_commands_that_only_look_import_what_they_need(shell: Shell, words: tuple[str, ...]) -> None:
+    modules = imported(shell, *words, **USUAL)
+    own = {name.removeprefix("synthdub_tui.") for name in modules if name.startswith("synthdub_tui.")}
+    others = packages(modules) - sys.stdlib_module_names - BARE - {"synthdub_tui"}
+    assert own | {name for name in others if not name.startswith("_")} <= MAY[words]
+    assert packages(modules) & COSTLY == set()
+
+
+def test_looking_at_a_batch_takes_a_parser_more(shell: Shell) -> None:
+    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    assert "rtoml" in packages(imported(shell, "status", **USUAL))
+    assert packages(imported(shell, "outputs", **USUAL)) & ENGINE == {"rtoml"}
 
 
 def test_the_engine_needs_no_textual(shell: Shell) -> None:
     shell.video("intro.mp4")
-    assert imported(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1") & {"textual"} == set()
+    modules = imported(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1")
+    assert packages(modules) & {"textual", "asyncio"} == {"asyncio"}
