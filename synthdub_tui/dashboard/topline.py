@@ -31,7 +31,7 @@ _CALLS: Final = {
 }
 """What the endpoints of the account's rate limit are to a person."""
 
-_WINDOWS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+_WINDOWS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
 
 
 class Overview(NamedTuple):
@@ -100,8 +100,8 @@ def quota_words(quota: tuple[QuotaMeter, ...]) -> list[Span]:
     spans: list[Span] = []
     if windows:
         share, used, calls, seconds, endpoint = max(windows)
-        word = _WINDOWS.get(int(seconds), cells.duration(seconds))
-        spans.append((f"{_CALLS.get(endpoint, endpoint)} {used}/{calls} a {word}", "warn" if share >= 0.9 else "faint"))
+        each = _WINDOWS.get(int(seconds), f"in {cells.duration(seconds)}")
+        spans.append((f"{_CALLS.get(endpoint, endpoint)} {used}/{calls} {each}", "warn" if share >= 0.9 else "faint"))
     held = max(quota, key=lambda meter: meter.wait, default=None)
     if held is not None and held.wait >= PACED:
         spans.append((f"{_CALLS.get(held.endpoint, held.endpoint)} wait {cells.duration(held.wait)}", "warn"))

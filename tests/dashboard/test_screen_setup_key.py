@@ -51,7 +51,17 @@ async def test_a_wrong_key_is_explained_and_can_be_entered_again(tmp_path: Path,
         await hand.sees("does not accept", "esc later")
         no_trace(hand)
         assert not path.exists()
-        await hand.press("backspace", "enter")
+        await hand.press("end", "backspace", "enter")
+        assert await hand.answer() is True
+
+
+async def test_what_is_pasted_after_a_refusal_takes_the_place_of_the_wrong_key(tmp_path: Path) -> None:
+    async with shown(SetupKeyScreen(takes, tmp_path / "config.toml")) as hand:
+        await hand.paste("wrong")
+        await hand.press("enter")
+        await hand.sees("does not accept")
+        await hand.paste(KEY)
+        await hand.press("enter")
         assert await hand.answer() is True
 
 

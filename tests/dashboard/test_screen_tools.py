@@ -12,6 +12,7 @@ import pytest
 
 from synthdub_tui.dashboard import clipboard, opener
 from synthdub_tui.dashboard.screens import words
+from synthdub_tui.dashboard.screens.folder import resolved
 
 NASTY = "/v/a b/$(id) `x` 'q' \"d\" \\ * [1] ~ é日本.mp4"
 STRAY = os.fsdecode(b"/v/new\nline \x1b[31m \xff '.mp4")
@@ -164,3 +165,23 @@ def test_wrapping_loses_nothing() -> None:
         joined = [span for part in words.wrap(line, width) for span in part]
         assert "".join(text for text, _ in joined) == "intro 日本語 and more words"
         assert {role for _, role in joined} == {"faint", "bad"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "path"),
+    [
+        ("sub", "/base/sub"),
+        ("../x", "/x"),
+        ("/abs", "/abs"),
+        ("/base//other/videos", "/other/videos"),
+        ("/base/~/videos", "/home/me/videos"),
+        ("~/a b", "/home/me/a b"),
+        ("/base/a~b", "/base/a~b"),
+        ("//", "/"),
+    ],
+)
+def test_what_is_typed_behind_the_path_in_the_prompt_takes_its_place(
+    typed: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert resolved(typed, "/base") == path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -175,5 +176,9 @@ def _completes(item: os.DirEntry[str], start: str) -> bool:
 
 
 def resolved(typed: str, base: str) -> str:
-    """An absolute path from what was typed: `~` and relative ones are understood."""
+    """An absolute path from what was typed: `~` and relative ones are understood.
+
+    A path that is typed behind the one in the prompt takes its place, as in Emacs and Zsh: `/old//new`, `/old/~/new`.
+    """
+    typed = re.sub(r"^.*/(?=/|~)", "", typed)
     return os.path.normpath(os.path.join(base, os.path.expanduser(typed)))

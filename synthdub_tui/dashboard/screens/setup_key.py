@@ -102,6 +102,7 @@ class SetupKeyScreen(Dialog[bool]):
             Errand(self, self._store)
             return
         self._busy = False
+        self._box.select_all()  # what is pasted now takes its place
         remedy = "Check it in Synthesia Studio and paste it again." if problem.code == "key_rejected" else problem.remedy
         self._say(f"{problem.title}. {problem.cause} {remedy}")
 
