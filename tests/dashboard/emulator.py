@@ -65,6 +65,11 @@ class Emulator(pyte.Screen):
                 line[x + 1] = self.cursor.attrs._replace(data="")
             self.cursor.x = x + width
 
+    def set_mode(self, *modes: int, **settings: Any) -> None:
+        super().set_mode(*modes, **settings)
+        if settings.get("private") and 1049 in modes:
+            self.erase_in_display(2)  # the other screen, which is empty
+
     def delete_lines(self, count: int | None = None) -> None:
         self._shift(count or 1)
 

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import count, islice
+from pathlib import Path
+from typing import Any
 
+import pyte
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.color import ColorSystem
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.segment import Segment
 from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.geometry import Region
+from textual.app import App
+from textual.geometry import Offset, Region
+from textual.screen import Screen
 from textual.strip import Strip
+from textual.widgets import Input
 
+from synthdub_tui import __version__, dashboard
+from synthdub_tui.dashboard.app import SynthdubApp
+from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.painting import Painter
 from synthdub_tui.dashboard.painting.canvas import Canvas, Cells
 from synthdub_tui.dashboard.painting.frame import Shown
 from synthdub_tui.dashboard.painting.pens import Pens
+from synthdub_tui.jobs.model import DubState
 from tests.dashboard.emulator import Emulator
+from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_dub, make_job
+from tests.dashboard.support import until
 
+SOURCES = Path(dashboard.__file__).parent
 WORDS = ["a", "bc", "  ", "·", "✓ done", "日本", "講", "e\u0301", "x\u0302y", "😀", "é", "\x07", "[red]", "12%"]
 SYSTEMS = {
     "truecolor": ColorSystem.TRUECOLOR,
@@ -140,3 +157,150 @@ def test_both_terminals_show_the_same(system: str | None) -> None:
         assert ours.shows() == stock.shows(), f"after frame {number}: {text!r}"
         amounts = [amounts[0] + len(sent), amounts[1] + len(text)]
     assert amounts[1] < amounts[0]
+
+
+class Twin(SynthdubApp):
+    """The dashboard, drawn on two terminals: as Textual does it, and by the painter."""
+
+    CSS_PATH = [SOURCES / name for name in ("main.tcss", "grid.tcss")]  # noqa: RUF012 - Textual declares it so
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.stock, self.ours = Emulator(1, 1), Emulator(1, 1)
+        self.behind = False
+        self.frames = 0
+        self.twin = Painter(self)
+
+    def write(self, data: str) -> None:
+        self.ours.feed(data)
+
+    def call_when_taken(self, callback: Callable[[], None]) -> None:
+        raise AssertionError("it is never behind")
+
+    def on_resize(self) -> None:
+        self.twin.repaint(self)
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, renderable)
+        if renderable is None:
+            return
+        assert isinstance(renderable, LayoutUpdate | ChopsUpdate)
+        if isinstance(renderable, LayoutUpdate) and (self.stock.columns, self.stock.lines) != renderable.region.size:
+            self.stock, self.ours = Emulator(*renderable.region.size), Emulator(*renderable.region.size)
+        self.stock.feed(renderable.render_segments(self.console) + "\x1b[1;1H")
+        assert self.twin.paint(renderable, self) is None
+        self.frames += 1
+        assert self.ours.shows() == self.stock.shows()
+
+
+async def test_the_dashboard_looks_the_same_in_all_its_screens(tmp_path: Path) -> None:
+    chance = random.Random(4)
+    names = ["日本語の講義.mp4", "e\u0301tude.mp4", "😀 smile.mp4", "family 👩\u200d👩\u200d👧.mp4", ""]
+    jobs = [make_job(n, LANGUAGES[:14], DubState.DUBBING, name=f"{n}{names[n % 5]}" if names[n % 5] else "") for n in range(60)]
+    runner = FakeRunner(tmp_path / "runner.sock", jobs)
+    app = Twin(runner, Memory(tmp_path), Options(__version__))
+    keys = "j j j k l l h G g pagedown pageup space V u s enter f ? escape o escape slash a b escape L escape ctrl+p escape"
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(lambda: app.session.batch.loaded and app.main._restored)
+        for step in range(45):
+            await pilot.press(chance.choice(keys.split()))
+            dub = make_dub(chance.choice(list(DubState)), time.time())
+            job = app.session.batch.rows[chance.choice(jobs).id].job
+            app.session.batch.put([replace(job, dubs=job.dubs | {chance.choice(LANGUAGES[:14]): dub})])
+            app.session.on_change()
+            if step % 10 == 9:
+                await pilot.resize_terminal(chance.choice([60, 100, 150]), chance.choice([12, 30]))
+        assert app.frames > 40
+    await runner.die()
+
+
+class Slow:
+    """An output that takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.behind = False
+        self.written: list[str] = []
+        self.callbacks: list[Callable[[], None]] = []
+
+    def write(self, data: str) -> None:
+        self.written.append(data)
+
+    def call_when_taken(self, callback: Callable[[], None]) -> None:
+        self.callbacks.append(callback)
+
+
+def running() -> App[None]:
+    """An app as a painter sees it."""
+    app = App[None]()
+    app._running = True
+    app._screen_stacks["_default"] = [Screen()]
+    return app
+
+
+def lines(*texts: str) -> LayoutUpdate:
+    return LayoutUpdate([[Strip([Segment(text)])] for text in texts], Region(0, 0, len(texts[0]), len(texts)))
+
+
+def test_nothing_is_sent_where_nothing_changes() -> None:
+    painter, output = Painter(running()), Slow()
+    for _ in range(3):
+        assert painter.paint(lines("one", "two"), output) is None
+    assert len(output.written) == 1
+    painter.repaint(output)
+    assert output.written[1] == output.written[0]
+
+
+def test_frames_do_not_pile_up_behind_a_terminal_that_takes_none() -> None:
+    painter, output = Painter(running()), Slow()
+    painter.paint(lines("frame 000"), output)
+    output.behind = True
+    for number in range(1, 100):
+        painter.paint(lines(f"frame {number:03}"), output)
+    assert len(output.written) == 1 and len(output.callbacks) == 1
+    output.behind = False
+    output.callbacks[0]()
+    screen = Emulator(9, 1)
+    screen.feed("".join(output.written))
+    assert len(output.written) == 2 and screen.display == ["frame 099"]
+
+
+def test_long_frames_are_synchronized_where_that_is_known() -> None:
+    app, output = running(), Slow()
+    app._sync_available = True
+    Painter(app).paint(lines(*["long line " * 20] * 10), output)
+    Painter(app).paint(lines("short"), output)
+    assert output.written[0].startswith("\x1b[?2026h") and output.written[0].endswith("\x1b[?2026l")
+    assert "2026" not in output.written[1]
+
+
+def test_what_is_unknown_is_left_to_textual(monkeypatch: pytest.MonkeyPatch) -> None:
+    painter, output = Painter(running()), Slow()
+    painter.paint(lines("one"), output)
+    assert painter.paint("a text", output) == "a text"
+    painter.paint(lines("one"), output)
+    assert len(output.written) == 2  # who knows what the text has left
+    assert painter.paint(lines("two"), None) is not None
+    monkeypatch.setattr(LayoutUpdate, "__init__", lambda self, rows, region: vars(self).update(rows=rows, region=region))
+    update = lines("two")
+    assert Painter(running()).paint(update, output) is update
+
+
+def test_the_cursor_stands_where_something_is_typed() -> None:
+    app, output = running(), Slow()
+    app.cursor_position = Offset(3, 1)
+    painter = Painter(app)
+    painter.paint(lines("12345", "12345"), output)
+    assert not output.written[-1].endswith("\x1b[2;4H")
+    app.screen.focused = Input()
+    painter.paint(lines("12345", "12345"), output)
+    assert output.written[-1] == "\x1b[2;4H"
+    painter.paint(lines("12345", "12345"), output)
+    assert len(output.written) == 2
+
+
+def test_a_terminal_that_measures_otherwise_still_gets_the_rest_right() -> None:
+    painter, output, screen = Painter(running()), Slow(), pyte.Screen(20, 2)
+    painter.paint(lines("👩\u200d👩\u200d👧 one, e\u0301 two" + " " * 14, " " * 20), output)
+    pyte.Stream(screen).feed("\x1b[?7l" + "".join(output.written))  # it draws a family as three
+    assert screen.display[0].rstrip().endswith(" one, é two")
+    assert screen.buffer[0][2].data == " " and screen.buffer[0][3].data == "o"

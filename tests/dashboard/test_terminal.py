@@ -206,6 +206,7 @@ async def test_suspending_stops_only_the_dashboard(tmp_path: Path) -> None:
         before = len(terminal.output)
         terminal.process.send_signal(signal.SIGCONT)
         await terminal.shows("1/120 done", before)
+        await until(lambda: "lesson 0003" in terminal.screen)  # all of it is there again, on a screen that was empty
 
 
 async def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:

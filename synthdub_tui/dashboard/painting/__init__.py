@@ -109,10 +109,9 @@ class Painter:
 
     def _cursor(self) -> tuple[int, int] | None:
         """Line and column where an input method shows what is typed, if something takes text."""
-        screen = self._app.screen
-        if not hasattr(screen.focused, "cursor_screen_offset"):
+        if not hasattr(type(self._app.screen.focused), "cursor_screen_offset"):
             return None
-        x, y = screen.outer_size.clamp_offset(self._app.cursor_position)
+        x, y = self._size.clamp_offset(self._app.cursor_position)
         return y, x
 
 
