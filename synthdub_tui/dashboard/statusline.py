@@ -1,4 +1,7 @@
-"""The last line: the answer to the last action, else the marks, the filter, and the keys that do something."""
+"""The last line: the answer to the last action, else the marks, the filter, and the keys that do something.
+
+An answer that is longer takes up to three lines while it is shown: what there is to do often stands at its end.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,14 @@ import time
 from typing import Final
 
 from rich.text import Text
+from textual.geometry import Size
 from textual.widgets import Static
 
-from synthdub_tui.dashboard.screens.words import hints
+from synthdub_tui.dashboard.screens.words import fit, hints, wrap
+
+MOST_LINES: Final = 3
+ROOM: Final = Size(20, 10)
+"""Of the terminal, for an answer of more than one line."""
 
 SHOWN: Final = 8.0
 """Seconds for which an answer stays."""
@@ -65,6 +73,7 @@ class StatusLine(Static):
     def _draw(self) -> None:
         width = self.size.width
         text = self._text(width)
+        self.styles.height = text.plain.count("\n") + 1
         state = (text.plain, self.has_class("-error"))
         if state != self._drawn:
             self._drawn = state
@@ -72,11 +81,16 @@ class StatusLine(Static):
 
     def _text(self, width: int) -> Text:
         if self.message:
-            text = Text(" " + self.message, no_wrap=True, end="")
-            text.truncate(max(1, width), overflow="ellipsis")
-            return text
+            return self._answer(max(2, width))
         text = Text(no_wrap=True, end="")
         if self._standing:
             text.append(" " + self._standing + " ", "reverse")
             text.truncate(max(1, width), overflow="ellipsis")
         return text.append(" ").append_text(hints(KEYS, width - text.cell_len - 1))
+
+    def _answer(self, width: int) -> Text:
+        most = MOST_LINES if width >= ROOM.width and self.app.size.height >= ROOM.height else 1
+        lines = ["".join(text for text, _ in line).rstrip() for line in wrap(((self.message, ""),), width - 1)]
+        if len(lines) > most:
+            lines = [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), width - 1)]
+        return Text("\n".join(f" {line}" for line in lines), no_wrap=True, end="")

@@ -575,3 +575,17 @@ async def test_warnings_about_settings_are_shown_and_hold_up_nothing(tmp_path: P
         await until(lambda: [note.message for note in opened.app._notifications] == [warning.replace("\x1b", "\ufffd")])
         await opened.press("down", "right")
         assert opened.main.grid.cursor is not None and opened.main.grid.cursor.language == "es-ES"
+
+
+async def test_a_long_answer_is_readable_to_its_end(tmp_path: Path) -> None:
+    words = "The runner does not answer, and this is why: " + "reason " * 12 + "press S"
+    async with desk(tmp_path, [make_job(0, TWO)], size=(60, 20)) as opened:
+        opened.main.status.say(words)
+        await until(lambda: opened.main.status.size.height == 3)
+        assert " ".join(str(opened.main.status.visual).split()) == words
+        opened.main.status.say("")
+        await until(lambda: opened.main.status.size.height == 1)
+        opened.main.status.say(words * 9)
+        await until(lambda: opened.main.status.size.height == 3 and "…" in str(opened.main.status.visual))
+        await opened.pilot.resize_terminal(60, 8)
+        await until(lambda: opened.main.status.size.height == 1)

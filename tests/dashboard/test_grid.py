@@ -228,3 +228,11 @@ async def test_names_take_the_room_that_columns_leave(tmp_path: Path) -> None:
     async with desk(tmp_path / "wide", [make_job(0, ["fr-FR"], name=name)], size=(220, 30)) as opened:
         assert any(name in line for line in opened.lines())
         assert opened.main.query_one("#detail").size.width > 90
+
+
+async def test_without_colours_trouble_is_not_the_faintest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    jobs = [make_job(0, ["fr-FR"], DubState.FAILED), make_job(1, ["fr-FR"], DubState.DONE)]
+    async with desk(tmp_path, jobs) as opened:
+        failed, file = (opened.main.grid._look(name) for name in ("failed", "file"))
+        assert failed.color == file.color and failed.bold

@@ -40,6 +40,7 @@ class Drawn(ScrollView, can_focus=True):
         & > .drawn--warn { color: $text-warning; }
         & > .drawn--bad { color: $text-error; text-style: bold; }
         & > .drawn--cursor { text-style: reverse; }
+        &:nocolor > .drawn--bad, &:nocolor > .drawn--warn { color: $foreground; }
     }
     """
 
