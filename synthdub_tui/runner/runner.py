@@ -315,7 +315,7 @@ class Runner:
         entry = self._workers.get(job.id)
         if entry is not None:
             entry[0].look_again()
-            if job.asset is not None and job.asset.uploaded:
+            if job.id in self._delivering and not _uploading(job):
                 self._delivered(job.id)
         else:
             self._employ(job.id)
@@ -476,6 +476,12 @@ def _piece(found: Iterator[Found | Skipped]) -> list[Found | Skipped]:
         if len(piece) == PIECE or time.monotonic() > until:
             break
     return piece
+
+
+def _uploading(job: Job) -> bool:
+    """Whether its source is still to be brought to the service: neither there, nor cancelled, nor failed."""
+    there = job.asset is not None and job.asset.uploaded
+    return not there and any(isinstance(activity, Deliver) for activity in activities(job))
 
 
 def checked(batch: Batch) -> Batch:

@@ -48,7 +48,11 @@ def only(runner: Runner) -> Job:
 
 
 def states(runner: Runner) -> dict[str, str]:
-    return {language: dub.state.value for language, dub in only(runner).dubs.items()}
+    return states_of(runner, only(runner).id)
+
+
+def states_of(runner: Runner, job: str) -> dict[str, str]:
+    return {language: dub.state.value for language, dub in runner.ledger.jobs[job].dubs.items()}
 
 
 # -- progress --------------------------------------------------------------------------------------------------------
@@ -98,6 +102,25 @@ async def test_jobs_that_wait_for_an_upload_cost_no_tasks(bench: Bench) -> None:
         await until(runner.idle.is_set)
         ends = [job.dubs["fr-FR"].state.value for job in runner.ledger.jobs.values()]
         assert (ends.count("done"), ends.count("cancelled"), workers()) == (20, 10, 0)
+
+
+async def test_a_turn_to_upload_is_given_back_when_it_is_not_needed_any_more(make_bench: MakeBench) -> None:
+    """A job whose upload is cancelled goes on watching an old project, but holds up nobody's upload (found by the machine)."""
+    bench = make_bench(dubbing_seconds=(3600.0, 3600.0))
+    async with Working(bench, max_uploads=1, targets=("fr-FR",)) as runner:
+        await runner.add([str(bench.video("a.mp4"))], runner.settings.batch)
+        await until(lambda: states(runner) == {"fr-FR": "dubbing"})
+        job = only(runner).id
+        runner.cancel([Cell(job, "fr-FR")])
+        await runner.pause(True)
+        await runner.add([str(bench.video("a.mp4", 3000))], replace(runner.settings.batch, targets=("es-ES",)))
+        await until(lambda: job in runner._workers)  # it has its turn, and waits for the pause to end
+        await runner.add([str(bench.video("b.mp4"))], runner.settings.batch)
+        runner.retry([Cell(job, "fr-FR")], paid=False)
+        runner.cancel([Cell(job, "es-ES")])
+        await runner.pause(False)
+        await until(lambda: bench.billed == 2)
+        assert states_of(runner, job) == {"fr-FR": "dubbing", "es-ES": "cancelled"}
 
 
 async def test_uploads_go_by_size_the_smallest_and_the_largest_in_turn(bench: Bench) -> None:
