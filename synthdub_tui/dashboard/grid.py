@@ -7,7 +7,7 @@ scrolls. Line numbers of rows in the virtual space begin after the header.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple, Self
 
 from rich.segment import Segment
@@ -66,6 +66,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self._clock = clock
         self._measures = _Measures(16, cells.WIDE, 2, False)
         self._looks: dict[str, Style] = {}
+        self._drawn: dict[Style, Style] = {}  # what filters make of styles
         self._lines: dict[int, Strip] = {}  # as drawn last
         self._pieces: dict[int, list[Segment]] = {}  # of rows as drawn last, by line: the file and each column seen
         self._view: object = None
@@ -77,15 +78,11 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
     def render_lines(self, crop: Region) -> list[Strip]:
         """As Textual's own, without the borders, padding and opacity that this widget never has: under load that is half."""
         size = self.region.size
-        filters, background = self.get_line_filters(), self.background_colors[1]
         strips = []
         for y in crop.line_range:
             strip = self._lines.get(y)
             if strip is None:
-                strip = self.render_line(y).adjust_cell_length(size.width, self._look(""))
-                for line_filter in filters:
-                    strip = strip.apply_filter(line_filter, background)
-                self._lines[y] = strip
+                strip = self._lines[y] = self.render_line(y)
             strips.append(strip)
         return [strip.crop(*crop.column_span) for strip in strips] if crop.column_span != (0, size.width) else strips
 
@@ -103,7 +100,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             return self._header_line(y, width)
         row = y - measures.header + self.scroll_offset.y
         if row >= len(self.model.shown):
-            return Strip.blank(width, self._look(""))
+            return Strip.blank(width, self._filtered(self._look("")))
         pieces = self._pieces.get(y)
         if pieces is None:
             pieces = self._pieces[y] = self._row_pieces(row)
@@ -115,12 +112,12 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         shown, known = len(model.shown), len(model.rows)
         title = f"{shown}" if shown == known else f"{shown} of {known}"
         words = (f" {title} files", f" {model.overall[DubState.DONE]}/{model.overall.dubs} dubs", "")
-        segments = [Segment(cells.fitted(words[y], measures.file, self._signs), style)]
+        segments = [Segment(cells.fitted(words[y], measures.file, self._signs), self._filtered(style))]
         look = self._look("trouble") if y == 2 else style
         for code in self._columns_seen():
             text = cells.header_lines(code, model.totals[code], measures.cell, measures.header, self._signs)[y]
             here = self.cursor is not None and self.cursor.language == code and y == 0
-            segments.append(Segment(text, look + self._look("cursor") if here else look))
+            segments.append(Segment(text, self._filtered(look + self._look("cursor") if here else look)))
         return self._laid_out(segments, width, style)
 
     def _row_pieces(self, row: int) -> list[Segment]:
@@ -138,7 +135,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         look = self._look("file")
         if self.cursor is not None and self.cursor.job == job:
             look += self._look("cursor") if self.cursor.language == FILE else Style(bold=True)
-        return Segment(text, look)
+        return Segment(text, self._filtered(look))
 
     def _cell(self, job: str, code: str, now: float, marked: bool) -> Segment:
         model, measures = self.model, self._measures
@@ -151,13 +148,15 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             look = self._look(dub.state.value if model.applies(dub, code) else "faint")
         if self.cursor == (job, code):
             look += self._look("cursor")
-        return Segment(text, look)
+        return Segment(text, self._filtered(look))
 
     def _laid_out(self, segments: list[Segment], width: int, blank: Style) -> Strip:
         """The file column and whole columns; the rest of the line is blank."""
         measures = self._measures
-        strip = Strip(segments, measures.file + measures.cell * (len(segments) - 1))
-        return strip.adjust_cell_length(width, blank)
+        used = measures.file + measures.cell * (len(segments) - 1)
+        if used < width:
+            return Strip([*segments, Segment(" " * (width - used), self._filtered(blank))], width)
+        return Strip(segments, used).adjust_cell_length(width)
 
     @property
     def _room(self) -> int:
@@ -181,8 +180,19 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self._looks[name] = style
         return style
 
+    def _filtered(self, style: Style) -> Style:
+        """A style as Textual's filters (fewer colours, none) leave it; once for each, since they take long for whole lines."""
+        done = self._drawn.get(style)
+        if done is None:
+            segments, background = [Segment(" ", style)], self.background_colors[1]
+            for line_filter in self.get_line_filters():
+                segments = line_filter.apply(segments, background)
+            done = self._drawn[style] = segments[0].style or style
+        return done
+
     def notify_style_update(self) -> None:
         self._looks.clear()
+        self._drawn.clear()
         self._forget()
         super().notify_style_update()
 
@@ -202,6 +212,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
     def tick(self) -> None:
         """Time passed: draw again where an elapsed time shows another text."""
         before, self._ticked = self._ticked, self._clock()
+        places = []
         for row in self._rows_seen():
             job = self.model.shown[row].job
             for code in self._columns_seen():
@@ -209,32 +220,39 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
                 if dub is not None and dub.state is DubState.DUBBING:
                     begun = dub.submitted or dub.since
                     if cells.elapsed(before - begun) != cells.elapsed(self._ticked - begun):
-                        self._refresh_cell(row, code)
+                        places.append((row, code))
+        self._refresh_cells(places)
 
     def _refresh_dirty(self, dirty: Dirty) -> None:
         seen, columns = self._rows_seen(), set(self._columns_seen())
+        places = []
         for job, code in dirty.cells:
             row = self.model.index(job) if code in columns or code == FILE else None
             if row is not None and row in seen:
-                self._refresh_cell(row, code)
+                places.append((row, code))
             if self.cursor is not None and job == self.cursor.job:
                 self.post_message(self.Moved())
+        self._refresh_cells(places)
         for code in dirty.languages & columns:
             self.refresh(Region(self._x(code), 0, self._measures.cell, self._measures.header))
         if dirty.languages:
             self.refresh(Region(0, 0, self._measures.file, self._measures.header))
 
-    def _refresh_cell(self, row: int, code: str) -> None:
-        """Draw one cell again, and only it: the rest of its line is kept."""
-        y = row - self.scroll_offset.y + self._measures.header
-        pieces = self._pieces.get(y)
-        place = 0 if code == FILE else self.model.columns.index(code) - self._first + 1
-        if pieces is not None and place < len(pieces):
-            pieces[place] = self._piece(self.model.shown[row].job.id, code, self._clock())
-        if code == FILE:
-            self.refresh(Region(0, y, self._measures.file, 1))
-        else:
-            self.refresh(Region(self._x(code), y, self._measures.cell, 1))
+    def _refresh_cells(self, places: Iterable[tuple[int, str]]) -> None:
+        """Draw cells again that are seen, all at once, and only them: the rest of their lines is kept."""
+        measures, shown, now = self._measures, self.model.shown, self._clock()
+        first_line = measures.header - self.scroll_offset.y
+        columns = {code: number for number, code in enumerate((FILE, *self._columns_seen()))}
+        regions = []
+        for row, code in places:
+            y, place = row + first_line, columns[code]
+            pieces = self._pieces.get(y)
+            if pieces is not None and place < len(pieces):
+                pieces[place] = self._piece(shown[row].job.id, code, now)
+            x = measures.file + measures.cell * (place - 1) if place else 0
+            regions.append(Region(x, y, measures.cell if place else measures.file, 1))
+        if regions:
+            self.refresh(*regions)
 
     def _forget(self) -> None:
         """Nothing of what was drawn is right any more."""
@@ -364,9 +382,8 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             if place is None or (row := self.model.index(place.job)) is None:
                 continue
             if row in self._rows_seen():
-                self._refresh_cell(row, FILE)
-                if place.language in self._columns_seen():
-                    self._refresh_cell(row, place.language)
+                seen = place.language in self._columns_seen()
+                self._refresh_cells([(row, FILE), *([(row, place.language)] if seen else [])])
             if (old is None or old.language != self.cursor.language) and place.language in self._columns_seen():
                 self.refresh(Region(self._x(place.language), 0, self._measures.cell, 1))
 

@@ -32,17 +32,17 @@ class Pens:
         self._colors = colors
         self._pens: list[_Pen | None] = [None]  # by number; the first is UNKNOWN
         self._numbers: dict[_Pen, str] = {}
-        self._styles: dict[Style | None, str] = {}
+        self._styles: dict[int, tuple[Style | None, str]] = {}  # by identity: equality of styles is slow
         self._ways: dict[str, str] = {}
 
     def of(self, style: Style | None) -> str:
         """The pen of a style: one character."""
-        pen = self._styles.get(style)
-        if pen is None:
+        known = self._styles.get(id(style))
+        if known is None:
             if len(self._styles) > _MOST:
                 self._styles.clear()
-            pen = self._styles[style] = self._number(_parsed(style, self._colors))
-        return pen
+            known = self._styles[id(style)] = style, self._number(_parsed(style, self._colors))
+        return known[1]
 
     def way(self, before: str, after: str) -> str:
         """The shortest sequence from a pen to another."""
