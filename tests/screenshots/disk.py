@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -35,6 +34,22 @@ class Item:
         return _status(self._file)
 
 
+class Scan:
+    """What `os.scandir` gives: items, in a context that closes it, or closed by hand."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+
+    def __enter__(self) -> Iterator[Item]:
+        return self._items
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Disk:
     """Answers for paths below `root`; the others are asked of the real one."""
 
@@ -62,19 +77,18 @@ class Disk:
         def status(path: Any, *more: Any, **options: Any) -> os.stat_result:
             return _status(self._file(path)) if self._mine(path) else real_stat(path, *more, **options)
 
-        @contextmanager
-        def inside(path: str) -> Iterator[Iterator[Item]]:
-            self._file(path)
-            yield (Item(name, file) for name, file in self.files.items() if os.path.dirname(name) == path)
-
         def scandir(path: Any = ".") -> Any:
-            return inside(path) if self._mine(path) else real_scandir(path)
+            return self._scan(path) if self._mine(path) else real_scandir(path)
 
         def access(path: Any, *more: Any, **options: Any) -> bool:
             return path in self.files if self._mine(path) else real_access(path, *more, **options)
 
         for name, own in (("stat", status), ("scandir", scandir), ("access", access)):
             patch.object(os, name, own).start()
+
+    def _scan(self, path: str) -> Scan:
+        self._file(path)
+        return Scan(Item(name, file) for name, file in self.files.items() if os.path.dirname(name) == path)
 
     def _mine(self, path: object) -> bool:
         return isinstance(path, str) and (path == self._root or path.startswith(self._root + "/"))
