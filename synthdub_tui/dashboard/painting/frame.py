@@ -1,9 +1,9 @@
 """From what a terminal shows to what it should show, in few bytes.
 
-Only runs of changed cells are sent, ordered by line or by pen, whichever is shorter. Lines that moved up or down are moved by
-the terminal: DECSTBM with DL or IL, which every terminal since the VT102 knows (Linux's console has no SU and SD). Lines with
-odd cells are sent whole, each such cell upon blanks and with an absolute move after it: a terminal that measures them otherwise
-gets at least all others right.
+Only runs of changed cells are sent: few of them always the nearest next, many by line or by pen, whichever is shorter. Lines
+that moved up or down are moved by the terminal: DECSTBM with DL or IL, which every terminal since the VT102 knows (Linux's
+console has no SU and SD). Lines with odd cells are sent whole, each such cell upon blanks and with an absolute move after it: a
+terminal that measures them otherwise gets at least all others right.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Shown:
             dirty = [y for y in range(canvas.height) if self._differs(canvas, y)]
         whole = [y for y in dirty if odd(canvas.cells[y]) or odd(self._lines[y])]
         pieces = [piece for y in dirty if y not in whole for piece in self._pieces(canvas, y)]
-        other = self._by_nearness(pieces) if len(pieces) <= _FEW else self._by_pen(pieces)
-        writer = min((self._written(order) for order in (pieces, other)), key=len)
+        orders = [self._by_nearness(pieces)] if len(pieces) <= _FEW else [pieces, self._by_pen(pieces)]
+        writer = min((self._written(order) for order in orders), key=len)
         for y in whole:
             writer.odd_line(y, canvas.cells[y], canvas.pens[y])
         if cursor is not None:
@@ -131,8 +131,7 @@ class Shown:
     def _runs(new: str, old: str, pens: str, drawn: str) -> list[tuple[int, int]]:
         """From where to where cells changed, with gaps that are shorter than a move over them."""
         runs: list[tuple[int, int]] = []
-        changed = [x for x, (a, b, p, q) in enumerate(zip(new, old, pens, drawn, strict=True)) if a != b or p != q]
-        for x in changed:
+        for x in _changed(new, old, pens, drawn):
             stop = x + 2 if new[x + 1 : x + 2] == REST else x + 1
             if runs and (x <= runs[-1][1] or _bridged(new[runs[-1][1] : x], pens[runs[-1][1] - 1 : x + 1])):
                 runs[-1] = (runs[-1][0], max(stop, runs[-1][1]))
@@ -255,6 +254,15 @@ def _step(count: int, forward: str, back: str) -> str:
     if count == 0:
         return ""
     return f"\x1b[{abs(count) if abs(count) > 1 else ''}{forward if count > 0 else back}"
+
+
+def _changed(new: str, old: str, pens: str, drawn: str) -> Iterable[int]:
+    """The columns of changed cells. Most cells of most lines are as they were: those are passed over sixteen at a time."""
+    for start in range(0, len(new), 16):
+        part = slice(start, start + 16)
+        if new[part] != old[part] or pens[part] != drawn[part]:
+            cells = zip(new[part], old[part], pens[part], drawn[part], strict=True)
+            yield from (x for x, (a, b, p, q) in enumerate(cells, start) if a != b or p != q)
 
 
 def _bridged(gap: str, pens: str) -> bool:
