@@ -209,6 +209,10 @@ class Budget:
     def refund(self, at: float) -> None:
         """Takes back a call counted at `at`, which was granted but never sent."""
         self._due -= self._interval
+        self.uncount(at)
+
+    def uncount(self, at: float) -> None:
+        """Takes back from the windows a call sent at `at` that never arrived. Its place in the even spacing stays taken."""
         for window in self._windows:
             window.remove(at)
 

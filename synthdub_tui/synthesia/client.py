@@ -243,17 +243,17 @@ class Client:
         while not self._key_good:
             async with self._first_call:
                 self._check_key()
-                if not self._key_good and self._quota.try_acquire(call.endpoint):
-                    return await self._ask(call)
+                if not self._key_good and (at := self._quota.try_acquire(call.endpoint)) is not None:
+                    return await self._ask(call, at)
             if not self._key_good:
                 # No slot: the lock is left to calls of other endpoints until there is one, or the key is known.
                 # (Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that meets the event.)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.05, self._quota.next_free(call.endpoint))):
                         await self._key_settled.wait()
-        await self._quota.acquire(call.endpoint, priority)
+        at = await self._quota.acquire(call.endpoint, priority)
         self._check_key()
-        return await self._ask(call)
+        return await self._ask(call, at)
 
     def _check_key(self) -> None:
         if self._rejection is not None:
@@ -275,13 +275,13 @@ class Client:
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, call: _Call) -> _Answer:
-        """Sends a call and judges the answer. Returns a 2xx answer, raises for all else."""
+    async def _ask(self, call: _Call, at: float) -> _Answer:
+        """Sends a call in the slot taken at `at`, and judges the answer. Returns a 2xx answer, raises for all else."""
         if call.before_send is not None:
             await call.before_send()
             self._check_key()  # another call may have learnt meanwhile that the key is bad
         key = self._key
-        answer = await self._send(call, key)
+        answer = await self._send(call, key, at)
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))
         rejected = answer.status == 401 or (answer.status == 403 and not answer.html)
         if key == self._key:  # else it was changed meanwhile, and the answer says nothing about the new one
@@ -299,7 +299,7 @@ class Client:
             raise _untaken(call, "rate_limited", retry_after=wait)
         raise _failure(call, answer, said)
 
-    async def _send(self, call: _Call, key: str) -> _Answer:
+    async def _send(self, call: _Call, key: str, at: float) -> _Answer:
         """One request, one answer. Raises NotSent, Unclear or Unavailable if no status arrived."""
         write = call.endpoint.write
         client = self._writer if write else self._reader
@@ -315,6 +315,7 @@ class Client:
                 finally:
                     await response.aclose()
         except _NEVER_SENT as error:
+            self._quota.never_arrived(call.endpoint, at)
             raise _untaken(call, "service_unreachable", _said(error)) from error
         except (httpx.HTTPError, OSError) as error:  # asyncio's TimeoutError is an OSError
             raise _lost(call, "service_unreachable", _said(error)) from error

@@ -100,31 +100,40 @@ class Quota:
         self._order = itertools.count()
         self._lanes = {endpoint: _Lane(Budget(tier.limits(endpoint))) for endpoint in Endpoint}
 
-    async def acquire(self, endpoint: Endpoint, priority: Priority) -> None:
-        """Waits for this endpoint's next slot and takes it. Cancelled, it takes none; raises what `dismiss` says."""
-        if self.try_acquire(endpoint):
-            return
+    async def acquire(self, endpoint: Endpoint, priority: Priority) -> float:
+        """Waits for this endpoint's next slot and takes it; when that was, for `never_arrived`.
+
+        Cancelled, it takes none; raises what `dismiss` says.
+        """
+        if (at := self.try_acquire(endpoint)) is not None:
+            return at
         lane = self._lanes[endpoint]
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         heapq.heappush(lane.heap, (priority, next(self._order), turn))
         if lane.pump is None:
             lane.pump = asyncio.create_task(self._serve(lane), name=f"quota {endpoint}")
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 lane.budget.refund(turn.result())  # granted, but cancelled before it could go
             raise
 
-    def try_acquire(self, endpoint: Endpoint) -> bool:
-        """Takes a slot if one is free now and nobody waits for it."""
+    def try_acquire(self, endpoint: Endpoint) -> float | None:
+        """Takes a slot if one is free now and nobody waits for it; when that was."""
         lane = self._lanes[endpoint]
         lane.prune()
         now = self._now()
         if lane.heap or lane.budget.allows(now) > now:
-            return False
+            return None
         self._spend(lane, now)
-        return True
+        return now
+
+    def never_arrived(self, endpoint: Endpoint, at: float) -> None:
+        """The call of the slot taken at `at` certainly did not reach the service, which cannot have counted it: a night without
+        a network must not use up the day. It keeps its place in the pace, so that nobody is called more often for that."""
+        self._lanes[endpoint].budget.uncount(at)
+        self._note_change()
 
     def pause(self, endpoint: Endpoint, seconds: float) -> None:
         """No call of this endpoint for that long (a 429 said so); at most a day."""

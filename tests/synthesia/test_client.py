@@ -90,6 +90,11 @@ def assert_lost(trouble: Trouble, endpoint: Endpoint, code: str) -> None:
     assert (type(trouble), trouble.code) == (kind, "submission_unknown" if endpoint in PAID else code)
 
 
+def used(client: Client, endpoint: Endpoint) -> set[int]:
+    """Calls that count, in any window."""
+    return {window.used for window in client._quota.usage()[endpoint].windows}
+
+
 def assert_untaken(trouble: Trouble, endpoint: Endpoint, code: str) -> None:
     assert (type(trouble), trouble.code) == (NotSent if endpoint.write else Unavailable, code)
 
@@ -184,9 +189,10 @@ async def test_an_id_that_is_none_is_not_sent(wrong: str) -> None:
 async def test_refused_connection(endpoint: Endpoint) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        async with opened(f"http://127.0.0.1:{unused.getsockname()[1]}") as client:
+        async with opened(f"http://127.0.0.1:{unused.getsockname()[1]}", tier=TIERS["creator"]) as client:
             with pytest.raises(Trouble) as caught:
                 await CALLS[endpoint](client)
+            assert used(client, endpoint) == {0}  # the service has not counted it either
     assert_untaken(caught.value, endpoint, "service_unreachable")
 
 

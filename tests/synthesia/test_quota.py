@@ -358,6 +358,18 @@ async def test_snapshot_and_restore() -> None:
     assert again.usage()[Endpoint.CREATE_ASSET].windows[0].used == 0
 
 
+async def test_calls_that_never_arrived_use_up_no_day() -> None:
+    """A night without a network would. But who cannot be reached is not asked more often for that."""
+    time = Time()
+    quota = Quota(TIERS["creator"], clock=time.clock, wall=time.wall, sleep=time.sleep)
+    begin = time.now
+    for _ in range(1001):
+        quota.never_arrived(Endpoint.CREATE_DUBBING, await quota.acquire(Endpoint.CREATE_DUBBING, Priority.SUBMISSION))
+    assert quota.changed
+    assert [window.used for window in quota.usage()[Endpoint.CREATE_DUBBING].windows] == [0, 0, 0]
+    assert time.now - begin == pytest.approx(1001 * 60 / 57, rel=0.02)
+
+
 @pytest.mark.parametrize(("jump", "used"), [(-1e6, 10), (-3600 * 24 * 365, 10), (30.0, 10), (63.0, 0)])
 async def test_the_wall_clock_between_two_runs(jump: float, used: int) -> None:
     """Put back: counts as no time passed. Put forward: as time passed."""
