@@ -6,6 +6,7 @@ leading `-` takes the opposite, a word without a colon is a name). A row is show
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -76,10 +77,10 @@ class Filter(NamedTuple):
 
     def dub_test(self) -> Callable[[str, Dub], bool] | None:
         """Test of what a word says about a dub; None where none does."""
-        tests = [_DUB_TESTS[term.key](term) for term in self.terms if term.key in _DUB_KEYS]
-        if not tests:
-            return None
-        return tests[0] if len(tests) == 1 else lambda language, dub: all(test(language, dub) for test in tests)
+        terms = [term for term in self.terms if term.key in _DUB_KEYS]
+        terms.sort(key=lambda term: term.key != "lang")  # first what lets few dubs through, at the least cost
+        tests = [_DUB_TESTS[term.key](term) for term in terms]
+        return functools.reduce(_both, tests) if tests else None
 
     def languages(self, among: Iterable[str]) -> list[str]:
         """Those of the given codes that a `lang:` word lets through."""
@@ -179,6 +180,10 @@ def _all(tests: Iterable[Callable[[Job], bool]]) -> Callable[[Job], bool] | None
     if not found:
         return None
     return found[0] if len(found) == 1 else lambda job: all(test(job) for test in found)
+
+
+def _both(first: Callable[[str, Dub], bool], second: Callable[[str, Dub], bool]) -> Callable[[str, Dub], bool]:
+    return lambda language, dub: first(language, dub) and second(language, dub)
 
 
 def _text_test(term: Term, text: Callable[[Job], str]) -> Callable[[Job], bool]:

@@ -1,7 +1,7 @@
 """Loading and saving of the state directory: `python -m tests.benchmarks.store [--short]`.
 
-Prints what loading a job of ten languages costs beside the parser alone (tomllib) and beside reading the files alone, and
-what one durable save costs in a small and in a large batch. The goals: loading stays below 1.6 of the parser, and a save does
+Prints what loading a job of ten languages costs beside tomllib alone and beside reading the files alone, and
+what one durable save costs in a small and in a large batch. The goals: loading stays below tomllib alone, and a save does
 not grow with the batch.
 """
 
