@@ -247,8 +247,10 @@ class SynthdubApp(App[int]):
     def action_help(self) -> None:
         """Every key."""
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415
+        from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
+        from synthdub_tui.dashboard.screens.page import keys_of  # noqa: PLC0415
 
-        self.push_screen(HelpScreen(help_groups(self.options.keymap)))
+        self.push_screen(HelpScreen([*help_groups(self.options.keymap), ("In the outputs", keys_of(OutputsScreen))]))
 
     def _look_at_key(self) -> None:
         """Without a key that the service takes, explain where to get one; once, since the user may want to look first."""

@@ -1,6 +1,7 @@
 import pytest
 
 from synthdub_tui.dashboard.screens.help import HelpScreen
+from synthdub_tui.dashboard.screens.outputs import OutputsScreen
 from tests.dashboard.screen_harness import SMALL, WIDE, shown
 
 GROUPS = [
@@ -43,3 +44,13 @@ async def test_says_when_nothing_is_found() -> None:
         await hand.sees("Nothing here holds “zebra”")
         await hand.press("enter", "q")
         assert await hand.answer() is None
+
+
+async def test_a_page_tells_its_own_keys() -> None:
+    screen = OutputsScreen(list, on_review=lambda *_: None)
+    async with shown(screen, (80, 40)) as hand:
+        await hand.press("question_mark")
+        await hand.sees("Keys of this page", "enter play or open", "Y copy an scp command", "esc back")
+        assert "Focus" not in hand.app.text
+        await hand.press("question_mark")
+        await hand.until(lambda: hand.app.screen is screen)

@@ -135,7 +135,7 @@ async def add_languages(place: Path) -> str:
 
 
 async def help_(place: Path) -> str:
-    async with opened(place, Story(), AT_WORK, (100, 38)) as at:
+    async with opened(place, Story(), AT_WORK, (100, 44)) as at:
         await at.press("?")
         await at.screen("HelpScreen")
         return await picture(at, "help")

@@ -30,17 +30,17 @@ class AddFilesScreen(Page[list[str]]):
     """Absolute paths of what was marked, or None. Without marks, enter takes the video under the cursor or opens the folder."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,l", "open", "Open folder", show=False),
-        Binding("left,h,backspace", "up", "Folder above", show=False),
-        Binding("enter", "confirm", "Add", show=False),
-        Binding("space", "mark", "Mark", show=False),
-        Binding("asterisk", "mark_all", "Mark all shown", show=False),
-        Binding("u", "unmark", "Unmark all", show=False),
-        Binding("slash", "filter", "Filter", show=False),
-        Binding("p,tilde", "path", "Type a path", show=False),
-        Binding("full_stop", "hidden", "Hidden files", show=False),
-        Binding("tab", "complete", "Complete", show=False),
-        Binding("q", "close", "Back", show=False),
+        Binding("right,l", "open", "open the folder", show=False),
+        Binding("left,h,backspace", "up", "to the folder above", show=False),
+        Binding("enter", "confirm", "add what is marked, else the video under the cursor", show=False),
+        Binding("space", "mark", "mark a video, or a folder as a whole", show=False),
+        Binding("asterisk", "mark_all", "mark all videos shown", show=False),
+        Binding("u", "unmark", "unmark everything", show=False),
+        Binding("slash", "filter", "filter by a part of the name", show=False),
+        Binding("p,tilde", "path", "type a path; tab completes it", show=False),
+        Binding("full_stop", "hidden", "show or hide hidden files", show=False),
+        Binding("tab", "complete", "complete the path", show=False),
+        Binding("q", "close", "back", show=False),
     ]
 
     def __init__(self, start: Path, *, title: str = "Add videos") -> None:

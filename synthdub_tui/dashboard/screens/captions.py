@@ -25,8 +25,8 @@ class CaptionsScreen(Page[None]):
     """One file at a time; tab shows the next."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "next", "Next file", show=False),
-        Binding("c,q", "back", "Back", show=False),
+        Binding("tab", "next", "the next file", show=False),
+        Binding("c,q", "back", "back", show=False),
     ]
 
     def __init__(self, paths: Sequence[str]) -> None:

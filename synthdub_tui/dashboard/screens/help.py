@@ -31,8 +31,8 @@ class HelpScreen(Page[None]):
     """Scrolls, and `/` shows only what holds a word."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", show=False),
-        Binding("q,question_mark", "close", "Close", show=False),
+        Binding("slash", "search", "search", show=False),
+        Binding("q,question_mark", "close", "back", show=False),
     ]
 
     def __init__(self, groups: Groups, *, title: str = "Keys") -> None:

@@ -24,9 +24,9 @@ class LogScreen(Page[None]):
     """Stays at the end until scrolled up; `end` follows again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "level", "Level", show=False),
-        Binding("slash", "filter", "Filter", show=False),
-        Binding("l,q", "close", "Back", show=False),
+        Binding("v", "level", "only what is graver, and back", show=False),
+        Binding("slash", "filter", "only lines that hold a text", show=False),
+        Binding("l,q", "close", "back", show=False),
     ]
 
     def __init__(self, path: Path) -> None:

@@ -48,6 +48,7 @@ KEYS: Final = [
     ("y", "path"),
     ("Y", "scp"),
     ("esc", "back"),
+    ("?", "keys"),
     ("v", "reviewed"),
     ("c", "captions"),
     ("space", "mark"),
@@ -61,17 +62,17 @@ class OutputsScreen(Page[None]):
     picture, or an empty path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "play", "Play", show=False),
-        Binding("y", "copy_path", "Copy path", show=False),
-        Binding("Y", "copy_scp", "Copy scp command", show=False),
-        Binding("c", "captions", "Captions", show=False),
-        Binding("v", "review", "Reviewed", show=False),
-        Binding("space", "mark", "Mark", show=False),
-        Binding("asterisk", "mark_all", "Mark all", show=False),
-        Binding("u", "unmark", "Unmark", show=False),
-        Binding("slash", "filter", "Filter", show=False),
-        Binding("s", "sort", "Sort", show=False),
-        Binding("o,q", "close", "Back", show=False),
+        Binding("enter", "play", "play or open", show=False),
+        Binding("y", "copy_path", "copy the path", show=False),
+        Binding("Y", "copy_scp", "copy an scp command", show=False),
+        Binding("c", "captions", "read the captions", show=False),
+        Binding("v", "review", "mark as reviewed, or take it back", show=False),
+        Binding("space", "mark", "mark", show=False),
+        Binding("asterisk", "mark_all", "mark all shown", show=False),
+        Binding("u", "unmark", "unmark everything", show=False),
+        Binding("slash", "filter", "filter: words, lang:fr reviewed:no state:moved sort:size", show=False),
+        Binding("s", "sort", "sort by the next of newest, name, language, size, length, reviewed", show=False),
+        Binding("o,q", "close", "back", show=False),
     ]
 
     def __init__(

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual.binding import Binding, BindingType
+from textual.keys import format_key
 from textual.screen import ModalScreen
 
 Result = TypeVar("Result")
+
+NAMES: Final = {"enter": "enter", "backspace": "backspace"}
+"""Keys that Textual shows as signs which not every font has."""
 
 
 class Page(ModalScreen[Result]):
     """A screen over the whole terminal. Modal and opaque, so that no key reaches the grid below it."""
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", show=False),
+        Binding("question_mark", "keys", "these keys", show=False),
+    ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-margin")]  # noqa: RUF012 - Textual declares it so
 
     def action_back(self) -> None:
         """Leave without a result. A search that is open is left first."""
         self.dismiss(None)
+
+    def action_keys(self) -> None:
+        """Every key of this page."""
+        from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415 - which is a page itself
+
+        self.app.push_screen(HelpScreen([("Keys of this page", keys_of(type(self)))]))
+
+
+def keys_of(page: type[Page[Any]]) -> list[tuple[str, str]]:
+    """Keys and words of a page's bindings, its own first."""
+    kinds = [kind for kind in page.__mro__ if issubclass(kind, Page)]
+    bindings = [binding for kind in kinds for binding in vars(kind).get("BINDINGS", ()) if isinstance(binding, Binding)]
+    return [
+        (" ".join(NAMES.get(key) or format_key(key) for key in binding.key.split(",")), binding.description)
+        for binding in bindings
+    ]
 
 
 class Dialog(ModalScreen[Result]):
