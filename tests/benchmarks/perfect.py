@@ -18,6 +18,7 @@ from tests.dashboard.emulator import Emulator
 
 _SCROLL = len("\x1b[3;38r\x1b[3H\x1b[M\x1b[r")
 _FARTHEST = 3
+_FEW = 40  # runs, up to which the best order is searched for at length
 _PALETTE = {color: number for number, color in reversed(list(enumerate(FG_BG_256)))}
 
 Screen = list[list[Char]]
@@ -79,8 +80,8 @@ def _least(runs: list[Run], pen: Char) -> int:
     def price(order: list[int]) -> int:
         return starts[order[0]] + sum(hops[one][other] for one, other in pairwise(order))
 
-    order = min((_nearest(first, hops) for first in range(len(runs))), key=price)
-    found, better = price(order), True
+    order = min((_nearest(first, hops) for first in range(min(len(runs), _FEW))), key=price)
+    found, better = price(order), len(runs) <= _FEW
     while better:
         better = False
         for run in range(len(runs)):
