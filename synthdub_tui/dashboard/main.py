@@ -298,6 +298,10 @@ class MainScreen(Deeds):
             self._apply(event.value)
 
     @on(Input.Submitted, "#filter")
+    def _submitted(self, event: Input.Submitted) -> None:
+        self._apply(event.value)  # that it was changed is told after this, where keys come in a burst
+        self._close_filter()
+
     def _close_filter(self) -> None:
         self.remove_class("-filtering")
         self.set_focus(self.grid)

@@ -132,7 +132,8 @@ class Session:
         """The end of the batch, a decision, or a failure, in this order; not one call for each of many failures."""
         totals, now = self.batch.overall, self._clock()
         if opened and not totals.open:
-            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done, {totals.trouble} need you.")
+            need = f", {totals.trouble} {'needs' if totals.trouble == 1 else 'need'} you" if totals.trouble else ""
+            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done{need}.")
         elif totals[DubState.UNKNOWN] > unknown:
             self.on_call("A dub needs your decision: it is unknown whether the service accepted it.")
         elif totals[DubState.FAILED] > failed and now - self._called_at > FAILURES_APART:

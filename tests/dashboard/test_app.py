@@ -154,9 +154,12 @@ async def test_a_refusal_of_the_runner_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("typed", ["ry", "rrry", "Ry"])
-async def test_keys_typed_ahead_answer_the_question_that_they_open(tmp_path: Path, typed: str) -> None:
+async def test_what_costs_is_not_answered_before_it_is_asked_and_asked_once(tmp_path: Path, typed: str) -> None:
     async with desk(tmp_path, [failed(0, "processing_error")]) as opened:
         await opened.type(typed)
+        await until(lambda: opened.runner.asked(Retry) or isinstance(opened.app.screen, ConfirmScreen))
+        if isinstance(opened.app.screen, ConfirmScreen):  # the yes came before the question was drawn
+            await opened.press("y")
         await opened.says("retried")
         assert len(opened.runner.asked(Retry)) == 1
         assert len(opened.app.screen_stack) == 1
@@ -211,7 +214,7 @@ async def test_a_cancel_that_waits_is_sent_when_the_user_leaves(tmp_path: Path) 
 async def test_a_cancel_that_waits_is_sent_before_leaving_without_a_question(tmp_path: Path) -> None:
     (tmp_path / "dashboard.toml").write_text('quit = "background"\n')
     async with desk(tmp_path, [make_job(0, TWO, DubState.DUBBING)]) as opened:
-        await opened.type("xy")
+        await opened.press("x", "y")
         await opened.says("U takes it back")
         await opened.press("q")
         await until(lambda: opened.app._exit)

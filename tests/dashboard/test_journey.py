@@ -97,7 +97,7 @@ async def test_from_the_first_start_to_collected_outputs_and_back(tmp_path: Path
             await add_all(terminal)
             await service_finishes(home, 6)
             await terminal.sees("5/6 done")
-            await until(lambda: b"\x1b]9;The batch has ended: 5 of 6 dubs done, 1 need you.\a" in terminal.output)
+            await until(lambda: b"\x1b]9;The batch has ended: 5 of 6 dubs done, 1 needs you.\a" in terminal.output)
             await decide(terminal, home)
             terminal.type("p")
             await terminal.sees("PAUSED")
@@ -206,3 +206,15 @@ async def test_two_dashboards_one_runner_that_dies(tmp_path: Path) -> None:
             first.close()
             if second is not None:
                 second.close()
+
+
+async def test_a_burst_of_keys_adds_what_was_typed(tmp_path: Path) -> None:
+    """As a slow line brings them: all at once, and each meets what the one before it opened."""
+    async with place(tmp_path, LONG, 1) as home:
+        terminal = home.open(".", "--targets", "fr-FR", key=home.sandbox.api_key)
+        try:
+            await terminal.sees("welcome-01.mp4")
+            terminal.type("/weX\x7flc\x15name:welcome\r")
+            await terminal.sees(" name:welcome ")
+        finally:
+            terminal.close()

@@ -77,3 +77,17 @@ async def test_quit_shows_whether_it_remembers() -> None:
         await hand.sees("1 dub is under way")
         await hand.press("m")
         await hand.sees("[x] Remember")
+
+
+async def test_a_dangerous_yes_counts_only_once_its_question_was_drawn() -> None:
+    screen = confirm(danger=True)
+    async with shown(screen) as hand:
+        await hand.sees("Retry 300 dubs?")
+        screen._reader.drawn = False
+        screen.action_answer(True)
+        assert not hand.app.answers
+        screen.refresh(repaint=True)
+        screen._reader.refresh()
+        await hand.until(lambda: screen._reader.drawn)
+        await hand.press("y")
+        assert await hand.answer() is True

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.strip import Strip
 from textual.widgets import Button
 
 from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
@@ -20,8 +21,19 @@ AROUND = 7
 """Rows of the window that are not lines: border, title, choices with their margin, hints."""
 
 
+class _Lines(Reader):
+    """What will be touched; knows whether it was drawn."""
+
+    drawn = False
+
+    def render_line(self, y: int) -> Strip:
+        self.drawn = True
+        return super().render_line(y)
+
+
 class ConfirmScreen(Dialog[bool]):
-    """Yes or no. Where it is dangerous, the harmless choice has the focus."""
+    """Yes or no. Where it is dangerous, the harmless choice has the focus, and a yes that was typed before the question
+    stood on the screen is none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Confirm", show=False),
@@ -40,7 +52,7 @@ class ConfirmScreen(Dialog[bool]):
     ) -> None:
         super().__init__()
         self._title = title
-        self._reader = Reader([((printable(line), ""),) for line in lines], id="lines")
+        self._reader = _Lines([((printable(line), ""),) for line in lines], id="lines")
         self._reader.can_focus = False
         self._danger = danger
         self._labels = (cancel_label, confirm_label)
@@ -63,7 +75,8 @@ class ConfirmScreen(Dialog[bool]):
         self._reader.styles.height = max(1, min(lines, self.size.height - AROUND))
 
     def action_answer(self, answer: bool) -> None:
-        self.dismiss(answer)
+        if self._reader.drawn or not (answer and self._danger):
+            self.dismiss(answer)
 
     def action_other(self) -> None:
         self.focus_next(".choice")
