@@ -46,6 +46,7 @@ class Answer:
         self.status = response.status
         self._response = response
         self._socket = connected
+        self._line = socket.socket(fileno=os.dup(connected.fileno()))  # beneath TLS, and by now: descriptors may run out
         self._lock = threading.Lock()  # held while reading: a descriptor closed meanwhile could soon be another file's
         self._closed = False
         self._fresh = True
@@ -79,11 +80,12 @@ class Answer:
     def close(self) -> None:
         """Close the connection. A read under way ends."""
         self._closed = True
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._socket.fileno())) as twin:
-            twin.shutdown(socket.SHUT_RDWR)  # a TLS socket of ssl would take itself for a plain one after its own shutdown
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)  # ssl's own socket would take itself for a plain one after its shutdown
         with self._lock:
             self._response.close()
             self._socket.close()
+            self._line.close()
 
 
 class Opener:
