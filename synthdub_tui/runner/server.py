@@ -101,6 +101,9 @@ class Server:
         try:
             while line := await reader.readline():
                 await self._take(client, line)
+            self._clients.discard(client)
+            if client.pending:  # it has nothing more to say, and may still listen
+                await asyncio.wait(client.pending)
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             _log.info("client dropped", extra={"reason": type(error).__name__})
         finally:
@@ -114,8 +117,9 @@ class Server:
             client.send(self._welcome())
         elif isinstance(request, p.Thumbnail | p.Add) and len(self._tasks) < CLIENTS:
             task = asyncio.create_task(self._reply_later(client, request))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            for tasks in (self._tasks, client.pending):
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
         else:
             await self._reply(client, request)
 
@@ -244,6 +248,7 @@ class _Client:
         self.dirty: dict[str, None] = {}
         self.transfers: list[p.Transfer] = []
         self.meters: p.Meters | None = None
+        self.pending: set[asyncio.Task[None]] = set()  # answers that take long
 
     @property
     def ready(self) -> bool:
