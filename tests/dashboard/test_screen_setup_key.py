@@ -143,3 +143,9 @@ def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="SYNTHESIA_API_KEY"):
         store_key(tmp_path / "file" / "config.toml", KEY)
     assert os.listdir(tmp_path) == ["file"]
+
+
+async def test_no_word_is_hidden_by_the_scroll_bar(tmp_path: Path) -> None:
+    async with shown(SetupKeyScreen(takes, tmp_path / "config.toml"), (40, 14)) as hand:
+        await hand.sees("3. Paste it here.")
+        await hand.until(lambda: "checked wit " not in hand.app.text)

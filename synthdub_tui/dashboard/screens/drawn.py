@@ -210,6 +210,10 @@ class Reader(Drawn):
         if self.scrollable_content_region.width != self._width:
             self._wrap()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        """A scroll bar takes a column, and no resize tells of it."""
+        self.call_after_refresh(self.on_resize)
+
     def _wrap(self) -> None:
         self._width = self.scrollable_content_region.width
         self._wrapped = [part for line in self._lines for part in wrap(line, self._width)]
