@@ -1,0 +1,534 @@
+"""The whole runner under any order of events, in virtual time: what the user does, what the service answers, faults of network
+and disk, stops, and kills at any moment. Real are Runner, Workers, Poller, Ledger, Store, Quota and Client.
+
+`SYNTHDUB_MACHINE=5000 pytest -n0 tests/runner/test_machine.py` runs that many examples instead of those that CI has time for.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.discovery import output_path
+from synthdub_tui.jobs.intake import Effect
+from synthdub_tui.jobs.model import Dub, DubState, Job, Scope
+from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.plan import Deliver, activities
+from synthdub_tui.runner import actions
+from synthdub_tui.runner import runner as runner_module
+from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.settings import QuotaSettings, Settings
+from synthdub_tui.store import durable
+from synthdub_tui.store.store import Store
+from synthdub_tui.synthesia import client as client_module
+from synthdub_tui.synthesia.quota import Endpoint
+from tests.runner import simulated
+from tests.runner.simulated import Files, Service, Storage
+from tests.virtual_time import VirtualClock, VirtualLoop, virtual_time
+
+LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE")
+FILES: Final = ("one", "two", "three")
+LIMITS: Final = {True: ((5, 60.0), (60, 3600.0)), False: ((20, 60.0), (4000, 86_400.0))}
+"""Of writes and of reads: low enough that they matter."""
+
+UPLOADS: Final = 1
+"""At once, so that there is a line."""
+
+FAULTS: Final = (
+    *((endpoint.value, kind) for endpoint in Endpoint for kind in simulated.READ_FAULTS),
+    *((endpoint.value, "500 after") for endpoint in Endpoint if endpoint.write),
+    *(("upload", kind) for kind in simulated.UPLOAD_FAULTS),
+    *(("file", kind) for kind in simulated.FILE_FAULTS),
+)
+"""Where, and what."""
+
+SENT: Final = frozenset({DubState.DUBBING, DubState.READY, DubState.DOWNLOADING, DubState.DONE})
+CODES: Final = ("processing_error", "moderation", "new_to_us")
+REFUSALS: Final = ("no", "BrokenAssetUrlError", "named no", "named moderation", "moderation")
+
+pytestmark = pytest.mark.timeout(600)
+
+MEMORY: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None
+EXAMPLES: Final = int(os.environ.get("SYNTHDUB_MACHINE", "80"))
+
+files = st.sampled_from(FILES)
+languages = st.sampled_from(LANGUAGES)
+some_languages = st.lists(languages, unique=True, min_size=1)
+picks = st.integers(0, 2**16)
+moments = st.sampled_from((0.0, 0.001, 0.02, 0.04, 0.06, 0.11, 0.3, 1.0, 3.0))
+"""Seconds to the middle of something."""
+
+
+class Life(RuleBasedStateMachine):
+    """One state directory, one service, and the runner that happens to live. After each rule all is held against both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = ExitStack()
+        self.clock = self._open.enter_context(virtual_time())
+        self.folder = Path(tempfile.mkdtemp(prefix="synthdub-life-", dir=MEMORY))
+        self._open.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.service = Service(self.clock, self._check_intent)
+        self._open.enter_context(wired(self.service, self.clock, self))
+        self.disk_full = False
+        self.clock.disk_seconds = lambda: random.choice((0.0, 0.001, 0.02, 0.1))
+        self.consents: Counter[tuple[str, str]] = Counter()
+        self.moderated: set[tuple[str, str]] = set()
+        self.foreign: dict[Path, bytes] = {}
+        self.saved: list[Job] = []  # as on disk after the last rule
+        self.removed: set[str] = set()  # outputs that the user deleted
+        self.forgotten: dict[Endpoint, set[float]] = {endpoint: set() for endpoint in Endpoint}
+        (self.folder / "videos").mkdir()
+        self.loop = VirtualLoop(self.clock)
+        self.runner = self._start()
+
+    # -- machinery -----------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> Settings:
+        quota = QuotaSettings(LIMITS[True], LIMITS[False])
+        return Settings(
+            api_key=simulated.KEY, api_url=simulated.API, state_dir=str(self.folder / "state"), quota=quota, max_uploads=UPLOADS
+        )
+
+    def _start(self) -> Runner:
+        runner = Runner(self._settings())
+        assert runner.open() == []
+
+        async def start() -> None:
+            runner.start()
+
+        self.loop.run_until_complete(start())
+        return runner
+
+    def _do(self, coroutine: Any) -> Any:
+        return self.loop.run_until_complete(coroutine)
+
+    def _now(self, action: Any) -> Any:
+        """Call something that wants the loop to run."""
+
+        async def act() -> Any:
+            return action()
+
+        return self._do(act())
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        return self.runner.ledger.jobs
+
+    def _cells(self) -> list[Cell]:
+        return [Cell(job.id, language) for job in self.jobs.values() for language in job.dubs]
+
+    def _retryable(self) -> list[Cell]:
+        return [cell for cell in self._cells() if changes.rung(self.jobs[cell.job].dubs[cell.language])]
+
+    def _check_intent(self, title: str, names: tuple[str, ...]) -> None:
+        """A paid request leaves: its intent is on disk, and nobody was refused for its content before."""
+        (job,) = [job for job in simulated.stored(self.folder / "state") if job["options"]["title"] == title]
+        assert set(job.get("submission", {}).get("languages", ())) == set(names), f"{title}: sent without an intent on disk"
+        wrong = [language for language in names if (title, language) in self.moderated]
+        assert not wrong, f"{title}: {wrong} sent again after moderation"
+
+    def teardown(self) -> None:
+        try:
+            if not self.runner._stopping:
+                self._end_well()
+        finally:
+            self.loop.kill()
+            self._open.close()
+
+    # -- the user ------------------------------------------------------------------------------------------------------
+
+    @initialize(name=files, names=some_languages, stage=st.sampled_from(("new", "dubbing", "done")))
+    def first(self, name: str, names: list[str], stage: str) -> None:
+        self.add(name, names, True, False)
+        if stage != "new":
+            self.loop.run_for(60)
+        if stage == "done":
+            self.work_goes_on(60)
+
+    @rule(name=files, names=some_languages, captions=st.booleans(), changed=st.booleans())
+    def add(self, name: str, names: list[str], captions: bool, changed: bool) -> None:
+        """Named again, further languages are added; a file that changed since starts anew."""
+        path = self.folder / "videos" / f"{name}.mp4"
+        before = {job.name: job for job in self.jobs.values()}.get(path.name)
+        if before is None or changed:
+            path.write_bytes(f"{name} at {self.clock.now}".encode())
+            os.utime(path, ns=(0, int(self.clock.wall() * 1e9)))
+        batch = Batch(targets=tuple(names), captions=captions)
+        added = self._do(self.runner.add([str(path)], batch))
+        assert not added.refused and not added.troubles
+        renewed = before is None or added.effects[Effect.RENEWED]
+        for language in names:
+            if renewed or before is None or language not in before.dubs:
+                self._consent(name, language)
+
+    def _consent(self, title: str, language: str) -> None:
+        self.consents[title, language] += 1
+        self.moderated.discard((title, language))
+
+    @rule(name=files, names=some_languages)
+    def add_languages(self, name: str, names: list[str]) -> None:
+        for job in list(self.jobs.values()):
+            if job.options.title == name:
+                for language in names:
+                    if language not in job.dubs:
+                        self._consent(name, language)
+                self._do(self.runner.add_languages([job.id], names))
+
+    @precondition(lambda self: self._retryable())
+    @rule(number=picks, paid=st.booleans())
+    def retry(self, number: int, paid: bool) -> None:
+        cells = self._retryable()
+        cell = cells[number % len(cells)]
+        job = self.jobs[cell.job]
+        costs = actions.needs_consent(job, cell.language)
+        retried, _ = self._now(lambda: self.runner.retry([cell], paid=paid))
+        assert not (costs and not paid and retried)
+        if retried and costs:
+            self._consent(job.options.title, cell.language)
+
+    @rule()
+    def retry_what_is_free(self) -> None:
+        """As `run` does at its start."""
+        self._now(lambda: self.runner.retry(actions.free_cells(self.jobs), paid=False))
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=picks, whole=st.booleans())
+    def cancel(self, number: int, whole: bool) -> None:
+        cells = self._cells()
+        cell = cells[number % len(cells)]
+        self._now(lambda: self.runner.cancel([Cell(cell.job, "" if whole else cell.language)]))
+
+    @precondition(lambda self: self.runner.halted.is_set())
+    @rule(good=st.booleans())
+    def name_a_key(self, good: bool) -> None:
+        self.service.key_good = good
+        self.service.faults.clear()
+        self.service.down_until = 0.0
+        try:
+            self._do(self.runner.check_key(simulated.KEY))
+        except client_module.KeyRejected:
+            assert not good
+
+    @precondition(lambda self: any(dub.output for job in self.jobs.values() for dub in job.dubs.values()))
+    @rule(number=picks)
+    def remove_an_output(self, number: int) -> None:
+        made = [dub.output.path for job in self.jobs.values() for dub in job.dubs.values() if dub.output]
+        path = made[number % len(made)]
+        if Path(path) not in self.foreign and os.path.lexists(path):
+            os.unlink(path)
+        self.removed.add(path)
+
+    @rule(name=files, language=languages, away=st.booleans())
+    def foreign_files(self, name: str, language: str, away: bool) -> None:
+        """One is put in the way of an output; or all are taken away."""
+        path = self.folder / "videos" / f"{name}.dubbed-{language}.mp4"
+        if away:
+            self._take_foreign_files_away()
+        elif not path.exists():
+            path.write_bytes(b"foreign")
+            self.foreign[path] = b"foreign"
+
+    def _take_foreign_files_away(self) -> None:
+        for path in self.foreign:
+            path.unlink()
+        self.foreign.clear()
+
+    # -- the service ---------------------------------------------------------------------------------------------------
+
+    def _under_way(self) -> list[tuple[simulated.Project, simulated.Language]]:
+        return [(project, language) for project in self.service.projects.values() for language in project.under_way]
+
+    @precondition(lambda self: self._under_way())
+    @rule(number=picks, ends=st.sampled_from(("complete", "complete", "complete", "without address", *CODES)))
+    def a_language_ends(self, number: int, ends: str) -> None:
+        found = self._under_way()
+        project, language = found[number % len(found)]
+        language.status = "error" if ends in CODES else "complete"
+        language.address = ends == "complete"
+        language.code = ends
+        if not project.under_way:
+            project.status = "complete"
+
+    @precondition(lambda self: self._under_way())
+    @rule()
+    def all_is_completed(self) -> None:
+        self.service.complete()
+
+    @precondition(lambda self: self.service.projects)
+    @rule(number=picks, what=st.sampled_from(("deleted", *CODES)))
+    def a_project_is_lost(self, number: int, what: str) -> None:
+        """It fails as a whole, or nobody knows it any more."""
+        name = list(self.service.projects)[number % len(self.service.projects)]
+        project = self.service.projects[name]
+        if what == "deleted":
+            self.service.gone[name] = self.service.projects.pop(name)
+        elif project.under_way:
+            project.status, project.code = "error", what
+
+    @rule(said=st.sampled_from(REFUSALS))
+    def refuse_the_next_paid_request(self, said: str) -> None:
+        self.service.refusals.append(said)
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    @rule(fault=st.sampled_from(FAULTS), count=st.integers(1, 9))
+    def fault(self, fault: tuple[str, str], count: int) -> None:
+        """It befalls the next calls; of a network that is bad, eight are more than a download's patience."""
+        where, kind = fault
+        self.service.strike(where, kind, count if where == "file" else min(count, 3))
+
+    @rule(kind=st.sampled_from(("outage", "key", "disk", "pause")), begins=st.booleans(), minutes=st.sampled_from((1, 5, 30)))
+    def trouble(self, kind: str, begins: bool, minutes: int) -> None:
+        """It lasts until it ends by this rule, by another, or with time."""
+        match kind:
+            case "outage":
+                self.service.down_until = self.clock.now + 60 * minutes * begins
+            case "key":
+                self.service.key_good = not begins
+            case "disk":
+                self.disk_full = begins
+            case "pause" if not self.disk_full:
+                self._do(self.runner.pause(begins))
+
+    # -- time, and the end of processes --------------------------------------------------------------------------------
+
+    @rule(seconds=moments)
+    def a_moment_passes(self, seconds: float) -> None:
+        self.loop.run_for(seconds)
+
+    @rule(seconds=st.sampled_from((10, 30, 120)))
+    def time_passes(self, seconds: float) -> None:
+        self.loop.run_for(seconds)
+
+    @rule(seconds=st.sampled_from((10, 60, 300)))
+    def work_goes_on(self, seconds: float) -> None:
+        """Here and at the service."""
+        self.service.complete()
+        self.loop.run_for(seconds)
+
+    @rule(away=st.sampled_from((0, 5, 4000)))
+    def stop_and_start(self, away: float) -> None:
+        saved = self._do(self.runner.stop())
+        assert saved or self.disk_full
+        if not saved:
+            self._forget_calls()
+        self.loop.kill()
+        self._start_again(away)
+
+    @rule(moment=moments, away=st.sampled_from((0, 5, 4000)))
+    def kill(self, moment: float, away: float) -> None:
+        self.loop.run_for(moment)
+        self._forget_calls()
+        self.loop.kill()
+        self._close_files()
+        self._start_again(away)
+
+    def _start_again(self, away: float) -> None:
+        self.clock.now += away
+        self.clock.new_process()
+        self.loop = VirtualLoop(self.clock)
+        self.disk_full = False
+        self.runner = self._start()
+
+    def _close_files(self) -> None:
+        """As the kernel does for a process that is killed."""
+        for name in os.listdir("/dev/fd"):
+            try:
+                inside = os.readlink(f"/dev/fd/{name}").startswith(f"{self.folder}/")
+            except OSError:
+                continue
+            if inside:
+                os.close(int(name))
+
+    def _forget_calls(self) -> None:
+        """Counters that were not saved yet are lost with a process: calls of the last second, or since the disk is full."""
+        saved = Store(str(self.folder / "state")).read_document("quota").get("saved", 0.0)
+        for endpoint, calls in self.service.calls.items():
+            self.forgotten[endpoint] |= {at for at in calls if self.clock.wall() - self.clock.now + at >= saved}
+
+    # -- what must hold ------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def all_that_is_ready_happened(self) -> None:
+        """First of all, by its name."""
+        self.loop.settle()
+        self._look_at_the_disk()
+        for job in self.jobs.values():
+            self._learn_moderation(job)
+
+    def _look_at_the_disk(self) -> None:
+        self.saved = Store(str(self.folder / "state")).load(set_aside=False).jobs
+
+    def _learn_moderation(self, job: Job) -> None:
+        for language, dub in job.dubs.items():
+            if dub.failure is not None and dub.failure.code == "moderation":
+                self.moderated.add((job.options.title, language))
+
+    @invariant()
+    def nothing_was_sent_that_must_not(self) -> None:
+        assert self.service.wrong == []
+
+    @invariant()
+    def nothing_is_paid_twice(self) -> None:
+        exposures = self.service.exposures()
+        over = {key: (count, self.consents[key]) for key, count in exposures.items() if count > self.consents[key]}
+        assert not over, f"sent, and agreed to: {over}"
+
+    @invariant()
+    def the_service_knows_what_the_store_says(self) -> None:
+        for job in [*self.jobs.values(), *self.saved]:
+            for language, dub in job.dubs.items():
+                if dub.state in SENT:
+                    known = self.service.projects.get(dub.project) or self.service.gone[dub.project]
+                    assert known.title == job.options.title
+                if dub.state in SENT - {DubState.DUBBING}:
+                    assert known.languages[language].status == "complete"
+                if dub.failure is not None and dub.failure.scope is Scope.LANGUAGE and dub.failure.code in CODES:
+                    known = self.service.projects.get(dub.project) or self.service.gone[dub.project]
+                    assert known.languages[language].status == "error" or known.status == "error" or dub.erred
+
+    @invariant()
+    def done_means_that_the_file_is_there(self) -> None:
+        for job in self.saved:
+            open_again = {output_path(job.source.path, name, job.outputs) for name, dub in job.dubs.items() if not _done(dub)}
+            self.removed -= open_again
+        for job in [*self.jobs.values(), *self.saved]:
+            for language, dub in job.dubs.items():
+                if dub.output and _done(dub) and dub.output.path not in self.removed:
+                    path = Path(dub.output.path)
+                    assert path.read_bytes() == self.service.content(dub.project, language), path
+                    assert not path.with_name(f"{path.name}.part").exists()
+                    assert all(os.path.exists(caption) for caption in dub.output.captions)
+
+    @invariant()
+    def final_names_are_whole_files_and_foreign_ones_stay(self) -> None:
+        for path in (self.folder / "videos").glob("*.dubbed-*.mp4"):
+            if path in self.foreign:
+                assert path.read_bytes() == self.foreign[path]
+            else:
+                project, language, _ = path.read_bytes().split(b" ", 2)
+                assert path.read_bytes() == self.service.content(project.decode(), language.decode())
+
+    @invariant()
+    def nobody_is_idle_with_work_to_do(self) -> None:
+        runner = self.runner
+        if runner.halted.is_set():
+            return
+        for job in self.jobs.values():
+            wanted = activities(job)
+            if job.id not in runner._workers:
+                assert not wanted or job.id in runner._line._waiting, f"{job.name} wants {wanted} and has no worker"
+                continue
+            for activity in wanted:
+                task = runner._workers[job.id][0]._running.get(activity)
+                assert task is not None and not task.done(), f"nobody does {activity} for {job.name}"
+        if runner._line:
+            assert len(runner._delivering) == UPLOADS
+            for job_id in runner._delivering:
+                assert any(isinstance(each, Deliver) for each in activities(self.jobs[job_id])), "a place to upload lies idle"
+
+    @invariant()
+    def idle_means_that_nothing_goes_on(self) -> None:
+        runner = self.runner
+        assert runner.idle.is_set() == (not runner._workers and not runner._line and not runner.ledger.saving)
+        if runner.idle.is_set() and not runner.halted.is_set():
+            assert not any(job.open for job in self.jobs.values())
+            assert self.saved == list(self.jobs.values())
+
+    @invariant()
+    def quota_windows_are_respected(self) -> None:
+        for endpoint, calls in self.service.calls.items():
+            counted = [at for at in calls if at not in self.forgotten[endpoint]]
+            for most, seconds in LIMITS[endpoint.write]:
+                for first, last in zip(counted, counted[most:], strict=False):
+                    assert last - first >= seconds, f"{most + 1} calls of {endpoint} in {last - first} seconds"
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _end_well(self) -> None:
+        """With the faults gone, all that is open comes to its end, and what may be retried for free is done."""
+        self._take_foreign_files_away()
+        self._heal()
+        self._until_idle()
+        self._now(lambda: self.runner.retry(actions.free_cells(self.jobs), paid=False))
+        self._until_idle()
+        left = actions.free_cells(self.jobs)
+        assert not left, [self.jobs[cell.job].dubs[cell.language] for cell in left]
+        told = self.runner.messages()
+        assert told.problem == "", told
+
+    def _heal(self) -> None:
+        self.disk_full = False
+        self.service.heal()
+        if self.runner.paused:
+            self._do(self.runner.pause(False))
+
+    def _until_idle(self) -> None:
+        for _ in range(500):
+            self.service.complete()
+            self.loop.run_for(30)
+            if self.runner.halted.is_set():  # perhaps by an answer that was under way
+                self._do(self.runner.check_key(simulated.KEY))
+            elif self.runner.idle.is_set():
+                break
+        else:
+            raise AssertionError(f"still at work after hours: {self._open_jobs()}")
+        self._look_at_the_disk()
+        for check in (self.nothing_is_paid_twice, self.done_means_that_the_file_is_there, self.idle_means_that_nothing_goes_on):
+            check()
+
+    def _open_jobs(self) -> list[tuple[str, list[Any]]]:
+        return [(job.name, [*activities(job)]) for job in self.jobs.values() if job.open]
+
+
+def _done(dub: Dub) -> bool:
+    return dub.state is DubState.DONE
+
+
+@contextmanager
+def wired(service: Service, clock: VirtualClock, life: Life) -> Iterator[None]:
+    """Runners made within talk to the simulated service, and write to a disk that may be full."""
+    genuine = durable.write
+
+    def write(path: str, data: bytes, mode: int = 0o600) -> None:
+        if life.disk_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        genuine(path, data, mode)
+
+    def clients(base: str, timeouts: client_module.Timeouts) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+        transport = httpx.MockTransport(service.answer)
+        return httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(durable, "write", write)
+        patch.setattr(client_module, "_http_clients", clients)
+        patch.setattr(runner_module, "Downloader", lambda *_, **__: Files(service, clock))
+        patch.setattr(runner_module, "Uploader", lambda *_, **__: Storage(service, clock))
+        yield
+
+
+Life.TestCase.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize="SYNTHDUB_MACHINE" not in os.environ,  # CI runs the same examples each time, a long run new ones
+    suppress_health_check=list(HealthCheck),
+)
+TestLife = Life.TestCase
