@@ -1,17 +1,17 @@
 """From what a terminal shows to what it should show, in few bytes.
 
-Only runs of changed cells are sent: few of them always the nearest next, many by line or by pen, whichever is shorter. Lines
-that moved up or down are moved by the terminal: DECSTBM with DL or IL, which every terminal since the VT102 knows (Linux's
-console has no SU and SD). Lines with odd cells are sent whole, each such cell upon blanks and with an absolute move after it: a
-terminal that measures them otherwise gets at least all others right.
+Only runs of changed cells are sent: few of them always the nearest next, many with one pen after the other. Lines that moved up
+or down are moved by the terminal: DECSTBM with DL or IL, which every terminal since the VT102 knows (Linux's console has no SU
+and SD). Lines with odd cells are sent whole, each such cell upon blanks and with an absolute move after it: a terminal that
+measures them otherwise gets at least all others right.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
-from itertools import groupby
-from operator import gt
+from operator import and_, ne, or_
 from typing import Final, NamedTuple
 
 from synthdub_tui.dashboard.painting.canvas import NOTHING, REST, Canvas, Cells, odd
@@ -20,11 +20,14 @@ from synthdub_tui.dashboard.painting.pens import UNKNOWN, Pens
 _FEWEST_MOVED: Final = 3
 """Lines that must have moved alike before scrolling is thought of."""
 
-_FEW: Final = 48
+_FEW: Final = 32
 """Pieces for which the nearest is looked for after each: that takes the square of their number."""
 
 _HOP: Final = 6
 """Bytes to get from one run of changed cells to another, roughly."""
+
+_CHANGED: Final = re.compile(rb"\x01+")
+_SAME: Final = re.compile(r"(.)\1*", re.DOTALL)
 
 
 class _Piece(NamedTuple):
@@ -58,8 +61,9 @@ class Shown:
             dirty = [y for y in range(canvas.height) if self._differs(canvas, y)]
         whole = [y for y in dirty if odd(canvas.cells[y]) or odd(self._lines[y])]
         pieces = [piece for y in dirty if y not in whole for piece in self._pieces(canvas, y)]
-        orders = [self._by_nearness(pieces)] if len(pieces) <= _FEW else [pieces, self._by_pen(pieces)]
-        writer = min((self._written(order) for order in orders), key=len)
+        writer = _Writer(self._width, self._cells, self._pens, self._pen)
+        for piece in self._by_nearness(pieces) if len(pieces) <= _FEW else self._by_pen(pieces):
+            writer.piece(piece)
         for y in whole:
             writer.odd_line(y, canvas.cells[y], canvas.pens[y])
         if cursor is not None:
@@ -120,24 +124,9 @@ class Shown:
 
     def _pieces(self, canvas: Canvas, y: int) -> Iterable[_Piece]:
         new, pens = canvas.cells[y], canvas.pens[y]
-        for start, stop in self._runs(new, self._lines[y], pens, self._drawn[y]):
-            x = start
-            for pen, cells in groupby(pens[start:stop]):
-                end = x + len(list(cells))
-                yield _Piece(y, x, pen, new[x:end])
-                x = end
-
-    @staticmethod
-    def _runs(new: str, old: str, pens: str, drawn: str) -> list[tuple[int, int]]:
-        """From where to where cells changed, with gaps that are shorter than a move over them."""
-        runs: list[tuple[int, int]] = []
-        for x in _changed(new, old, pens, drawn):
-            stop = x + 2 if new[x + 1 : x + 2] == REST else x + 1
-            if runs and (x <= runs[-1][1] or _bridged(new[runs[-1][1] : x], pens[runs[-1][1] - 1 : x + 1])):
-                runs[-1] = (runs[-1][0], max(stop, runs[-1][1]))
-            elif new[x] != NOTHING:
-                runs.append((x, stop))
-        return runs
+        for start, stop in _runs(_changes(self._lines[y], new, self._drawn[y], pens), new, pens):
+            for same in _SAME.finditer(pens, start, stop):
+                yield _Piece(y, same.start(), same[1], new[same.start() : same.end()])
 
     def _by_pen(self, pieces: list[_Piece]) -> list[_Piece]:
         """Pieces with one pen after the other, each time the one that is nearest."""
@@ -168,12 +157,6 @@ class Shown:
             order.append(nearest)
         return order
 
-    def _written(self, pieces: list[_Piece]) -> _Writer:
-        writer = _Writer(self._width, self._cells, self._pens, self._pen)
-        for piece in pieces:
-            writer.piece(piece)
-        return writer
-
 
 class _Writer:
     """Collects a frame. Where the cursor is, is forgotten at the start: others may have moved it."""
@@ -183,9 +166,6 @@ class _Writer:
         self.pen = pen
         self._at: tuple[int, int] | None = None
         self._parts: list[str] = []
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
 
     def finished(self) -> str:
         """The frame. Its pen stays for the next one, but no link is left open."""
@@ -256,13 +236,24 @@ def _step(count: int, forward: str, back: str) -> str:
     return f"\x1b[{abs(count) if abs(count) > 1 else ''}{forward if count > 0 else back}"
 
 
-def _changed(new: str, old: str, pens: str, drawn: str) -> Iterable[int]:
-    """The columns of changed cells. Most cells of most lines are as they were: those are passed over sixteen at a time."""
-    for start in range(0, len(new), 16):
-        part = slice(start, start + 16)
-        if new[part] != old[part] or pens[part] != drawn[part]:
-            cells = zip(new[part], old[part], pens[part], drawn[part], strict=True)
-            yield from (x for x, (a, b, p, q) in enumerate(cells, start) if a != b or p != q)
+def _changes(old: str, new: str, drawn: str, pens: str) -> bytes:
+    """For each cell of a line whether it is to be written: 1 or 0."""
+    changed = map(or_, map(ne, old, new), map(ne, drawn, pens))
+    return bytes(map(and_, changed, map(NOTHING.__ne__, new)) if NOTHING in new else changed)
+
+
+def _runs(changes: bytes, new: str, pens: str) -> list[tuple[int, int]]:
+    """From where to where cells are written, with gaps that are shorter than a move over them."""
+    runs: list[tuple[int, int]] = []
+    for run in _CHANGED.finditer(changes):
+        start, stop = run.span()
+        if new[stop : stop + 1] == REST:
+            stop += 1
+        if runs and (start <= runs[-1][1] or _bridged(new[runs[-1][1] : start], pens[runs[-1][1] - 1 : start + 1])):
+            runs[-1] = runs[-1][0], max(stop, runs[-1][1])
+        else:
+            runs.append((start, stop))
+    return runs
 
 
 def _bridged(gap: str, pens: str) -> bool:
@@ -276,8 +267,8 @@ def _price(old: str, new: str, drawn: str, pens: str) -> int:
     """Bytes to write the changed cells of a line, roughly."""
     if old == new and drawn == pens:
         return 0
-    changed = [a != b or p != q for a, b, p, q in zip(old, new, drawn, pens, strict=True)]
-    return changed.count(True) + _HOP * [*map(gt, changed, [False, *changed])].count(True)
+    changes = _changes(old, new, drawn, pens)
+    return changes.count(1) + _HOP * len(_CHANGED.findall(changes))
 
 
 def _shifted(lines: list[str], top: int, bottom: int, by: int, blank: str) -> list[str]:
