@@ -280,26 +280,13 @@ def _sandbox(arguments: argparse.Namespace) -> int:
     return sandbox(arguments.port, getattr(arguments, "config", None))
 
 
-def _import_msgspec() -> None:
-    """msgspec looks for typing_extensions, a fifth of its start-up time, and on Python 3.11 finds the same in typing."""
-    if "typing_extensions" in sys.modules:
-        return
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # to `import`: there is none
-    try:
-        import msgspec  # noqa: F401, PLC0415
-    finally:
-        del sys.modules["typing_extensions"]
-
-
 def _status(arguments: argparse.Namespace) -> int:
-    _import_msgspec()
     from synthdub_tui.commands.status import status  # noqa: PLC0415
 
     return status(_settings(arguments), as_json="json" in arguments)
 
 
 def _outputs(arguments: argparse.Namespace) -> int:
-    _import_msgspec()
     from synthdub_tui.commands.status import outputs  # noqa: PLC0415
 
     return outputs(_settings(arguments), as_json="json" in arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -136,20 +135,16 @@ def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str
     named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
     if named:
         return os.path.abspath(os.path.expanduser(named))
-    return os.path.join(_user_dir("XDG_CONFIG_HOME", "~/.config"), "config.toml")
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return os.path.join(platformdirs.user_config_dir("synthdub-tui"), "config.toml")
 
 
 def default_state_dir() -> str:
     """The user's state directory for this program."""
-    return _user_dir("XDG_STATE_HOME", "~/.local/state")
+    import platformdirs  # noqa: PLC0415 - costs start-up time
 
-
-def _user_dir(variable: str, usual: str) -> str:
-    """The folder that platformdirs names, whose import takes longer than all else that `status` does. In the variable only an
-    absolute path counts (XDG Base Directory Specification)."""
-    named = os.environ.get(variable, "")
-    elsewhere = "~/Library/Application Support" if sys.platform == "darwin" else usual
-    return os.path.join(named if os.path.isabs(named) else os.path.expanduser(elsewhere), "synthdub-tui")
+    return platformdirs.user_state_dir("synthdub-tui")
 
 
 def is_local(url: str) -> bool:

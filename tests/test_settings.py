@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import platformdirs
 import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.problems import Trouble
-from synthdub_tui.settings import API_URL, Settings, config_file, default_state_dir, is_local, resolve
+from synthdub_tui.settings import API_URL, Settings, config_file, is_local, resolve
 
 KEY = "abcdef0123456789-the-key"
 
@@ -366,13 +365,3 @@ def test_no_error_quotes_the_key(config: Path) -> None:
         found = trouble(config, text)
         assert KEY not in str(found)
         assert KEY not in "".join(traceback.format_exception_only(found))
-
-
-@pytest.mark.parametrize("value", [None, "", "/elsewhere", "not/absolute", "~/x"])
-def test_the_folders_are_those_that_platformdirs_names(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-        if value is not None:
-            monkeypatch.setenv(variable, value)
-    assert config_file({}, {}) == f"{platformdirs.user_config_dir('synthdub-tui')}/config.toml"
-    assert default_state_dir() == platformdirs.user_state_dir("synthdub-tui")

@@ -20,17 +20,17 @@ MAY: dict[tuple[str, ...], set[str]] = {
     ("--version",): HELP,
     ("run", "--help"): HELP,
     ("languages",): HELP | {"commands", "commands.languages", "languages"},
-    ("status",): LOOK | {"msgspec"},
-    ("outputs",): LOOK | {"msgspec"},
+    ("status",): LOOK | {"msgspec", "platformdirs"},
+    ("outputs",): LOOK | {"msgspec", "platformdirs"},
 }
 """The modules of this program and the packages of others that a command may import."""
 
-COSTLY = {"asyncio", "ssl", "pathlib", "urllib", "ipaddress", "json", "tomllib", "socket", "shutil", "tempfile", "inspect"}
+COSTLY = {"asyncio", "ssl", "urllib", "ipaddress", "json", "tomllib", "socket", "shutil", "tempfile", "inspect"}
 """Modules of Python itself that the same commands do without: together they cost as much as msgspec."""
 
 
-BARE = {"sitecustomize", "_distutils_hack", "typing_extensions"}
-"""What the environment of a test run brings in before any program; and what is asked for in vain, and listed all the same."""
+BARE = {"sitecustomize", "_distutils_hack", "typing_extensions", "org"}
+"""What the environment of a test run brings in before any program, and what msgspec imports and platformdirs asks for."""
 
 
 USUAL = {"SYNTHDUB_API_URL": None, "SYNTHDUB_S3_ENDPOINT_URL": None}
