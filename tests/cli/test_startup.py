@@ -25,8 +25,8 @@ MAY: dict[tuple[str, ...], set[str]] = {
 }
 """The modules of this program and the packages of others that a command may import."""
 
-COSTLY = {"asyncio", "ssl", "urllib", "ipaddress", "json", "tomllib", "socket", "shutil", "tempfile", "inspect"}
-"""Modules of Python itself that the same commands do without: together they cost as much as msgspec."""
+COSTLY = {"asyncio", "ssl", "json", "tomllib", "socket"}
+"""Modules of Python itself that the same commands do without."""
 
 
 BARE = {"sitecustomize", "_distutils_hack", "typing_extensions", "org"}
