@@ -92,7 +92,7 @@ def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
     fresh = {}
     for language in targets:
         old = job.dubs.get(language)
-        fresh[language] = Dub(DubState.WAITING, now, output=old.output if old else None)
+        fresh[language] = Dub(DubState.WAITING, now, output=old.output if old else None, landed=_landed(old) if old else None)
     if job.submission is not None:
         raise IllegalMove(f"{job.id}: a submission is under way")
     job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=job.dubs | fresh)
@@ -413,12 +413,17 @@ def landing(job: Job, language: str, size: int, mtime_ns: int) -> Job:
 
 def downloaded(job: Job, language: str, output: Output, now: float) -> Job:
     """The file is complete on disk, under its final name."""
-    return _staged(_move(job, language, DubState.DONE, now, part=None, output=output, failure=None))
+    return _staged(_move(job, language, DubState.DONE, now, part=None, landed=None, output=output, failure=None))
 
 
 def download_paused(job: Job, language: str, now: float) -> Job:
     """The download stopped and will go on where it was."""
     return _move(job, language, DubState.READY, now)
+
+
+def _landed(dub: Dub) -> Part | None:
+    """What may stand under the final name although the dub was not done: captions come after the video."""
+    return dub.part if dub.part is not None and dub.part.mtime_ns else dub.landed
 
 
 def reviewed(job: Job, language: str, mark: bool) -> Job:
@@ -447,7 +452,7 @@ def cancelled(job: Job, language: str, now: float) -> Job:
     if dub.state not in OPEN and dub.state is not DubState.UNKNOWN:
         return job
     failure = dub.failure if dub.state is DubState.UNKNOWN else None
-    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, failure=failure))
+    return _staged(_move(job, language, DubState.CANCELLED, now, part=None, landed=_landed(dub), failure=failure))
 
 
 def rung(dub: Dub) -> Rung | None:

@@ -181,6 +181,7 @@ class Dub(_Record, frozen=True):
     checked: bool = False  # the project was asked, and has no try of this language under way
     failure: Failure | None = None
     part: Part | None = None
+    landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
     output: Output | None = None
 
 

@@ -7,7 +7,7 @@ import stat
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import output_path
-from synthdub_tui.jobs.model import Dub, Job, Scope
+from synthdub_tui.jobs.model import Dub, Job, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
@@ -55,7 +55,8 @@ def is_ours(dub: Dub, path: str) -> bool:
     made = dub.output
     if made is not None and made.path == path and (made.size, made.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return True
-    return landed(dub, status) or (dub.part is not None and dub.part.mtime_ns != 0 and taken_only(status))
+    noted = [part for part in (dub.part, dub.landed) if part is not None and part.mtime_ns]
+    return any(_stands(part, status) or taken_only(status) for part in noted)
 
 
 def taken_only(status: os.stat_result) -> bool:
@@ -66,5 +67,8 @@ def taken_only(status: os.stat_result) -> bool:
 
 def landed(dub: Dub, status: os.stat_result) -> bool:
     """Whether a file is this dub's complete part that got its final name just before a crash."""
-    part = dub.part
-    return part is not None and part.mtime_ns != 0 and (part.size, part.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    return dub.part is not None and dub.part.mtime_ns != 0 and _stands(dub.part, status)
+
+
+def _stands(part: Part, status: os.stat_result) -> bool:
+    return (part.size, part.mtime_ns) == (status.st_size, status.st_mtime_ns)

@@ -16,17 +16,17 @@ from tests.runner.test_runs import Working, only, until
 
 
 class Held:
-    """A downloader whose first answer comes when the test wants it."""
+    """A downloader of which one answer (the first of all is number 1) comes when the test wants it."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, number: int = 1) -> None:
         self._inner = runner._shop.downloader
-        self._first = True
+        self._left = number
         self.asked = asyncio.Event()
         self.answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def fetch(self, *arguments: Any, **options: Any) -> Any:
-        if self._first:
-            self._first = False
+        self._left -= 1
+        if self._left == 0:
             self.asked.set()
             await options["on_start"](await self.answer, 1000)
         return await self._inner.fetch(*arguments, **options)
@@ -65,3 +65,20 @@ async def test_a_download_that_is_just_answered(
         assert only(runner).dubs["fr-FR"].state is end
     assert DubState.FAILED not in seen
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("change", [renewed, cancelled])
+async def test_a_video_that_landed_before_its_captions_stays_ours(bench: Bench, change: Any) -> None:
+    """The dub was not done, so nothing but its part tells whose the file under the final name is."""
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        held = runner._shop.downloader = Held(runner, 2)  # type: ignore[assignment]
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await held.asked.wait()
+        assert bench.outputs() == ["intro.dubbed-fr-FR.mp4", "intro.dubbed-fr-FR.srt.part"]
+        change(runner)
+        await until(lambda: only(runner).dubs["fr-FR"].state is DubState.DONE or runner.idle.is_set())
+        runner.retry([Cell(only(runner).id)], paid=False)
+        await until(runner.idle.is_set)
+        assert only(runner).dubs["fr-FR"].failure is None
+        assert only(runner).dubs["fr-FR"].state is DubState.DONE
+        assert bench.outputs() == ["intro.dubbed-fr-FR.mp4", "intro.dubbed-fr-FR.srt", "intro.dubbed-fr-FR.vtt"]
