@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -293,13 +293,13 @@ class Runner:
     def _take_in(self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added) -> actions.Added:
         return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added, self._lost)
 
-    async def _settle_submissions(self, jobs: Iterable[str]) -> None:
+    async def _settle_submissions(self, jobs: Sequence[str]) -> None:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
-        for job_id in jobs:
-            while (job := self.ledger.jobs.get(job_id)) is not None and job.submission is not None:
-                if self._shop.critical:
-                    await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
-                else:  # of a runner that was killed; `start` has not resumed the job yet
+        while under_way := [job for job in map(self.ledger.jobs.get, jobs) if job is not None and job.submission is not None]:
+            if self._shop.critical:
+                await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
+            else:  # of a runner that was killed; `start` has not resumed the jobs yet
+                for job in under_way:
                     self.ledger.put(changes.resumed(job, clock.now()))
 
     # -- workers -------------------------------------------------------------------------------------------------------

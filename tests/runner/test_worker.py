@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.intake import Effect
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
@@ -82,3 +84,34 @@ async def test_a_video_that_landed_before_its_captions_stays_ours(bench: Bench, 
         assert only(runner).dubs["fr-FR"].failure is None
         assert only(runner).dubs["fr-FR"].state is DubState.DONE
         assert bench.outputs() == ["intro.dubbed-fr-FR.mp4", "intro.dubbed-fr-FR.srt", "intro.dubbed-fr-FR.vtt"]
+
+
+async def test_files_named_anew_wait_for_all_paid_requests_under_way(bench: Bench) -> None:
+    """Another may begin while one is waited for."""
+    ends = [asyncio.Event(), asyncio.Event()]
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        paths = [str(bench.video(name)) for name in ("a.mp4", "b.mp4")]
+        await runner.pause(True)
+        await runner.add(paths, runner.settings.batch)
+        first, second = runner.ledger.jobs
+
+        async def request(job_id: str, end: asyncio.Event) -> None:
+            runner.ledger.put(changes.intend(runner.ledger.jobs[job_id], ["fr-FR"], "", runner._shop.now()))
+            await end.wait()
+            runner.ledger.put(changes.not_sent(runner.ledger.jobs[job_id]))
+
+        def begin(job_id: str, end: asyncio.Event) -> None:
+            task = asyncio.create_task(request(job_id, end))
+            runner._shop.critical.add(task)
+            task.add_done_callback(runner._shop.critical.discard)
+
+        begin(second, ends[0])
+        await until(lambda: runner.ledger.jobs[second].submission)
+        naming = asyncio.create_task(runner.add(paths, replace(runner.settings.batch, force_new=True)))
+        await until(lambda: runner.adding)
+        begin(first, ends[1])
+        await until(lambda: runner.ledger.jobs[first].submission)
+        ends[0].set()
+        await until(lambda: not runner.ledger.jobs[second].submission)
+        ends[1].set()
+        assert (await naming).effects[Effect.RENEWED] == 2
