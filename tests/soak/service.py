@@ -57,7 +57,7 @@ class Service:
         return [msgspec.json.decode(line, type=PaidRequest) for line in lines]
 
     def ask(self, word: str) -> Any:
-        """`assets` (id → title), `uploads` (those that are open), `calm` (no faults from now on)."""
+        """`assets` (id → title), `uploads` (those that are open), `calm` (nothing goes wrong from now on)."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
@@ -148,6 +148,7 @@ def _said(sandbox: Sandbox, word: str) -> Any:
         return uploads_of(sandbox)
     if word == "calm":
         sandbox.clear_faults()
+        sandbox.state.config = msgspec.structs.replace(sandbox.config, failures=())
         return None
     raise ValueError(word)
 

@@ -117,6 +117,10 @@ class Terminal:
         self._drain = threading.Thread(target=self._read, daemon=True)
         self._drain.start()
 
+    def press(self, keys: str) -> None:
+        """Type on its keyboard."""
+        os.write(self._master, keys.encode())
+
     def close(self) -> None:
         """After the dashboard has ended."""
         self._drain.join(5)
