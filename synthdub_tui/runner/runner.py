@@ -336,6 +336,7 @@ class Runner:
         wanted = activities(job)
         if job.asset is None and len(wanted) == 1 and isinstance(wanted[0], Deliver):
             self._line.add(job_id, job.source.size)
+            self.idle.clear()
             asyncio.get_running_loop().call_soon(self._call_up)  # not at once: all who come together are weighed together
             return
         self._line.discard(job_id)

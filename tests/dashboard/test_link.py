@@ -195,7 +195,7 @@ async def test_after_an_update_the_runner_is_replaced_once_and_then_followed(tmp
 async def test_a_runner_of_another_protocol_is_replaced_once_and_then_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "PROTOCOL", 2)
+    monkeypatch.setattr(link_module, "PROTOCOL", link_module.PROTOCOL + 1)
     monkeypatch.setattr(link_module, "LOOK", 0.01)
     runner = runner_at(tmp_path)
     async with linked(runner) as (link, ears):

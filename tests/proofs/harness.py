@@ -71,9 +71,9 @@ class _HastyClient(Client):
         super().__init__(*arguments, **named)
         self._impatient_with = endpoint
 
-    async def _send(self, call: Any, key: str) -> Any:
+    async def _send(self, call: Any, *more: Any) -> Any:
         self._timeouts = Timeouts(read_total=HASTE, write_total=HASTE) if call.endpoint is self._impatient_with else Timeouts()
-        return await super()._send(call, key)
+        return await super()._send(call, *more)
 
 
 class Scene:
