@@ -138,6 +138,8 @@ class Server:
         except Exception:  # noqa: BLE001 - one client's request must not cost the others anything
             _log.exception("request failed")
             reply = p.Reply(id=request.id, code="internal")
+        if client.dirty and client.ready:
+            self._send_changes(client, client.transfers, None)  # who reads the reply knows what it changed
         client.send(reply)
         if isinstance(request, p.Stop):
             self._on_stop()
