@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -104,6 +105,9 @@ class SynthdubApp(App[int]):
 
     def _start(self) -> None:
         """Connect once the first frame is on its way."""
+        if not gc.isenabled():  # `run_dashboard` put it off
+            gc.freeze()
+            gc.enable()
         self.run_worker(self.session.link.run(), name="link", exit_on_error=False)
         self.set_interval(5.0, self.memory.save_soon)
         self.set_interval(1.0, self._look_at_key)

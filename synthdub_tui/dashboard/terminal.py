@@ -27,7 +27,10 @@ INTERRUPTED: Final = 130
 GRACE: Final = 2.0
 """Seconds that leaving in good order may take after a signal; a stalled terminal takes no output at all."""
 
-_RESTORE: Final = b"\x1b[r\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
+_RESTORE: Final = (
+    b"\x1b[r\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
+    b"\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
+)
 
 _PLAIN: Final = str.maketrans(
     dict.fromkeys("─▔▁▂▃╌", "-")

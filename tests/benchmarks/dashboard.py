@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.runner.protocol import Changes, Meters, Snapshot, Transfer, encode
+from synthdub_tui.runner.server import TICK
 from tests.benchmarks.perfect import Replay
 from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_job
 from tests.dashboard.terminal import PLAY, Terminal
@@ -206,17 +207,17 @@ async def send(runner: FakeRunner, writer: asyncio.StreamWriter, lines: list[byt
 
 
 async def change(runner: FakeRunner, columns: int) -> None:
-    """200 changes of visible cells a second, twenty times ten."""
+    """200 changes of visible cells a second, told as often as the runner tells of changes."""
     ids = [make_job(number, []).id for number in range(12, 32)]
     codes = LANGUAGES[1 : min(columns, 10)]
     moving: dict[tuple[str, str], int] = {}
     step = 0
     while True:
-        for _ in range(CHANGES // 20):
+        for _ in range(round(CHANGES * TICK)):
             step += 1
             moving[ids[step % 20], codes[step % len(codes)]] = step % 100
         runner.say(Changes(transfers=[Transfer(job, code, done, 100, 1.0) for (job, code), done in moving.items()]))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(TICK)
 
 
 async def measure_table(rows: int, columns: int, size: tuple[int, int], short: bool) -> Measured:

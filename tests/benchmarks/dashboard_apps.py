@@ -28,6 +28,7 @@ class Table(App[None]):
         super().__init__()
         self.rows, self.columns, self.changes = rows, columns, changes
         self.step = 0
+        self.tick = 0.0
 
     def compose(self) -> ComposeResult:
         yield Static("@start@", markup=False)
@@ -40,11 +41,14 @@ class Table(App[None]):
         for number in range(self.rows):
             table.add_row(f"lesson {number:04}.mp4", *cells)
         if self.changes:
-            self.set_interval(0.05, self.change)
+            from synthdub_tui.runner.server import TICK  # not where the bare app is measured
+
+            self.tick = TICK
+            self.set_interval(TICK, self.change)
 
     def change(self) -> None:
         table = self.query_one(DataTable)
-        for _ in range(self.changes // 20):
+        for _ in range(round(self.changes * self.tick)):
             self.step += 1
             table.update_cell_at(Coordinate(12 + self.step % 20, 1 + self.step % 9), f"v {self.step % 100:3}%")
 
