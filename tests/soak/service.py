@@ -112,7 +112,9 @@ def _write_down_paid(sandbox: Sandbox, path: Path) -> None:
         try:
             response = await inner(request, endpoint, handler)
         finally:
-            record = next((r for r in gate.journal.records[number:] if r.path == request.path and r.endpoint == endpoint), None)
+            # The gate notes a request in the very step in which it answers: the newest record is ours, not that of another.
+            records = reversed(gate.journal.records[number:])
+            record = next((r for r in records if r.path == request.path and r.endpoint == endpoint), None)
             fault = record.fault if record is not None else ""
             entry = PaidRequest(
                 time=time.time(),
