@@ -203,9 +203,7 @@ class Fetch:
     async def _fetch_caption(self, part: str, address: str) -> bool:
         if not address:
             return False
-        await self._shop.downloader.fetch(
-            address, part, etag="", limit=CAPTIONS_LIMIT, on_start=_nothing_to_note, progress=_no_progress
-        )
+        await self._shop.downloader.fetch(address, part, limit=CAPTIONS_LIMIT)
         return True
 
     # -- shared --------------------------------------------------------------------------------------------------------
@@ -275,11 +273,3 @@ def _same_content(left: str, right: str) -> bool:
         return False
     with open(left, "rb") as one, open(right, "rb") as other:
         return one.read() == other.read()
-
-
-async def _nothing_to_note(etag: str, total: int | None) -> None:
-    """Captions are too small to be continued."""
-
-
-def _no_progress(done: int, total: int | None) -> None:
-    """Captions are too small to be shown."""

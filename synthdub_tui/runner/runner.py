@@ -253,6 +253,7 @@ class Runner:
         self.meters.changed = True
         for job_id in self.ledger.jobs:
             self._employ(job_id)
+        self._check_idle()
 
     def messages(self) -> MetersMessage:
         """The batch as a whole, for clients."""
@@ -336,7 +337,6 @@ class Runner:
         wanted = activities(job)
         if job.asset is None and len(wanted) == 1 and isinstance(wanted[0], Deliver):
             self._line.add(job_id, job.source.size)
-            self.idle.clear()
             asyncio.get_running_loop().call_soon(self._call_up)  # not at once: all who come together are weighed together
             return
         self._line.discard(job_id)
@@ -354,7 +354,6 @@ class Runner:
         task = asyncio.create_task(worker.run(), name=f"worker {job_id}")
         self._workers[job_id] = (worker, task)
         task.add_done_callback(lambda done: self._dismiss(job_id, done))
-        self.idle.clear()
 
     def _delivered(self, job_id: str) -> None:
         """Its upload is over, one way or the other."""

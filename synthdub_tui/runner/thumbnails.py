@@ -7,6 +7,7 @@ of a file. No picture is worth anything to the work itself, so whatever goes wro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -112,22 +113,18 @@ class Thumbnails:
     async def _fetched(self, project: str, language: str, path: str) -> bool:
         """From the address that is known, which may have expired, else from a fresh one."""
         await in_thread(self._ready)
+        known = self._latest(project)
+        address = _address(known, language) if known is not None else ""
+        if address:
+            with contextlib.suppress(UrlExpired):
+                return await self._from(address, path)
+        address = _address(await self._client.get_project(project, priority=Priority.POLL), language)
+        return bool(address) and await self._from(address, path)
+
+    async def _from(self, address: str, path: str) -> bool:
         part = os.path.join(self._folder, PART)
-        for info in (self._latest(project), None):
-            fresh = info is None
-            address = _address(info or await self._client.get_project(project, priority=Priority.POLL), language)
-            try:
-                if address:
-                    await self._downloader.fetch(
-                        address, part, etag="", limit=LIMIT, on_start=_nothing_to_note, progress=_no_progress
-                    )
-                    return await in_thread(_keep, part, path)
-            except UrlExpired:
-                if fresh:
-                    raise
-            if fresh:
-                return False
-        return False
+        await self._downloader.fetch(address, part, limit=LIMIT)
+        return await in_thread(_keep, part, path)
 
     def _ready(self) -> None:
         self._guard()
@@ -207,11 +204,3 @@ def _make_room(folder: str) -> None:
         total += size
         if total > ROOM:
             os.unlink(path)
-
-
-async def _nothing_to_note(etag: str, total: int | None) -> None:
-    """Too small to be continued."""
-
-
-def _no_progress(done: int, total: int | None) -> None:
-    """Too small to be shown."""

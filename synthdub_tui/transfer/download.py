@@ -23,7 +23,7 @@ from synthdub_tui.transfer.threads import DaemonPool
 if TYPE_CHECKING:
     from synthdub_tui.transfer.answer import Answer, Opener
 
-__all__ = ["Downloader", "Fetched", "UrlExpired", "land"]
+__all__ = ["Downloader", "Fetched", "UrlExpired", "land", "no_progress", "nothing_to_note"]
 
 OnStart = Callable[[str, int | None], Awaitable[None]]
 Progress = Callable[[int, int | None], None]
@@ -59,6 +59,14 @@ class UrlExpired(Trouble):
         super().__init__("download_failed", f"HTTP {status}")
 
 
+async def nothing_to_note(etag: str, total: int | None) -> None:
+    """For what is too small to be continued."""
+
+
+def no_progress(received: int, total: int | None) -> None:
+    """For what is too small to be shown."""
+
+
 class Downloader:
     """Downloads outputs. One for all of a process; `close` it at the end.
 
@@ -81,10 +89,10 @@ class Downloader:
         url: str,
         part: str,
         *,
-        etag: str,
+        etag: str = "",
         limit: int | None = None,
-        on_start: OnStart,
-        progress: Progress,
+        on_start: OnStart = nothing_to_note,
+        progress: Progress = no_progress,
     ) -> Fetched:
         """Download `url` to `part`, continuing what is there if `etag` is the strong validator that it was fetched under.
 

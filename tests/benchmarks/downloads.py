@@ -102,13 +102,9 @@ def _measured(who: str, url: str, target: str) -> list[float]:
 async def _ours(url: str, target: str) -> None:
     downloader = Downloader(allow_local=True)
     part = f"{target}.part"
-    await downloader.fetch(url, part, etag="", on_start=_nothing_to_note, progress=lambda done, total: None)
+    await downloader.fetch(url, part)
     await asyncio.to_thread(land, part, target, replace=False)
     await downloader.close()
-
-
-async def _nothing_to_note(etag: str, total: int | None) -> None:
-    """The product saves the validator here."""
 
 
 def _boto3(url: str, target: str) -> None:

@@ -17,7 +17,7 @@ import httpx
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
 from synthdub_tui.synthesia.quota import Endpoint
-from synthdub_tui.transfer.download import Fetched, OnStart, Progress, UrlExpired
+from synthdub_tui.transfer.download import Fetched, OnStart, Progress, UrlExpired, no_progress, nothing_to_note
 from synthdub_tui.transfer.upload import UploadTarget
 from tests.virtual_time import VirtualClock
 
@@ -307,7 +307,14 @@ class Files:
         self._clock = clock
 
     async def fetch(
-        self, url: str, part: str, *, etag: str, limit: int | None = None, on_start: OnStart, progress: Progress
+        self,
+        url: str,
+        part: str,
+        *,
+        etag: str = "",
+        limit: int | None = None,
+        on_start: OnStart = nothing_to_note,
+        progress: Progress = no_progress,
     ) -> Fetched:
         await asyncio.sleep(WIRE)
         content, found = self._asked(url)

@@ -13,6 +13,7 @@ from synthdub_tui.jobs.intake import Effect
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
+from synthdub_tui.transfer.download import nothing_to_note
 from tests.runner.conftest import Bench
 from tests.runner.test_runs import Working, only, until
 
@@ -30,7 +31,7 @@ class Held:
         self._left -= 1
         if self._left == 0:
             self.asked.set()
-            await options["on_start"](await self.answer, 1000)
+            await options.get("on_start", nothing_to_note)(await self.answer, 1000)
         return await self._inner.fetch(*arguments, **options)
 
     async def close(self) -> None:

@@ -41,7 +41,7 @@ from synthdub_tui.settings import resolve
 from synthdub_tui.store.store import Loaded, Store, decode_job, encode_job
 from synthdub_tui.synthesia.budget import BURST, TRANSIT, Budget, Endpoint
 from synthdub_tui.synthesia.budget import TIERS as BUDGETS
-from synthdub_tui.transfer.download import Fetched
+from synthdub_tui.transfer.download import Fetched, OnStart, nothing_to_note
 from synthdub_tui.transfer.s3 import UploadTarget
 from tests.virtual_time import EPOCH, VirtualClock, VirtualLoop, virtual_time
 
@@ -216,7 +216,7 @@ class _Uploads:
 class _Downloads:
     """In place of signed addresses."""
 
-    async def fetch(self, url: str, part: str, *, on_start: Any, progress: Any, **_: Any) -> Fetched:
+    async def fetch(self, url: str, part: str, *, on_start: OnStart = nothing_to_note, **_: Any) -> Fetched:
         await on_start("", 1)
         await asyncio.sleep(random.uniform(2, 40))
         file = Path(part)

@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Rung
-from synthdub_tui.sandbox.config import Failure, Fault, SandboxConfig
+from synthdub_tui.sandbox.config import Failure, SandboxConfig
+from tests.soak.faults import faults
 from tests.soak.promises import Dub as Name
 from tests.soak.promises import Watch, paid_twice
 from tests.soak.records import Unfinished
@@ -53,8 +54,6 @@ LAST_TRIES = 30
 
 def trouble_of(seed: int, dubbing: tuple[float, float]) -> SandboxConfig:
     """A quick service where everything goes wrong now and then."""
-    html = "<html>502</html>"
-    lost = ("reset_before", "reset_after", "reset_during")
     return SandboxConfig(
         seed=seed,
         processing_seconds=0.1,
@@ -65,26 +64,8 @@ def trouble_of(seed: int, dubbing: tuple[float, float]) -> SandboxConfig:
         bandwidth_up=12_000_000,
         download_url_seconds=2,
         failures=(Failure(title="*-3", languages=("fr-FR", "es-ES"), times=4), Failure("project", title="*-7", times=1)),
-        faults=(
-            *(Fault("GET *", kind, probability=0.02, after_bytes=20) for kind in lost),
-            Fault("GET *", "status", probability=0.03, status=502, body=html),
-            Fault("GET *", "rate_limit", probability=0.005, seconds=1.0),
-            Fault("POST /v2/assets", "reset_after", probability=0.05),
-            Fault("POST /v2/assets", "rate_limit", probability=0.02, seconds=1.0),
-            *(Fault("P* /v2/dubbing*", kind, probability=0.03, after_bytes=5) for kind in (*lost, "truncate")),
-            Fault("P* /v2/dubbing*", "status", probability=0.03, status=500, body=html),
-            Fault("P* /v2/dubbing*", "rate_limit", probability=0.05, seconds=1.0),
-            Fault("P* /v2/dubbing*", "delay", probability=0.1, seconds=0.5),
-            Fault("S3 *", "status", probability=0.04, status=503),
-            Fault("S3 PutObject", "reset_after", probability=0.05),
-            Fault("S3 UploadPart", "reset_before", probability=0.1),
-            Fault("S3 CompleteMultipartUpload", "reset_after", probability=0.1),
-            Fault("download", "reset_during", probability=0.05, after_bytes=30_000),
-            Fault("download", "truncate", probability=0.1, after_bytes=50_000),
-            Fault("download", "slow", probability=0.1, bytes_per_second=100_000),
-            Fault("captions", "truncate", probability=0.05, after_bytes=30),
-        ),
-    )  # fmt: skip
+        faults=faults(lost=0.02, down=0.03, paid=0.03, limited=0.05, storage=0.04),
+    )
 
 
 class Round:

@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 
 from synthdub_tui.runner import logs
 from synthdub_tui.runner import protocol as p
-from synthdub_tui.sandbox.config import Failure, Fault, FaultKind, SandboxConfig
+from synthdub_tui.sandbox.config import Failure, Fault, SandboxConfig
+from tests.soak.faults import HTML, faults
 from tests.soak.player import Player
 from tests.soak.promises import Watch, paid_twice
 from tests.soak.service import Service
@@ -63,8 +64,6 @@ SHORT: Final = Plan(12, 40, 2, 10, 0.3)
 
 def trouble_of(seed: int, dubbing: tuple[float, float]) -> SandboxConfig:
     """A service where everything goes wrong now and then."""
-    html = "<html>502</html>"
-    lost: tuple[FaultKind, ...] = ("reset_before", "reset_after", "reset_during")
     return SandboxConfig(
         seed=seed,
         processing_seconds=1.0,
@@ -81,27 +80,11 @@ def trouble_of(seed: int, dubbing: tuple[float, float]) -> SandboxConfig:
             Failure("asset", "asset_upload", title="*-?1", times=50),
         ),
         faults=(
-            *(Fault("GET *", kind, probability=0.01, after_bytes=20) for kind in lost),
-            Fault("GET *", "status", probability=0.02, status=502, body=html),
-            Fault("GET *", "body", probability=0.01, body=html),
-            Fault("GET *", "rate_limit", probability=0.005, seconds=1.0),
-            Fault("POST /v2/assets", "reset_after", probability=0.05),
-            Fault("POST /v2/assets", "rate_limit", probability=0.02, seconds=1.0),
-            *(Fault("P* /v2/dubbing*", kind, probability=0.02, after_bytes=5) for kind in (*lost, "truncate")),
-            Fault("P* /v2/dubbing*", "status", probability=0.02, status=500, body=html),
-            Fault("P* /v2/dubbing*", "rate_limit", probability=0.03, seconds=1.0),
-            Fault("P* /v2/dubbing*", "delay", probability=0.1, seconds=0.5),
-            Fault("S3 *", "status", probability=0.03, status=503),
-            Fault("S3 PutObject", "reset_after", probability=0.05),
-            Fault("S3 UploadPart", "reset_before", probability=0.1),
-            Fault("S3 CompleteMultipartUpload", "reset_after", probability=0.1),
-            Fault("download", "reset_during", probability=0.05, after_bytes=30_000),
-            Fault("download", "truncate", probability=0.1, after_bytes=50_000),
-            Fault("download", "slow", probability=0.1, bytes_per_second=100_000),
+            *faults(lost=0.01, down=0.02, paid=0.02, limited=0.03, storage=0.03),
+            Fault("GET *", "body", probability=0.01, body=HTML),
             Fault("download", "hang_before", probability=0.01, seconds=3.0),
-            Fault("captions", "truncate", probability=0.05, after_bytes=30),
         ),
-    )  # fmt: skip
+    )
 
 
 class Soak:
