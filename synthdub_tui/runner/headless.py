@@ -205,7 +205,7 @@ async def _watch(runner: Runner, reporter: Reporter) -> None:
     trouble = ""
     while True:
         await asyncio.sleep(0.5)
-        meters = runner.messages()
+        meters = runner.overview()
         if meters.problem != trouble:
             trouble = meters.problem
             if trouble and not runner.halted.is_set():

@@ -217,8 +217,7 @@ class Runner:
 
     def retry(self, cells: Iterable[Cell], *, paid: bool) -> tuple[int, int]:
         """Retry dubs; (retried, held back for want of consent)."""
-        gone = lambda path: not os.path.lexists(path)  # noqa: E731
-        return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, gone)
+        return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, _gone)
 
     def cancel(self, cells: Iterable[Cell]) -> int:
         """Give dubs up; how many."""
@@ -255,7 +254,7 @@ class Runner:
             self._employ(job_id)
         self._check_idle()
 
-    def messages(self) -> MetersMessage:
+    def overview(self) -> MetersMessage:
         """The batch as a whole, for clients."""
         up, down = self.meters.rates()
         waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
@@ -465,6 +464,11 @@ class Runner:
         waiting = sum(job.stage not in (Stage.DUBBING, Stage.ENDED) for job in self.ledger.jobs.values())
         horizon = (in_flight + waiting + 40) * self.quota.pace(Endpoint.CREATE_DUBBING)
         return affordable(self.quota.usage()[Endpoint.GET_DUBBING].windows, max(horizon, 1.0))
+
+
+def _gone(path: str) -> bool:
+    """Not even a dangling link is there."""
+    return not os.path.lexists(path)
 
 
 def _piece(found: Iterator[Found | Skipped]) -> list[Found | Skipped]:

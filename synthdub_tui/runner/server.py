@@ -108,7 +108,7 @@ class Server:
             _log.info("client dropped", extra={"reason": type(error).__name__})
         finally:
             self._clients.discard(client)
-            self.last_seen = self._runner.messages().now
+            self.last_seen = self._runner.overview().now
             client.close()
 
     async def _take(self, client: _Client, line: bytes) -> None:
@@ -183,7 +183,7 @@ class Server:
                 result["dubs"] = await runner.add_languages(jobs, languages)
             case _:
                 pass  # Status and Stop: the reply itself is the answer
-        return p.Reply(id=request.id, result=result, meters=runner.messages())
+        return p.Reply(id=request.id, result=result, meters=runner.overview())
 
     async def _add(self, paths: Iterable[str], batch: Batch) -> dict[str, int | str]:
         added = await self._runner.add(paths, batch)
@@ -202,7 +202,7 @@ class Server:
         """The snapshot in pieces, each as new as can be; what changes after its piece was sent follows at the end."""
         jobs = self._runner.ledger.jobs
         names = list(jobs)
-        meters = self._runner.messages()
+        meters = self._runner.overview()
         client.subscribed, client.in_snapshot = True, True
         for start in range(0, max(len(names), 1), p.SNAPSHOT_JOBS):
             piece = [jobs[name] for name in names[start : start + p.SNAPSHOT_JOBS]]
@@ -222,7 +222,7 @@ class Server:
             await asyncio.sleep(TICK)
             runner = self._runner
             transfers = runner.meters.transfers()
-            meters = runner.messages() if transfers or moving or runner.meters.changed or not runner.idle.is_set() else None
+            meters = runner.overview() if transfers or moving or runner.meters.changed or not runner.idle.is_set() else None
             moving, runner.meters.changed = bool(transfers), False
             for client in self._clients:
                 if client.subscribed and client.ready:

@@ -138,7 +138,7 @@ class Scene:
     @property
     def problem(self) -> str:
         """What clients are told holds up the batch."""
-        return self.runner.messages().problem
+        return self.runner.overview().problem
 
     def states(self) -> dict[str, str]:
         """State of each dub, with the code of its failure where it has one."""

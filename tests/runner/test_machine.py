@@ -471,7 +471,7 @@ class Life(RuleBasedStateMachine):
         self._until_idle()
         left = actions.free_cells(self.jobs)
         assert not left, [self.jobs[cell.job].dubs[cell.language] for cell in left]
-        told = self.runner.messages()
+        told = self.runner.overview()
         assert told.problem == "", told
 
     def _heal(self) -> None:

@@ -230,11 +230,11 @@ async def test_an_outage_is_waited_out(make_bench: MakeBench) -> None:
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
         await until(lambda: states(runner) == {"fr-FR": "dubbing", "es-ES": "dubbing"})
         await asyncio.to_thread(bench.sandbox.wait, bench.sandbox.down())
-        await until(lambda: runner.messages().problem == "service_unreachable")
+        await until(lambda: runner.overview().problem == "service_unreachable")
         await asyncio.to_thread(bench.sandbox.wait, bench.sandbox.up())
         await until(runner.idle.is_set)
         assert set(states(runner).values()) == {"done"}
-        assert runner.messages().problem == ""
+        assert runner.overview().problem == ""
 
 
 async def test_a_file_that_is_not_ours_is_never_overwritten(bench: Bench) -> None:
@@ -359,7 +359,7 @@ async def test_quota_counters_survive_a_restart(bench: Bench) -> None:
     video = bench.video("intro.mp4")
     await bench.run(video, targets=("fr-FR",), tier="creator")
     async with Working(bench, tier="creator") as runner:
-        used = {meter.endpoint: meter.used for meter in runner.messages().quota}
+        used = {meter.endpoint: meter.used for meter in runner.overview().quota}
     assert used["create_asset"] == (1, 1, 1)
     assert used["create_dubbing"] == (1, 1, 1)
 
