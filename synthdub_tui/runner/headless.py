@@ -211,7 +211,7 @@ async def _watch(runner: Runner, reporter: Reporter) -> None:
             if trouble and not runner.halted.is_set():
                 reporter.tell(report.problem(explain(trouble, meters.detail)))
             elif not trouble:
-                reporter.say("The service answers again.")
+                reporter.say("That trouble is over; the work goes on.")
         for moving in runner.meters.transfers():
             if last.get((moving.job, moving.language)) != moving.done:
                 last[moving.job, moving.language] = moving.done

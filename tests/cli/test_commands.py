@@ -186,3 +186,19 @@ def test_a_reader_that_goes_away_stops_nothing(shell: Shell) -> None:
     process.stdout.close()
     assert process.wait(30) == 0
     assert (shell.videos / "intro.dubbed-fr-FR.mp4").exists()
+
+
+def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
+    """In words that are true of all: a state directory that is back says nothing of the service."""
+    shell = make_shell(dubbing_seconds=(60.0, 60.0))
+    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--tier", "unlimited")
+    until(shell.sandbox.billed)
+    shell.state.rename(shell.home / "moved")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert any("The state directory cannot be used" in line for line in iter(process.stderr.readline, ""))
+    (shell.home / "moved").rename(shell.state)
+    assert any("That trouble is over; the work goes on." in line for line in iter(process.stdout.readline, ""))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
