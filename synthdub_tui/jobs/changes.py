@@ -92,7 +92,7 @@ def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
     fresh = {}
     for language in targets:
         old = job.dubs.get(language)
-        fresh[language] = Dub(DubState.WAITING, now, output=old.output if old else None, landed=_landed(old) if old else None)
+        fresh[language] = Dub(DubState.WAITING, now, **(_files_of(old) if old else {}))
     if job.submission is not None:
         raise IllegalMove(f"{job.id}: a submission is under way")
     job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=job.dubs | fresh)
@@ -411,6 +411,11 @@ def landing(job: Job, language: str, size: int, mtime_ns: int) -> Job:
     return _with_dub(job, language, replace(dub, part=Part(size, etag, mtime_ns)))
 
 
+def captions_landing(job: Job, language: str, times: tuple[int, ...]) -> Job:
+    """Captions are about to get their final name. `times`: theirs, and those of captions of ours that stand there already."""
+    return _with_dub(job, language, replace(job.dubs[language], captions_ns=times))
+
+
 def downloaded(job: Job, language: str, output: Output, now: float) -> Job:
     """The file is complete on disk, under its final name."""
     return _staged(_move(job, language, DubState.DONE, now, part=None, landed=None, output=output, failure=None))
@@ -424,6 +429,11 @@ def download_paused(job: Job, language: str, now: float) -> Job:
 def _landed(dub: Dub) -> Part | None:
     """What may stand under the final name although the dub was not done: captions come after the video."""
     return dub.part if dub.part is not None and dub.part.mtime_ns else dub.landed
+
+
+def _files_of(dub: Dub) -> dict[str, Any]:
+    """What tells which files are ours, so that those of a new version may replace them."""
+    return {"output": dub.output, "landed": _landed(dub), "captions_ns": dub.captions_ns}
 
 
 def reviewed(job: Job, language: str, mark: bool) -> Job:

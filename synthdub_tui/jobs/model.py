@@ -182,6 +182,7 @@ class Dub(_Record, frozen=True):
     failure: Failure | None = None
     part: Part | None = None
     landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
+    captions_ns: tuple[int, ...] = ()  # modification times of captions that we wrote, or are about to: only they are ours
     output: Output | None = None
 
 

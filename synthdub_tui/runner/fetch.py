@@ -16,7 +16,7 @@ from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import playtime
-from synthdub_tui.runner.outputs import check_writable, is_ours, landed, taken_only
+from synthdub_tui.runner.outputs import CAPTIONS, captions_of_ours, check_writable, is_ours, landed, taken_only
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
@@ -170,14 +170,14 @@ class Fetch:
 
     async def _captions(self) -> tuple[str, ...]:
         saved = []
-        for ending in ("srt", "vtt"):
+        for ending in CAPTIONS:
             path = output_path(self._job.source.path, self._language, self._job.outputs, ending)
             if await self._caption(path, ending):
                 saved.append(path)
         return tuple(saved)
 
     async def _caption(self, path: str, ending: str) -> bool:
-        """False where the service offers none. A file with the same text is taken as ours: a crash may have left it."""
+        """False where the service offers none."""
 
         async def find(info: ProjectInfo | None) -> str:
             return await self._address(info, lambda found: str(getattr(found, ending)), needed=False)
@@ -197,7 +197,7 @@ class Fetch:
                 if not offered:
                     _remove(part)  # too small to be continued
             if offered:
-                await in_thread(_land_caption, part, path, self._dub.output)
+                await self._land_caption(part, path)
         return offered
 
     async def _fetch_caption(self, part: str, address: str) -> bool:
@@ -205,6 +205,18 @@ class Fetch:
             return False
         await self._shop.downloader.fetch(address, part, limit=CAPTIONS_LIMIT)
         return True
+
+    async def _land_caption(self, part: str, path: str) -> None:
+        """From the note on, it is known as ours. So is a file that has the same text already: there is nothing to overwrite."""
+        same = await in_thread(_same_content, part, path)
+        ours = await in_thread(captions_of_ours, self._job, self._language)
+        time = (await in_thread(os.lstat, path if same else part)).st_mtime_ns
+        self._shop.ledger.put(changes.captions_landing(self._job, self._language, tuple(sorted({*ours.values(), time}))))
+        await self._shop.ledger.saved(self._id)
+        if same:
+            await in_thread(complete_landing, part, path)
+        else:
+            await in_thread(land, part, path, replace=path in ours or await in_thread(_is_empty, path))
 
     # -- shared --------------------------------------------------------------------------------------------------------
 
@@ -250,7 +262,7 @@ class Fetch:
 
 def remove_parts(job: Job, language: str) -> None:
     """Remove what downloads of a cancelled dub left beside the target."""
-    for ending in ("mp4", "srt", "vtt"):
+    for ending in ("mp4", *CAPTIONS):
         _remove(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
 
 
@@ -260,12 +272,8 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _land_caption(part: str, path: str, made: Output | None) -> None:
-    if os.path.lexists(path) and _same_content(part, path):
-        complete_landing(part, path)
-        return
-    ours = made is not None and path in made.captions
-    land(part, path, replace=ours or (os.path.lexists(path) and taken_only(os.lstat(path))))
+def _is_empty(path: str) -> bool:
+    return os.path.lexists(path) and taken_only(os.lstat(path))
 
 
 def _same_content(left: str, right: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from typing import Final
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import output_path
@@ -11,6 +13,9 @@ from synthdub_tui.jobs.model import Dub, Job, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+
+CAPTIONS: Final = ("srt", "vtt")
+"""Endings of captions files."""
 
 
 async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
@@ -57,6 +62,16 @@ def is_ours(dub: Dub, path: str) -> bool:
         return True
     noted = [part for part in (dub.part, dub.landed) if part is not None and part.mtime_ns]
     return any(_stands(part, status) or taken_only(status) for part in noted)
+
+
+def captions_of_ours(job: Job, language: str) -> dict[str, int]:
+    """Captions that stand, unchanged, as this dub wrote them, with their times: only these may be replaced."""
+    found = {}
+    for ending in CAPTIONS:
+        path = output_path(job.source.path, language, job.outputs, ending)
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = os.lstat(path).st_mtime_ns
+    return {path: time for path, time in found.items() if time in job.dubs[language].captions_ns}
 
 
 def taken_only(status: os.stat_result) -> bool:

@@ -13,6 +13,7 @@ from synthdub_tui.jobs.intake import Effect
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
+from synthdub_tui.sandbox import media
 from synthdub_tui.transfer.download import nothing_to_note
 from tests.runner.conftest import Bench
 from tests.runner.test_runs import Working, only, until
@@ -85,6 +86,63 @@ async def test_a_video_that_landed_before_its_captions_stays_ours(bench: Bench, 
         assert only(runner).dubs["fr-FR"].failure is None
         assert only(runner).dubs["fr-FR"].state is DubState.DONE
         assert bench.outputs() == ["intro.dubbed-fr-FR.mp4", "intro.dubbed-fr-FR.srt", "intro.dubbed-fr-FR.vtt"]
+
+
+def reworded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the service has other captions for the same video."""
+    captions = media.captions
+    monkeypatch.setattr(media, "captions", lambda title, *more: captions(f"{title}, reworded", *more))
+
+
+@pytest.mark.parametrize("change", [renewed, cancelled])
+async def test_captions_that_landed_before_the_others_stay_ours(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    """The dub was not done, and the next try's text is another: nothing but a note tells whose the file is."""
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        held = runner._shop.downloader = Held(runner, 3)  # type: ignore[assignment]
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await held.asked.wait()
+        assert bench.outputs() == ["intro.dubbed-fr-FR.mp4", "intro.dubbed-fr-FR.srt", "intro.dubbed-fr-FR.vtt.part"]
+        reworded(monkeypatch)
+        change(runner)
+        await until(lambda: only(runner).dubs["fr-FR"].state is DubState.DONE or runner.idle.is_set())
+        runner.retry([Cell(only(runner).id)], paid=False)
+        await until(runner.idle.is_set)
+        assert only(runner).dubs["fr-FR"].failure is None
+        assert only(runner).dubs["fr-FR"].state is DubState.DONE
+    assert "reworded" in (bench.videos / "intro.dubbed-fr-FR.srt").read_text()
+
+
+async def test_captions_that_landed_before_a_restart_stay_ours(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        held = runner._shop.downloader = Held(runner, 3)  # type: ignore[assignment]
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await held.asked.wait()
+    reworded(monkeypatch)
+    assert (await bench.run()).states("intro.mp4") == {"fr-FR": "done"}
+    assert "reworded" in (bench.videos / "intro.dubbed-fr-FR.srt").read_text()
+
+
+async def test_captions_that_the_user_corrected_are_never_overwritten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """We made the file, but what stands in it now is the user's work."""
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(runner.idle.is_set)
+        captions = bench.videos / "intro.dubbed-fr-FR.srt"
+        captions.write_text("corrected by hand")
+        reworded(monkeypatch)
+        renewed(runner)
+        await until(runner.idle.is_set)
+        failure = only(runner).dubs["fr-FR"].failure
+        assert failure is not None
+        assert failure.code == "output_exists"
+        assert captions.read_text() == "corrected by hand"
+        captions.rename(bench.videos / "mine.srt")
+        runner.retry([Cell(only(runner).id)], paid=False)
+        await until(runner.idle.is_set)
+        assert only(runner).dubs["fr-FR"].state is DubState.DONE
+        assert "reworded" in captions.read_text()
 
 
 async def test_files_named_anew_wait_for_all_paid_requests_under_way(bench: Bench) -> None:

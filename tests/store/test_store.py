@@ -83,6 +83,7 @@ dubs = st.builds(
     checked=st.booleans(),
     failure=st.none() | failures,
     part=st.none() | parts,
+    captions_ns=st.lists(sizes, max_size=4).map(tuple),
     output=st.none() | outputs,
 )
 jobs = st.builds(
