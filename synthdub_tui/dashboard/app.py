@@ -22,6 +22,7 @@ from synthdub_tui.dashboard.later import load_ahead
 from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
 from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.mended import let_closed_screens_go
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.painting import Painter
 from synthdub_tui.dashboard.session import Session
@@ -45,6 +46,7 @@ class SynthdubApp(App[int]):
 
     def __init__(self, launcher: Launcher, memory: Memory, options: Options) -> None:
         super().__init__(driver_class=SteadyDriver)
+        let_closed_screens_go()
         self._painter = Painter(self)
         self.options = options
         self.memory = memory

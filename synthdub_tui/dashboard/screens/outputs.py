@@ -121,8 +121,7 @@ class OutputsScreen(Page[None]):
         self._checker = Checker(self, self._checked)
         self.reload()
         self.set_interval(RELOAD, self.reload)
-        self.set_interval(LOOK, self._look)
-        self.set_interval(60, self._list.refresh)  # ages
+        self.set_interval(LOOK, self._time_passed)
 
     def on_unmount(self) -> None:
         self._checker.stop()
@@ -144,6 +143,12 @@ class OutputsScreen(Page[None]):
     @property
     def _at_cursor(self) -> OutputRow | None:
         return self._shown[self._list.cursor] if self._shown else None
+
+    def _time_passed(self) -> None:
+        """Look at the files again, and draw their ages. No timer is longer: asyncio keeps one that was stopped until it is due,
+        and with it this screen and all of its rows."""
+        self._look()
+        self._list.refresh()
 
     def reload(self) -> None:
         """Ask for the rows again; cheap if nothing changed."""
