@@ -7,6 +7,7 @@ import pytest
 
 from synthdub_tui.dashboard.screens import folder as folder_module
 from synthdub_tui.dashboard.screens.add_files import AddFilesScreen
+from synthdub_tui.dashboard.screens.drawn import SearchBox
 from synthdub_tui.dashboard.screens.folder import complete
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 
@@ -267,3 +268,16 @@ def test_completion_keeps_to_what_can_be_added(library: Path) -> None:
     assert complete("./", str(library)) == (str(library) + "/", ["intro.mp4", "outro.MOV", "sub/"])
     assert complete("gone/x", str(library)) == ("gone/x", [])
     assert complete("a\0b/", str(library)) == ("a\0b/", [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "box", "value"), [("/quph", "filter", "quph"), ("p*uq", "path", "/*uq"), ("~p/", "path", "/p/")]
+)
+async def test_what_is_typed_in_a_burst_goes_into_the_box(library: Path, typed: str, box: str, value: str) -> None:
+    async with shown(AddFilesScreen(library)) as hand:
+        await hand.sees("2 videos")
+        await hand.press("*")
+        await hand.type(typed)
+        await hand.until(lambda: hand.app.screen.query_one(f"#{box}", SearchBox).value.endswith(value))
+        await hand.sees("2 marked")
+        assert hand.app.answers == []

@@ -95,3 +95,25 @@ def test_entries_of_any_shape() -> None:
     assert entry(b'{"level": 35, "msg": "m", "time": 1e300}').level == 30
     assert entry(b'{"level": true, "event": {"a": 1}}').low == '{"a": 1}'
     assert entry(b"{}").low == ""
+
+
+async def test_a_filter_typed_in_a_burst_is_typed(tmp_path: Path) -> None:
+    path = tmp_path / "synthdub.log"
+    path.write_text(line("info", "level") + line("info", "other"))
+    async with shown(LogScreen(path)) as hand:
+        await hand.sees("2 lines")
+        await hand.type("/level")  # l closes the page, v is another level
+        await hand.sees("info and above, 1 line")
+        assert hand.app.answers == []
+
+
+async def test_nothing_of_a_kind_is_not_nothing_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "synthdub.log"
+    path.write_text(line("info", "started"))
+    async with shown(LogScreen(path)) as hand:
+        await hand.sees("1 line")
+        await hand.press("v")
+        await hand.sees("warnings and errors, 0 lines", "Nothing of this kind in the log")
+    path.write_text("")
+    async with shown(LogScreen(path)) as hand:
+        await hand.sees("Nothing was written to the log yet")

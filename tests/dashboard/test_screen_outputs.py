@@ -9,6 +9,7 @@ import pytest
 
 from synthdub_tui.dashboard import opener
 from synthdub_tui.dashboard.screens import outputs_check
+from synthdub_tui.dashboard.screens.drawn import SearchBox
 from synthdub_tui.dashboard.screens.outputs import OutputRow, OutputsScreen
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 
@@ -272,3 +273,11 @@ async def test_the_cursor_is_seen_without_colours(batch: Batch) -> None:
         name = next(segment for segment in at if "intro" in segment.text)
         assert name.style is not None
         assert name.style.reverse
+
+
+async def test_a_filter_typed_in_a_burst_is_typed(batch: Batch) -> None:
+    async with shown(batch.screen()) as hand:
+        await hand.sees("3 files")
+        await hand.type("/outvoq/")  # v reviews, o and q close, / opens the box
+        await hand.until(lambda: hand.app.screen.query_one("#filter", SearchBox).value == "outvoq/")
+        assert batch.reviews == [] and hand.app.answers == []

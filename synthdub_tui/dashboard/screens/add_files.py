@@ -36,8 +36,8 @@ class AddFilesScreen(Page[list[str]]):
         Binding("space", "mark", "mark a video, or a folder as a whole", show=False),
         Binding("asterisk", "mark_all", "mark all videos shown", show=False),
         Binding("u", "unmark", "unmark everything", show=False),
-        Binding("slash", "filter", "filter by a part of the name", show=False),
-        Binding("p,tilde", "path", "type a path; tab completes it", show=False),
+        Binding("slash", "filter", "filter by a part of the name", show=False, priority=True),
+        Binding("p,tilde", "path", "type a path; tab completes it", show=False, priority=True),
         Binding("full_stop", "hidden", "show or hide hidden files", show=False),
         Binding("tab", "complete", "complete the path", show=False),
         Binding("q", "close", "back", show=False),
@@ -207,17 +207,13 @@ class AddFilesScreen(Page[list[str]]):
         return self.query_one(f"#{name}", SearchBox)
 
     def action_filter(self) -> None:
-        self._open_box("filter")
+        self.open_box(self._box("filter"))
 
     def action_path(self) -> None:
         box = self._box("path")
         box.value = os.path.join(self._listing.path, "") if self._listing.path.isprintable() else ""
-        self._open_box("path")
+        self.open_box(box)
         box.cursor_position = len(box.value)
-
-    def _open_box(self, name: str) -> None:
-        self._box(name).remove_class("hidden")
-        self._box(name).focus()
 
     def action_back(self) -> None:
         """From a box to the list; from the list out of the screen."""

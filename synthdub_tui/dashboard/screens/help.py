@@ -31,7 +31,7 @@ class HelpScreen(Page[None]):
     """Scrolls, and `/` shows only what holds a word."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "search", show=False),
+        Binding("slash", "search", "search", show=False, priority=True),
         Binding("q,question_mark", "close", "back", show=False),
     ]
 
@@ -56,8 +56,7 @@ class HelpScreen(Page[None]):
         return self.query_one("#search", SearchBox)
 
     def action_search(self) -> None:
-        self._box.remove_class("hidden")
-        self._box.focus()
+        self.open_box(self._box)
 
     def action_close(self) -> None:
         self.dismiss(None)

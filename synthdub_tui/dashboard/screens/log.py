@@ -25,7 +25,7 @@ class LogScreen(Page[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "level", "only what is graver, and back", show=False),
-        Binding("slash", "filter", "only lines that hold a text", show=False),
+        Binding("slash", "filter", "only lines that hold a text", show=False, priority=True),
         Binding("l,q", "close", "back", show=False),
     ]
 
@@ -67,8 +67,7 @@ class LogScreen(Page[None]):
         self._show()
 
     def action_filter(self) -> None:
-        self._box.remove_class("hidden")
-        self._box.focus()
+        self.open_box(self._box)
 
     def action_back(self) -> None:
         if self._box.has_class("hidden"):
@@ -98,5 +97,5 @@ class LogScreen(Page[None]):
         self.query_one("#title", Words).show(f"Log: {name}, {many(len(shown), 'line')}")
         lines = [entry.line for entry in shown]
         if not lines:
-            lines = [((self._problem or "Nothing of this kind in the log.", "faint"),)]
+            lines = [(("Nothing of this kind in the log." if self._entries else self._problem, "faint"),)]
         self._reader.show(lines)

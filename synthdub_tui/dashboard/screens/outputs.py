@@ -70,7 +70,7 @@ class OutputsScreen(Page[None]):
         Binding("space", "mark", "mark", show=False),
         Binding("asterisk", "mark_all", "mark all shown", show=False),
         Binding("u", "unmark", "unmark everything", show=False),
-        Binding("slash", "filter", "filter: words, lang:fr reviewed:no state:moved sort:size", show=False),
+        Binding("slash", "filter", "filter: words, lang:fr reviewed:no state:moved sort:size", show=False, priority=True),
         Binding("s", "sort", "sort by the next of newest, name, language, size, length, reviewed", show=False),
         Binding("o,q", "close", "back", show=False),
     ]
@@ -260,8 +260,7 @@ class OutputsScreen(Page[None]):
     # -- finding -------------------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        self._box.remove_class("hidden")
-        self._box.focus()
+        self.open_box(self._box)
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:

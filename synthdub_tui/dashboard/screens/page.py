@@ -8,10 +8,15 @@ from textual.binding import Binding, BindingType
 from textual.keys import format_key
 from textual.screen import ModalScreen
 
+from synthdub_tui.dashboard.typed import Typed
+
 Result = TypeVar("Result")
 
 NAMES: Final = {"enter": "enter", "backspace": "backspace"}
 """Keys that Textual shows as signs which not every font has."""
+
+OPENING: Final = frozenset({"filter", "path", "search"})
+"""Actions that open a box."""
 
 
 class Page(ModalScreen[Result]):
@@ -23,6 +28,18 @@ class Page(ModalScreen[Result]):
         Binding("question_mark", "keys", "these keys", show=False),
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-margin")]  # noqa: RUF012 - Textual declares it so
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The keys that open a box are letters to one that is open. They have priority: what is typed behind them, on a slow
+        line in the same moment, is for the box and not for the page's other keys."""
+        if action in OPENING and isinstance(self.focused, Typed):
+            return False
+        return super().check_action(action, parameters)
+
+    def open_box(self, box: Typed) -> None:
+        """Show a line of input and give it the focus at once."""
+        box.remove_class("hidden")
+        self.set_focus(box)
 
     def action_back(self) -> None:
         """Leave without a result. A search that is open is left first."""
