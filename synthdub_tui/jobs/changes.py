@@ -51,7 +51,6 @@ _LOOK_AGAIN: Final = frozenset({"project_not_found", "internal"})
 """Failures after which the project is asked again before anything else."""
 
 _ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
-_PROJECT_TROUBLE: Final = _ASSET_TROUBLE | {"project_not_found"}
 
 
 class IllegalMove(ValueError):
@@ -209,14 +208,15 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     """The request was not accepted, and nothing was billed.
 
     Where the service names languages, only these fail and the others are submitted again without them. An asset that it
-    cannot read is uploaded again, a bounded number of times. A project that takes no more is left for another one.
+    cannot read is uploaded again, a bounded number of times. A project that takes no more is left for another one, at once
+    where that is what the service says, else with the user's retry.
     """
     submission = _submission(job)
     job = replace(job, submission=None)
     named = [language for language in submission.languages if language in languages]
-    if not named and submission.project and code in _PROJECT_TROUBLE:
+    if not named and submission.project:
         job = _closed(job, submission.project)
-        if code not in _ASSET_TROUBLE:
+        if code == "project_not_found":
             return _staged(job)
     if not named and code in _ASSET_TROUBLE and job.uploads < UPLOAD_LIMIT:
         return asset_dropped(job)

@@ -66,6 +66,9 @@ _NOT_FOUND: dict[Endpoint, str] = {
 _UNTAKEN = frozenset({408, 425})
 """The server did not take the request on (RFC 9110, 15.5.9; RFC 8470, 5.2): safe to repeat."""
 
+_NO_METHOD = frozenset({405, 501})
+"""The server does not know the method, there or at all. Of a PUT, whose work a POST can do, that says: not to this project."""
+
 
 Read = TypeVar("Read")
 
@@ -343,7 +346,7 @@ def _failure(call: _Call, answer: _Answer, said: ErrorBody) -> Trouble:
     detail = f"HTTP {status}: {said.words}" if said.words else f"HTTP {status}"
     if status in _UNTAKEN or (status == 403 and answer.html):
         return _untaken(call, "service_down", detail, retry_after=wait)
-    if status == 404 and answer.html:
+    if status == 404 and answer.html and call.endpoint is not Endpoint.ADD_LOCALES:
         return _untaken(call, "service_answer", detail, retry_after=wait)
     if status >= 500 and not (status == 501 and said.error):  # the API's own 501 is a refusal (API reference)
         return _lost(call, "service_down", detail, retry_after=wait)
@@ -364,7 +367,7 @@ def _refusal_code(call: _Call, status: int, said: ErrorBody) -> str:
         return "media_type"
     if "brokenasseturlerror" in text:
         return "BrokenAssetUrlError"
-    if status in {404, 410}:
+    if status in {404, 410} or (status in _NO_METHOD and call.endpoint is Endpoint.ADD_LOCALES):
         return _NOT_FOUND[call.endpoint]
     return "language_refused" if said.languages else "request_refused"
 

@@ -9,6 +9,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.changes import UPLOAD_LIMIT, IllegalMove
 from synthdub_tui.jobs.model import DubState, Job, Rung, Scope, Stage
 from synthdub_tui.jobs.plan import Deliver, Submit, activities, live_project
+from synthdub_tui.runner.actions import needs_consent
 from tests.jobs.making import (
     DE,
     ES,
@@ -244,6 +245,22 @@ def test_put_that_can_never_work_is_not_repeated(code: str) -> None:
     assert states(job)[FR] is DubState.WAITING
     assert job.dubs[FR].next_rung is Rung.PROJECT
     assert not [act for act in activities(job) if isinstance(act, Submit) and act.project]
+
+
+def test_put_that_was_refused_is_retried_as_a_new_project() -> None:
+    """A service that adds no languages would say no for ever; and nothing was billed by either."""
+    job = changes.refused(added_to_done(ES), "request_refused", "no", {}, NOW)
+    assert states(job)[ES] is DubState.FAILED
+    assert not needs_consent(job, ES)
+    assert activities(changes.retried(job, ES, NOW)) == [Submit((ES,), "")]
+    again = changes.refused(retried_in_project(FR), "request_refused", "no", {}, NOW)
+    assert needs_consent(again, FR)
+    assert activities(changes.retried(again, FR, NOW))[0] == Submit((FR,), "")
+
+
+def test_put_that_was_refused_for_one_language_leaves_the_project_to_the_others() -> None:
+    job = changes.refused(added_to_done(ES, DE), "language_refused", "no", {ES: "no"}, NOW)
+    assert activities(job) == [Submit((DE,), "p1")]
 
 
 # -- nobody knows --------------------------------------------------------------------------------------------------------

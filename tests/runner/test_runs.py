@@ -451,3 +451,24 @@ async def test_the_state_holds_no_secret(bench: Bench) -> None:
     secrets += [grant.grant.secret for grant in bench.sandbox.state.assets.values() if hasattr(grant.grant, "secret")]
     assert words
     assert not [secret for secret in secrets for text in words if secret in text]
+
+
+async def test_a_service_that_adds_no_languages_is_asked_for_a_new_project(bench: Bench) -> None:
+    """The refusal is told; the retry takes the other way, which costs the same, and once."""
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(runner.idle.is_set)
+        bench.sandbox.inject(
+            Fault(
+                "PUT /v2/dubbing/{id}", "status", status=400, body='{"error": "unsupported"}', content_type="application/json"
+            )
+        )
+        await runner.add_languages([only(runner).id], ["es-ES"])
+        await until(runner.idle.is_set)
+        failure = only(runner).dubs["es-ES"].failure
+        assert failure is not None
+        assert (failure.code, failure.detail) == ("request_refused", "unsupported")
+        assert runner.retry([Cell(only(runner).id, "es-ES")], paid=False) == (1, 0)
+        await until(runner.idle.is_set)
+        assert states(runner) == {"fr-FR": "done", "es-ES": "done"}
+    assert (bench.billed, bench.calls("POST /v2/dubbing"), bench.calls("PUT /v2/dubbing/{id}")) == (2, 2, 1)

@@ -377,6 +377,10 @@ REFUSALS: list[tuple[Endpoint, Reply, str]] = [
     (Endpoint.GET_DUBBING, answer(404, {"error": "Not Found"}), "project_not_found"),
     (Endpoint.GET_DUBBING, answer(400, {"error": "Invalid dubbing project"}), "request_refused"),
     (Endpoint.ADD_LOCALES, answer(404, {"error": "Not Found"}), "project_not_found"),
+    (Endpoint.ADD_LOCALES, html(404), "project_not_found"),
+    (Endpoint.ADD_LOCALES, html(405), "project_not_found"),
+    (Endpoint.ADD_LOCALES, answer(405, {"message": "Method Not Allowed"}), "project_not_found"),
+    (Endpoint.ADD_LOCALES, answer(501, {"error": "Not implemented yet"}), "project_not_found"),
     (Endpoint.ADD_LOCALES, html(400), "request_refused"),
     (Endpoint.ADD_LOCALES, Reply(400, b'{"error": "x"}', cut=3), "request_refused"),
 ]
