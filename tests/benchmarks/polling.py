@@ -1,11 +1,11 @@
-"""How soon a finished dub is noticed, by polling policy: `python -m tests.benchmarks.polling [--short]`.
+"""How soon a finished dub is noticed, by polling policy: `python -m tests.benchmarks.polling [--short] [--bound]`.
 
 A simulation; nothing is sent. Projects of five languages come one after another so that about N are in flight. All policies
 meet the same projects and the same gate: what Creator allows to a batch that runs all day, 20,000 GETs (less the quota's
 headroom of 5 %) spread evenly, 13.2 a minute, of which unused ones may be saved for seven minutes, and at most 57 a minute go
 out. Creator starts 1,000 projects a day, so N in flight means projects that take N/1000 of a day, or half an hour where that is
-more: about 20 GETs a project.
-Delays are counted from one and a half to four times that, in steady state.
+more: 19 GETs a project, 40 for N = 10. Delays are counted from two and a half to five times that, when nearly as many end as
+come; of few projects, in several such runs.
 
 Dubs take a time in proportion to the video's length (spread 1–20 times, known) and the language (0.8–1.25, not known), times:
 `fixed` nothing; `log-normal` a factor with σ = 0.3; `bimodal` σ = 0.1, but one in seven 4 times as long, and one in fifty never
@@ -14,9 +14,11 @@ ends; `drifting` σ = 0.15, slowing down steadily, three times as slow at the en
 Policies: round-robin, which under one gate is also what the vendor's fixed 10 s comes to; per-job exponential back-off, 10 s
 growing by half up to 10 minutes; ours with what another such batch taught it; ours starting from nothing, learning on the way;
 ours that never learns; and an oracle that knows when each dub is ready, and asks where most are. While there are more GETs than
-dubs the oracle has no delay at all, so no policy that does not know the future comes within any factor of it. What can be
-known is `open-loop`: the best any fixed density of polls over a project's life can do against round-robin, (∫√(f·A))² / (L·∫A)
-with the density f of all its L dubs and the chance A that one is still open, for files of one length (computed for log-normal).
+dubs the oracle has no delay at all, so no policy that does not know the future comes within any factor of it.
+
+What can be reached without knowing the future is `bound`, beside round-robin's mean: see `polling_bound`. For log-normal times
+it is 0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows how the figure settles as
+the grid gets finer, and a lower one that holds for certain.
 """
 
 from __future__ import annotations
@@ -28,18 +30,29 @@ import math
 import random
 import statistics
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from synthdub_tui.jobs.durations import Dubbing, Durations
 from synthdub_tui.runner.schedule import Awaited, Schedule
+from tests.benchmarks.polling_bound import Bound, Chance, bound
 
 PACE: Final = 20_000 * 0.95 / 86_400
 MINUTE: Final = 57 / 60
 SAVED: Final = 7 * 60 * PACE
 LEAST: Final = 10.0
 LANGUAGES: Final = {"fr-FR": 0.8, "es-ES": 0.9, "de-DE": 1.0, "it": 1.1, "pt-BR": 1.25}
+LONGEST: Final = 20
+"""Minutes of the longest video; the shortest has one."""
+
 NEVER: Final = float("inf")
+LIVES: Final = 5.0
+WARM: Final = 2.5
+"""The simulation's end, and when delays begin to count, in lives of a project."""
+
+ENOUGH: Final = 200
+"""Projects in flight, all runs together."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +83,27 @@ def life(count: int) -> float:
 
 
 def projects(kind: str, count: int, seed: int) -> list[Project]:
-    """Everything that is submitted in four times a project's life."""
+    """Everything that is submitted until the end."""
     chance = random.Random(f"{kind} {seed}")
-    end = 4 * life(count)
+    end = LIVES * life(count)
+    total = round(LIVES * count)
     drafts = []
-    for number in range(4 * count):
-        submitted = end * number / (4 * count)
-        minutes = 20 ** chance.random()
+    for number in range(total):
+        submitted = end * number / total
+        minutes = LONGEST ** chance.random()
         drafts.append(
             (submitted, minutes, {lang: minutes * by * _noise(kind, chance, submitted / end) for lang, by in LANGUAGES.items()})
         )
-    scale = life(count) / (19 / math.log(20) * max(LANGUAGES.values()))  # mean minutes, slowest language
+    scale = _scale(count)
     return [
         Project(str(number), begun, minutes * 60, {lang: begun + scale * time for lang, time in times.items()})
         for number, (begun, minutes, times) in enumerate(drafts)
     ]
+
+
+def _scale(count: int) -> float:
+    """Seconds per minute of video: the mean length in the slowest language takes a life."""
+    return life(count) / ((LONGEST - 1) / math.log(LONGEST) * max(LANGUAGES.values()))
 
 
 def _noise(kind: str, chance: random.Random, progress: float) -> float:
@@ -217,6 +236,7 @@ class Outcome:
 
 def simulate(policy: Policy, coming: list[Project], end: float) -> Outcome:
     """Let the policy ask within its budget until the end."""
+    begin = end * WARM / LIVES
     by_name = {project.name: project for project in coming}
     unseen = {project.name: dict(project.ready) for project in coming}
     arrivals = iter([*coming, None])
@@ -231,7 +251,7 @@ def simulate(policy: Policy, coming: list[Project], end: float) -> Outcome:
         if name is not None:
             tokens, polls = tokens - 1, polls + 1
             found = [lang for lang, ready in unseen[name].items() if ready <= now]
-            delays += [now - unseen[name].pop(lang) for lang in found if by_name[name].ready[lang] >= 1.5 * end / 4]
+            delays += [now - unseen[name].pop(lang) for lang in found if by_name[name].ready[lang] >= begin]
             for lang in found:
                 unseen[name].pop(lang, None)
             policy.answered(by_name[name], now, found, not unseen[name])
@@ -244,45 +264,83 @@ def simulate(policy: Policy, coming: list[Project], end: float) -> Outcome:
         now, last = ahead, now
         tokens = min(SAVED, tokens + (now - last) * PACE)
     for left in unseen.values():
-        delays += [end - ready for ready in left.values() if 1.5 * end / 4 <= ready < end]
+        delays += [end - ready for ready in left.values() if begin <= ready < end]
     return Outcome(delays, polls)
 
 
 def taught(kind: str, count: int) -> Durations:
     """What a batch of that kind taught, as the state directory keeps it."""
     earlier = Ours(Durations())
-    simulate(earlier, projects(kind, count, seed=1), 4 * life(count))
+    simulate(earlier, projects(kind, count, seed=1), LIVES * life(count))
     kept = Durations()
     kept.load(earlier.durations.dump())
     return kept
 
 
-def compare(kind: str, count: int) -> dict[str, Outcome]:
-    """All policies on one workload."""
-    coming, end = projects(kind, count, seed=2), 4 * life(count)
-    policies: Iterable[tuple[str, Policy]] = (
+def _policies(teacher: Durations) -> Iterable[tuple[str, Policy]]:
+    learned = Durations()
+    learned.load(teacher.dump())
+    return (
         ("round-robin", Every()),
         ("back-off", Every(1.5)),
-        ("learned", Ours(taught(kind, min(count, 200)))),
+        ("learned", Ours(learned)),
         ("from nothing", Ours(Durations())),
         ("never learns", Ours(_Ignorant())),
         ("oracle", Oracle()),
     )
-    return {name: simulate(policy, coming, end) for name, policy in policies}
 
 
-def open_loop(sigma: float) -> float:
-    """See the module's docstring."""
-    step, both, open_ = 0.002, 0.0, 0.0
-    for n in range(1, 4000):
-        at = n * step
-        ratios = [math.log(at / by) / sigma for by in LANGUAGES.values()]
-        density = sum(math.exp(-0.5 * z * z) for z in ratios) / (at * sigma * math.sqrt(2 * math.pi))
-        alive = 1 - math.prod(0.5 * (1 + math.erf(z / math.sqrt(2))) for z in ratios)
-        both += math.sqrt(density * alive) * step
-        open_ += alive * step
-    return both**2 / (len(LANGUAGES) * open_)
+def compare(workload: tuple[str, int]) -> dict[str, Outcome]:
+    """All policies on one workload."""
+    kind, count = workload
+    teacher = taught(kind, min(count, ENOUGH))
+    delays: dict[str, list[float]] = {name: [] for name in NAMES}
+    polls = dict.fromkeys(NAMES, 0)
+    for seed in range(2, 2 + max(1, ENOUGH // count)):
+        coming = projects(kind, count, seed)
+        for name, policy in _policies(teacher):
+            outcome = simulate(policy, coming, LIVES * life(count))
+            delays[name] += outcome.delays
+            polls[name] += outcome.polls
+    return {name: Outcome(delays[name], polls[name]) for name in NAMES}
 
+
+# -- the bound -----------------------------------------------------------------------------------------------------------
+
+SPANS: Final = {"log-normal": (0.25, 4.0), "bimodal": (0.5, 8.0)}
+"""When dubs become ready, beside the usual time of the usual language."""
+
+
+def reachable(kind: str, count: int, step: float) -> Bound | None:
+    """Mean delays in seconds between which the least that can be reached is; None where that was not worked out."""
+    if kind not in SPANS:
+        return None
+    dubs = [_chance(kind, by) for by in LANGUAGES.values()]
+    found = bound(dubs, SPANS[kind], LONGEST, PACE * life(count) / count, step)
+    return Bound(found.least * _scale(count), found.most * _scale(count))
+
+
+def _chance(kind: str, by: float) -> Chance:
+    """That a dub of one minute of video is ready by a time, in the units of `_scale`."""
+
+    def normal(ratio: float, sigma: float) -> float:
+        return 0.5 * (1 + math.erf(math.log(ratio) / sigma / math.sqrt(2)))
+
+    if kind == "log-normal":
+        return lambda at: normal(at / by, 0.3)
+    return lambda at: (0.98 - 1 / 7) * normal(at / by, 0.1) + normal(at / by / 4, 0.1) / 7
+
+
+def _round_robin(kind: str, count: int) -> float:
+    """Its mean delay: half the time in which all that are in flight are asked once."""
+    dubs, step = [_chance(kind, by) for by in LANGUAGES.values()], 0.001
+    ends = int(SPANS[kind][1] / step)
+    lasts = sum(1 - math.prod(dub(n * step) for dub in dubs) for n in range(1, ends)) * step
+    in_flight = lasts * _scale(count) * (LONGEST - 1) / math.log(LONGEST) / (life(count) / count)
+    return in_flight / PACE / 2
+
+
+# -- the tables ----------------------------------------------------------------------------------------------------------
 
 KINDS: Final = ("fixed", "log-normal", "bimodal", "drifting")
 NAMES: Final = ("round-robin", "back-off", "learned", "from nothing", "never learns", "oracle")
@@ -291,20 +349,42 @@ NAMES: Final = ("round-robin", "back-off", "learned", "from nothing", "never lea
 def main() -> None:
     parser = argparse.ArgumentParser(description="Delay until a finished dub is noticed, by polling policy.")
     parser.add_argument("--short", action="store_true", help="few projects of one kind: shows only that it works")
+    parser.add_argument("--bound", action="store_true", help="what can be reached, on finer and finer grids")
     parser.add_argument("--in-flight", type=int, nargs="*", help="how many projects")
     options = parser.parse_args()
+    if options.bound:
+        _print_bounds((0.08, 0.04) if options.short else (0.02, 0.01, 0.005, 0.0025))
+        return
     counts = options.in_flight or ((10,) if options.short else (10, 100, 500, 2000))
+    _print_table(list(itertools.product(("log-normal",) if options.short else KINDS, counts)), 0.08 if options.short else 0.01)
+
+
+def _print_table(workloads: list[tuple[str, int]], step: float) -> None:
     print("mean and p95 delay in seconds, and ratios of the means to round-robin's")
     titles = " ".join(f"{name:>13}" for name in NAMES)
-    print(f"{'':>16} {titles} {'learned':>8} {'nothing':>8} {'never':>6}")
-    for kind, count in itertools.product(("log-normal",) if options.short else KINDS, counts):
-        row = compare(kind, count)
-        cells = " ".join(f"{row[name].mean:>6.0f} {row[name].late:>6.0f}" for name in NAMES)
-        learned, nothing, never = (
-            row[name].mean / row["round-robin"].mean for name in ("learned", "from nothing", "never learns")
-        )
-        print(f"{kind:>11}{count:>5} {cells} {learned:>8.2f} {nothing:>8.2f} {never:>6.2f}", flush=True)
-    print(f"open-loop for log-normal: {open_loop(0.3):.2f} of round-robin")
+    print(f"{'':>16} {titles} {'learned':>8} {'nothing':>8} {'never':>6} {'bound':>6}", flush=True)
+    with ProcessPoolExecutor() as pool:
+        bounds = [pool.submit(reachable, *workload, step) for workload in workloads]
+        for workload, row, least in zip(workloads, pool.map(compare, workloads), bounds, strict=True):
+            _print_row(*workload, row, least.result())
+
+
+def _print_row(kind: str, count: int, row: dict[str, Outcome], least: Bound | None) -> None:
+    whole = row["round-robin"].mean
+    cells = " ".join(f"{row[name].mean:>6.0f} {row[name].late:>6.0f}" for name in NAMES)
+    learned, nothing, never = (row[name].mean / whole for name in ("learned", "from nothing", "never learns"))
+    reach = f"{least.most / whole:.2f}" if least else "-"
+    print(f"{kind:>11}{count:>5} {cells} {learned:>8.2f} {nothing:>8.2f} {never:>6.2f} {reach:>6}", flush=True)
+
+
+def _print_bounds(steps: Iterable[float]) -> None:
+    whole = _round_robin("log-normal", 100)
+    print("the least mean delay that can be reached beside round-robin's, log-normal, 19 GETs a project")
+    print(f"{'step':>8} {'certain':>8} {'on the grid':>12}")
+    for step in steps:
+        found = reachable("log-normal", 100, step)
+        assert found is not None
+        print(f"{step:>8} {found.least / whole:>8.2f} {found.most / whole:>12.2f}", flush=True)
 
 
 if __name__ == "__main__":
