@@ -25,7 +25,10 @@ CellKey = tuple[str, str]
 
 
 class Acting(Screen[None]):
-    """Actions on marks or cursor. A subclass lays out the screen and holds the grid."""
+    """Actions on marks or cursor. A subclass lays out the screen and holds the grid.
+
+    Widgets are held and not asked for: an answer may come while the app ends, when they are no longer found.
+    """
 
     grid: Grid
 
@@ -34,11 +37,7 @@ class Acting(Screen[None]):
         self.session = session
         self.memory = memory
         self.options = options
-
-    @property
-    def status(self) -> StatusLine:
-        """Where actions are answered."""
-        return self.query_one(StatusLine)
+        self.status = StatusLine()  # where actions are answered
 
     # -- targets -----------------------------------------------------------------------------------------------------
 

@@ -286,6 +286,8 @@ class SynthdubApp(App[int]):
 
     def call_user(self, words: str) -> None:
         """Something ended or needs the user: bell, a message, and where it is wanted a notification of the terminal."""
+        if not self.is_running:
+            return  # it is being left
         self.bell()
         self.main.status.say(words, keep=30)
         if self.options.notify and self._driver is not None and not self.is_headless:

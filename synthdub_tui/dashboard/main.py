@@ -26,7 +26,6 @@ from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.session import Session
-from synthdub_tui.dashboard.statusline import StatusLine
 from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.selection import ORDERS, Filter, FilterError, parse
 from synthdub_tui.problems import printable
@@ -63,16 +62,20 @@ class MainScreen(Deeds):
         self._lost = False  # the runner was gone since
         self._told: object = None
         self.grid = Grid(session.batch, self._signs)
+        self._topline = Topline(session.overview, self._signs, time.time)
+        self._body = Container(id="body")
+        self._pane = detail.Detail()
+        self._box = FilterBox(session.batch)
 
     def compose(self) -> ComposeResult:
-        yield Topline(self.session.overview, self._signs, time.time)
-        with Container(id="body"):
+        yield self._topline
+        with self._body:
             yield self.grid
-            yield detail.Detail()
+            yield self._pane
         with Horizontal(id="filter-row"):
             yield Static("filter:", id="filter-label", markup=False)
-            yield FilterBox(self.session.batch)
-        yield StatusLine()
+            yield self._box
+        yield self.status
 
     def on_mount(self) -> None:
         self.session.on_change = self.changed
@@ -102,10 +105,15 @@ class MainScreen(Deeds):
         wait = self._painted + self._frame - time.monotonic()
         asyncio.get_running_loop().call_later(max(0.0, wait), self._paint)
 
+    @property
+    def _seen(self) -> bool:
+        """Whether no other screen covers this, and the app has not begun to end."""
+        return self.is_mounted and self.app.is_running and self.app.screen is self
+
     def _paint(self) -> None:
         self._armed = False
-        if not self.is_mounted or self.app.screen is not self:
-            return  # covered: everything is drawn when this is seen again
+        if not self._seen:
+            return  # everything is drawn when it is seen again
         self._painted = time.monotonic()
         self.grid.flush()
         if not self._restored and self.session.batch.loaded:
@@ -113,7 +121,7 @@ class MainScreen(Deeds):
             self.grid.restore(self.memory.now.job, self.memory.now.language)
         if self._restored and len(self.memory.now.columns) != len(self.session.batch.languages):
             self.memory.now.columns = self.session.batch.ordered_languages()
-        self.query_one(Topline).show()
+        self._topline.show()
         self._standing()
 
     @on(events.ScreenResume)
@@ -123,10 +131,10 @@ class MainScreen(Deeds):
 
     def _second(self) -> None:
         self.session.sample()
-        if self.app.screen is not self:
+        if not self._seen:
             return
         self.grid.tick()
-        self.query_one(Topline).show()
+        self._topline.show()
         self.status.tick()
         self._tell()
 
@@ -149,10 +157,10 @@ class MainScreen(Deeds):
 
     def _tell(self) -> None:
         """Show the details of the cursor's cell, where they are seen."""
-        pane = self.query_one(detail.Detail)
+        pane = self._pane
         if not pane.display:
             return
-        self._share_room(pane)
+        self._share_room()
         cursor = self.grid.cursor
         if cursor is None:
             pane.tell([(("Nothing here yet. a adds files, ? helps.", ""),)], fresh=False)
@@ -161,9 +169,9 @@ class MainScreen(Deeds):
         pane.tell(lines, fresh=cursor != self._told)
         self._told = cursor
 
-    def _share_room(self, pane: detail.Detail) -> None:
+    def _share_room(self) -> None:
         """The details take what the grid does not need, and never less than their share."""
-        body = self.query_one("#body").size
+        pane, body = self._pane, self._body.size
         if self.has_class("-low"):
             pane.styles.width, pane.styles.height = "100%", "1fr"
         elif self.has_class("-wide"):
@@ -260,10 +268,9 @@ class MainScreen(Deeds):
     def action_filter(self) -> None:
         """Open the filter line. The focus moves at once, for keys that are typed ahead."""
         self.add_class("-filtering")
-        box = self.query_one(FilterBox)
-        box.value = self.memory.now.filter
-        box.cursor_position = len(box.value)
-        self.set_focus(box)
+        self._box.value = self.memory.now.filter
+        self._box.cursor_position = len(self._box.value)
+        self.set_focus(self._box)
 
     def action_failed_only(self) -> None:
         """Only what failed or needs a decision, and back to all."""
