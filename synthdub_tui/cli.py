@@ -41,11 +41,14 @@ exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong 
 
 INTERRUPTED: Final = 130
 
+LOOKING: Final = frozenset({"status", "outputs"})
+"""Commands that show what is there and are gone: people call them often, and wait for them."""
+
 Handler = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit code."""
+    """Run a command line; the exit code. Where it is one of `LOOKING`, the process ends here."""
     _dump_no_core()
     words = list(sys.argv[1:] if argv is None else argv)
     name = words[0] if words and words[0] in _COMMANDS else "dashboard"
@@ -53,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(words[1:] if name != "dashboard" else words)
     try:
         code = _COMMANDS[name](arguments)
+        sys.stdout.flush()
     except Trouble as trouble:
         print(f"synthdub: {trouble}", file=sys.stderr)
         return 3 if trouble.code == "state_busy" else 2
@@ -62,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `| head` does; say no more to it, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if name in LOOKING:
+        os._exit(code)  # all is said, and taking the interpreter apart would take a tenth of their time
     return code
 
 

@@ -202,3 +202,12 @@ def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == 130
+
+
+def test_a_reader_that_goes_away_before_the_last_line_is_no_error(shell: Shell) -> None:
+    process = shell.start("outputs", PYTHONUNBUFFERED=None)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(30) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
