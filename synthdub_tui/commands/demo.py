@@ -10,10 +10,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from synthdub_tui.commands.run import run
+from synthdub_tui.commands.run import run_demo
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.control import Control
 from synthdub_tui.runner.protocol import Stop
@@ -84,13 +85,13 @@ def sandbox(port: int, config: str | None) -> int:
 def _headless(root: Path, targets: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="synthdub-sandbox-") as place, running(SandboxConfig(), Path(place)) as service:
         settings, _, _ = _settings(service.api_url, service.s3_url, service.api_key, root, targets)
-        return run(settings, [str(root / "videos")], {})
+        return run_demo(settings, [str(root / "videos")])
 
 
 def _on_screen(root: Path, targets: list[str]) -> int:
     """The sandbox and the runner are processes of their own, as the service and the runner are in earnest."""
     from synthdub_tui.commands.dashboard import BackgroundRunner, options  # noqa: PLC0415
-    from synthdub_tui.commands.steer import stop  # noqa: PLC0415
+    from synthdub_tui.commands.steer import end_runner  # noqa: PLC0415
     from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
 
     config = root / "sandbox.toml"
@@ -100,9 +101,10 @@ def _on_screen(root: Path, targets: list[str]) -> int:
         state = Path(settings.state_dir)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         runner = BackgroundRunner(settings.state_dir, flags, {**os.environ, **environment})
-        shown = options(settings, [str(root / "videos")], {})
+        shown = replace(options(settings, [str(root / "videos")], {}), demo=True)
         code = run_dashboard(state, runner, shown, on_hangup=lambda: _end(settings, process))
-        stop(settings)  # the sandbox ends with the demo, so there is nothing to go on with
+        end_runner(settings)  # the sandbox ends with the demo, so there is nothing to go on with
+    print("The demo is over: its runner and its sandbox have ended.")
     return code
 
 

@@ -13,10 +13,9 @@ from synthdub_tui.runner.report import Reporter
 from synthdub_tui.settings import Settings, resolve
 
 
-def run(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """All the work that is there, in the foreground."""
-    reporter = Reporter(as_json=bool(flags.get("json")))
-    return asyncio.run(headless.run(settings, paths, reporter, _key_reader(flags)))
+def run_demo(settings: Settings, paths: list[str]) -> int:
+    """All the work that is there, in the foreground; what is not done at its end never will be."""
+    return asyncio.run(headless.run(settings, paths, Reporter(as_json=False), lambda: settings.api_key, resumable=False))
 
 
 def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:

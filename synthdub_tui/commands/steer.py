@@ -73,15 +73,22 @@ def pause(settings: Settings, *, paused: bool) -> int:
 
 def stop(settings: Settings) -> int:
     """The runner saves and ends."""
+    if end_runner(settings):
+        print("Stopped; the work resumes at the next start.")
+    else:
+        print(f"No runner works on {printable(settings.state_dir, 4096)}")
+    return 0
+
+
+def end_runner(settings: Settings) -> bool:
+    """Let the runner save and end, and wait until it has. Returns whether there was one."""
     control = Control.connect(settings.state_dir)
     if control is None:
-        print(f"No runner works on {printable(settings.state_dir, 4096)}")
-        return 0
+        return False
     control.ask(Stop(id=1))
     control.wait_for_end()
     _wait_for_lock(settings)
-    print("Stopped; the work resumes at the next start.")
-    return 0
+    return True
 
 
 class _Direct:

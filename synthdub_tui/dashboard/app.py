@@ -141,7 +141,7 @@ class SynthdubApp(App[int]):
         if totals.open:
             parts.append(f"{totals.open} under way")
         default = "The runner works on in the background: `synthdub status` looks, `synthdub stop` ends it."
-        after = self._farewell or (default if self.session.busy else "")
+        after = self._farewell or (default if self.session.busy and not self.options.demo else "")
         return f"synthdub: {', '.join(parts)}.\n{after}".rstrip()
 
     # -- quit --------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class SynthdubApp(App[int]):
         self.main.send_cancel()
         welcome = self.session.link.welcome
         foreground = welcome is not None and welcome.foreground
-        if not self.session.busy or self.options.read_only or foreground:
+        if not self.session.busy or self.options.read_only or self.options.demo or foreground:
             self._leave("background")
         elif self.memory.now.quit:
             self._leave(self.memory.now.quit)

@@ -28,4 +28,5 @@ class Options:
     log_path: Path | None = None
     paths: tuple[str, ...] = ()  # to be added at the start, with `batch`
     batch: Batch = field(default_factory=Batch)
+    demo: bool = False  # the runner ends with the dashboard, and so does the service
     warnings: tuple[str, ...] = ()  # about settings, for the user

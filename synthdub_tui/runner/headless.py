@@ -35,7 +35,13 @@ ReadKey = Callable[[], str]
 
 
 async def run(
-    settings: Settings, paths: list[str], reporter: Reporter, read_key: ReadKey, *, patience: Patience | None = None
+    settings: Settings,
+    paths: list[str],
+    reporter: Reporter,
+    read_key: ReadKey,
+    *,
+    patience: Patience | None = None,
+    resumable: bool = True,
 ) -> int:
     """All the work that is there, then a summary; the exit code. Raises Trouble for what is wrong before anything is sent."""
     started = time.monotonic()
@@ -63,7 +69,7 @@ async def run(
         logs.end(log)
     if not saved:
         reporter.tell(report.problem(explain("state_unwritable", settings.state_dir)))
-    _sum_up(runner, reporter, time.monotonic() - started)
+    _sum_up(runner, reporter, time.monotonic() - started, resumable)
     return code
 
 
@@ -236,9 +242,9 @@ def _tell(reporter: Reporter, before: Job | None, job: Job) -> None:
         reporter.tell(event)
 
 
-def _sum_up(runner: Runner, reporter: Reporter, seconds: float) -> None:
+def _sum_up(runner: Runner, reporter: Reporter, seconds: float, resumable: bool) -> None:
     jobs = runner.ledger.jobs.values()
     counts = count(jobs)
-    for line in report.summary_lines(counts, jobs, seconds):
+    for line in report.summary_lines(counts, jobs, seconds, resumable=resumable):
         reporter.say(line)
     reporter.tell(report.summary(counts, seconds))

@@ -170,14 +170,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float) -> Iterable[str]:
+def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resumable: bool = True) -> Iterable[str]:
     """What a run came to: the numbers, then every dub that is not done with its reason and remedy."""
     yield f"{counts.done} of {counts.dubs} dubs done, {counts.jobs} files, {duration(seconds)}"
     for state in ("failed", "unknown", "cancelled"):
         if number := getattr(counts, state):
             yield f"  {number} {state}"
     if going_on := counts.dubs - counts.ended:
-        yield f"  {going_on} saved as they are: the next start goes on with them"
+        yield f"  {going_on} " + ("saved as they are: the next start goes on with them" if resumable else "left undone")
     for job in jobs:
         for language, dub in job.dubs.items():
             if dub.failure is not None and dub.state in (DubState.FAILED, DubState.UNKNOWN):

@@ -171,6 +171,19 @@ def test_demo(shell: Shell) -> None:
             assert sum(1 for _ in media.decode(audio=0)) > 10
 
 
+def test_an_interrupted_demo_promises_nothing(shell: Shell) -> None:
+    """Its sandbox ends with it, so that no later start could go on."""
+    process = shell.start("demo", "--headless", "--folder", str(shell.home / "demo"), SYNTHESIA_API_KEY=None)
+    assert process.stdout is not None
+    while "uploading" not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "left undone" in out
+    assert "next start" not in out
+
+
 def test_help_tells_what_there_is(shell: Shell) -> None:
     said = shell.call("--help")
     assert said.code == 0

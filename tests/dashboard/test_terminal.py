@@ -88,6 +88,23 @@ async def test_a_demo_whose_terminal_is_lost_leaves_nothing_at_work(tmp_path: Pa
             os.kill(left, signal.SIGKILL)
 
 
+async def test_a_demo_that_is_left_promises_nothing(tmp_path: Path) -> None:
+    """Its sandbox ends with it: nothing works on in the background, and nothing resumes."""
+    command = (sys.executable, "-m", "synthdub_tui", "demo", "--files", "2", "--folder", str(tmp_path / "demo"))
+    terminal = Terminal(command, HOME=str(tmp_path))
+    try:
+        await terminal.shows("polls")  # the runner is at work
+        terminal.type("q")
+        assert await terminal.ended() == 0
+        farewell = terminal.output.rpartition(b"\x1b[?1049l")[2].decode()
+        assert "under way" in farewell
+        assert "The demo is over" in farewell
+        assert "background" not in farewell
+        assert "resume" not in farewell
+    finally:
+        terminal.close()
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
