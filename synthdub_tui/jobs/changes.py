@@ -418,7 +418,16 @@ def captions_landing(job: Job, language: str, times: tuple[int, ...]) -> Job:
 
 def downloaded(job: Job, language: str, output: Output, now: float) -> Job:
     """The file is complete on disk, under its final name."""
-    return _staged(_move(job, language, DubState.DONE, now, part=None, landed=None, output=output, failure=None))
+    dub = job.dubs[language]
+    output = output.with_captions(captions_ns(dub))
+    return _staged(
+        _move(job, language, DubState.DONE, now, part=None, landed=None, captions_ns=(), output=output, failure=None)
+    )
+
+
+def captions_ns(dub: Dub) -> tuple[int, ...]:
+    """Modification times of captions that this dub wrote, or is about to: only they are ours."""
+    return dub.captions_ns or (dub.output.captions_ns if dub.output is not None else ())
 
 
 def download_paused(job: Job, language: str, now: float) -> Job:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from typing import Final
 
@@ -45,24 +44,17 @@ class Durations:
     """How long dubs took from their submission to the file, to say what is usual."""
 
     def __init__(self, window: int = 200) -> None:
-        self._sorted: list[float] = []
-        self._recent: deque[float] = deque()
-        self._window = window
+        self._taken: deque[float] = deque(maxlen=window)
 
     def learn(self, dub: Dub) -> None:
         """Take a finished dub into account."""
-        if dub.state is not DubState.DONE or not 0 < dub.submitted < dub.since:
-            return
-        taken = dub.since - dub.submitted
-        self._recent.append(taken)
-        insort(self._sorted, taken)
-        if len(self._recent) > self._window:
-            self._sorted.remove(self._recent.popleft())
+        if dub.state is DubState.DONE and 0 < dub.submitted < dub.since:
+            self._taken.append(dub.since - dub.submitted)
 
     def usual(self) -> tuple[float, int] | None:
         """The median and how many dubs it comes from; None before there are enough."""
-        count = len(self._sorted)
-        return (self._sorted[count // 2], count) if count >= LEAST else None
+        count = len(self._taken)
+        return (sorted(self._taken)[count // 2], count) if count >= LEAST else None
 
 
 class Rates:

@@ -9,7 +9,9 @@ All times are seconds since the epoch, all sizes bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import struct
+import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -154,15 +156,88 @@ class Part(_Record, frozen=True):
     mtime_ns: int = 0  # set just before the rename
 
 
-class Output(_Record, frozen=True):
-    """A finished file of ours. A different size or time on disk means that somebody changed it since."""
+_FIXED: Final = struct.Struct("<qqd")
+_TIME: Final = struct.Struct("<q")
+_ENDINGS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
+"""How the paths of outputs end: some for each language."""
 
-    path: str
-    size: int
-    mtime_ns: int
-    captions: tuple[str, ...] = ()  # paths
+
+class Output(_Record, frozen=True, kw_only=True):
+    """A finished file of ours. A different size or time on disk means that somebody changed it since.
+
+    Made by `Output.of`, and packed, since a batch may have 200,000: as texts and numbers of their own, paths and times were
+    half of what it takes in memory.
+    """
+
+    stem: str  # what all its paths begin with: the same for every language of a job
+    endings: tuple[str, ...]  # of the video's path, then of the captions': the same for every job
+    numbers: bytes
     reviewed: bool = False
-    seconds: float = 0.0  # playing time, 0 if not known
+
+    @classmethod
+    def of(
+        cls,
+        path: str,
+        size: int,
+        mtime_ns: int,
+        captions: Sequence[str] = (),
+        *,
+        reviewed: bool = False,
+        seconds: float = 0.0,
+        captions_ns: Sequence[int] = (),
+    ) -> Output:
+        """A video of `seconds` playing time, 0 if not known, with the paths of its captions and their modification times."""
+        stem = path[: max(0, path.rfind(".dubbed-"))]
+        if not all(caption.startswith(stem) for caption in captions):
+            stem = ""
+        endings = tuple(whole[len(stem) :] for whole in (path, *captions))
+        output = cls(stem=stem, endings=endings, numbers=_packed(size, mtime_ns, seconds, captions_ns), reviewed=reviewed)
+        output.share()
+        return output
+
+    def share(self) -> None:
+        """Refer to one and the same of what other outputs have, too."""
+        if self.stem:
+            msgspec.structs.force_setattr(self, "stem", sys.intern(self.stem))
+            msgspec.structs.force_setattr(self, "endings", _ENDINGS.setdefault(self.endings, self.endings))
+
+    @property
+    def path(self) -> str:
+        """Where the video is."""
+        return self.stem + self.endings[0]
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Where its captions are."""
+        return tuple([self.stem + ending for ending in self.endings[1:]])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the video."""
+        return int(_FIXED.unpack_from(self.numbers)[0])
+
+    @property
+    def mtime_ns(self) -> int:
+        """When the video was written."""
+        return int(_FIXED.unpack_from(self.numbers)[1])
+
+    @property
+    def seconds(self) -> float:
+        """Playing time, 0 if not known."""
+        return float(_FIXED.unpack_from(self.numbers)[2])
+
+    @property
+    def captions_ns(self) -> tuple[int, ...]:
+        """Modification times of captions that we wrote: only they are ours."""
+        return tuple(time for (time,) in _TIME.iter_unpack(self.numbers[_FIXED.size :]))
+
+    def with_captions(self, times: Sequence[int]) -> Output:
+        """As it is, but for the modification times of its captions."""
+        return msgspec.structs.replace(self, numbers=_packed(self.size, self.mtime_ns, self.seconds, times))
+
+
+def _packed(size: int, mtime_ns: int, seconds: float, captions_ns: Sequence[int]) -> bytes:
+    return _FIXED.pack(size, mtime_ns, seconds) + b"".join(map(_TIME.pack, captions_ns))
 
 
 class Dub(_Record, frozen=True):
@@ -182,7 +257,7 @@ class Dub(_Record, frozen=True):
     failure: Failure | None = None
     part: Part | None = None
     landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
-    captions_ns: tuple[int, ...] = ()  # modification times of captions that we wrote, or are about to: only they are ours
+    captions_ns: tuple[int, ...] = ()  # modification times of captions that we write before the output is complete
     output: Output | None = None
 
 

@@ -85,7 +85,7 @@ class Fetch:
         captions = await self._captions() if self._job.captions else ()
         status = await in_thread(os.lstat, self._final)
         length = await in_thread(playtime.seconds, self._final)
-        output = Output(self._final, status.st_size, status.st_mtime_ns, captions, seconds=length)
+        output = Output.of(self._final, status.st_size, status.st_mtime_ns, captions, seconds=length)
         self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
         await self._shop.ledger.saved(self._id)
 

@@ -71,7 +71,8 @@ def captions_of_ours(job: Job, language: str) -> dict[str, int]:
         path = output_path(job.source.path, language, job.outputs, ending)
         with contextlib.suppress(FileNotFoundError):
             found[path] = os.lstat(path).st_mtime_ns
-    return {path: time for path, time in found.items() if time in job.dubs[language].captions_ns}
+    ours = changes.captions_ns(job.dubs[language])
+    return {path: time for path, time in found.items() if time in ours}
 
 
 def taken_only(status: os.stat_result) -> bool:

@@ -13,8 +13,9 @@ import msgspec
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.sharing import share
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
@@ -220,4 +221,7 @@ def decode_request(line: bytes) -> Request:
 
 def decode_message(line: bytes) -> Message:
     """Raises msgspec.DecodeError (or its subclass ValidationError) for anything that is not a message."""
-    return _messages.decode(line)
+    message = _messages.decode(line)
+    if isinstance(message, Snapshot | Changes):
+        share(message.jobs)
+    return message

@@ -14,16 +14,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from synthdub_tui.jobs.model import SCHEMA, Job
+from synthdub_tui.jobs.model import SCHEMA, Job, Output
+from synthdub_tui.jobs.sharing import share
 from synthdub_tui.problems import Trouble
 from synthdub_tui.store import durable
 
 SIZE_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of the largest state file that is read: a job of all languages has some 60 kB."""
-
-
-_COMMON: Final = ("project", "since", "submitted")
-"""What the dubs of one job mostly have in common."""
 
 
 class Damaged(NamedTuple):
@@ -155,9 +152,25 @@ class Store:
                 os.unlink(path)
 
 
+class _Output(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An output as it stands in a file, for a person to read."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    captions: tuple[str, ...] = ()
+    reviewed: bool = False
+    seconds: float = 0.0
+    captions_ns: tuple[int, ...] = ()
+
+
 def encode_job(job: Job) -> bytes:
     """The job as TOML; what has its default is left out, the schema never is."""
-    return _dump({"schema": job.schema} | msgspec.to_builtins(job))
+    content = {"schema": job.schema} | msgspec.to_builtins(job)
+    for language, dub in job.dubs.items():
+        if dub.output is not None:
+            content["dubs"][language]["output"] = _written(dub.output)
+    return _dump(content)
 
 
 def decode_job(text: str) -> Job:
@@ -167,20 +180,40 @@ def decode_job(text: str) -> Job:
     if isinstance(schema, int) and schema > SCHEMA:
         raise Trouble("state_newer", f"schema {schema}")
     if isinstance(dubs := content.get("dubs"), dict):
-        content["dubs"] = _sharing(dubs)
-    return msgspec.convert(content, Job)
+        content["dubs"] = {sys.intern(language): dub for language, dub in dubs.items()}
+        for dub in dubs.values():
+            if isinstance(dub, dict) and "output" in dub:
+                dub["output"] = _read_output(dub["output"])
+    job = msgspec.convert(content, Job)
+    share((job,))
+    return job
 
 
-def _sharing(dubs: dict[str, Any]) -> dict[str, Any]:
-    """Codes, projects and times that many dubs have in common, each once in memory: that halves a large batch."""
-    known: dict[str | float, str | float] = {}
-    for dub in dubs.values():
-        if isinstance(dub, dict):
-            for name in _COMMON:
-                value = dub.get(name)
-                if isinstance(value, str | float):
-                    dub[name] = known.setdefault(value, value)
-    return {sys.intern(language): dub for language, dub in dubs.items()}
+def _written(output: Output) -> dict[str, Any]:
+    readable = _Output(
+        output.path,
+        output.size,
+        output.mtime_ns,
+        output.captions,
+        output.reviewed,
+        output.seconds,
+        output.captions_ns,
+    )
+    content: dict[str, Any] = msgspec.to_builtins(readable)
+    return content
+
+
+def _read_output(content: object) -> Output:
+    found = msgspec.convert(content, _Output)
+    return Output.of(
+        found.path,
+        found.size,
+        found.mtime_ns,
+        found.captions,
+        reviewed=found.reviewed,
+        seconds=found.seconds,
+        captions_ns=found.captions_ns,
+    )
 
 
 def _read_job(path: str) -> Job:

@@ -62,7 +62,7 @@ def make_job(number: int, state: DubState) -> Job:
     for code in LANGUAGES:
         stem = f"{path[:-4]}.dubbed-{code}"
         job = changes.download_started(job, code, Part(60_000_000, '"0123456789abcdef"'), now + 700)
-        output = Output(f"{stem}.mp4", 60_000_000, source.mtime_ns, (f"{stem}.srt", f"{stem}.vtt"), seconds=312.48)
+        output = Output.of(f"{stem}.mp4", 60_000_000, source.mtime_ns, (f"{stem}.srt", f"{stem}.vtt"), seconds=312.48)
         job = changes.downloaded(job, code, output, now + 720.5)
     return job
 

@@ -68,7 +68,7 @@ def make_dub(state: DubState, now: float, path: str = "/videos/a.mp4", code: str
     if state is DubState.FAILED:
         facts = {"failure": Failure(code, scope.get(code, Scope.LANGUAGE), now), **facts}
     if state is DubState.DONE:
-        facts = {"output": Output(path.replace(".mp4", ".dubbed-fr-FR.mp4"), 40_000_000, 0, seconds=61), **facts}
+        facts = {"output": Output.of(path.replace(".mp4", ".dubbed-fr-FR.mp4"), 40_000_000, 0, seconds=61), **facts}
     if state not in (DubState.WAITING, DubState.UNKNOWN):
         facts = {"project": "project-1", "submitted": now, **facts}
     return Dub(state, now, **facts)  # type: ignore[arg-type]

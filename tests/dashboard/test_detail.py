@@ -38,7 +38,7 @@ def failed(code: str, scope: Scope, **facts: object) -> Dub:
     ("dub", "retry"),
     [
         (failed("download_failed", Scope.DOWNLOAD), "fetches it again, free"),
-        (failed("processing_error", Scope.LANGUAGE), "adds the language to its project again, costs credits"),
+        (failed("processing_error", Scope.LANGUAGE), "adds the language to its project anew, costs credits"),
         (failed("processing_error", Scope.LANGUAGE, tried=(Rung.ADD,)), "makes a new project"),
         (failed("asset_upload", Scope.SOURCE), "nothing was paid for it yet"),
         (failed("moderation", Scope.PROJECT), "asks you first"),
@@ -58,7 +58,7 @@ def test_an_open_dub_offers_no_retry() -> None:
 
 
 def test_a_finished_dub_names_its_files() -> None:
-    output = Output("/out/a.dubbed-fr-FR.mp4", 40_000_000, 0, ("/out/a.srt",), True, 61.0)
+    output = Output.of("/out/a.dubbed-fr-FR.mp4", 40_000_000, 0, ("/out/a.srt",), reviewed=True, seconds=61.0)
     said = text(Dub(DubState.DONE, NOW, NOW - 60, project="p-1", video="v-1", output=output))
     for part in ("/out/a.dubbed-fr-FR.mp4", "40.0 MB", "/out/a.srt", "Reviewed yes", "1 min 01 s", "p-1", "v-1"):
         assert part in said, part

@@ -63,7 +63,7 @@ def downloading(*targets: str) -> Job:
 def done(*targets: str) -> Job:
     job = downloading(*targets)
     for language in job.dubs:
-        job = changes.downloaded(job, language, Output(f"/videos/intro.dubbed-{language}.mp4", 100, 5), NOW)
+        job = changes.downloaded(job, language, Output.of(f"/videos/intro.dubbed-{language}.mp4", 100, 5), NOW)
     return job
 
 

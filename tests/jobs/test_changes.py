@@ -209,7 +209,7 @@ def test_a_download_from_its_start_to_its_end() -> None:
     assert (job.dubs[FR].part, job.dubs[FR].since) == (Part(100, '"tag"'), since)
     job = changes.landing(job, FR, 100, 77)
     assert job.dubs[FR].part == Part(100, '"tag"', 77)
-    output = Output("/videos/intro.dubbed-fr-FR.mp4", 100, 77, ("/videos/intro.dubbed-fr-FR.srt",), seconds=3.5)
+    output = Output.of("/videos/intro.dubbed-fr-FR.mp4", 100, 77, ("/videos/intro.dubbed-fr-FR.srt",), seconds=3.5)
     job = changes.downloaded(job, FR, output, NOW + 6)
     assert job.dubs[FR].state is DubState.DONE
     assert (job.dubs[FR].output, job.dubs[FR].part) == (output, None)
@@ -222,7 +222,7 @@ def test_landing_without_a_part_before() -> None:
 
 
 def test_a_download_found_complete_at_a_start() -> None:
-    assert changes.downloaded(ready(FR), FR, Output("/o", 1, 1), NOW).dubs[FR].state is DubState.DONE
+    assert changes.downloaded(ready(FR), FR, Output.of("/o", 1, 1), NOW).dubs[FR].state is DubState.DONE
 
 
 def test_a_paused_download_keeps_its_part() -> None:
@@ -268,7 +268,7 @@ def test_cancelling_one_language_leaves_the_others() -> None:
 MOVES: dict[str, tuple[DubState, Callable[[Job], Job]]] = {
     "ready": (DubState.DOWNLOADING, lambda job: changes.download_paused(job, FR, NOW)),
     "downloading": (DubState.DOWNLOADING, lambda job: changes.download_started(job, FR, Part(0), NOW)),
-    "done": (DubState.DONE, lambda job: changes.downloaded(job, FR, Output("/o", 1, 1), NOW)),
+    "done": (DubState.DONE, lambda job: changes.downloaded(job, FR, Output.of("/o", 1, 1), NOW)),
     "failed": (DubState.FAILED, lambda job: changes.failed(job, FR, "internal", "", Scope.DOWNLOAD, NOW)),
 }
 

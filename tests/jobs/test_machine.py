@@ -375,7 +375,7 @@ class Batch(RuleBasedStateMachine):
         match goes:
             case "well":
                 self._put(changes.landing(job, language, 100, 7))
-                output = Output(f"/videos/x.dubbed-{language}.mp4", 100, 7)
+                output = Output.of(f"/videos/x.dubbed-{language}.mp4", 100, 7)
                 self._put(changes.downloaded(self.jobs[job.id], language, output, self.now))
             case "pauses":
                 self._put(changes.download_paused(job, language, self.now))

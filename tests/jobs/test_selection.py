@@ -18,7 +18,7 @@ def job(name: str = "Intro 2.mp4", size: int = 10, added: float = 1.0, **dubs: D
 
 
 FAILED = Dub(DubState.FAILED, 1.0, failure=Failure("processing_error", Scope.LANGUAGE, 1.0))
-DONE = Dub(DubState.DONE, 1.0, output=Output("/o", 1, 1, reviewed=True))
+DONE = Dub(DubState.DONE, 1.0, output=Output.of("/o", 1, 1, reviewed=True))
 WAITING = Dub(DubState.WAITING, 1.0)
 UNKNOWN = Dub(DubState.UNKNOWN, 1.0)
 MIXED = job(fr_FR=FAILED, fr_CA=DONE, fil=WAITING, es=UNKNOWN)

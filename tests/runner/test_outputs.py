@@ -43,7 +43,7 @@ def trouble(job: Job, language: str = FR) -> Trouble:
 
 def output(path: Path) -> Output:
     status = path.stat()
-    return Output(str(path), status.st_size, status.st_mtime_ns)
+    return Output.of(str(path), status.st_size, status.st_mtime_ns)
 
 
 # -- one output ----------------------------------------------------------------------------------------------------------
@@ -85,8 +85,8 @@ def test_what_is_ours(tmp_path: Path) -> None:
     dub = replace(done(FR).dubs[FR], output=made)
     assert is_ours(dub, str(final))
     assert not is_ours(dub, str(tmp_path / "none.mp4"))
-    assert not is_ours(replace(dub, output=replace(made, path="/else.mp4")), str(final))
-    assert not is_ours(replace(dub, output=replace(made, mtime_ns=made.mtime_ns + 1)), str(final))
+    assert not is_ours(replace(dub, output=replace(made, stem="/else")), str(final))
+    assert not is_ours(replace(dub, output=Output.of(made.path, made.size, made.mtime_ns + 1)), str(final))
     assert not is_ours(replace(dub, output=None), str(final))
 
 
@@ -140,6 +140,7 @@ async def shop(tmp_path: Path) -> Workshop:
     return Workshop(
         ledger=Ledger(store, lambda error: None),
         client=nothing,
+        account=nothing,
         poller=nothing,
         uploader=nothing,
         downloader=nothing,

@@ -98,7 +98,7 @@ def test_a_dub_that_changes_its_state(before: Job, job: Job, state: str) -> None
 
 def test_a_finished_dub_names_its_files() -> None:
     job = downloading(FR)
-    finished = changes.downloaded(job, FR, Output("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
+    finished = changes.downloaded(job, FR, Output.of("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
     event = told(job, finished)[-1]
     assert (event["path"], event["size"], event["captions"]) == ("/v/x.mp4", 5, ["/v/x.srt", "/v/x.vtt"])
 
@@ -162,7 +162,7 @@ def all_events(job: Job) -> list[dict[str, Any]]:
         replace(dub, state=DubState.DUBBING),
         replace(dub, state=DubState.CANCELLED),
         replace(dub, state=DubState.FAILED, failure=Failure("flux\x1b[31m\n", Scope.LANGUAGE, NOW, HOSTILE)),
-        replace(dub, state=DubState.DONE, output=Output(f"/out/{HOSTILE}", 5, 1)),
+        replace(dub, state=DubState.DONE, output=Output.of(f"/out/{HOSTILE}", 5, 1)),
     ]
     events = told(None, job) + told(job, changes.asset_created(job, "a", NOW))
     for state in states:

@@ -144,7 +144,7 @@ class Story:
         path = output_path(job.source.path, language)
         captions = tuple(output_path(job.source.path, language, ending=ending) for ending in ("srt", "vtt"))
         end = begin + size / self._down
-        output = Output(path, size, int(end * 1e9), captions, seconds=job.source.size / 1.1e6)
+        output = Output.of(path, size, int(end * 1e9), captions, seconds=job.source.size / 1.1e6)
         self._tell(begin, job, lambda job, at: changes.download_started(job, language, Part(size, '"tag"'), at))
         self._moves.append(Move(begin, end, job.id, language, size))
         self._tell(end, job, lambda job, at: changes.downloaded(job, language, output, at))

@@ -68,7 +68,14 @@ sizes = st.integers(0, 2**62)
 failures = st.builds(Failure, code=words, scope=st.sampled_from(Scope), at=times, detail=words)
 parts = st.builds(Part, size=sizes, etag=words, mtime_ns=sizes)
 outputs = st.builds(
-    Output, path=words, size=sizes, mtime_ns=sizes, captions=st.lists(words, max_size=2).map(tuple), reviewed=st.booleans()
+    Output.of,
+    path=words | st.just("/videos/intro.dubbed-fr-FR.mp4"),
+    size=sizes,
+    mtime_ns=sizes,
+    captions=st.lists(words | st.just("/videos/intro.dubbed-fr-FR.srt"), max_size=2).map(tuple),
+    reviewed=st.booleans(),
+    seconds=times,
+    captions_ns=st.lists(sizes, max_size=3),
 )
 dubs = st.builds(
     Dub,
@@ -122,6 +129,33 @@ def test_a_file_is_readable_and_says_its_schema(store: Store, folder: Path) -> N
     assert text.startswith(f"schema = {SCHEMA}\n")
     assert tomllib.loads(text)["source"]["path"] == SOURCE.path
     assert "lipsync" not in text  # what has its default is left out
+
+
+def test_an_output_is_written_with_whole_paths_and_plain_numbers() -> None:
+    made = Output.of("/v/intro.dubbed-fr-FR.mp4", 5, 7, ("/v/intro.dubbed-fr-FR.srt",), seconds=2.5, captions_ns=(8,))
+    text = encode_job(with_output(made)).decode()
+    assert tomllib.loads(text)["dubs"][FR]["output"] == {
+        "path": "/v/intro.dubbed-fr-FR.mp4",
+        "size": 5,
+        "mtime_ns": 7,
+        "captions": ["/v/intro.dubbed-fr-FR.srt"],
+        "seconds": 2.5,
+        "captions_ns": [8],
+    }
+
+
+@pytest.mark.parametrize(
+    "output", ["[]", "5", "{}", "{path = 3, size = 1, mtime_ns = 1}", '{path = "/o", size = "1", mtime_ns = 1}']
+)
+def test_an_output_that_is_none_makes_the_file_damaged(output: str) -> None:
+    text = encode_job(with_output(None)).decode() + f"output = {output}\n"
+    with pytest.raises(ValueError, match=r"Expected|Object missing"):
+        decode_job(text)
+
+
+def with_output(output: Output | None) -> Job:
+    """A job whose only dub is the last thing in its file."""
+    return replace(done(FR), projects={}, asset=None, dubs={FR: Dub(DubState.DONE, 1.0, output=output)})
 
 
 def test_a_person_may_annotate_a_file(store: Store, folder: Path) -> None:

@@ -1,0 +1,23 @@
+"""What many dubs have in common, each once in memory: with 10,000 jobs in 20 languages that is a third of everything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from msgspec.structs import force_setattr
+
+from synthdub_tui.jobs.model import NEVER, Job
+
+
+def share(jobs: Iterable[Job]) -> None:
+    """Let the dubs of jobs that were just decoded refer to one and the same of what is equal: projects, times and paths."""
+    for job in jobs:
+        times = {NEVER: NEVER}
+        for dub in job.dubs.values():
+            if dub.project:
+                force_setattr(dub, "project", sys.intern(dub.project))
+                force_setattr(dub, "submitted", times.setdefault(dub.submitted, dub.submitted))
+            force_setattr(dub, "since", times.setdefault(dub.since, dub.since))
+            if dub.output is not None:
+                dub.output.share()
