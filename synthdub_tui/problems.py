@@ -95,6 +95,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
+        "account_refused",
+        "The account cannot start dubs at the moment",
+        "Its credits are used up, or its plan does not include dubbing; the service's words are given.",
+        "Mend that in Synthesia Studio, then go on (p), or start synthdub again. The rest waits; nothing was billed for it.",
+        Retry.FREE,
+    ),
+    Problem(
         "service_unreachable",
         "The service cannot be reached",
         "The network is down, a proxy or firewall is in the way, or the API address is wrong.",

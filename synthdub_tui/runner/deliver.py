@@ -17,7 +17,7 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
-from synthdub_tui.synthesia.errors import Refused
+from synthdub_tui.synthesia.errors import AccountRefused, Refused
 from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
 from synthdub_tui.transfer.upload import UploadTarget
 
@@ -39,10 +39,12 @@ class Delivery:
         return self._shop.ledger.jobs[self._id]
 
     async def run(self) -> None:
-        """Ends when the asset is ready, or with the waiting dubs failed."""
+        """Ends when the asset is ready, with the waiting dubs failed, or where the account is refused."""
         try:
             while not (self._job.asset and self._job.asset.ready):
                 await self._step()
+        except AccountRefused as refusal:
+            self._shop.account.refuse(refusal)
         except Trouble as trouble:
             if trouble.code in ("key_rejected", "no_key"):
                 raise
@@ -71,6 +73,7 @@ class Delivery:
         """Asset and upload within one slot: credentials are short-lived, so none are asked for ahead of time."""
         async with self._shop.uploads.turn(self._job.source.size):
             await self._shop.open_gate.wait()
+            self._shop.account.check()
             await self._adopt_source()
             if not await ready_to_write(self._shop, self._id):
                 return

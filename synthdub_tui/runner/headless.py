@@ -194,6 +194,8 @@ def _exit_code(runner: Runner, reporter: Reporter, stop: _Stop) -> int:
         trouble = runner.trouble or Trouble("internal")
         reporter.tell(report.problem(trouble.problem))
         return FAILED if runner.reached else USAGE
+    if runner.refusal is not None:
+        reporter.tell(report.problem(runner.refusal.problem))
     counts = count(runner.ledger.jobs.values())
     return DONE if counts.done == counts.dubs else FAILED
 

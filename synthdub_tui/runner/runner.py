@@ -23,6 +23,7 @@ from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions, clock
+from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.fetch import remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
@@ -39,7 +40,7 @@ from synthdub_tui.settings import Settings, is_local
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client
-from synthdub_tui.synthesia.errors import KeyRejected, Refused
+from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, Refused
 from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Quota, Tier
 from synthdub_tui.transfer.download import Downloader
 from synthdub_tui.transfer.upload import Uploader
@@ -100,6 +101,7 @@ class Runner:
         shop = Workshop(
             ledger=self.ledger,
             client=self.client,
+            account=Account(self._note_refusal),
             poller=self._poller,
             uploader=Uploader(settings.s3_endpoint_url or None, grace=ABORT_SECONDS, backoff=patience.back_off),
             downloader=Downloader(allow_local=is_local(settings.api_url), backoff=patience.back_off),
@@ -217,6 +219,7 @@ class Runner:
 
     def retry(self, cells: Iterable[Cell], *, paid: bool) -> tuple[int, int]:
         """Retry dubs; (retried, held back for want of consent)."""
+        self._trust_account()
         return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, _gone)
 
     def cancel(self, cells: Iterable[Cell]) -> int:
@@ -226,6 +229,19 @@ class Runner:
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
         """Set or take back review marks; how many."""
         return actions.review(self.ledger.jobs, cells, mark, self.ledger.put)
+
+    @property
+    def refusal(self) -> Trouble | None:
+        """Why the service starts no dubs of this account, which only the user can mend; what is paid for goes on."""
+        return self._shop.account.refusal
+
+    def _trust_account(self) -> None:
+        if self.refusal is not None:
+            self._shop.account.trust()
+            self.meters.changed = True
+            for worker, _ in self._workers.values():
+                worker.look_again()
+            self._employ_all()
 
     @property
     def paused(self) -> bool:
@@ -238,6 +254,7 @@ class Runner:
             self._shop.open_gate.clear()
         else:
             self._shop.open_gate.set()
+            self._trust_account()
         content = {"schema": 1, **self.store.read_document("batch"), "paused": paused}
         await self.ledger.write_document("batch", content)
         self.meters.changed = True
@@ -249,19 +266,24 @@ class Runner:
             await self.client.get_asset("00000000-0000-4000-8000-000000000000")
         self.trouble = None
         self.halted.clear()
+        self._shop.account.trust()
         self.meters.changed = True
-        for job_id in self.ledger.jobs:
-            self._employ(job_id)
-        self._check_idle()
+        self._employ_all()
 
     def overview(self) -> MetersMessage:
         """The batch as a whole, for clients."""
         up, down = self.meters.rates()
         waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
-        trouble = self._disk_trouble or (self.trouble if waiting else None) or self._keyless() or self._storage_trouble()
+        trouble = (
+            self._disk_trouble
+            or (self.trouble if waiting else None)
+            or self._keyless()
+            or self.refusal
+            or self._storage_trouble()
+        )
         return MetersMessage(
             now=clock.now(),
-            paused=self.paused,
+            paused=self.paused or self.refusal is not None,
             problem=trouble.code if trouble else "",
             detail=trouble.detail if trouble else "",
             up=round(up),
@@ -328,12 +350,17 @@ class Runner:
             if dub.state is DubState.CANCELLED and old is not None and old.part is not None and old.state is DubState.READY:
                 remove_parts(job, language)
 
+    def _employ_all(self) -> None:
+        for job_id in self.ledger.jobs:
+            self._employ(job_id)
+        self._check_idle()
+
     def _employ(self, job_id: str) -> None:
         """A worker for a job that has something to do; or a place in the line, where it could only wait for an upload."""
         if self._stopping or self.halted.is_set() or job_id in self._workers:
             return
         job = self.ledger.jobs[job_id]
-        wanted = activities(job)
+        wanted = self._shop.wanted(job)
         if job.asset is None and len(wanted) == 1 and isinstance(wanted[0], Deliver):
             self._line.add(job_id, job.source.size)
             asyncio.get_running_loop().call_soon(self._call_up)  # not at once: all who come together are weighed together
@@ -402,6 +429,12 @@ class Runner:
             self.meters.changed = True
             if trouble is not None:
                 _log.warning("service trouble", extra={"code": trouble.code, "detail": trouble.detail})
+
+    def _note_refusal(self, refusal: AccountRefused) -> None:
+        """What is under way comes to its end, and nothing more is begun."""
+        self.meters.changed = True
+        self._line.clear()
+        _log.error("account refused", extra={"detail": refusal.detail})
 
     def _storage_trouble(self) -> Trouble | None:
         """What transfers that wait for their next try say of it."""

@@ -10,7 +10,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.workshop import Workshop
-from synthdub_tui.synthesia.errors import KeyRejected, NotSent, Refused, Unclear
+from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, NotSent, Refused, Unclear
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class Submission:
                 self._shop.on_trouble(trouble)
                 await self._shop.pause_after(trouble, delay)
                 delay = min(delay * 2, self._shop.patience.back_off_limit)
+            except AccountRefused:
+                return  # the dubs wait on
             else:
                 self._shop.on_trouble(None)
                 return
@@ -64,10 +66,11 @@ class Submission:
 
     async def _send(self) -> None:
         try:
-            await self._call()
+            async with self._shop.account.turn():
+                await self._call()
         except _Withdrawn:
             return
-        except (NotSent, KeyRejected):
+        except (NotSent, KeyRejected, AccountRefused):
             self._settle_unsent()
             raise
         except Refused as refusal:
@@ -98,6 +101,7 @@ class Submission:
             )
             videos = {self._own(info.language): info.video for info in answer.created}
             refused = {self._own(language): words for language, words in answer.refused}
+            self._shop.account.accept()
             self._shop.ledger.put(changes.added(self._job, videos, refused, self._shop.now()))
             return
         asset = self._job.asset
@@ -113,10 +117,12 @@ class Submission:
             visibility=options.visibility,
             before_send=self._record_intent,
         )
+        self._shop.account.accept()
         self._shop.ledger.put(changes.created(self._job, project, self._shop.now()))
 
     async def _record_intent(self) -> None:
         """Called by the client when quota and key allow the request, right before it is sent."""
+        self._shop.account.check()
         job = self._job
         if any(job.dubs[language].state is not DubState.WAITING for language in self._languages):
             raise _Withdrawn  # cancelled by the user while the quota made it wait

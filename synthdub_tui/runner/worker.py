@@ -80,7 +80,7 @@ class Worker:
                 task.cancel()
 
     def _reconcile(self) -> None:
-        for activity in activities(self._job):
+        for activity in self._shop.wanted(self._job):
             if activity not in self._running:
                 task = asyncio.create_task(self._start(activity), name=f"{self._id} {activity}")
                 task.add_done_callback(self._ended)

@@ -13,8 +13,10 @@ from typing import Final
 
 from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.plan import Activity, Deliver, Submit, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
+from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
@@ -64,6 +66,7 @@ class Workshop:
 
     ledger: Ledger
     client: Client
+    account: Account
     poller: Poller
     uploader: Uploader
     downloader: Downloader
@@ -76,6 +79,13 @@ class Workshop:
     claims: dict[str, dict[str, str]] = field(default_factory=dict)  # output path → language → job that writes it
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
+
+    def wanted(self, job: Job) -> list[Activity]:
+        """What should be going on for the job, and can be begun."""
+        wanted = activities(job)
+        if self.account.refusal is None:
+            return wanted
+        return [activity for activity in wanted if not isinstance(activity, Deliver | Submit)]
 
     async def reach(self, call: Callable[[], Awaitable[object]], *, unclear_too: bool = False) -> object:
         """Repeat an unpaid call with back-off and jitter until it is answered. With `unclear_too` also a write that may

@@ -32,7 +32,7 @@ from synthdub_tui import __version__
 from synthdub_tui.problems import Trouble
 
 from . import schema
-from .errors import KeyRejected, NotSent, Refused, Unavailable, Unclear
+from .errors import AccountRefused, KeyRejected, NotSent, Refused, Unavailable, Unclear
 from .quota import Endpoint, Priority, Quota
 from .retry_after import DEFAULT_WAIT, asked_wait
 from .schema import AssetCreated, AssetInfo, BadAnswer, ErrorBody, LocalesAdded, ProjectInfo
@@ -65,6 +65,9 @@ _NOT_FOUND: dict[Endpoint, str] = {
 
 _UNTAKEN = frozenset({408, 425})
 """The server did not take the request on (RFC 9110, 15.5.9; RFC 8470, 5.2): safe to repeat."""
+
+_ACCOUNT = re.compile(r"credit|balance|payment|billing|subscription|quota|\bplan\b")
+"""Words of a 403 that is about what the account has or may, not about the key."""
 
 _NO_METHOD = frozenset({405, 501})
 """The server does not know the method, there or at all. Of a PUT, whose work a POST can do, that says: not to this project."""
@@ -172,7 +175,7 @@ class Client:
         await self._writer.aclose()
 
     # -- the calls -----------------------------------------------------------------------------------------------------
-    # Reads raise KeyRejected, Refused or Unavailable; writes KeyRejected, Refused, NotSent or Unclear.
+    # Reads raise KeyRejected, Refused or Unavailable; writes KeyRejected, AccountRefused, Refused, NotSent or Unclear.
 
     async def create_asset(self, *, title: str, content_type: str, size: int) -> AssetCreated:
         """POST /v2/assets: a place to upload `size` bytes to. Costs nothing; an Unclear one may be repeated."""
@@ -286,6 +289,8 @@ class Client:
         key = self._key
         answer = await self._send(call, key, at)
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))
+        if call.endpoint.write and _about_account(answer, said):
+            raise AccountRefused("account_refused", said.words or f"HTTP {answer.status}")
         rejected = answer.status == 401 or (answer.status == 403 and not answer.html)
         if key == self._key:  # else it was changed meanwhile, and the answer says nothing about the new one
             if rejected:
@@ -338,6 +343,12 @@ def _understood(call: _Call, answer: _Answer, read: Callable[[object], Read]) ->
         return read(schema.decode(answer.body))
     except BadAnswer as error:
         raise _lost(call, "service_down" if answer.html else error.code, error.detail) from error
+
+
+def _about_account(answer: _Answer, said: ErrorBody) -> bool:
+    """Whether a refusal is about credits or the plan, and so would meet the next file as well."""
+    forbidden = answer.status == 403 and not answer.html
+    return answer.status == 402 or (forbidden and _ACCOUNT.search(said.words.lower()) is not None)
 
 
 def _failure(call: _Call, answer: _Answer, said: ErrorBody) -> Trouble:

@@ -1,7 +1,8 @@
 """How a call to the service can end other than well.
 
-Reads end in `KeyRejected`, `Refused` or `Unavailable`; writes in `KeyRejected`, `Refused`, `NotSent` or `Unclear`. The classes
-say what is known about the request, which decides whether it may be repeated; the codes (see `problems.py`) say why.
+Reads end in `KeyRejected`, `Refused` or `Unavailable`; writes in `KeyRejected`, `AccountRefused`, `Refused`, `NotSent` or
+`Unclear`. The classes say what is known about the request, which decides whether it may be repeated; the codes (see
+`problems.py`) say why.
 No detail holds a secret: the client passes every outside word through `schema.words`.
 """
 
@@ -12,6 +13,10 @@ from synthdub_tui.problems import Trouble
 
 class KeyRejected(Trouble):
     """401 or 403: the service does not accept the key. Nothing was accepted, and no further call is sent with this key."""
+
+
+class AccountRefused(Trouble):
+    """The service said no to a write for what the account has or may, whatever the file: nothing was accepted."""
 
 
 class Refused(Trouble):

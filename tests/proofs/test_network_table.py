@@ -46,7 +46,7 @@ class End(StrEnum):
     FAILS = "fails"  # the dubs fail; when the fault is gone a free retry brings them all home
     LOST = "lost"  # the dubs fail, and only a retry that costs would help
     UNKNOWN = "unknown"  # only the user can decide
-    HALTS = "halts"  # everything stops until the key was checked again
+    HALTS = "halts"  # everything stops until the key was checked again, or the user says that the account is well
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,11 @@ def api_rows(endpoint: str) -> Iterator[Row]:
     yield from limit_rows(endpoint)
     yield Row(endpoint, "401", End.HALTS, "key_rejected", status(endpoint, 401, '{"error": "Unauthorized"}'))
     yield Row(endpoint, "403 JSON", End.HALTS, "key_rejected", status(endpoint, 403, '{"error": "Forbidden"}'))
+    if endpoint in (CREATE_ASSET, *PAID):
+        for number in (402, 403):
+            words = '{"error": "Forbidden", "context": "Not enough credits left"}'
+            yield Row(endpoint, f"{number} credits", End.HALTS, "account_refused", status(endpoint, number, words))
+        yield Row(endpoint, "402 HTML", End.HALTS, "account_refused", status(endpoint, 402))
     yield Row(endpoint, "403 HTML", End.WAITS, down, status(endpoint, 403))
     if endpoint != PUT:  # there it may be the one method that is not known
         yield Row(endpoint, "404 HTML", End.WAITS, odd, status(endpoint, 404))
@@ -385,6 +390,8 @@ async def _play(row: Row, stage: Scene, outcome: Outcome) -> None:
         await stage.mend(stage.sandbox._api)
     if stage.runner.halted.is_set():
         await stage.runner.check_key(stage.sandbox.api_key)
+    elif stage.runner.refusal is not None:
+        await stage.runner.pause(False)
     await stage.ended()
     if row.end is not End.HALTS:
         outcome.states = stage.states()

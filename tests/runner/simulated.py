@@ -98,6 +98,7 @@ class Service:
         self.refusals: deque[str] = deque()  # of the next paid requests, by what is said
         self.down_until = 0.0
         self.key_good = True
+        self.credits = True  # whether there are any left
         self.wrong: list[str] = []  # breaches that happened within a call, where an error would only look like a fault
         self._clock = clock
         self._check_paid = check_paid
@@ -113,7 +114,7 @@ class Service:
         """Nothing goes wrong any more."""
         self.faults.clear()
         self.refusals.clear()
-        self.down_until, self.key_good = 0.0, True
+        self.down_until, self.key_good, self.credits = 0.0, True, True
 
     def complete(self) -> None:
         """All that is under way ends well."""
@@ -223,7 +224,9 @@ class Service:
         return _said(201, {"id": name, "uploadCredentials": keys})
 
     def _refused(self, paid: PaidRequest) -> httpx.Response | None:
-        """A no to the whole request, or to its first language."""
+        """A no to all requests, to the whole of this one, or to its first language."""
+        if not self.credits:
+            return _said(402, {"error": "No credits left"})
         said = self.refusals.popleft() if self.refusals else ""
         if not said:
             return None

@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.intake import Effect
-from synthdub_tui.jobs.model import Dub, DubState, Job, Scope
+from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Scope
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.runner import actions
@@ -294,7 +294,11 @@ class Life(RuleBasedStateMachine):
         where, kind = fault
         self.service.strike(where, kind, count if where == "file" else min(count, 3))
 
-    @rule(kind=st.sampled_from(("outage", "key", "disk", "pause")), begins=st.booleans(), minutes=st.sampled_from((1, 5, 30)))
+    @rule(
+        kind=st.sampled_from(("outage", "key", "credits", "disk", "pause")),
+        begins=st.booleans(),
+        minutes=st.sampled_from((1, 5, 30)),
+    )
     def trouble(self, kind: str, begins: bool, minutes: int) -> None:
         """It lasts until it ends by this rule, by another, or with time."""
         match kind:
@@ -302,6 +306,8 @@ class Life(RuleBasedStateMachine):
                 self.service.down_until = self.clock.now + 60 * minutes * begins
             case "key":
                 self.service.key_good = not begins
+            case "credits":
+                self.service.credits = not begins
             case "disk":
                 self.disk_full = begins
             case "pause" if not self.disk_full:
@@ -432,7 +438,7 @@ class Life(RuleBasedStateMachine):
         if runner.halted.is_set():
             return
         for job in self.jobs.values():
-            wanted = activities(job)
+            wanted = runner._shop.wanted(job)
             if job.id not in runner._workers:
                 assert not wanted or job.id in runner._line._waiting, f"{job.name} wants {wanted} and has no worker"
                 continue
@@ -449,7 +455,8 @@ class Life(RuleBasedStateMachine):
         runner = self.runner
         assert runner.idle.is_set() == (not runner._workers and not runner._line and not runner.ledger.saving)
         if runner.idle.is_set() and not runner.halted.is_set():
-            assert not any(job.open for job in self.jobs.values())
+            waits = DubState.WAITING if runner.refusal else None  # for credits
+            assert not any(dub.state in OPEN - {waits} for job in self.jobs.values() for dub in job.dubs.values())
             assert self.saved == list(self.jobs.values())
 
     @invariant()
@@ -477,7 +484,7 @@ class Life(RuleBasedStateMachine):
     def _heal(self) -> None:
         self.disk_full = False
         self.service.heal()
-        if self.runner.paused:
+        if self.runner.paused or self.runner.refusal:
             self._do(self.runner.pause(False))
 
     def _until_idle(self) -> None:
@@ -486,6 +493,8 @@ class Life(RuleBasedStateMachine):
             self.loop.run_for(30)
             if self.runner.halted.is_set():  # perhaps by an answer that was under way
                 self._do(self.runner.check_key(simulated.KEY))
+            elif self.runner.refusal:
+                self._do(self.runner.pause(False))
             elif self.runner.idle.is_set():
                 break
         else:

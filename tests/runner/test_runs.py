@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -472,3 +473,61 @@ async def test_a_service_that_adds_no_languages_is_asked_for_a_new_project(bench
         await until(runner.idle.is_set)
         assert states(runner) == {"fr-FR": "done", "es-ES": "done"}
     assert (bench.billed, bench.calls("POST /v2/dubbing"), bench.calls("PUT /v2/dubbing/{id}")) == (2, 2, 1)
+
+
+REFUSED: dict[str, Any] = {"status": 402, "body": '{"error": "No credits left"}', "content_type": "application/json"}
+
+
+def filled(bench: Bench, number: int) -> str:
+    for name in range(number):
+        bench.video(f"{name:02}.mp4")
+    return str(bench.videos)
+
+
+def ends(runner: Runner) -> Counter[str]:
+    return Counter(dub.state.value for job in runner.ledger.jobs.values() for dub in job.dubs.values())
+
+
+async def test_an_account_without_credits_is_asked_once_and_all_wait(bench: Bench) -> None:
+    """Forty files were forty refused requests, and forty failed dubs to be retried."""
+    bench.sandbox.inject(Fault("POST /v2/dubbing", "status", **REFUSED))
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        await runner.add([filled(bench, 24)], runner.settings.batch)
+        await until(lambda: runner.refusal is not None)
+        await until(runner.idle.is_set)
+        told = runner.overview()
+        assert (told.problem, told.detail, told.paused) == ("account_refused", "No credits left", True)
+        assert (bench.calls("POST /v2/dubbing"), bench.calls("POST /v2/assets") < 12) == (1, True)
+        await runner.pause(False)  # too early
+        await until(lambda: runner.refusal is not None)
+        await until(runner.idle.is_set)
+        assert bench.calls("POST /v2/dubbing") == 2
+        assert ends(runner) == {"waiting": 24}
+        bench.sandbox.clear_faults()
+        await runner.pause(False)
+        await until(runner.idle.is_set)
+        assert ends(runner) == {"done": 24}
+        assert runner.overview().problem == ""
+    assert bench.billed == 24
+
+
+async def test_credits_that_end_on_the_way_leave_what_is_paid_for_alone(make_bench: MakeBench) -> None:
+    bench = make_bench(dubbing_seconds=(3600.0, 3600.0))
+    bench.sandbox.inject(Fault("POST /v2/dubbing", "status", nth=tuple(range(3, 20)), **REFUSED))
+    async with Working(bench, targets=("fr-FR",), max_uploads=1) as runner:
+        await runner.add([filled(bench, 6)], runner.settings.batch)
+        await until(lambda: runner.refusal is not None)
+        assert not runner.idle.is_set()  # two are being dubbed
+        bench.sandbox.advance(3600.0)
+        await until(runner.idle.is_set)
+        assert ends(runner) == {"done": 2, "waiting": 4}
+
+
+async def test_a_run_without_credits_ends_and_the_next_goes_on(bench: Bench) -> None:
+    bench.sandbox.inject(Fault("POST /v2/dubbing", "status", **REFUSED))
+    first = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
+    assert (first.code, first.states("intro.mp4")) == (1, {"fr-FR": "waiting"})
+    assert "account_refused" in {code for _, _, code in first.problems()}
+    bench.sandbox.clear_faults()
+    assert (await bench.run()).code == 0
+    assert bench.calls("POST /v2/assets") == 1

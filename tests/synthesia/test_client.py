@@ -29,6 +29,7 @@ from synthdub_tui.synthesia.client import (
     Unavailable,
     Unclear,
 )
+from synthdub_tui.synthesia.errors import AccountRefused
 from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Priority, Quota, Tier
 from synthdub_tui.synthesia.schema import AssetStatus, ProjectStatus
 
@@ -341,11 +342,16 @@ async def test_rate_limit(endpoint: Endpoint, headers: dict[str, str], wait: flo
         (answer(408), "service_down"),
         (answer(425), "service_down"),
         (html(403), "service_down"),
-        (html(404), "service_answer"),
     ],
 )
 async def test_certainly_not_taken(endpoint: Endpoint, reply: Reply, code: str) -> None:
     assert_untaken(await failure(reply, endpoint), endpoint, code)
+
+
+@pytest.mark.parametrize("endpoint", [each for each in Endpoint if each is not Endpoint.ADD_LOCALES])
+async def test_a_page_that_is_not_found(endpoint: Endpoint) -> None:
+    """A web server speaks, not the API. Of a PUT it may be all that it knows to say, see REFUSALS."""
+    assert_untaken(await failure(html(404), endpoint), endpoint, "service_answer")
 
 
 @each_endpoint
@@ -372,7 +378,6 @@ REFUSALS: list[tuple[Endpoint, Reply, str]] = [
     (Endpoint.CREATE_DUBBING, answer(400, {"error": "moderation"}), "moderation"),
     (Endpoint.CREATE_DUBBING, answer(400, {"error": "media type"}), "request_refused"),
     (Endpoint.CREATE_DUBBING, answer(422, {"detail": [{"loc": 1}]}), "request_refused"),
-    (Endpoint.CREATE_DUBBING, answer(402, {"error": "no credits"}), "request_refused"),
     (Endpoint.CREATE_DUBBING, answer(501, {"error": "Not implemented yet"}), "request_refused"),
     (Endpoint.GET_DUBBING, answer(404, {"error": "Not Found"}), "project_not_found"),
     (Endpoint.GET_DUBBING, answer(400, {"error": "Invalid dubbing project"}), "request_refused"),
@@ -384,6 +389,27 @@ REFUSALS: list[tuple[Endpoint, Reply, str]] = [
     (Endpoint.ADD_LOCALES, html(400), "request_refused"),
     (Endpoint.ADD_LOCALES, Reply(400, b'{"error": "x"}', cut=3), "request_refused"),
 ]
+
+
+@pytest.mark.parametrize("endpoint", [each for each in Endpoint if each.write])
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (answer(402, {"error": "no credits"}), "no credits"),
+        (html(402), "HTTP 402"),
+        (answer(403, {"error": "Forbidden", "context": "Your plan does not include dubbing"}), "does not include dubbing"),
+        (answer(403, {"error": "InsufficientCredits"}), "InsufficientCredits"),
+    ],
+)
+async def test_refusals_for_what_the_account_has(endpoint: Endpoint, reply: Reply, words: str) -> None:
+    """They are about no file, and not about the key: other calls go on."""
+    replies = [reply, good(Endpoint.GET_ASSET)]
+    async with FaultServer(lambda seen: replies.pop(0)) as server, opened(server.url) as client:
+        with pytest.raises(AccountRefused) as caught:
+            await CALLS[endpoint](client)
+        assert caught.value.code == "account_refused"
+        assert words in caught.value.detail
+        await CALLS[Endpoint.GET_ASSET](client)
 
 
 @pytest.mark.parametrize(("endpoint", "reply", "code"), REFUSALS)
