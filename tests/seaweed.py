@@ -49,14 +49,18 @@ class Credentials:
 
 
 class SeaweedFS:
-    """A running server. `endpoint_url` and `bucket` are for clients, the rest for looking behind them."""
+    """A running server. `endpoint_url` and `bucket` are for clients, the rest for looking behind them.
+
+    `certificate`, with its key in the same file, makes it speak TLS.
+    """
 
     bucket = BUCKET
     region = REGION
 
-    def __init__(self, folder: Path, binary: str) -> None:
+    def __init__(self, folder: Path, binary: str, certificate: Path | None = None) -> None:
         self._folder = folder
         self._binary = binary
+        self._certificate = certificate
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoint_url = ""
 
@@ -109,6 +113,7 @@ class SeaweedFS:
             aws_access_key_id=access_key,
             aws_secret_access_key=secret,
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+            verify=str(self._certificate) if self._certificate else None,
         )
 
     def _launch(self, folder: Path) -> None:
@@ -116,7 +121,8 @@ class SeaweedFS:
         (folder / "iam.json").write_text(json.dumps(_iam()))
         (folder / "s3.json").write_text(json.dumps(_identities()))
         ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
-        self.endpoint_url = f"http://127.0.0.1:{ports['s3.port']}"
+        scheme = "https" if self._certificate else "http"
+        self.endpoint_url = f"{scheme}://127.0.0.1:{ports['s3.port']}"
         command = [
             self._binary,
             "mini",
@@ -126,6 +132,7 @@ class SeaweedFS:
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-s3.config={folder / 's3.json'}", f"-s3.iam.config={folder / 'iam.json'}"),
             *(f"-{name}={port}" for name, port in ports.items()),
+            *(f"-s3.{what}.file={self._certificate}" for what in ("cert", "key") if self._certificate),
         ]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         with (folder / "log").open("wb") as log:

@@ -43,8 +43,8 @@ FASTEST: Final = 10.0
 LOOK_AGAIN: Final = 5.0
 """Seconds (or `least`, if that is less) after which to look at some due times again, since the price moved."""
 
-_SOME: Final = 4  # projects whose due times are made anew with each look
-_STEPS: Final = 12  # halvings in the search for a due time
+_SOME: Final = 2  # projects whose due times are made anew with each look
+_STEPS: Final = 7  # halvings in the search for a due time; more find nothing sooner
 _CHEAPEST, _DEAREST = -3.0, 5.0  # bounds of the price, logarithms against round-robin's
 
 

@@ -51,7 +51,7 @@ LIVES: Final = 5.0
 WARM: Final = 2.5
 """The simulation's end, and when delays begin to count, in lives of a project."""
 
-ENOUGH: Final = 200
+ENOUGH: Final = 100
 """Projects in flight, all runs together."""
 
 

@@ -45,13 +45,13 @@ def main() -> None:
     if options.child:
         print(json.dumps(_measured(options.child, Task(**json.load(sys.stdin)))))
         return
-    size = (64 if options.short else 1024) * MIB
+    size = (40 if options.short else 1024) * MIB
     with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=_room(6 * size)) as name:
         path = Path(name) / "source.mp4"
         _write_random(path, size)
         rounds = 1 if options.short else 5
         _print(size, [_compare(path, count, rounds) for count in (1, 4)])
-        asyncio.run(_print_keys(path, 16 if options.short else 80))
+        asyncio.run(_print_keys(path, 8 if options.short else 80))
 
 
 def _room(needed: int) -> str | None:
@@ -62,7 +62,7 @@ def _room(needed: int) -> str | None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Uploads to SeaweedFS, ours beside boto3 and rclone.")
-    parser.add_argument("--short", action="store_true", help="64 MiB a file, one round: shows only that it works")
+    parser.add_argument("--short", action="store_true", help="40 MiB a file, two parts; one round: shows only that it works")
     parser.add_argument("--child", choices=["ours", "boto3", "rclone"], help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -170,12 +170,14 @@ def _compare(path: Path, count: int, rounds: int) -> dict[str, Any]:
     return {"count": count, "rounds": rounds, "volume": path.stat().st_size * count / MIB, "runs": runs}
 
 
-def _run(who: str, path: Path, count: int, niceness: int = 0) -> dict[str, float]:
+def _run(who: str, path: Path, count: int, niceness: int = 0, begun: threading.Event | None = None) -> dict[str, float]:
     """One child against storage of its own, which is then removed: deleted objects would go on taking room."""
     command = ["nice", "-n", str(niceness), sys.executable, "-m", "tests.benchmarks.uploads", "--child", who]
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, _storage(Path(folder)) as storage:
         task = Task(storage.endpoint_url, str(path), [_target(storage, f"{number}.mp4") for number in range(count)])
         given = json.dumps(asdict(task)).encode()
+        if begun is not None:
+            begun.set()
         done = subprocess.run(command, input=given, env=_quiet_environment(), stdout=subprocess.PIPE, check=True)
     result: dict[str, float] = json.loads(done.stdout)
     return result
@@ -241,15 +243,19 @@ async def _print_keys(path: Path, count: int) -> None:
 
 async def _keys_while_uploading(subject: Subject, path: Path, count: int, niceness: int) -> list[float]:
     """Four uploads after the other, until there are keys enough."""
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def upload() -> None:
-        while not stop.is_set():
-            _run("ours", path, 4, niceness)
+        try:
+            while not stop.is_set():
+                _run("ours", path, 4, niceness, begun)
+        finally:
+            begun.set()
 
     uploading = asyncio.create_task(asyncio.to_thread(upload))
     try:
-        await asyncio.sleep(3)  # the storage starts
+        await asyncio.to_thread(begun.wait)
+        await asyncio.sleep(1)  # the uploading process starts
         return await subject.keys(count)
     finally:
         stop.set()
@@ -266,8 +272,8 @@ def _print_times(words: str, times: list[float]) -> None:
 
 def _write_random(path: Path, size: int) -> None:
     with path.open("wb") as file:
-        for _ in range(size // (16 * MIB)):
-            file.write(os.urandom(16 * MIB))
+        for _ in range(size // (8 * MIB)):
+            file.write(os.urandom(8 * MIB))
 
 
 @contextmanager
