@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from synthdub_tui.dashboard.batch import FILE
 from synthdub_tui.dashboard.grid import Grid
+from synthdub_tui.dashboard.keys import Keymap
 from synthdub_tui.dashboard.link import REPLY_TIMEOUT
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
@@ -37,7 +38,8 @@ class Acting(Screen[None]):
         self.session = session
         self.memory = memory
         self.options = options
-        self.status = StatusLine()  # where actions are answered
+        self.keymap = Keymap(options.keymap)
+        self.status = StatusLine(self.keymap, read_only=options.read_only)  # where actions are answered
 
     # -- targets -----------------------------------------------------------------------------------------------------
 
@@ -70,7 +72,7 @@ class Acting(Screen[None]):
         if self.options.read_only:
             self.status.say("This dashboard is read-only. Start synthdub without --read-only to act.", error=True)
         elif not self.session.attached:
-            self.status.say("There is no runner to do it. S starts one.", error=True)
+            self.status.say(f"There is no runner to do it. {self.keymap.shown('start_runner')} starts one.", error=True)
         else:
             return True
         return False

@@ -79,7 +79,7 @@ class Adding(Acting):
 
     @work(exit_on_error=False, name="add")
     async def _add(self, paths: tuple[str, ...], targets: tuple[str, ...]) -> None:
-        self.status.say(f"Adding {many(len(paths), 'path')}… U stops it.", keep=3600)
+        self.status.say(f"Adding {many(len(paths), 'path')}… {self.keymap.shown('undo')} stops it.", keep=3600)
         self._searches += 1
         reply = await self.send(Add(paths=paths, batch=replace(self.options.batch, targets=targets)), patience=None)
         self._searches -= 1
@@ -112,7 +112,7 @@ class Adding(Acting):
         wanted = [job for job, _ in self.targets()] or ([cursor.job] if cursor is not None else [])
         jobs = [job for job in dict.fromkeys(wanted) if job in rows]
         if not jobs:
-            self.status.say("There is no file to add languages to. a adds files.")
+            self.status.say(f"There is no file to add languages to. {self.keymap.shown('add_files')} adds files.")
             return
         have = set.intersection(*(set(rows[job].job.dubs) for job in jobs))
         title = f"Add languages to {many(len(jobs), 'file')}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from rich.console import RenderableType
@@ -17,7 +16,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from synthdub_tui.dashboard import crash
-from synthdub_tui.dashboard.keys import ACTIONS, KEYS, help_groups
+from synthdub_tui.dashboard.keys import ACTIONS, KEYS, Keymap
 from synthdub_tui.dashboard.later import load_ahead
 from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
@@ -36,6 +35,9 @@ KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
 SETTLED: Final = 1.0
 """Seconds after which the start is over, and what is needed later may be loaded."""
 
+EVERYWHERE: Final = frozenset({"app.mouse", "app.suspend", "app.leave"})
+"""Actions of the grid's keys that are also for the screens above it."""
+
 
 class SynthdubApp(App[int]):
     """Shows and steers a batch. The work is done by the runner, which goes on without it."""
@@ -50,7 +52,8 @@ class SynthdubApp(App[int]):
         self._painter = Painter(self)
         self.options = options
         self.memory = memory
-        self.session = Session(launcher, options.version, read_only=options.read_only)
+        self.keymap = Keymap(options.keymap)
+        self.session = Session(launcher, options.version, read_only=options.read_only, keymap=self.keymap)
         self.session.on_call = self.call_user
         self._farewell = ""
         self._key_asked = False
@@ -93,23 +96,18 @@ class SynthdubApp(App[int]):
     def on_mount(self) -> None:
         if self.options.keymap:
             self.set_keymap(dict(self.options.keymap))
-            self._warn_of_keys()
+            for words in self.keymap.problems():
+                self.notify(words, severity="warning", timeout=15, markup=False)
         self.theme_changed_signal.subscribe(self, self._theme_changed)
         self.main.call_after_refresh(self._start)
-
-    def _warn_of_keys(self) -> None:
-        """Ids of the configuration's keymap that mean nothing would be ignored in silence."""
-        ids = [key.id for key in KEYS]
-        for unknown in sorted(set(self.options.keymap) - set(ids)):
-            near = get_close_matches(unknown, ids, n=1, cutoff=0)[0]
-            words = f"[dashboard] keys: there is no action {printable(unknown)!r}; did you mean {near!r}? ? shows all."
-            self.notify(words, severity="warning", timeout=15, markup=False)
 
     def _start(self) -> None:
         """Connect once the first frame is on its way."""
         if not gc.isenabled():  # `run_dashboard` put it off
             gc.freeze()
             gc.enable()
+        if self._output is not None:
+            self._output.watch_hangup()
         self.run_worker(self.session.link.run(), name="link", exit_on_error=False)
         self.set_interval(5.0, self.memory.save_soon)
         self.set_interval(1.0, self._look_at_key)
@@ -256,7 +254,11 @@ class SynthdubApp(App[int]):
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.page import keys_of  # noqa: PLC0415
 
-        self.push_screen(HelpScreen([*help_groups(self.options.keymap), ("In the outputs", keys_of(OutputsScreen))]))
+        self.push_screen(
+            HelpScreen(
+                [*self.keymap.help_groups(), ("In the outputs", [(shown, words) for shown, words, _ in keys_of(OutputsScreen)])]
+            )
+        )
 
     def _look_at_key(self) -> None:
         """Without a key that the service takes, explain where to get one; once, since the user may want to look first."""
@@ -278,7 +280,9 @@ class SynthdubApp(App[int]):
         self.push_screen(SetupKeyScreen(check, path), self._key_stored)
 
     def _key_stored(self, stored: bool | None) -> None:
-        if stored:
+        if not stored:
+            self.main.status.say("No key yet. ctrl+p, “Enter an API key” asks again.")
+        else:
             self.main.status.say("The key is stored.")
             self.run_worker(self.main.send(CheckKey()), name="check key", exit_on_error=False)
 
@@ -299,7 +303,11 @@ class SynthdubApp(App[int]):
         if not isinstance(driver, SteadyDriver):
             return
         held = driver.switch_mouse()
-        self.main.status.say("The dashboard has the mouse." if held else "The mouse selects text now. M takes it back.")
+        self.main.status.say(
+            "The dashboard has the mouse."
+            if held
+            else f"The mouse selects text now. {self.keymap.shown('mouse')} takes it back."
+        )
 
     def action_suspend(self) -> None:
         """Back to the shell; `fg` returns. The runner goes on."""
@@ -321,19 +329,26 @@ class SynthdubApp(App[int]):
     # -- command palette ---------------------------------------------------------------------------------------------
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        del screen
+        """Of the screen that is seen: an action on the grid would take a cursor and marks that a page hides."""
+        from synthdub_tui.dashboard.screens.page import Page, keys_of  # noqa: PLC0415
+
+        if isinstance(screen, Page):
+            for shown, words, action in keys_of(type(screen)):
+                yield self._command(screen, words, shown, action)
         for key in KEYS:
-            if key.action != "clear":
-                yield SystemCommand(_title(key.id), f"{key.words} ({key.shown})", self._command(key.action))
-        yield SystemCommand("Theme", "change the colours", self.action_theme)
-        yield SystemCommand("API key", "enter another key", self.action_key)
-        yield SystemCommand("Quit asks again", "forget the remembered answer", self.action_ask_quit_again)
+            if key.action != "clear" and (screen is self.main or key.action in EVERYWHERE):
+                shown = f"{self.keymap.shown(key.id)}, in the keymap: {key.id}"
+                yield self._command(self.main, key.words, shown, key.action)
+        yield SystemCommand("Theme: change the colours", "kept for the next start", self.action_theme)
+        if screen is self.main:
+            yield SystemCommand("Enter an API key", "checked with the service, and stored", self.action_key)
+            yield SystemCommand("Quit asks again", "forgets the remembered answer", self.action_ask_quit_again)
 
-    def _command(self, action: str) -> Callable[[], None]:
+    def _command(self, screen: Screen[Any], words: str, help_text: str, action: str) -> SystemCommand:
         async def run() -> None:
-            await self.main.run_action(action)
+            await screen.run_action(action)
 
-        return lambda: self.call_next(run)
+        return SystemCommand(words[:1].upper() + words[1:], help_text, lambda: self.call_next(run))
 
     @property
     def link_state(self) -> LinkState:
@@ -343,7 +358,3 @@ class SynthdubApp(App[int]):
     def save(self) -> threading.Thread:
         """Write down place and choices."""
         return self.memory.save_soon()
-
-
-def _title(id: str) -> str:
-    return id.replace("_", " ").capitalize()

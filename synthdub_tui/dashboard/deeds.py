@@ -141,7 +141,8 @@ class Deeds(Adding):
     def _cancel_soon(self, cells: list[CellKey]) -> None:
         self._cancelling = cells
         self._cancel_timer = asyncio.get_running_loop().call_later(UNDO, self.send_cancel)
-        self.status.say(f"{many(len(cells), 'dub')} will be cancelled in {UNDO:.0f} s. U takes it back.", keep=UNDO)
+        undo = self.keymap.shown("undo")
+        self.status.say(f"{many(len(cells), 'dub')} will be cancelled in {UNDO:.0f} s. {undo} takes it back.", keep=UNDO)
 
     def action_undo(self) -> None:
         """Take the last cancel back, if it was not sent yet; else end a search for files."""

@@ -8,6 +8,7 @@ from typing import Final
 from synthdub_tui import languages
 from synthdub_tui.dashboard import cells
 from synthdub_tui.dashboard.batch import FILE, Batch, percent
+from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.words import Line
 from synthdub_tui.jobs import changes
@@ -37,11 +38,20 @@ STAGES: Final = {
 RUNGS: Final = {
     Rung.DOWNLOAD: "fetches it again, free",
     Rung.SUBMIT: "submits it; nothing was paid for it yet",
-    Rung.ADD: "adds the language to its project again, costs credits again",
+    Rung.ADD: "adds the language to its project anew, costs credits again",
     Rung.PROJECT: "makes a new project from the uploaded file, costs credits again",
     Rung.UPLOAD: "uploads the file anew and makes a new project, costs credits again",
 }
 """What a retry would do."""
+
+TRIED: Final = {
+    Rung.DOWNLOAD: "fetched again",
+    Rung.SUBMIT: "submitted",
+    Rung.ADD: "language added anew",
+    Rung.PROJECT: "new project",
+    Rung.UPLOAD: "new upload and project",
+}
+"""What a retry did."""
 
 _ROLES: Final = {DubState.DONE: "good", DubState.FAILED: "bad", DubState.UNKNOWN: "warn"}
 
@@ -64,18 +74,19 @@ class Detail(Reader):
             self.scroll_home(animate=False)
 
 
-def describe(batch: Batch, job_id: str, language: str, now: float, signs: cells.Signs) -> list[Line]:
+def describe(batch: Batch, job_id: str, language: str, now: float, signs: cells.Signs, keymap: Keymap = DEFAULT) -> list[Line]:
     """Lines about a dub, or with the file column about the job."""
     job = batch.rows[job_id].job
     dub = job.dubs.get(language)
     title: Line = ((printable(job.name), "strong"),)
     if language != FILE and dub is not None:
-        return [title, *_dub_lines(batch, job, language, dub, now, signs)]
-    note: list[Line] = [] if language == FILE else [((f"Not asked for in {languages.name(language)}. L adds it.", "warn"),)]
+        return [title, *_dub_lines(batch, job, language, dub, now, signs, keymap)]
+    adds = f"Not asked for in {languages.name(language)}. {keymap.shown('add_languages')} adds it."
+    note: list[Line] = [] if language == FILE else [((adds, "warn"),)]
     return [title, *note, *_job_lines(batch, job, now, signs)]
 
 
-def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, signs: cells.Signs) -> list[Line]:
+def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, signs: cells.Signs, keymap: Keymap) -> list[Line]:
     sign = signs.states[dub.state]
     state = (f"{sign} {STATES[dub.state]}", _ROLES.get(dub.state, ""))
     lines: list[Line] = [
@@ -84,7 +95,7 @@ def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, sign
     ]
     if dub.failure is not None:
         lines += [((" ", ""),), *_problem(dub.failure)]
-    lines += _retry(dub)
+    lines += _retry(dub, keymap.shown("retry"))
     lines += [((" ", ""),), (("What happened", "strong"),), *_timeline(job, dub, now)]
     return [*lines, ((" ", ""),), *_files(job, dub)]
 
@@ -117,14 +128,14 @@ def _problem(failure: Failure) -> list[Line]:
     return lines
 
 
-def _retry(dub: Dub) -> list[Line]:
+def _retry(dub: Dub, key: str) -> list[Line]:
     rung = changes.rung(dub)
     if rung is None or dub.state is DubState.DONE:
         return []
     if decision(dub):
         words = "asks you first: it may be paid twice." if dub.state is DubState.UNKNOWN else "asks you first: see above."
-        return [(("r retry ", "key"), (words, "warn"))]
-    return [(("r retry ", "key"), (RUNGS[rung] + ".", "warn" if rung in PAID else "good"))]
+        return [((f"{key} retry ", "key"), (words, "warn"))]
+    return [((f"{key} retry ", "key"), (RUNGS[rung] + ".", "warn" if rung in PAID else "good"))]
 
 
 def decision(dub: Dub) -> bool:
@@ -145,7 +156,7 @@ def _timeline(job: Job, dub: Dub, now: float) -> list[Line]:
     events.append((dub.since, STATES[dub.state] + (f", video {printable(dub.video)}" if dub.video else "")))
     lines: list[Line] = [((moment(at, now) + "  ", "label"), (text, "")) for at, text in sorted(events)]
     if dub.tried:
-        lines.append((("Paid retries so far: " + ", ".join(dub.tried), "faint"),))
+        lines.append((("Paid retries so far: " + ", ".join(TRIED[rung] for rung in dub.tried), "faint"),))
     return lines
 
 

@@ -5,10 +5,14 @@ Bindings, help and command palette are all made from this one table.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from textual.binding import Binding
+from textual.keys import KEY_TO_UNICODE_NAME, REPLACED_KEYS, Keys, _character_to_key
+
+from synthdub_tui.problems import printable
 
 
 class Key(NamedTuple):
@@ -80,10 +84,67 @@ READING: Final = frozenset({"move", "page", "edge", "column"})
 """Actions whose keys belong to the details while these have the focus."""
 
 
-def help_groups(keymap: Mapping[str, str]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Headings with keys and words, the keys as the user's keymap has them."""
-    groups = [
-        (title, [(keymap.get(key.id, key.shown).replace(",", " "), key.words) for key in group])
-        for title, group in GROUPS.items()
-    ]
-    return [*groups, ("Everywhere", [("ctrl+p", "command palette: every action by name"), ("tab", "to the details and back")])]
+class Keymap:
+    """The keys as the configuration has them: actions of other keys, and keys that these took from others."""
+
+    def __init__(self, configured: Mapping[str, str]) -> None:
+        self.configured = {id: keys for id, keys in configured.items() if id in _IDS}
+        self._unknown = sorted(set(configured) - set(_IDS))
+        self._taken = {name: id for id, keys in self.configured.items() for name in _names(keys)}
+
+    def shown(self, id: str) -> str:
+        """The keys of an action, as they are printed; empty if all were taken."""
+        if id in self.configured:
+            return " ".join(self.configured[id].split(","))
+        key = _IDS[id]
+        return " ".join(
+            shown for name, shown in zip(key.keys.split(","), key.shown.split(), strict=True) if _name(name) not in self._taken
+        )
+
+    def problems(self) -> list[str]:
+        """What would be ignored in silence, or leave an action without a key."""
+        from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
+
+        said = []
+        for id in self._unknown:
+            near = get_close_matches(id, _IDS, n=1, cutoff=0)[0]
+            said.append(f"there is no action {printable(id)!r}; did you mean {near!r}? {self.shown('help')} shows all.")
+        for id, keys in self.configured.items():
+            said += [f"there is no key {printable(name)!r}, given to {id}." for name in keys.split(",") if not _is_key(name)]
+            others = sorted({self._taken[name] for name in _names(keys)} - {id})
+            said += [f"{id} and {other} have the same key: give one of them another." for other in others]
+        lost = [key.id for key in KEYS if not self.shown(key.id)]
+        said += [f"{id} has no key any more: {self._taken[_name(_IDS[id].keys.split(',')[0])]} took it." for id in lost]
+        return [f"[dashboard] keys: {words}" for words in said]
+
+    def help_groups(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Headings with keys and words."""
+        groups = [(title, [(self.shown(key.id), key.words) for key in group]) for title, group in GROUPS.items()]
+        everywhere = [("ctrl+p", "command palette: every action by name"), ("tab", "to the details and back")]
+        return [*groups, ("Everywhere", everywhere)]
+
+
+_IDS: Final = {key.id: key for key in KEYS}
+
+_NAMED: Final = frozenset({key.value for key in Keys} | {*KEY_TO_UNICODE_NAME, *REPLACED_KEYS})
+
+DEFAULT: Final = Keymap({})
+
+
+def _names(keys: str) -> list[str]:
+    return [_name(key) for key in keys.split(",")]
+
+
+def _name(key: str) -> str:
+    """A key as Textual names it: `?` is `question_mark`."""
+    return _character_to_key(key) if len(key) == 1 else key
+
+
+def _is_key(name: str) -> bool:
+    base = name.strip().removeprefix("ctrl+").removeprefix("alt+").removeprefix("shift+")
+    if len(base) == 1 or base in _NAMED:
+        return True
+    try:
+        return bool(unicodedata.lookup(base.replace("_", " ")))
+    except KeyError:
+        return False

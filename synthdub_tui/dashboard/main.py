@@ -163,9 +163,9 @@ class MainScreen(Deeds):
         self._share_room()
         cursor = self.grid.cursor
         if cursor is None:
-            pane.tell([(("Nothing here yet. a adds files, ? helps.", ""),)], fresh=False)
+            pane.tell([((self._nothing(), ""),)], fresh=False)
             return
-        lines = detail.describe(self.session.batch, cursor.job, cursor.language, time.time(), self._signs)
+        lines = detail.describe(self.session.batch, cursor.job, cursor.language, time.time(), self._signs, self.keymap)
         pane.tell(lines, fresh=cursor != self._told)
         self._told = cursor
 
@@ -329,20 +329,26 @@ class MainScreen(Deeds):
         batch.set_filter(wanted)
         if self.status.message.startswith("Filter: "):
             self.status.say("")
-        if batch.loaded and not batch.shown and batch.rows:
-            self.status.say("Filter: nothing matches. esc clears it.")
         self._standing()
         if self.grid.is_mounted:
             self.grid.flush()
             self.grid.follow()
 
     def _standing(self) -> None:
-        parts = []
-        if self.session.batch.loaded and not self.session.batch.rows:
-            parts.append("Nothing here yet: a adds files")
-        marks = self.session.batch.marks.count
+        batch, parts = self.session.batch, []
+        marks = batch.marks.count
         if marks:
             parts.append(f"{marks:,} marked")
         if self.memory.now.filter:
             parts.append(self.memory.now.filter)
-        self.status.standing("  ".join(parts))
+        if batch.loaded and not batch.shown:
+            parts.append(self._nothing())
+        self.status.standing("  ".join(parts), empty=batch.loaded and not batch.rows)
+
+    def _nothing(self) -> str:
+        """Why no file is shown, and what to do."""
+        if self.session.batch.rows:
+            return f"Nothing matches. {self.keymap.shown('clear')} clears the filter."
+        return (
+            "Nothing here yet." if self.options.read_only else f"Nothing here yet. {self.keymap.shown('add_files')} adds files."
+        )

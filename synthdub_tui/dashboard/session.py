@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from synthdub_tui.dashboard.batch import Batch
+from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.link import Launcher, Link, LinkState
 from synthdub_tui.dashboard.topline import Overview
 from synthdub_tui.jobs.estimate import Rates
@@ -33,12 +34,14 @@ class Session:
         version: str,
         *,
         read_only: bool = False,
+        keymap: Keymap = DEFAULT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.batch = Batch()
         self.meters: Meters | None = None
         self.rates = Rates()
         self.read_only = read_only
+        self._keymap = keymap
         self.link = Link(launcher, version, self._message, self._state)
         self.on_change: Callable[[], None] = _nothing
         self.on_state: Callable[[LinkState], None] = _nothing_with_state
@@ -64,7 +67,10 @@ class Session:
     def overview(self) -> Overview:
         """For the top line."""
         started = self.link.welcome.started if self.link.welcome is not None else 0.0
-        return Overview(self.batch, self._current(), self.rates, self.link.state, self.link.problem, started, self.read_only)
+        link = self.link
+        return Overview(
+            self.batch, self._current(), self.rates, link.state, link.problem, started, self.read_only, self._keymap
+        )
 
     def _current(self) -> Meters | None:
         """The meters as they stand now: the runner is silent while nothing changes, but time passes."""
@@ -84,7 +90,10 @@ class Session:
             self._followed = True
         elif state is LinkState.GONE and self._followed:
             self._followed = False
-            self.on_call(explain("runner_ended").title + ("." if self.read_only else ". S starts it again."))
+            self.on_call(
+                explain("runner_ended").title
+                + ("." if self.read_only else f". {self._keymap.shown('start_runner')} starts it again.")
+            )
         if state is not LinkState.ATTACHED:
             self._in_snapshot = False
             self.meters = None
@@ -135,10 +144,14 @@ class Session:
             need = f", {totals.trouble} {'needs' if totals.trouble == 1 else 'need'} you" if totals.trouble else ""
             self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done{need}.")
         elif totals[DubState.UNKNOWN] > unknown:
-            self.on_call("A dub needs your decision: it is unknown whether the service accepted it.")
+            self.on_call(f"A dub needs your decision: it is unknown whether the service accepted it. {self._finds}")
         elif totals[DubState.FAILED] > failed and now - self._called_at > FAILURES_APART:
             self._called_at = now
-            self.on_call("A dub has failed.")
+            self.on_call(f"A dub has failed. {self._finds}")
+
+    @property
+    def _finds(self) -> str:
+        return f"{self._keymap.shown('failed_only')} shows only such."
 
 
 def _nothing() -> None:

@@ -12,7 +12,8 @@ from rich.text import Text
 from textual.geometry import Size
 from textual.widgets import Static
 
-from synthdub_tui.dashboard.screens.words import fit, hints, wrap
+from synthdub_tui.dashboard.keys import Keymap
+from synthdub_tui.dashboard.screens.words import hints, in_lines
 
 MOST_LINES: Final = 3
 ROOM: Final = Size(20, 10)
@@ -21,27 +22,39 @@ ROOM: Final = Size(20, 10)
 SHOWN: Final = 8.0
 """Seconds for which an answer stays."""
 
-KEYS: Final = [
-    ("r", "retry"),
-    ("x", "cancel"),
-    ("enter", "details"),
-    ("/", "filter"),
-    ("o", "outputs"),
-    ("?", "help"),
-    ("q", "quit"),
-    ("a", "add"),
-    ("L", "languages"),
-    ("space", "mark"),
-    ("p", "pause"),
-    ("ctrl+p", "palette"),
-]
+KEYS: Final = {
+    "retry": "retry",
+    "cancel": "cancel",
+    "details": "details",
+    "filter": "filter",
+    "outputs": "outputs",
+    "help": "help",
+    "quit": "quit",
+    "add_files": "add",
+    "add_languages": "languages",
+    "mark": "mark",
+    "pause": "pause",
+}
+"""Actions that are named, the most important first."""
+
+FEW: Final = ("retry", "help", "details", "cancel")
+"""Where there is room for few: the help tells the others."""
+
+NARROW: Final = 60
+
+WATCHING: Final = ("details", "filter", "outputs", "help", "quit")
+EMPTY: Final = ("add_files", "help", "quit")
+"""Those that do something while nothing may be changed, and while nothing is there."""
 
 
 class StatusLine(Static):
     """Plain text, one line; sends bytes only when it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, keymap: Keymap, *, read_only: bool) -> None:
         super().__init__(markup=False, id="status")
+        self._keymap = keymap
+        self._read_only = read_only
+        self._empty = False
         self.message = ""
         self._until = 0.0
         self._standing = ""
@@ -54,9 +67,10 @@ class StatusLine(Static):
         self.set_class(error, "-error")
         self._draw()
 
-    def standing(self, words: str) -> None:
-        """What is said while there is no answer to show: marks and filter."""
+    def standing(self, words: str, *, empty: bool = False) -> None:
+        """What is said while there is no answer to show: marks and filter, or that the batch is `empty`."""
         self._standing = words
+        self._empty = empty
         self._draw()
 
     def tick(self) -> None:
@@ -86,11 +100,12 @@ class StatusLine(Static):
         if self._standing:
             text.append(" " + self._standing + " ", "reverse")
             text.truncate(max(1, width), overflow="ellipsis")
-        return text.append(" ").append_text(hints(KEYS, width - text.cell_len - 1))
+        return text.append(" ").append_text(hints(self._keys(width), width - text.cell_len - 1))
+
+    def _keys(self, width: int) -> list[tuple[str, str]]:
+        ids = WATCHING if self._read_only else EMPTY if self._empty else FEW if width < NARROW else tuple(KEYS)
+        return [*((self._keymap.shown(id), KEYS[id]) for id in ids if self._keymap.shown(id)), ("ctrl+p", "palette")]
 
     def _answer(self, width: int) -> Text:
         most = MOST_LINES if width >= ROOM.width and self.app.size.height >= ROOM.height else 1
-        lines = ["".join(text for text, _ in line).rstrip() for line in wrap(((self.message, ""),), width - 1)]
-        if len(lines) > most:
-            lines = [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), width - 1)]
-        return Text("\n".join(f" {line}" for line in lines), no_wrap=True, end="")
+        return Text("\n".join(f" {line}" for line in in_lines(self.message, width - 1, most)), no_wrap=True, end="")

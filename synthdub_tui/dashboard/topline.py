@@ -1,4 +1,7 @@
-"""The top line: the batch as a whole, what the quota allows, how fast bytes move, and what holds everything up."""
+"""The top line: the batch as a whole, what the quota allows, how fast bytes move, and what holds everything up.
+
+What holds everything up is told to its end, in up to three lines: what there is to do often stands there.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,16 @@ from textual.widgets import Static
 
 from synthdub_tui.dashboard import cells
 from synthdub_tui.dashboard.batch import Batch
+from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.link import LinkState
-from synthdub_tui.dashboard.screens.words import Span
+from synthdub_tui.dashboard.screens.words import Span, in_lines
 from synthdub_tui.jobs.estimate import Rates
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.protocol import Meters, QuotaMeter
 
 _STYLES = {"": "", "faint": "dim", "strong": "bold", "good": "bold", "warn": "bold", "bad": "bold reverse"}
+MOST_LINES: Final = 3
 PACED: Final = 3.0
 """Seconds: shorter waits are only the even pace at which calls go."""
 
@@ -44,12 +49,15 @@ class Overview(NamedTuple):
     problem: Problem | None
     started: float
     read_only: bool
+    keymap: Keymap = DEFAULT
 
 
 def progress_line(about: Overview, now: float, signs: cells.Signs) -> list[Span]:
     """Counts and times, the most important first."""
     totals = about.batch.overall
     trouble = totals.trouble
+    if about.batch.loaded and not totals.dubs:
+        return [("no files yet", "strong"), *([("read-only", "warn")] if about.read_only else [])]
     spans: list[Span] = [(f"{signs.states[DubState.DONE]} {totals[DubState.DONE]}/{totals.dubs} done", "strong")]
     if totals[DubState.FAILED]:
         spans.append((f"{signs.states[DubState.FAILED]} {totals[DubState.FAILED]} failed", "bad"))
@@ -112,22 +120,23 @@ def _trouble(about: Overview) -> Span | None:
     if about.link is LinkState.GONE:
         problem = about.problem or explain("runner_gone")
         if about.read_only:
-            return (f"{problem.title}. {_said(problem)}{explain('runner_none').remedy}", "warn")
-        return (f"No runner: {problem.title}. {_said(problem)}Press S to start it.", "bad")
+            return (f"{problem.title}. {explain('runner_none').remedy} {_said(problem)}", "warn")
+        return (f"{problem.title}. {about.keymap.shown('start_runner')} starts it. {_said(problem)}", "bad")
     if about.link is LinkState.REPLACING:
         return ("A runner of another version finishes its requests and is replaced…", "warn")
     if about.link is LinkState.STARTING:
         return ("connecting to the runner…", "faint")
     if about.meters is not None and about.meters.problem:
         problem = explain(about.meters.problem, about.meters.detail)
-        return (f"{problem.title}. {_said(problem)}{problem.remedy}", "bad")
+        return (f"{problem.title}. {problem.remedy} {_said(problem)}", "bad")
     if about.meters is not None and about.meters.paused:
-        return ("Paused: nothing new begins, what is under way finishes. p goes on.", "warn")
+        goes_on = f"{about.keymap.shown('pause')} goes on."
+        return (f"Paused: nothing new begins, what is under way finishes. {goes_on}", "warn")
     return None
 
 
 def _said(problem: Problem) -> str:
-    return f"({printable(problem.detail, 120)}) " if problem.detail else ""
+    return f"({printable(problem.detail, 120)})" if problem.detail else ""
 
 
 class Topline(Static):
@@ -143,9 +152,15 @@ class Topline(Static):
     def show(self) -> None:
         """Look at the overview again."""
         about, width = self._about(), self.size.width
-        lines = [progress_line(about, self._clock(), self._signs), traffic_line(about, width, self._signs)]
-        if self.size.height == 1:
-            lines = lines[1:] if _trouble(about) else lines[:1]
+        lines = [progress_line(about, self._clock(), self._signs)]
+        trouble, low = _trouble(about), self.screen.has_class("-low")
+        if trouble:
+            words, role = trouble
+            told = in_lines(words, max(2, width - 1), 1 if low else MOST_LINES)
+            lines = [*([] if low else lines), *([(line, role)] for line in told)]
+        elif not low:
+            lines.append(traffic_line(about, width, self._signs))
+        self.styles.height = len(lines)
         if lines != self._shown:
             self._shown = lines
             self.update(Text("\n").join(_drawn(line, width) for line in lines), layout=False)

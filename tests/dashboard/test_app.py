@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from synthdub_tui.dashboard import deeds
 from synthdub_tui.dashboard import link as link_module
-from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS
+from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS, Keymap
 from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
+from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.problems import Problem, explain
@@ -335,12 +336,12 @@ async def test_read_only_watches_and_refuses(tmp_path: Path) -> None:
 async def test_a_dead_runner_is_said_and_started_again_by_a_key(tmp_path: Path) -> None:
     async with desk(tmp_path, [make_job(0, TWO)]) as opened:
         await opened.runner.die()
-        await until(lambda: "Press S to start it" in opened.top)
+        await until(lambda: "S starts it" in opened.top)
         await opened.press("r")
         await opened.says("S starts one")
         await opened.press("S")
         await until(lambda: opened.app.session.link.state is LinkState.ATTACHED)
-        await until(lambda: "Press S" not in opened.top)
+        await until(lambda: "S starts" not in opened.top)
         await opened.says("at work again")
 
 
@@ -350,7 +351,7 @@ async def test_the_loss_of_the_runner_calls_the_user_once(tmp_path: Path, monkey
         calls: list[str] = []
         opened.app.session.on_call = calls.append
         await opened.runner.die()
-        await until(lambda: "Press S" in opened.top)
+        await until(lambda: "S starts" in opened.top)
         await opened.pilot.pause(0.1)  # some looks later
         assert calls == ["The runner has ended. S starts it again."]
 
@@ -484,13 +485,13 @@ async def test_help_and_palette_know_every_action(tmp_path: Path) -> None:
         assert all(key.words in shown for key in KEYS)
         assert "f5" in shown
         await opened.press("escape")
-        titles = [command.help for command in opened.app.get_system_commands(opened.main)]
-        assert all(any(key.words in title for title in titles) for key in KEYS if key.id != "clear")
+        titles = [command.title.lower() for command in opened.app.get_system_commands(opened.main)]
+        assert all(any(key.words.lower() in title for title in titles) for key in KEYS if key.id != "clear")
 
 
 async def test_the_palette_runs_an_action(tmp_path: Path) -> None:
     async with desk(tmp_path, [make_job(0, TWO)]) as opened:
-        command = next(c for c in opened.app.get_system_commands(opened.main) if c.title == "Mark shown")
+        command = next(c for c in opened.app.get_system_commands(opened.main) if c.title == "Mark all shown")
         command.callback()
         await until(lambda: opened.app.session.batch.marks.count == 2)
 
@@ -507,6 +508,71 @@ async def test_a_keymap_for_an_action_that_is_none_is_told(tmp_path: Path) -> No
     async with desk(tmp_path, [make_job(0, TWO)], keymap={"retri": "f5"}) as opened:
         (note,) = opened.app._notifications
         assert "'retri'; did you mean 'retry'?" in note.message
+
+
+@pytest.mark.parametrize(
+    ("keymap", "said"),
+    [
+        ({"pause": "x"}, ["cancel has no key any more: pause took it."]),
+        ({"pause": "x", "cancel": "p"}, []),
+        ({"pause": "f5", "log": "f5"}, ["pause and log have the same key: give one of them another."]),
+        ({"help": "f1,?"}, []),
+        ({"log": "ctrl+l,full_stop,asterisk"}, ["mark_shown has no key any more: log took it."]),
+        ({"log": "crtl+l"}, ["there is no key 'crtl+l', given to log."]),
+        ({"up": "k"}, []),
+    ],
+)
+def test_mistakes_in_the_keymap_are_told(keymap: dict[str, str], said: list[str]) -> None:
+    assert [words.removeprefix("[dashboard] keys: ") for words in Keymap(keymap).problems()] == said
+
+
+async def test_what_names_keys_names_those_of_the_keymap(tmp_path: Path) -> None:
+    keymap = {"retry": "f5", "start_runner": "f9", "right": "l,right", "log": "ctrl+l"}
+    async with desk(tmp_path, [failed(0, "download_failed")], keymap=keymap) as opened:
+        assert opened.main.status._text(80).plain.startswith(" f5 retry  x cancel")
+        assert dict(opened.app.keymap.help_groups()[0][1])["l right"] == "one language to the right"
+        await opened.runner.die()
+        await until(lambda: "f9 starts it" in opened.top)
+        await opened.says("f9 starts it again")
+
+
+async def test_the_palette_over_a_page_has_the_actions_of_the_page(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO, DubState.DONE)]) as opened:
+        await opened.press("o")
+        await opened.screen("OutputsScreen")
+        page = opened.app.screen
+        commands = {command.title: command for command in opened.app.get_system_commands(page)}
+        assert {"Copy an scp command", "Read the captions", "Quit", "Theme: change the colours"} <= set(commands)
+        assert not {"Retry", "Cancel", "Mark the column"} & set(commands)
+        commands["Mark all shown"].callback()
+        await until(lambda: len(getattr(page, "_marked", ())) == 2)
+
+
+async def test_only_keys_that_do_something_are_offered(tmp_path: Path) -> None:
+    async with desk(tmp_path, [], size=(80, 24)) as opened:
+        said = opened.main.status._text(80).plain
+        assert said.split("  ") == [" Nothing here yet. a adds files.", "a add", "? help", "q quit", "ctrl+p palette"]
+    async with desk(tmp_path / "..", [make_job(0, TWO)], read_only=True) as watching:
+        assert "retry" not in watching.main.status._text(80).plain
+        assert "? help" in watching.main.status._text(80).plain
+
+
+async def test_small_terminals_are_told_where_the_help_is(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)], size=(20, 5)) as opened:
+        assert opened.main.status._text(20).plain.strip() == "r retry  ? help"
+
+
+async def test_what_holds_the_batch_up_is_told_to_its_end(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)], size=(60, 24)) as opened:
+        opened.runner.push(meters=Meters(time.time(), busy=True, problem="key_rejected"))
+        await until(lambda: "Nothing is lost." in " ".join(opened.top.split()))
+        await until(lambda: opened.main.query_one(Topline).size.height == 4)
+        await opened.pilot.resize_terminal(60, 10)
+        await until(lambda: opened.main.query_one(Topline).size.height == 1)
+        opened.runner.push(meters=Meters(time.time(), busy=True))
+        await until(lambda: "done" in opened.top)
+        await opened.pilot.resize_terminal(60, 24)
+        await until(lambda: opened.main.query_one(Topline).size.height == 2)
 
 
 async def test_every_action_of_the_table_exists(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from synthdub_tui.dashboard.detail import Detail
 from synthdub_tui.dashboard.filterbox import FilterBox
 from synthdub_tui.jobs.model import DubState, Job
 from tests.dashboard.fake_runner import LANGUAGES, make_job
@@ -65,7 +66,9 @@ async def test_letters_are_letters_while_typing(tmp_path: Path) -> None:
         assert opened.main.query_one(FilterBox).value == "qrxpRLaosl?*"
         assert len(opened.app.screen_stack) == 1
         assert len(opened.runner.requests) == 2
-        await until(lambda: "nothing matches" in opened.said)
+        await until(lambda: "Nothing matches. esc clears the filter." in opened.main.status._text(120).plain)
+        opened.main.action_details()
+        await until(lambda: "Nothing matches" in str(opened.main.query_one(Detail)._told))
 
 
 async def test_language_words_choose_columns(tmp_path: Path) -> None:

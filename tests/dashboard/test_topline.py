@@ -65,7 +65,7 @@ def test_an_estimate_once_the_pace_is_known_and_none_while_paused() -> None:
         ({"meters": Meters(0.0, problem="service_unreachable")}, "The service cannot be reached"),
         ({"meters": Meters(0.0, problem="key_rejected", detail="\x1b[2J")}, "Check the key in Synthesia Studio"),
         ({"link": LinkState.GONE, "problem": explain("no_key")}, "No API key"),
-        ({"link": LinkState.GONE}, "Press S to start it"),
+        ({"link": LinkState.GONE}, "S starts it"),
         ({"link": LinkState.REPLACING}, "another version"),
         ({"link": LinkState.STARTING}, "connecting"),
         ({"meters": None}, "reading the batch"),

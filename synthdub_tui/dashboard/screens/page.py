@@ -49,15 +49,15 @@ class Page(ModalScreen[Result]):
         """Every key of this page."""
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415 - which is a page itself
 
-        self.app.push_screen(HelpScreen([("Keys of this page", keys_of(type(self)))]))
+        self.app.push_screen(HelpScreen([("Keys of this page", [(shown, words) for shown, words, _ in keys_of(type(self))])]))
 
 
-def keys_of(page: type[Page[Any]]) -> list[tuple[str, str]]:
-    """Keys and words of a page's bindings, its own first."""
+def keys_of(page: type[Page[Any]]) -> list[tuple[str, str, str]]:
+    """Keys, words and actions of a page's bindings, its own first."""
     kinds = [kind for kind in page.__mro__ if issubclass(kind, Page)]
     bindings = [binding for kind in kinds for binding in vars(kind).get("BINDINGS", ()) if isinstance(binding, Binding)]
     return [
-        (" ".join(NAMES.get(key) or format_key(key) for key in binding.key.split(",")), binding.description)
+        (" ".join(NAMES.get(key) or format_key(key) for key in binding.key.split(",")), binding.description, binding.action)
         for binding in bindings
     ]
 

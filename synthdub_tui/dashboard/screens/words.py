@@ -93,6 +93,12 @@ def wrap(line: Line, width: int) -> list[Line]:
     return [_cut(line, start, end) for start, end in pairwise(breaks)]
 
 
+def in_lines(text: str, width: int, most: int) -> list[str]:
+    """Text in at most so many lines; what does not fit is cut with an ellipsis."""
+    lines = ["".join(part for part, _ in line).rstrip() for line in wrap(((text, ""),), width)]
+    return lines if len(lines) <= most else [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), width)]
+
+
 def _cut(line: Line, start: int, end: int) -> Line:
     """The spans between two offsets of the whole text."""
     cut: list[Span] = []
