@@ -13,8 +13,11 @@ from synthdub_tui import languages
 from synthdub_tui.dashboard.acting import Acting, CellKey
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.dashboard.screens.marks import Count
 from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
+from synthdub_tui.jobs.discovery import Skipped, refused
 from synthdub_tui.problems import explain, printable
 from synthdub_tui.runner.protocol import Add, AddLanguages, StopAdding
 
@@ -50,19 +53,20 @@ class Adding(Acting):
             return
         from synthdub_tui.dashboard.screens.add_files import AddFilesScreen  # noqa: PLC0415 - not for the first frame
 
-        self.app.push_screen(AddFilesScreen(self._start_folder()), self._files_chosen)
+        screen = AddFilesScreen(self._start_folder())
+        self.app.push_screen(screen, lambda chosen: self._files_chosen(chosen, screen.count))
 
-    def _files_chosen(self, chosen: list[str] | None) -> None:
+    def _files_chosen(self, chosen: list[str] | None, count: Count) -> None:
         if not chosen:
             self.status.say(NOTHING)
         elif self.options.batch.targets:
-            self._ask_to_add(chosen, list(self.options.batch.targets))
+            self._ask_to_add(chosen, count, list(self.options.batch.targets))
         else:
-            self._choose_languages(set(), "Dub into", lambda targets: self._ask_to_add(chosen, targets))
+            self._choose_languages(set(), "Dub into", lambda targets: self._ask_to_add(chosen, count, targets))
 
-    def _ask_to_add(self, chosen: list[str], targets: list[str]) -> None:
-        lines = [*(printable(path, 4096) for path in chosen), "Into: " + ", ".join(map(_named, targets))]
-        lines.append("Every dub spends credits.")
+    def _ask_to_add(self, chosen: list[str], count: Count, targets: list[str]) -> None:
+        lines = [_cost(count, len(targets)), "Into: " + ", ".join(map(_named, targets))]
+        lines += [printable(path, 4096) for path in chosen]
         then = lambda: self._add(tuple(chosen), tuple(targets))  # noqa: E731
         self.ask("Add these and dub them?", lines, then, danger=False, yes="Add", otherwise=NOTHING)
 
@@ -86,9 +90,21 @@ class Adding(Acting):
         if reply is None:
             return
         ended = "Stopped; what was found stays" if reply.result.get("stopped") else "Added"
-        self.status.say(f"{ended}: {_came_to(reply.result)}.")
-        if reply.result.get("problem"):
+        came_to = _came_to(reply.result)
+        self.status.say(f"{ended}: {came_to}." if came_to else NOTHING)
+        if reply.result.get("problem") and not came_to and len(paths) > 1:
+            Errand(self, lambda errand: errand.tell(self._offer_the_rest, paths, targets, refused(list(paths))))
+        elif reply.result.get("problem"):
             self.tell_more(explain(str(reply.result["problem"]), str(reply.result.get("problem_detail", ""))))
+
+    def _offer_the_rest(self, paths: tuple[str, ...], targets: tuple[str, ...], wrong: list[Skipped]) -> None:
+        """Nothing is added where something that is named is wrong; the rest need not be marked again for that."""
+        left_out = {item.path for item in wrong}
+        rest = tuple(path for path in paths if path not in left_out)
+        lines = [f"{printable(item.path, 4096)}: {explain(item.code).title}" for item in wrong]
+        if rest and wrong:
+            title = f"{len(wrong):,} of {len(paths):,} cannot be added. Add the other {len(rest):,}?"
+            self.ask(title, lines, lambda: self._add(rest, targets), danger=False, yes="Add", otherwise=NOTHING)
 
     @work(exit_on_error=False, name="stop adding")
     async def _stop_searches(self) -> None:
@@ -146,9 +162,17 @@ class Adding(Acting):
 
 
 def _came_to(result: Mapping[str, int | str]) -> str:
-    """`6 new, 2 there already`."""
-    parts = [f"{result[name]} {words}" for name, words in _EFFECTS.items() if result.get(name)]
-    return ", ".join(parts) or "nothing"
+    """`6 new, 2 there already`; empty if nothing was found."""
+    return ", ".join(f"{result[name]} {words}" for name, words in _EFFECTS.items() if result.get(name))
+
+
+def _cost(count: Count, targets: int) -> str:
+    """How much is asked for: at most, since some may be there already."""
+    dubs = many(count.videos * targets, "dub")
+    found = f"{many(count.videos, 'video')} in {many(targets, 'language')}"
+    if not count.all:
+        return f"The folders are still being looked through: {found} so far. Every dub spends credits."
+    return f"Up to {dubs}: {found}. Every dub spends credits."
 
 
 def _named(code: str) -> str:

@@ -263,12 +263,48 @@ async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
         await opened.press("space", "enter")
         await opened.screen("ConfirmScreen")
         assert str(tmp_path / "clip.mp4") in question(opened) and "French (France) (fr-FR)" in question(opened)
+        assert "Up to 1 dub: 1 video in 1 language. Every dub spends credits." in question(opened)
         await opened.press("y")
         await opened.says("Added: 2 new, 34 other files skipped.")
         assert [note.title for note in opened.app._notifications] == ["There is no such file or folder"]
         (request,) = opened.runner.asked(Add)
         assert isinstance(request, Add) and request.paths == (str(tmp_path / "clip.mp4"),)
         assert request.batch == batch
+
+
+async def test_a_folder_tells_how_many_dubs_it_comes_to(tmp_path: Path) -> None:
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.mp4").write_bytes(b"x")
+    async with desk(tmp_path, [], batch=Batch(targets=("fr-FR", "ja"))) as opened:
+        opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
+        await opened.press("a")
+        await opened.screen("AddFilesScreen")
+        await until(lambda: getattr(opened.app.screen, "_shown", None))
+        await opened.press("space")
+        await until(lambda: "3 videos" in opened.app.screen._marked_line())  # type: ignore[attr-defined]
+        await opened.press("enter")
+        await opened.screen("ConfirmScreen")
+        assert "Up to 6 dubs: 3 videos in 2 languages." in question(opened)
+
+
+async def test_one_file_that_vanished_does_not_lose_the_others(tmp_path: Path) -> None:
+    there = [str(tmp_path / f"{number}.mp4") for number in range(3)]
+    for path in there:
+        Path(path).write_bytes(b"x")
+    gone = str(tmp_path / "gone.mp4")
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO)])
+    refusal: dict[str, int | str] = {"new": 0, "problems": 1, "problem": "path_missing", "problem_detail": gone}
+    answers = [Reply(id=0, result=refusal), Reply(id=0, result={"new": 3})]
+    runner.answer = lambda request: answers.pop(0) if isinstance(request, Add) else None
+    async with desk(tmp_path, runner=runner, attached=False, paths=(gone, *there), batch=Batch(targets=("ja",))) as opened:
+        await opened.screen("ConfirmScreen")
+        assert question(opened) == f"{gone}: There is no such file or folder"
+        await opened.press("y")
+        await opened.says("Added: 3 new.")
+        _, again = runner.asked(Add)
+        assert isinstance(again, Add) and list(again.paths) == there
 
 
 async def test_a_search_for_files_can_be_stopped(tmp_path: Path) -> None:

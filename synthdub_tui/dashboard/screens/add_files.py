@@ -14,7 +14,7 @@ from textual.widgets import Input
 from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, list_folder, resolved
-from synthdub_tui.dashboard.screens.marks import Marks
+from synthdub_tui.dashboard.screens.marks import Count, Marks
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, many, size
 from synthdub_tui.jobs.discovery import content_type, is_output
@@ -55,6 +55,7 @@ class AddFilesScreen(Page[list[str]]):
         self._chose = False  # the user moved the cursor here: it stays with its entry while more are read
         self._show_hidden = False
         self._said = ""
+        self.count = Count()  # of what was chosen
 
     def compose(self) -> ComposeResult:
         yield Words(id="title")
@@ -186,12 +187,16 @@ class AddFilesScreen(Page[list[str]]):
     def action_confirm(self) -> None:
         entry = self._at_cursor
         if len(self._marks):
-            self.dismiss(self._marks.paths)
+            self._dismiss_marked()
         elif entry is not None and entry.folder:
             self._go(entry.path)
         elif entry is not None and self._mark(entry):
-            self.dismiss([entry.path])
+            self._dismiss_marked()
         self._update()
+
+    def _dismiss_marked(self) -> None:
+        self.count = self._marks.count
+        self.dismiss(self._marks.paths)
 
     @on(RowList.Clicked)
     def _clicked(self) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 from textual.message_pump import MessagePump
 
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.folder import Entry, Tally, count_videos
 from synthdub_tui.dashboard.screens.words import many, size
+
+
+class Count(NamedTuple):
+    """Videos, and whether that is all of them."""
+
+    videos: int = 1
+    all: bool = True
 
 
 class Marks:
@@ -76,22 +84,28 @@ class Marks:
             self._sum = self._summed()
         return self._sum
 
+    @property
+    def count(self) -> Count:
+        """How many videos are marked, as far as the folders were looked through."""
+        marks = self._marked.values()
+        videos = sum(mark.videos if isinstance(mark, Tally) else 1 for mark in marks)
+        return Count(videos, all(mark.done for mark in marks if isinstance(mark, Tally)))
+
     def sizes_known(self) -> None:
         """Sizes of marked files were filled in."""
         self._sum = None
 
     def _summed(self) -> str:
-        videos = total = unreadable = 0
-        counting = False
+        total = unreadable = 0
         for mark in self._marked.values():
             if isinstance(mark, Tally):
-                videos, total, unreadable = videos + mark.videos, total + mark.bytes, unreadable + mark.unreadable
-                counting = counting or not mark.done
+                total, unreadable = total + mark.bytes, unreadable + mark.unreadable
             else:
-                videos, total = videos + 1, total + max(0, mark.size or 0)
-        notes = ", counting…" if counting else ""
+                total += max(0, mark.size or 0)
+        count = self.count
+        notes = "" if count.all else ", counting…"
         notes += f", {unreadable:,} unreadable" if unreadable else ""
-        return f"{many(videos, 'video')}, {size(total)}{notes}"
+        return f"{many(count.videos, 'video')}, {size(total)}{notes}"
 
     def _count(self, path: str) -> None:
         def told(tally: Tally) -> None:
