@@ -72,9 +72,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dump_no_core() -> None:
-    """A dump of this process's memory, or of a runner that it starts, would hold the key and signed addresses."""
+    """A dump of this process's memory, or of a runner that it starts, would hold the key and signed addresses.
+
+    Programs that take dumps from the kernel (core_pattern with a pipe, as on most desktops) get them even where the limit is 0,
+    but not where it is 1, which no file can be as small as.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (1 if hard else 0, hard))
 
 
 # -- parsing ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,6 +23,7 @@ import pytest
 from synthdub_tui.runner.launch import socket_path
 from synthdub_tui.sandbox.config import ENDPOINTS, Fault
 from tests.cli.conftest import MakeShell, Shell, until
+from tests.dashboard.terminal import Terminal
 from tests.proofs.test_network_table import s3_error
 
 KEY = "k3y-9f1c5d27-never-to-be-seen"
@@ -222,8 +224,15 @@ def test_a_wide_umask_and_a_socket_at_work(make_shell: MakeShell) -> None:
     private(shell)
 
 
+def core_limit(process: int) -> str:
+    lines = Path(f"/proc/{process}/limits").read_text().splitlines()
+    return next(line for line in lines if line.startswith("Max core file size")).split()[4]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/limits"), reason="limits are read from /proc")
 def test_no_core_is_dumped(make_shell: MakeShell) -> None:
-    """Where dumps are wanted (`ulimit -c unlimited`), a program that crashes leaves none: the key would be in it."""
+    """Where dumps are wanted (`ulimit -c unlimited`), a program that crashes leaves none: the key would be in it. The limit of
+    one byte is the only one at which Linux does not hand the dump to a program either (core(5), core_pattern with a pipe)."""
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     shell.video("intro.mp4")
     command = f"ulimit -c unlimited; exec {sys.executable} -m synthdub_tui run intro.mp4 --targets fr-FR"
@@ -231,6 +240,7 @@ def test_no_core_is_dumped(make_shell: MakeShell) -> None:
     process = subprocess.Popen(["sh", "-c", command], env=environment, cwd=shell.videos, stdout=subprocess.DEVNULL)
     try:
         until(lambda: shell.state.exists() and shell.status()["runner"] == process.pid)
+        assert core_limit(process.pid) == "1"
         process.send_signal(signal.SIGABRT)
         _, status = os.waitpid(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -238,3 +248,21 @@ def test_no_core_is_dumped(make_shell: MakeShell) -> None:
         process.kill()
     assert process.returncode == -signal.SIGABRT
     assert not os.WCOREDUMP(status)
+
+
+async def test_no_core_is_dumped_by_the_dashboard(make_shell: MakeShell) -> None:
+    """Nor by the runner that it starts."""
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
+    command = f"ulimit -c unlimited; exec {sys.executable} -m synthdub_tui {shell.video('intro.mp4')} --targets fr-FR --yes"
+    terminal = Terminal(("sh", "-c", command), **shell.environment)
+    try:
+        await asyncio.to_thread(until, lambda: shell.state.exists() and shell.status()["runner"])
+        assert core_limit(shell.status()["runner"]) == core_limit(terminal.process.pid) == "1"
+        terminal.process.send_signal(signal.SIGABRT)
+        _, status = await asyncio.to_thread(os.waitpid, terminal.process.pid, 0)
+        terminal.process.returncode = os.waitstatus_to_exitcode(status)
+        assert terminal.process.returncode == -signal.SIGABRT
+        assert not os.WCOREDUMP(status)
+    finally:
+        shell.call("stop")
+        terminal.close()

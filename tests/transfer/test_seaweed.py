@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,26 @@ async def test_a_cancel_leaves_nothing(seaweedfs: SeaweedFS, tmp_path: Path) -> 
 async def test_credentials_that_ran_out(seaweedfs: SeaweedFS, tmp_path: Path, size: int) -> None:
     # AWS says ExpiredToken; SeaweedFS only that it does not know the key id
     assert await _fails(seaweedfs, tmp_path, size, _target(seaweedfs, "late.mp4", -60)) == "upload_denied"
+
+
+async def test_credentials_that_run_out_under_way(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
+    """The first part was taken in time; what is not whole is never there."""
+    seconds = 3
+    uploader = _uploader(seaweedfs)
+    late = threading.Event()
+
+    def sent(so_far: int) -> None:
+        if so_far and not late.is_set():
+            late.set()
+            time.sleep(seconds + 1)
+
+    target = _target(seaweedfs, "midway.mp4", seconds)
+    with pytest.raises(Trouble) as caught:
+        await uploader.upload(make_source(tmp_path / "a.mp4", 12 * PART), target, sent)
+    await uploader.close()
+    assert caught.value.code == "upload_denied"
+    assert late.is_set()
+    assert not seaweedfs.admin().list_objects_v2(Bucket=seaweedfs.bucket, Prefix="midway").get("Contents")
 
 
 @pytest.mark.parametrize("size", [MIB, PART], ids=["small", "multipart"])
