@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +39,10 @@ class Memory:
     def _load(self) -> Remembered:
         # A damaged file is no reason not to start, and is replaced at the next change.
         with contextlib.suppress(OSError, ValueError):
-            return msgspec.convert(tomllib.loads(self._path.read_text("utf-8")), Remembered)
+            text = self._path.read_text("utf-8")
+            import rtoml  # noqa: PLC0415 - there is nothing to read at the first start
+
+            return msgspec.convert(rtoml.loads(text), Remembered)
         return Remembered()
 
     def save(self) -> None:

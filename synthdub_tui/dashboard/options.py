@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """Everything that the dashboard takes from outside but the runner."""
 
     version: str
@@ -20,13 +20,13 @@ class Options:
     mouse: bool = True
     slow_link: bool = False
     notify: bool = False  # OSC 9 notifications besides the bell
-    keymap: Mapping[str, str] = field(default_factory=dict)
+    keymap: Mapping[str, str] = {}
     play_command: str = ""
     ssh_host: str = ""  # of `scp` commands, where the address of the connection is not the right one
     check_key: Callable[[str], Awaitable[Problem | None]] | None = None  # asks the service about a key
     config_path: Path | None = None  # where a key may be stored
     log_path: Path | None = None
     paths: tuple[str, ...] = ()  # to be added at the start, with `batch`
-    batch: Batch = field(default_factory=Batch)
+    batch: Batch = Batch()
     demo: bool = False  # the runner ends with the dashboard, and so does the service
     warnings: tuple[str, ...] = ()  # about settings, for the user

@@ -76,7 +76,6 @@ class SteadyDriver(LinuxDriver):
         self._output = _Output(self._file, self._taken)
         self._file = self._output  # type: ignore[assignment]
         self._given = 0
-        self._watched = False
         self._callback: Callable[[], None] | None = None
 
     def write(self, data: str) -> None:
@@ -104,11 +103,9 @@ class SteadyDriver(LinuxDriver):
         self.write("\x1b[m")  # frames end with the pen that the next one may need
         super().stop_application_mode()
 
-    def start_application_mode(self) -> None:
-        super().start_application_mode()  # type: ignore[no-untyped-call]
-        if not self._watched:  # it watches on while suspended
-            self._watched = True
-            threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
+    def watch_hangup(self) -> None:
+        """End the process when the terminal hangs up. It watches on while suspended."""
+        threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
 
     def switch_mouse(self) -> bool:
         """Release the mouse to the terminal, or take it again. Returns whether the dashboard has it now."""

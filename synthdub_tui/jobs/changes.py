@@ -6,7 +6,6 @@ The order around a paid request is `intend` (saved before it is sent), then exac
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -65,6 +64,8 @@ def job_id(path: str, options: Options) -> str:
     stem = path.rpartition("/")[2].rpartition(".")[0]
     readable = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:32].strip("-") or "video"
     parts = (path, options.source_language, options.title, options.lipsync, options.video_duration, options.visibility)
+    import hashlib  # noqa: PLC0415 - not needed for the dashboard's first frame
+
     digest = hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "surrogateescape"))
     return f"{readable}-{digest.hexdigest()[:12]}"
 
