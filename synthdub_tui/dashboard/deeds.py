@@ -217,13 +217,13 @@ class Deeds(Adding):
             return
         job, dub = self.session.batch.rows[cursor.job].job, self.session.batch.dub(*cursor)
         if dub is not None and dub.output is not None and dub.state is DubState.DONE:
-            text = clipboard.path_text(dub.output.path)
+            what, text = "the output's path", clipboard.path_text(dub.output.path)
         elif dub is not None and dub.project:
-            text = printable(dub.project)
+            what, text = "the project's id", printable(dub.project)
         else:
-            text = clipboard.path_text(job.source.path)
+            what, text = "the source's path", clipboard.path_text(job.source.path)
         clipboard.copy(self.app, text)
-        self.status.say(f"Copied, if your terminal allows it: {printable(text, 4096)}")
+        self.status.say(f"Copied {what}, if your terminal allows it: {printable(text, 4096)}")
 
 
 def _sorted(dubs: list[tuple[CellKey, Dub]]) -> Sorted:

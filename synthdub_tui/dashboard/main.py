@@ -59,6 +59,7 @@ class MainScreen(Deeds):
         self._armed = False
         self._painted = 0.0
         self._restored = False
+        self._filter_before = ""  # that of what failed
         self._lost = False  # the runner was gone since
         self._told: object = None
         self.grid = Grid(session.batch, self._signs)
@@ -273,8 +274,12 @@ class MainScreen(Deeds):
         self.set_focus(self._box)
 
     def action_failed_only(self) -> None:
-        """Only what failed or needs a decision, and back to all."""
-        self._apply("" if self.memory.now.filter == TROUBLE else TROUBLE)
+        """Only what failed or needs a decision, and back to what was shown."""
+        if self.memory.now.filter == TROUBLE:
+            self._apply(self._filter_before)
+        else:
+            self._filter_before = self.memory.now.filter
+            self._apply(TROUBLE)
 
     def action_clear(self) -> None:
         """Close what is open, else unmark, else clear the filter."""

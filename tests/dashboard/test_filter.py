@@ -87,6 +87,9 @@ async def test_failed_only_and_back(tmp_path: Path) -> None:
         assert names(opened) == [1, 4, 7]
         await opened.press("f")
         assert len(names(opened)) == 9
+        opened.main._apply("state:done")
+        await opened.press("f", "f")
+        assert names(opened) == [0, 3, 6]  # back to what was shown
 
 
 async def test_orders_follow_each_other(tmp_path: Path) -> None:

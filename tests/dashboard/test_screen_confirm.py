@@ -76,7 +76,7 @@ async def test_quit_shows_whether_it_remembers() -> None:
     async with shown(QuitScreen(1)) as hand:
         await hand.sees("1 dub is under way")
         await hand.press("m")
-        await hand.sees("[x] Remember")
+        await hand.sees("[x] Remember", "“Quit asks again” takes that back")
 
 
 async def test_a_dangerous_yes_counts_only_once_its_question_was_drawn() -> None:

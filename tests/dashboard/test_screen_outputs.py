@@ -9,6 +9,7 @@ import pytest
 
 from synthdub_tui.dashboard import opener
 from synthdub_tui.dashboard.screens import outputs_check
+from synthdub_tui.dashboard.screens.captions import read
 from synthdub_tui.dashboard.screens.drawn import SearchBox
 from synthdub_tui.dashboard.screens.outputs import OutputRow, OutputsScreen
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
@@ -88,7 +89,14 @@ async def test_marks_what_was_moved_or_changed(batch: Batch, tmp_path: Path) -> 
     async with shown(batch.screen(play_command="window: true")) as hand:
         await hand.sees("moved", "changed", "The file is gone from here")
         await hand.press("enter")
-        await hand.sees("moved or deleted since")
+        await hand.sees("moved or deleted since", "fetches it again, free")
+        await hand.press("Y")
+        assert hand.app.clipboard == ""
+        await hand.press("asterisk", "Y")
+        await hand.sees("scp command, 1 moved file left out")
+        assert batch.rows[0].path not in hand.app.clipboard and batch.rows[1].path in hand.app.clipboard
+        await back(hand)
+        await hand.press("u")
         await hand.press("slash")
         await hand.type("state:moved")
         await hand.sees("1 of 3 files")
@@ -218,6 +226,13 @@ async def test_captions_are_shown_harmless(batch: Batch, tmp_path: Path) -> None
         await hand.sees("cannot be read: No such file")
         await hand.press("q", "down", "c")
         await hand.sees("no captions of this file")
+
+
+def test_captions_of_other_scripts_are_readable(tmp_path: Path) -> None:
+    srt = tmp_path / "c.srt"
+    srt.write_text("می\u200cخواهم\n\u202bשלום!\u202c\u200f\nക്\u200d\n日本語\n\u200c\u202e👩\u200d👧", "utf-8")
+    said = ["".join(text for text, _ in line) for line in read(str(srt))]
+    assert said == ["می\u200cخواهم", "שלום!", "ക്", "日本語", "\ufffd👩\ufffd👧"]
 
 
 async def test_plays_in_a_window(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:

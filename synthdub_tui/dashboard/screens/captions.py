@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -17,6 +19,12 @@ from synthdub_tui.problems import printable
 
 LIMIT: Final = 256 * 1024
 """Bytes shown of one file: captions of hours are smaller."""
+
+DIRECTION: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+JOINERS: Final = {"\u200c": "\u200c", "\u200d": ""}
+"""Zero width, within words, and what is shown of them: those who count cells take what follows the second for nothing."""
+
+LONGEST: Final = 2000
 
 ORDER: Final = {".srt": 0, ".vtt": 1}
 
@@ -78,7 +86,21 @@ def read(path: str) -> list[Line]:
         why = error.strerror if isinstance(error, OSError) else "its path is not valid"
         return [((f"The captions cannot be read: {why}.", "warn"),)]
     text = data[:LIMIT].decode("utf-8-sig", "replace")
-    lines: list[Line] = [((printable(line.rstrip("\r").expandtabs(4), 2000), ""),) for line in text.split("\n")]
+    lines: list[Line] = [((_plain(line.rstrip("\r").expandtabs(4)), ""),) for line in text.split("\n")]
     if len(data) > LIMIT:
         lines.append(((f"… the first {size(LIMIT)} of {size(whole)}", "faint"),))
     return lines
+
+
+def _plain(line: str) -> str:
+    """A line without what steers a terminal. Persian words keep what separates their letters; joiners within words, and marks
+    of direction, usual in Arabic and Hebrew captions, are left out: a terminal shows them nowhere, or obeys them too far."""
+    bare = DIRECTION.sub("", line)[:LONGEST]
+    if JOINERS.keys().isdisjoint(bare):
+        return printable(bare, LONGEST)
+    pairs = zip(" " + bare, bare, strict=False)
+    return "".join(JOINERS[char] if char in JOINERS and _in_word(before) else printable(char) for before, char in pairs)
+
+
+def _in_word(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LM" and char != "\ufe0f"  # behind that, a joiner makes one emoji of two

@@ -38,7 +38,10 @@ NARROW: Final = 60
 NOTE_ROWS: Final = 3
 
 STATES: Final = {
-    "moved": ("moved", "The file is gone from here: it was moved or deleted since."),
+    "moved": (
+        "moved",
+        "The file is gone from here: it was moved or deleted since. A retry in the grid fetches it again, free.",
+    ),
     "changed": ("changed", "The file differs from the one that was downloaded: somebody changed it since."),
     "unread": ("unread", "The file cannot be looked at: a folder above it is not readable."),
 }
@@ -341,10 +344,14 @@ class OutputsScreen(Page[None]):
             self._copy("\n".join(clipboard.path_text(row.path) for row in rows), many(len(rows), "path"))
 
     def action_copy_scp(self) -> None:
-        rows = self._chosen()
+        chosen = self._chosen()
+        rows = [row for row in chosen if self._states.get(row.key) != "moved"]
         if rows:
             target = clipboard.ssh_target(self._host, os.environ)
-            self._copy(clipboard.scp_command([row.path for row in rows], target), "scp command")
+            left_out = f", {many(len(chosen) - len(rows), 'moved file')} left out" if len(rows) < len(chosen) else ""
+            self._copy(clipboard.scp_command([row.path for row in rows], target), f"scp command{left_out}")
+        elif chosen:
+            self._say(STATES["moved"][1])
 
     def _copy(self, text: str, what: str) -> None:
         clipboard.copy(self.app, text)

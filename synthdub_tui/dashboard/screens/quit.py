@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
@@ -15,6 +15,9 @@ from synthdub_tui.dashboard.screens.confirm import choice
 from synthdub_tui.dashboard.screens.drawn import Words
 from synthdub_tui.dashboard.screens.page import Dialog
 from synthdub_tui.dashboard.screens.words import many
+
+STAYS: Final = "esc stays here. Nothing is lost either way."
+ASKS_AGAIN: Final = "ctrl+p, “Quit asks again” takes that back."
 
 
 class QuitChoice(NamedTuple):
@@ -47,7 +50,7 @@ class QuitScreen(Dialog[QuitChoice]):
             yield choice("Keep working in the background (b)", "background")
             yield choice("Stop now, resume at the next start (s)", "stop")
             yield choice(self._remember_label(), "remember")
-            yield Words("esc stays here. Nothing is lost either way.", id="says")
+            yield Words(STAYS, id="says")
 
     def on_mount(self) -> None:
         self.query_one("#background").focus()
@@ -61,6 +64,7 @@ class QuitScreen(Dialog[QuitChoice]):
     def action_remember(self) -> None:
         self._remember = not self._remember
         self.query_one("#remember", Button).label = Content(self._remember_label())
+        self.query_one("#says", Words).show(ASKS_AGAIN if self._remember else STAYS)
 
     def action_step(self, step: int) -> None:
         if step > 0:
