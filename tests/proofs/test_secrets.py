@@ -21,9 +21,11 @@ from typing import Any
 import pytest
 
 from synthdub_tui.runner.launch import socket_path
+from synthdub_tui.runner.server import Server
 from synthdub_tui.sandbox.config import ENDPOINTS, Fault
 from tests.cli.conftest import MakeShell, Shell, until
 from tests.dashboard.terminal import Terminal
+from tests.proofs.harness import scene
 from tests.proofs.test_network_table import s3_error
 
 KEY = "k3y-9f1c5d27-never-to-be-seen"
@@ -222,6 +224,39 @@ def test_a_wide_umask_and_a_socket_at_work(make_shell: MakeShell) -> None:
     assert process.wait(30) == 130
     process.communicate()
     private(shell)
+
+
+STRANGER = """
+import os, socket, sys
+os.setgroups([])
+os.setuid(int(sys.argv[1]))
+connection = socket.socket(socket.AF_UNIX)
+connection.settimeout(20)
+connection.connect("runner.sock")
+try:
+    connection.sendall(b'{"do":"hello","version":"","protocol":0}\\n{"do":"subscribe","id":1}\\n')
+    print(connection.recv(65536))
+except OSError:
+    print(b"")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(("user", "served"), [(65534, False), (0, True)])
+async def test_another_user_is_not_served(tmp_path: Path, user: int, served: bool) -> None:
+    """Also where the socket's mode was widened: the kernel says who asks."""
+    async with scene(tmp_path) as stage:
+        server = Server(stage.runner, on_stop=lambda: None, read_key=lambda: "")
+        await server.start()
+        try:
+            (tmp_path / "state").chmod(0o711)
+            (tmp_path / "state" / "runner.sock").chmod(0o666)
+            command = [sys.executable, "-c", STRANGER, str(user)]
+            asking = await asyncio.to_thread(subprocess.run, command, cwd=tmp_path / "state", capture_output=True, check=True)
+        finally:
+            await server.close("done")
+        assert (b"welcome" in asking.stdout) is served
+        assert served or asking.stdout == b"b''\n"
 
 
 def core_limit(process: int) -> str:

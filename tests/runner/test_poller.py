@@ -39,7 +39,7 @@ def waits(endpoint: Endpoint) -> list[float]:
 
 @pytest.mark.parametrize("endpoint", [Endpoint.GET_ASSET, Endpoint.GET_DUBBING])
 def test_reads_are_repeated_with_back_off_and_jitter(endpoint: Endpoint) -> None:
-    """Twice as long each time, a minute at most, and where the usual distance of polls does not rule, never in step with others."""
+    """Twice as long each time, a minute at most; and never in step with others, where not the usual distance of polls rules."""
     some, others = waits(endpoint), waits(endpoint)
     assert len(some) == FAILURES
     assert all(0.5 * min(60, 2**number) <= wait <= 70 for number, wait in enumerate(some))
