@@ -297,6 +297,7 @@ async def main() -> None:
     parser.add_argument("--ours", action="store_true", help="leave DataTable out")
     arguments = parser.parse_args()
     short = arguments.short
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program does not compile itself at every start
     batches = [(1000, 10)] if short else [(1000, 10), (10_000, 20)]
     sizes = [(120, 40)] if short else [(120, 40), (200, 50)]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {CHANGES} visible changes a second where loaded")

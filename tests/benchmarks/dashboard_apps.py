@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import sys
 
+from textual import widgets  # each is imported where it is used first
 from textual.app import App, ComposeResult
 from textual.coordinate import Coordinate
-from textual.widgets import DataTable, Static
 
 
 class Bare(App[None]):
     """The least that Textual can do."""
 
     def compose(self) -> ComposeResult:
-        yield Static("ready-to-read")
+        yield widgets.Static("ready-to-read")
 
 
 class Table(App[None]):
@@ -31,11 +31,11 @@ class Table(App[None]):
         self.tick = 0.0
 
     def compose(self) -> ComposeResult:
-        yield Static("@start@", markup=False)
-        yield DataTable(fixed_columns=1)
+        yield widgets.Static("@start@", markup=False)
+        yield widgets.DataTable(fixed_columns=1)
 
     def on_mount(self) -> None:
-        table = self.query_one(DataTable)
+        table = self.query_one(widgets.DataTable)
         table.add_columns("file", *(f"l{n}" for n in range(self.columns)))
         cells = ["~ 12m "] * self.columns
         for number in range(self.rows):
@@ -47,13 +47,13 @@ class Table(App[None]):
             self.set_interval(TICK, self.change)
 
     def change(self) -> None:
-        table = self.query_one(DataTable)
+        table = self.query_one(widgets.DataTable)
         for _ in range(round(self.changes * self.tick)):
             self.step += 1
             table.update_cell_at(Coordinate(12 + self.step % 20, 1 + self.step % 9), f"v {self.step % 100:3}%")
 
-    def on_data_table_cell_highlighted(self, event: DataTable.CellHighlighted) -> None:
-        self.query_one(Static).update(f"@{event.coordinate.row}@")
+    def on_data_table_cell_highlighted(self, event: widgets.DataTable.CellHighlighted) -> None:
+        self.query_one(widgets.Static).update(f"@{event.coordinate.row}@")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,17 @@ from tests.cli.conftest import Shell
 
 HELP = {"cli", "problems"}
 LOOK = HELP | {
-    *("commands", "commands.status", "jobs", "jobs.model", "jobs.options", "runner", "runner.launch", "runner.report"),
+    *(
+        "commands",
+        "commands.status",
+        "jobs",
+        "jobs.model",
+        "jobs.options",
+        "jobs.sharing",
+        "runner",
+        "runner.launch",
+        "runner.report",
+    ),
     *("settings", "store", "store.durable", "store.store"),
 }
 ENGINE = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}

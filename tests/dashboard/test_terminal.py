@@ -193,7 +193,7 @@ async def test_a_locale_without_unicode_gets_plain_signs(tmp_path: Path) -> None
 async def test_bytes_that_are_no_unicode_do_not_end_it(tmp_path: Path) -> None:
     async with opened(tmp_path) as (terminal, _):
         terminal.type(b"/\xff\xfe\xe9t\xe9")
-        await terminal.shows("nothing matches")
+        await terminal.shows("Nothing matches")
         assert terminal.process.poll() is None
 
 
