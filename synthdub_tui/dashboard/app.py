@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from synthdub_tui.dashboard import crash
-from synthdub_tui.dashboard.keys import ACTIONS, KEYS, Keymap
+from synthdub_tui.dashboard.keys import ACTIONS, KEYS, Keymap, ON_ALL_SCREENS
 from synthdub_tui.dashboard.later import load_ahead
 from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
@@ -44,7 +44,7 @@ class SynthdubApp(App[int]):
 
     TITLE = "synthdub"
     CSS_PATH = ["main.tcss", "grid.tcss"]  # noqa: RUF012 - Textual declares it so
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [*ON_ALL_SCREENS]
 
     def __init__(self, launcher: Launcher, memory: Memory, options: Options) -> None:
         super().__init__(driver_class=SteadyDriver)
@@ -80,6 +80,11 @@ class SynthdubApp(App[int]):
     def on_resize(self) -> None:
         """The terminal has another size, or was away (the driver tells its size when it resumes)."""
         self._painter.repaint(self._output)
+
+    def action_redraw(self) -> None:
+        """Draw everything anew: nobody tells us what others wrote on the terminal, or which byte was lost on the way."""
+        self._painter.repaint(self._output)
+        self.refresh(layout=True)  # sends what the painter leaves to Textual
 
     # -- start and end -----------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ GROUPS: Final[dict[str, tuple[Key, ...]]] = {
         Key("log", "l", "app.log", "log", "l"),
         Key("help", "?", "app.help", "this help", "?"),
         Key("mouse", "M", "app.mouse", "release the mouse to select text, and take it again", "M"),
+        Key("redraw", "ctrl+l", "app.redraw", "draw everything anew, where something else wrote on the screen", "ctrl+l"),
         Key("suspend", "ctrl+z", "app.suspend", "suspend the dashboard; the work goes on", "ctrl+z"),
         Key("quit", "q", "app.leave", "quit", "q"),
     ),
@@ -77,6 +78,9 @@ KEYS: Final = tuple(key for group in GROUPS.values() for key in group)
 BINDINGS: Final = [Binding(key.keys, key.action, key.words, show=False, id=key.id, priority=True) for key in KEYS]
 """With priority, so that the app handles them at once: a key that is typed ahead then meets what the one before it opened.
 `MainScreen.check_action` gives them back to whatever else has the focus."""
+
+ON_ALL_SCREENS: Final = [binding for binding in BINDINGS if binding.id == "redraw"]
+"""Belong to the app as well, which comes before its screens and whatever has the focus."""
 
 ACTIONS: Final = frozenset(key.action.partition("(")[0].removeprefix("app.") for key in KEYS)
 

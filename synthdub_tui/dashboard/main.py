@@ -263,7 +263,7 @@ class MainScreen(Deeds):
     def taken(self, action: str) -> bool:
         """Whether the key of an action belongs to what has the focus."""
         if isinstance(self.focused, FilterBox):
-            return action in ACTIONS and action != "clear"
+            return action in ACTIONS and action not in ("clear", "redraw")
         return isinstance(self.focused, detail.Detail) and action in READING
 
     def action_filter(self) -> None:

@@ -127,6 +127,11 @@ class Terminal:
         except AssertionError:
             raise AssertionError(f"{words!r} is not on the screen:\n{self.screen}") from None
 
+    def garble(self, text: str) -> None:
+        """Something else writes on the terminal."""
+        self._emulator.feed(text)
+        self._lines, self._seen = self._emulator.shows(), ""
+
     @property
     def full(self) -> bool:
         """Whether the terminal takes nothing any more, so that whoever writes to it waits."""
