@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from synthdub_tui.dashboard import crash
-from synthdub_tui.dashboard.keys import ACTIONS, KEYS, Keymap, ON_ALL_SCREENS
+from synthdub_tui.dashboard.keys import ACTIONS, KEYS, ON_ALL_SCREENS, Keymap
 from synthdub_tui.dashboard.later import load_ahead
 from synthdub_tui.dashboard.link import Launcher, LinkState
 from synthdub_tui.dashboard.main import MainScreen
