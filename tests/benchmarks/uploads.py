@@ -45,7 +45,7 @@ def main() -> None:
     if options.child:
         print(json.dumps(_measured(options.child, Task(**json.load(sys.stdin)))))
         return
-    size = (40 if options.short else 1024) * MIB
+    size = (16 if options.short else 1024) * MIB
     with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=_room(6 * size)) as name:
         path = Path(name) / "source.mp4"
         _write_random(path, size)
@@ -63,7 +63,7 @@ def _room(needed: int) -> str | None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Uploads to SeaweedFS, ours beside boto3 and rclone.")
-    parser.add_argument("--short", action="store_true", help="40 MiB a file, two parts; one round: shows only that it works")
+    parser.add_argument("--short", action="store_true", help="16 MiB a file, one round: shows only that it works")
     parser.add_argument("--rounds", type=int, default=5, help="uploads of each")
     parser.add_argument("--files", type=int, nargs="*", help="how many at once; the dashboard is then left out")
     parser.add_argument("--child", choices=["ours", "boto3", "rclone"], help=argparse.SUPPRESS)
@@ -275,8 +275,8 @@ def _print_times(words: str, times: list[float]) -> None:
 
 def _write_random(path: Path, size: int) -> None:
     with path.open("wb") as file:
-        for _ in range(size // (8 * MIB)):
-            file.write(os.urandom(8 * MIB))
+        for _ in range(size // (16 * MIB)):
+            file.write(os.urandom(16 * MIB))
 
 
 @contextmanager
