@@ -28,3 +28,10 @@ class Typed(Input):
             event.stop()
         if bound:
             await node.run_action(bound[0].action)  # type: ignore[attr-defined]
+
+    def on_paste(self, event: events.Paste) -> None:
+        """All lines of what is pasted, in one: Textual takes the first, which may be empty, and drops the others in silence."""
+        event.prevent_default()
+        event.stop()
+        text = " ".join(line.strip() for line in event.text.splitlines() if line.strip())
+        super()._on_paste(events.Paste("".join(char for char in text if char.isprintable())))

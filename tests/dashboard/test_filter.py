@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from textual import events
+
 from synthdub_tui.dashboard.detail import Detail
 from synthdub_tui.dashboard.filterbox import FilterBox
 from synthdub_tui.jobs.model import DubState, Job
@@ -131,11 +133,9 @@ async def test_marking_all_with_a_filter_takes_what_is_shown(tmp_path: Path) -> 
         assert len(names(opened)) == 9
 
 
-async def test_a_paste_goes_into_the_filter(tmp_path: Path) -> None:
-    from textual import events
-
+async def test_a_paste_goes_into_the_filter_with_all_its_lines(tmp_path: Path) -> None:
     async with desk(tmp_path, mixed()) as opened:
         await opened.press("/")
-        opened.app.post_message(events.Paste("name:0004\nrm -rf\x1b[31m"))
+        opened.app.post_message(events.Paste("\n  state:failed\r\nname:0004\x1b\n"))
         await until(lambda: names(opened) == [4])
-        assert opened.main.query_one(FilterBox).value.isprintable()
+        assert opened.main.query_one(FilterBox).value == "state:failed name:0004"
