@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import os
 import resource
 import sys
@@ -50,6 +52,7 @@ Handler = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code. Where it is one of `LOOKING`, the process ends here."""
     _dump_no_core()
+    _write_what_can_be_written()
     words = list(sys.argv[1:] if argv is None else argv)
     name = words[0] if words and words[0] in _COMMANDS else "dashboard"
     parser = _parser(name)
@@ -62,13 +65,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 3 if trouble.code == "state_busy" else 2
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away, as `| head` does; say no more to it, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        return _output_lost(error)
     if name in LOOKING:
         os._exit(code)  # all is said, and taking the interpreter apart would take a tenth of their time
     return code
+
+
+def _write_what_can_be_written() -> None:
+    """Names that a terminal of another encoding cannot show are no reason to show nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
+
+
+def _output_lost(error: OSError) -> int:
+    """The exit code where standard output takes no more; other errors are raised again."""
+    gone = isinstance(error, BrokenPipeError)  # the reader, as `| head` is; that is no mistake of anybody
+    if not gone and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at exit
+    if gone:
+        return 0
+    print(f"synthdub: {Trouble('output_unwritable', error.strerror or '')}", file=sys.stderr)
+    return 2
 
 
 def _dump_no_core() -> None:

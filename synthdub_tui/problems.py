@@ -458,6 +458,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
+        "output_unwritable",
+        "Not all that was asked for could be printed",
+        "The disk or the device that the output goes to is full or broken.",
+        "Make room there, and ask again.",
+        Retry.FREE,
+    ),
+    Problem(
         "state_newer",
         "The state directory was written by a newer synthdub",
         "This version would not understand all of it, so it is left untouched.",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pytest
 
@@ -53,13 +53,13 @@ class Shell:
         path.write_bytes(b"v" * size)
         return path
 
-    def start(self, *words: str, **environment: str | None) -> subprocess.Popen[str]:
+    def start(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> subprocess.Popen[str]:
         merged = {**self.environment, **environment}
         process = subprocess.Popen(
             [sys.executable, "-m", "synthdub_tui", *words],
             env={name: value for name, value in merged.items() if value is not None},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=out,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -72,8 +72,8 @@ class Shell:
             process.kill()
             process.wait()
 
-    def call(self, *words: str, **environment: str | None) -> Said:
-        process = self.start(*words, **environment)
+    def call(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> Said:
+        process = self.start(*words, out=out, **environment)
         try:
             out, err = process.communicate(timeout=60)
         finally:

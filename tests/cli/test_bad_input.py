@@ -147,3 +147,17 @@ def test_service_that_is_not_there(shell: Shell, video: str) -> None:
     process.communicate(timeout=20)
     assert process.returncode == 130
     assert shell.dubs() == {"fr-FR": "waiting"}
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("outputs",), ("languages",)])
+def test_output_that_goes_to_a_full_disk(shell: Shell, words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        said = shell.call(*words, out=full)
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "could be printed (No space left on device)" in said.err
+
+
+def test_names_that_the_terminal_cannot_show(shell: Shell) -> None:
+    said = shell.call("languages", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert said.code == 0
+    assert "nb       Norwegian Bokm?l" in said.out
