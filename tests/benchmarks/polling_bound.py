@@ -5,7 +5,7 @@ its delays and calls cost at least is found by dynamic programming: the state is
 were open then, the choice when to ask next, however the answers turn out. Everything is known but the noise. For any price,
 those costs less the price of the budget are a lower bound of the delays (weak duality); the best price gives the best bound.
 
-Times are on a grid. A policy that may ask only on it gives the upper figure. For the lower one, which is certain, a
+Times are on a grid. A policy that may ask only on it does a little worse. For a lower figure, which is `certain`, a
 call brings the answer of the grid's next time, and delays count only to the time before it: whatever asks between the two does
 no better. A project of m minutes is one of one minute at m times the time scale, so one table serves all lengths; the costs are
 concave in the price, so that lines between the prices that were looked at stay below them.
@@ -17,7 +17,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 LENGTHS: Final = 40
 PRICES: Final = 4
@@ -27,15 +27,10 @@ Chance = Callable[[float], float]
 """That a dub is ready by a time."""
 
 
-class Bound(NamedTuple):
-    """Mean delay of a dub: below `least` no policy comes, and one with the budget on average reaches `most`."""
-
-    least: float
-    most: float
-
-
-def bound(dubs: Sequence[Chance], span: tuple[float, float], longest: float, budget: float, step: float) -> Bound:
-    """Of projects of these dubs, with lengths from 1 to `longest` evenly in logarithms.
+def bound(
+    dubs: Sequence[Chance], span: tuple[float, float], longest: float, budget: float, step: float, *, certain: bool
+) -> float:
+    """The least mean delay of a dub, of projects of these dubs with lengths from 1 to `longest` evenly in logarithms.
 
     A dub of length 1 becomes ready within `span`, or never. `budget`: calls per project. All times are in the same unit;
     `step`, that of the grid, is in logarithms.
@@ -44,9 +39,8 @@ def bound(dubs: Sequence[Chance], span: tuple[float, float], longest: float, bud
     lengths = [longest ** ((n + 0.5) / LENGTHS) for n in range(LENGTHS)]
     guess = longest / budget**2
     prices = [guess * math.exp(n / PRICES) / longest for n in range(-PRICES, PRICES * math.ceil(math.log(longest) + 2))]
-    tables = [_Costs(grid, dubs, certain) for certain in (True, False)]
-    least, most = (_dual(prices, [costs.least(price) for price in prices], lengths, budget) for costs in tables)
-    return Bound(least / len(dubs), most / len(dubs))
+    table = _Costs(grid, dubs, certain)
+    return _dual(prices, [table.least(price) for price in prices], lengths, budget) / len(dubs)
 
 
 def _dual(prices: list[float], costs: list[float], lengths: list[float], budget: float) -> float:
