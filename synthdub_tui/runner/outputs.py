@@ -27,6 +27,7 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
             if not shop.claim(job, language):
                 raise Trouble("output_claimed", output_path(job.source.path, language, job.outputs))
             await in_thread(check_writable, job, language)
+            await in_thread(check_captions, job, language)
         except Trouble as trouble:
             job = changes.failed(shop.ledger.jobs[job_id], language, trouble.code, trouble.detail, Scope.SUBMISSION, shop.now())
             shop.ledger.put(job)
@@ -51,6 +52,14 @@ def check_writable(job: Job, language: str) -> None:
         raise Trouble("output_exists", final)
 
 
+def check_captions(job: Job, language: str) -> None:
+    """See that the names of captions are free. Raises Trouble("output_exists")."""
+    ours = captions_of_ours(job, language)
+    for path in _captions_paths(job, language) if job.captions else ():
+        if os.path.lexists(path) and path not in ours and not taken_only(os.lstat(path)):
+            raise Trouble("output_exists", path)
+
+
 def is_ours(dub: Dub, path: str) -> bool:
     """Whether the file is, unchanged, what this dub made: only then may it be replaced."""
     try:
@@ -67,12 +76,15 @@ def is_ours(dub: Dub, path: str) -> bool:
 def captions_of_ours(job: Job, language: str) -> dict[str, int]:
     """Captions that stand, unchanged, as this dub wrote them, with their times: only these may be replaced."""
     found = {}
-    for ending in CAPTIONS:
-        path = output_path(job.source.path, language, job.outputs, ending)
+    for path in _captions_paths(job, language):
         with contextlib.suppress(FileNotFoundError):
             found[path] = os.lstat(path).st_mtime_ns
     ours = changes.captions_ns(job.dubs[language])
     return {path: time for path, time in found.items() if time in ours}
+
+
+def _captions_paths(job: Job, language: str) -> list[str]:
+    return [output_path(job.source.path, language, job.outputs, ending) for ending in CAPTIONS]
 
 
 def taken_only(status: os.stat_result) -> bool:

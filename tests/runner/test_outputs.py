@@ -164,6 +164,27 @@ async def test_what_cannot_be_written_fails_before_it_is_paid_and_the_rest_goes_
     await shop.ledger.close(5)
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "dangling link"])
+async def test_captions_of_somebody_are_seen_before_anything_is_paid(tmp_path: Path, shop: Workshop, kind: str) -> None:
+    job = job_of(tmp_path / "a.mp4", FR, ES)
+    taken = tmp_path / "a.dubbed-es-ES.vtt"
+    {"file": lambda: taken.write_bytes(b"theirs"), "folder": taken.mkdir, "dangling link": lambda: taken.symlink_to("no")}[
+        kind
+    ]()
+    (tmp_path / "a.dubbed-fr-FR.srt").touch()  # nothing in it could be lost
+    shop.ledger.put(job)
+    assert await ready_to_write(shop, job.id) == (FR,)
+    failure = shop.ledger.jobs[job.id].dubs[ES].failure
+    assert failure is not None
+    assert (failure.code, failure.detail) == ("output_exists", str(taken))
+    without = replace(job, id="other", outputs=str(tmp_path / "out"), captions=False)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.dubbed-fr-FR.srt").write_bytes(b"theirs")
+    shop.ledger.put(without)
+    assert await ready_to_write(shop, "other") == (FR, ES)
+    await shop.ledger.close(5)
+
+
 @pytest.mark.parametrize(("one", "other"), [("a.mp4", "a.mov"), ("a.webm", "a.MP4")])
 async def test_two_sources_with_one_output_name(tmp_path: Path, shop: Workshop, one: str, other: str) -> None:
     first, second = job_of(tmp_path / one), job_of(tmp_path / other)
