@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from textual.geometry import Region
 
 from synthdub_tui.dashboard import cells
 from synthdub_tui.dashboard.batch import FILE, Batch
@@ -137,6 +138,32 @@ async def test_wide_terminals_show_it_beside_the_grid(tmp_path: Path) -> None:
         assert pane.region.x > opened.main.grid.region.x
         await opened.press("enter")
         await until(lambda: not pane.display)
+
+
+async def test_another_cell_draws_only_lines_that_differ_and_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The details follow every move: drawing all of them took longer than all else that a key asks for."""
+    states = [DubState.FAILED, DubState.FAILED, DubState.DONE, DubState.WAITING, DubState.UNKNOWN]
+    jobs = [make_job(number, ["fr-FR"], state) for number, state in enumerate(states)]
+    async with desk(tmp_path, jobs, size=(200, 50)) as opened:
+        pane = opened.main.query_one(Detail)
+        await until(lambda: "lesson 0000" in str(pane._told))
+        drawn: list[int] = []
+        draw = pane.render_line
+        monkeypatch.setattr(pane, "render_line", lambda y: drawn.append(y) or draw(y))
+        whole = Region(0, 0, pane.outer_size.width, pane.outer_size.height)
+        for number in (1, 2, 3, 4, 3, 2, 1, 0):
+            drawn.clear()
+            height = pane.virtual_size.height
+            await opened.press("down" if f"lesson {number - 1:04}" in str(pane._told) else "up")
+            await until(lambda number=number: f"lesson {number:04}" in str(pane._told))
+            await opened.pilot.pause()
+            kept = [strip.text for strip in pane.render_lines(whole)]
+            assert drawn
+            assert len(set(drawn)) < pane.size.height / 2 or pane.virtual_size.height != height
+            pane.refresh()
+            assert kept == [strip.text for strip in pane.render_lines(whole)]
 
 
 async def test_low_terminals_show_it_instead_of_the_grid(tmp_path: Path) -> None:

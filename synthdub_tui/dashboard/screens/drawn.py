@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -215,9 +216,17 @@ class Reader(Drawn):
         self.call_after_refresh(self.on_resize)
 
     def _wrap(self) -> None:
-        self._width = self.scrollable_content_region.width
-        self._wrapped = [part for line in self._lines for part in wrap(line, self._width)]
-        self.set_height(len(self._wrapped))
+        """Draw again what is another line than before: the details change with every move of the grid's cursor."""
+        before, width = self._wrapped, self.scrollable_content_region.width
+        self._wrapped = [part for line in self._lines for part in wrap(line, width)]
+        if width != self._width:
+            self._width = width
+            self.set_height(len(self._wrapped))
+            return
+        self.virtual_size = Size(0, len(self._wrapped))
+        for number, (old, new) in enumerate(zip_longest(before, self._wrapped)):
+            if old != new:
+                self.refresh_line(number)
 
     def action_scroll_home(self) -> None:
         self.scroll_home(animate=False)
