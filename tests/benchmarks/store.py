@@ -59,11 +59,13 @@ def make_job(number: int, state: DubState) -> Job:
         Seen(code, SeenState.COMPLETE, f"{number:08x}-{at:04}-4222-8333-123456789abc") for at, code in enumerate(LANGUAGES)
     )
     job = changes.observed(job, project, ProjectSeen(SeenState.COMPLETE, "", seen), now + 600)
-    for code in LANGUAGES:
-        stem = f"{path[:-4]}.dubbed-{code}"
-        job = changes.download_started(job, code, Part(60_000_000, '"0123456789abcdef"'), now + 700)
-        output = Output.of(f"{stem}.mp4", 60_000_000, source.mtime_ns, (f"{stem}.srt", f"{stem}.vtt"), seconds=312.48)
-        job = changes.downloaded(job, code, output, now + 720.5)
+    for place, code in enumerate(LANGUAGES):
+        stem, size, written = f"{path[:-4]}.dubbed-{code}", 60_000_000 + number + place, source.mtime_ns + place * 7_250_000_001
+        job = changes.download_started(job, code, Part(size, '"0123456789abcdef"'), now + 700)
+        job = changes.captions_landing(job, code, (written + 5_000_000, written + 9_000_000))
+        captions = (f"{stem}.srt", f"{stem}.vtt")
+        output = Output.of(f"{stem}.mp4", size, written, captions, seconds=312.48 + place / 100)
+        job = changes.downloaded(job, code, output, now + 720.5 + place * 7.25)
     return job
 
 
