@@ -87,7 +87,7 @@ def _output_lost(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at exit
     if gone:
         return 0
-    print(f"synthdub: {Trouble('output_unwritable', error.strerror or '')}", file=sys.stderr)
+    print(f"synthdub: {Trouble('not_printed', error.strerror or '')}", file=sys.stderr)
     return 2
 
 

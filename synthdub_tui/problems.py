@@ -458,7 +458,7 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
-        "output_unwritable",
+        "not_printed",
         "Not all that was asked for could be printed",
         "The disk or the device that the output goes to is full or broken.",
         "Make room there, and ask again.",

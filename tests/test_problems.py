@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,13 @@ def test_every_code_that_is_raised_is_explained() -> None:
 def test_every_code_of_the_service_is_explained() -> None:
     service = {"moderation", "video_duration_limit_reached", "invalid_target_language", "processing_error"}
     assert service | {"asset_upload", "language_detect", "BrokenAssetUrlError"} <= set(KNOWN)
+
+
+def test_no_code_is_explained_twice() -> None:
+    """A later entry would take the place of the first in silence."""
+    source = (PACKAGE / "problems.py").read_text()
+    codes = re.findall(r'^    Problem\(\n        "(\w+)"', source, re.MULTILINE)
+    assert codes == list(KNOWN)
 
 
 @pytest.mark.parametrize("code", KNOWN)
