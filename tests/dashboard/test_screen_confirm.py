@@ -91,3 +91,13 @@ async def test_a_dangerous_yes_counts_only_once_its_question_was_drawn() -> None
         await hand.until(lambda: screen._reader.drawn)
         await hand.press("y")
         assert await hand.answer() is True
+
+
+async def test_no_message_hides_a_question() -> None:
+    screen = ConfirmScreen("Retry 3 dubs?", ["3 dubs cost credits again"] * 20, danger=True)
+    async with shown(screen, (40, 24)) as hand:
+        hand.app.notify("there is no action " * 4, timeout=60)
+        hand.app.notify("another " * 9, timeout=60)
+        await hand.pilot.pause()
+        await hand.sees("3 dubs cost credits again", "No (n)")
+        assert "there is no action" not in hand.app.text and len(hand.app._notifications) == 2
