@@ -17,8 +17,8 @@ ours that never learns; and an oracle that knows when each dub is ready, and ask
 dubs the oracle has no delay at all, so no policy that does not know the future comes within any factor of it.
 
 What can be reached without knowing the future is `bound`, beside round-robin's mean: see `polling_bound`. For log-normal times
-it is 0.58–0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows how the figure settles as
-the grid gets finer, and a lower one that holds for certain.
+it is 0.58–0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows how the figure settles
+as the grid gets finer, and a lower one that holds for certain.
 """
 
 from __future__ import annotations
@@ -355,7 +355,7 @@ def main() -> None:
         _print_bounds((0.08, 0.04) if options.short else (0.02, 0.01, 0.005, 0.003))
         return
     counts = options.in_flight or ((10,) if options.short else (10, 100, 500, 2000))
-    _print_table(list(itertools.product(("log-normal",) if options.short else KINDS, counts)), 0.08 if options.short else 0.015)
+    _print_table(list(itertools.product(("log-normal",) if options.short else KINDS, counts)), 0.04 if options.short else 0.015)
 
 
 def _print_table(workloads: list[tuple[str, int]], step: float) -> None:
