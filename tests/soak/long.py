@@ -28,7 +28,7 @@ from tests.soak.faults import HTML, faults
 from tests.soak.player import Player
 from tests.soak.promises import Watch, paid_twice
 from tests.soak.service import Service
-from tests.soak.vitals import ALLOWED, MEASURES, MIB, Probe, Trend, trend
+from tests.soak.vitals import ALLOWED, MEASURES, MIB, OF_THE_WORK, Probe, Trend, lows, trend
 from tests.soak.world import Terminal, World, kill, until
 
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE", "it", "pt-BR")
@@ -143,7 +143,7 @@ class Soak:
             for measure in MEASURES:
                 series = [(s["at"]["seconds"], s[probe.name][measure]) for s in self.samples if s["at"]["seconds"] >= warm]
                 if len(series) > 1:
-                    yield probe.name, measure, trend(series, ALLOWED[measure])
+                    yield probe.name, measure, trend(lows(series) if measure in OF_THE_WORK else series, ALLOWED[measure])
 
     # -- on the way ----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.long import Plan, soak
-from tests.soak.vitals import ALLOWED, MEASURES, MIB, trend
+from tests.soak.vitals import ALLOWED, MEASURES, MIB, lows, trend
 
 MINUTES = [minute * 60.0 for minute in range(42)]
 CHANCE = random.Random(1)
@@ -34,6 +34,17 @@ def test_a_leak_is_seen() -> None:
     found = trend(leaking, ALLOWED["uss"])
     assert not found.flat
     assert found.growth == pytest.approx(1024 * 8 * MINUTES[-1], rel=0.3)
+
+
+def busy(leaked: float) -> list[tuple[float, float]]:
+    """Descriptors of a runner that is now idle, now at full speed, and leaks this many a minute."""
+    chance = random.Random(2)
+    return [(at, chance.choice((20, 35, 50, 66)) + leaked * at / 60) for at in MINUTES]
+
+
+def test_lows_tell_a_leak_from_work() -> None:
+    assert trend(lows(busy(0)), ALLOWED["descriptors"]).flat
+    assert not trend(lows(busy(0.5)), ALLOWED["descriptors"]).flat
 
 
 def test_what_shrinks_leaks_nothing() -> None:

@@ -40,6 +40,10 @@ ALLOWED = {
 }
 
 
+OF_THE_WORK = frozenset({"descriptors", "threads", "tasks"})
+"""Measures that what is under way moves up and down threefold, so that growth is told from their lows."""
+
+
 class Trend(NamedTuple):
     """How a series behaves: its median, and the growth over its whole span by the median slope."""
 
@@ -59,6 +63,11 @@ def trend(series: Series, allowed: Allowed) -> Trend:
     middle = median(value for _, value in series)
     growth = median(slopes) * (series[-1][0] - series[0][0]) if slopes else 0.0
     return Trend(middle, growth, max(allowed.share * middle, allowed.amount))
+
+
+def lows(series: Series, window: int = 5) -> Series:
+    """The least of every `window` samples: what is leaked is there at the quietest moments, too."""
+    return [min(series[at : at + window], key=lambda sample: sample[1]) for at in range(0, len(series), window)]
 
 
 class Probe:
