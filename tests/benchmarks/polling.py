@@ -17,8 +17,9 @@ ours that never learns; and an oracle that knows when each dub is ready, and ask
 dubs the oracle has no delay at all, so no policy that does not know the future comes within any factor of it.
 
 What can be reached without knowing the future is `bound`, beside round-robin's mean: see `polling_bound`. For log-normal times
-it is 0.58–0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows how the figure settles
-as the grid gets finer, and a lower one that holds for certain.
+it is 0.58–0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows how the figure
+settles as the grid gets finer, and a lower one that holds for certain. It is one of a steady state, which the other kinds never
+reach here: their longest dubs outlast the simulation, or all become slower.
 """
 
 from __future__ import annotations
@@ -307,33 +308,27 @@ def compare(kind: str, count: int) -> dict[str, Outcome]:
 
 # -- the bound -----------------------------------------------------------------------------------------------------------
 
-SPANS: Final = {"log-normal": (0.25, 4.0), "bimodal": (0.5, 8.0)}
+SPAN: Final = (0.25, 4.0)
 """When dubs become ready, beside the usual time of the usual language."""
 
 
 def reachable(kind: str, count: int, step: float, *, certain: bool = False) -> float | None:
     """The least mean delay in seconds that can be reached; None where it was not worked out."""
-    if kind not in SPANS:
+    if kind != "log-normal":
         return None
-    dubs = [_chance(kind, by) for by in LANGUAGES.values()]
-    return bound(dubs, SPANS[kind], LONGEST, PACE * life(count) / count, step, certain=certain) * _scale(count)
+    dubs = [_chance(by) for by in LANGUAGES.values()]
+    return bound(dubs, SPAN, LONGEST, PACE * life(count) / count, step, certain=certain) * _scale(count)
 
 
-def _chance(kind: str, by: float) -> Chance:
+def _chance(by: float) -> Chance:
     """That a dub of one minute of video is ready by a time, in the units of `_scale`."""
-
-    def normal(ratio: float, sigma: float) -> float:
-        return 0.5 * (1 + math.erf(math.log(ratio) / sigma / math.sqrt(2)))
-
-    if kind == "log-normal":
-        return lambda at: normal(at / by, 0.3)
-    return lambda at: (0.98 - 1 / 7) * normal(at / by, 0.1) + normal(at / by / 4, 0.1) / 7
+    return lambda at: 0.5 * (1 + math.erf(math.log(at / by) / 0.3 / math.sqrt(2)))
 
 
-def _round_robin(kind: str, count: int) -> float:
+def _round_robin(count: int) -> float:
     """Its mean delay: half the time in which all that are in flight are asked once."""
-    dubs, step = [_chance(kind, by) for by in LANGUAGES.values()], 0.001
-    ends = int(SPANS[kind][1] / step)
+    dubs, step = [_chance(by) for by in LANGUAGES.values()], 0.001
+    ends = int(SPAN[1] / step)
     lasts = sum(1 - math.prod(dub(n * step) for dub in dubs) for n in range(1, ends)) * step
     in_flight = lasts * _scale(count) * (LONGEST - 1) / math.log(LONGEST) / (life(count) / count)
     return in_flight / PACE / 2
@@ -380,7 +375,7 @@ def _print_row(kind: str, count: int, row: dict[str, Outcome], least: float | No
 
 
 def _print_bounds(steps: Iterable[float]) -> None:
-    whole = _round_robin("log-normal", 100)
+    whole = _round_robin(100)
     print("the least mean delay that can be reached beside round-robin's, log-normal, 19 GETs a project")
     print(f"{'step':>8} {'certain':>8} {'on the grid':>12}")
     for step in steps:
