@@ -1,8 +1,9 @@
 import pytest
+from textual.widgets._toast import Toast
 
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
 from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen
-from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, shown
+from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, Harness, shown
 
 LINES = [f"clip {number}.mp4 fr-FR: a new project, costs credits" for number in range(300)]
 
@@ -94,10 +95,11 @@ async def test_a_dangerous_yes_counts_only_once_its_question_was_drawn() -> None
 
 
 async def test_no_message_hides_a_question() -> None:
-    screen = ConfirmScreen("Retry 3 dubs?", ["3 dubs cost credits again"] * 20, danger=True)
-    async with shown(screen, (40, 24)) as hand:
-        hand.app.notify("there is no action " * 4, timeout=60)
-        hand.app.notify("another " * 9, timeout=60)
-        await hand.pilot.pause()
+    screen = ConfirmScreen("Retry 3 dubs?", ["3 dubs cost credits again"], danger=True)
+    app = Harness(screen)
+    async with app.run_test(size=(40, 12), notifications=True) as pilot:
+        hand = Hand(app, pilot)
+        app.notify("message", timeout=60)
+        await hand.until(lambda: app.screen is screen and len(screen.query(Toast)) == 1)
         await hand.sees("3 dubs cost credits again", "No (n)")
-        assert "there is no action" not in hand.app.text and len(hand.app._notifications) == 2
+        assert not screen.query_one(Toast).region and "message" not in app.text
