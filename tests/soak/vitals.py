@@ -65,7 +65,7 @@ def trend(series: Series, allowed: Allowed) -> Trend:
     return Trend(middle, growth, max(allowed.share * middle, allowed.amount))
 
 
-def lows(series: Series, window: int = 5) -> Series:
+def lows(series: Series, window: int = 12) -> Series:
     """The least of every `window` samples: what is leaked is there at the quietest moments, too."""
     return [min(series[at : at + window], key=lambda sample: sample[1]) for at in range(0, len(series), window)]
 
