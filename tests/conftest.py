@@ -9,6 +9,5 @@ import pytest
 
 @pytest.hookimpl
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: many tests wait, for timeouts, terminals, processes of their own; with one more, a third of
-    two cores idled."""
+    """Two more than there are cores, since many tests wait: for timeouts, for terminals, for processes of their own."""
     return (os.cpu_count() or 1) + 2
