@@ -553,7 +553,7 @@ async def test_a_keymap_for_an_action_that_is_none_is_told(tmp_path: Path) -> No
         ({"pause": "x", "cancel": "p"}, []),
         ({"pause": "f5", "log": "f5"}, ["pause and log have the same key: give one of them another."]),
         ({"help": "f1,?"}, []),
-        ({"log": "ctrl+l,full_stop,asterisk"}, ["mark_shown has no key any more: log took it."]),
+        ({"log": "f8,full_stop,asterisk"}, ["mark_shown has no key any more: log took it."]),
         ({"log": "crtl+l"}, ["there is no key 'crtl+l', given to log."]),
         ({"up": "k"}, []),
     ],
@@ -563,7 +563,7 @@ def test_mistakes_in_the_keymap_are_told(keymap: dict[str, str], said: list[str]
 
 
 async def test_what_names_keys_names_those_of_the_keymap(tmp_path: Path) -> None:
-    keymap = {"retry": "f5", "start_runner": "f9", "right": "l,right", "log": "ctrl+l"}
+    keymap = {"retry": "f5", "start_runner": "f9", "right": "l,right", "log": "f8"}
     async with desk(tmp_path, [failed(0, "download_failed")], keymap=keymap) as opened:
         assert opened.main.status._text(80).plain.startswith(" f5 retry  x cancel")
         assert dict(opened.app.keymap.help_groups()[0][1])["l right"] == "one language to the right"
