@@ -98,7 +98,7 @@ KNOWN: dict[str, Problem] = _table(
         "account_refused",
         "The account cannot start dubs at the moment",
         "Its credits are used up, or its plan does not include dubbing; the service's words are given.",
-        "Mend that in Synthesia Studio, then go on (p), or start synthdub again. The rest waits; nothing was billed for it.",
+        "Mend that in Synthesia Studio, then resume, or start synthdub again. The rest waits; nothing was billed for it.",
         Retry.FREE,
     ),
     Problem(
@@ -352,7 +352,7 @@ KNOWN: dict[str, Problem] = _table(
     Problem(
         "output_unwritable",
         "The output folder cannot be written",
-        "Its permissions or its file system do not allow it, or the name is too long for it.",
+        "Its permissions or its file system do not allow it.",
         "Make it writable for your user, or use --output-dir, then retry: downloading again is free.",
         Retry.FREE,
     ),
@@ -456,6 +456,13 @@ KNOWN: dict[str, Problem] = _table(
         "Its permissions, its disk or its file system do not allow writing.",
         "Choose another with --state-dir, or make it writable. Nothing was sent.",
         Retry.USELESS,
+    ),
+    Problem(
+        "name_too_long",
+        "The name of the output would be too long",
+        "The file system takes names of some length only, mostly 255 bytes, and the output's adds language and ending.",
+        "Rename the video to something shorter and add it anew, or use --output-dir on another file system. Nothing was sent.",
+        Retry.FREE,
     ),
     Problem(
         "not_printed",

@@ -66,11 +66,8 @@ class Session:
 
     def overview(self) -> Overview:
         """For the top line."""
-        started = self.link.welcome.started if self.link.welcome is not None else 0.0
         link = self.link
-        return Overview(
-            self.batch, self._current(), self.rates, link.state, link.problem, started, self.read_only, self._keymap
-        )
+        return Overview(self.batch, self._current(), self.rates, link.state, link.problem, self.read_only, self._keymap)
 
     def _current(self) -> Meters | None:
         """The meters as they stand now: the runner is silent while nothing changes, but time passes."""

@@ -47,7 +47,6 @@ class Overview(NamedTuple):
     rates: Rates
     link: LinkState
     problem: Problem | None
-    started: float
     read_only: bool
     keymap: Keymap = DEFAULT
 
@@ -70,8 +69,8 @@ def progress_line(about: Overview, now: float, signs: cells.Signs) -> list[Span]
         spans.append((f"about {cells.roughly(left)} left", ""))
     elif totals.dubs and not totals.open and about.batch.loaded:
         spans.append(("nothing left to do" if not trouble else "the rest needs you", ""))
-    if about.started and totals.open and now - about.started >= 60:
-        spans.append((f"running {cells.minutes(now - about.started)}", "faint"))
+    if about.meters is not None and about.meters.since and now - about.meters.since >= 60:
+        spans.append((f"running {cells.minutes(now - about.meters.since)}", "faint"))
     if about.read_only:
         spans.append(("read-only", "warn"))
     return spans

@@ -37,13 +37,16 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
 
 
 def check_writable(job: Job, language: str) -> None:
-    """Make the output folder and see that the final name is free. Raises Trouble("output_exists" | "output_unwritable")."""
+    """Make the output folder and see that the final name is free.
+
+    Raises Trouble("output_exists" | "output_unwritable" | "name_too_long").
+    """
     final = output_path(job.source.path, language, job.outputs)
     folder = os.path.dirname(final)
     try:
         os.makedirs(folder, exist_ok=True)
         if len(os.fsencode(os.path.basename(final))) + len(".part") > os.pathconf(folder, "PC_NAME_MAX"):
-            raise Trouble("output_unwritable", f"the name is too long: {os.path.basename(final)}")
+            raise Trouble("name_too_long", os.path.basename(final))
     except OSError as error:
         raise Trouble("output_unwritable", f"{error.strerror}: {folder}") from error
     if not os.access(folder, os.W_OK | os.X_OK):

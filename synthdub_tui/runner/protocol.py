@@ -153,6 +153,7 @@ class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
     up: float = 0.0  # bytes per second
     down: float = 0.0
     busy: bool = False  # whether some dub goes on by itself
+    since: float = 0.0  # when the work that is under way began; 0 if there is none
     quota: tuple[QuotaMeter, ...] = ()
 
 
@@ -166,7 +167,6 @@ class Welcome(_Message, frozen=True, tag="welcome"):
     version: str
     protocol: int
     pid: int
-    started: float
     foreground: bool = False  # a `synthdub run`: ends by itself, is not replaced
 
 

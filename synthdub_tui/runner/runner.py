@@ -75,6 +75,7 @@ class Runner:
         self.trouble: Trouble | None = None
         self.reached = False  # the service answered at least once
         self.started = clock.now()
+        self._busy_since = 0.0
         self._disk_trouble: Trouble | None = None
         self._durations = Durations()
         schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
@@ -289,6 +290,7 @@ class Runner:
             up=round(up),
             down=round(down),
             busy=not self.idle.is_set(),
+            since=self._busy_since,
             quota=tuple(self._quota_meters()),
         )
 
@@ -413,8 +415,10 @@ class Runner:
 
     def _check_idle(self) -> None:
         if self._workers or self._line or self.ledger.saving:
+            self._busy_since = self._busy_since or clock.now()
             self.idle.clear()
         else:
+            self._busy_since = 0.0
             self.idle.set()
 
     # -- what is noticed -----------------------------------------------------------------------------------------------

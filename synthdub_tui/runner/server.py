@@ -150,7 +150,6 @@ class Server:
             version=__version__,
             protocol=p.PROTOCOL,
             pid=os.getpid(),
-            started=self._runner.started,
             foreground=self._foreground,
         )
 

@@ -159,7 +159,7 @@ class FakeRunner:
 
     async def _handle(self, request: Request, writer: asyncio.StreamWriter) -> None:
         if isinstance(request, Hello):
-            writer.write(encode(Welcome(self.version, PROTOCOL, 1, time.time(), foreground=self.foreground)))
+            writer.write(encode(Welcome(self.version, PROTOCOL, 1, foreground=self.foreground)))
         elif isinstance(request, Subscribe):
             await self._snapshot(writer)
         elif isinstance(request, Stop):

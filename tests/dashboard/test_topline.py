@@ -20,7 +20,7 @@ def overview(**facts: object) -> Overview:
     batch.begin()
     batch.put([make_job(0, ["fr", "es"], DubState.DONE), make_job(1, ["fr", "es"], DubState.DUBBING)])
     batch.end()
-    about = Overview(batch, Meters(0.0), Rates(), LinkState.ATTACHED, None, 1000.0, False)
+    about = Overview(batch, Meters(0.0, since=1000.0), Rates(), LinkState.ATTACHED, None, False)
     return about._replace(**facts)  # type: ignore[arg-type]
 
 

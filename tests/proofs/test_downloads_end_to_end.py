@@ -235,7 +235,7 @@ async def test_names_too_long_for_the_suffix(tmp_path: Path) -> None:
         await stage.add(long, fits, wide, targets=("fr-FR",))
         await stage.ended()
         codes = {job.name[0]: dub.failure and dub.failure.code for job in stage.jobs for dub in job.dubs.values()}
-        assert codes == {"x": "output_unwritable", "y": None, "ü": "output_unwritable"}
+        assert codes == {"x": "name_too_long", "y": None, "ü": "name_too_long"}
         assert len(stage.sandbox.billed()) == 1
         assert all(len(os.fsencode(path.name)) <= 255 for path in stage.videos.iterdir())
 

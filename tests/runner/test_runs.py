@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import DubState, Job, Part
+from synthdub_tui.runner import clock
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Failure, Fault
@@ -122,6 +123,17 @@ async def test_a_turn_to_upload_is_given_back_when_it_is_not_needed_any_more(mak
         await runner.pause(False)
         await until(lambda: bench.billed == 2)
         assert states_of(runner, job) == {"fr-FR": "dubbing", "es-ES": "cancelled"}
+
+
+async def test_the_time_at_work_is_that_of_the_batch_not_of_the_runner(bench: Bench) -> None:
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        assert runner.overview().since == 0
+        before = runner.started
+        await until(lambda: clock.now() > before)
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        assert before < runner.overview().since <= clock.now()
+        await until(runner.idle.is_set)
+        assert runner.overview().since == 0
 
 
 async def test_uploads_go_by_size_the_smallest_and_the_largest_in_turn(bench: Bench) -> None:
