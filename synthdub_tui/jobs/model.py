@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the state files. A file with a larger one comes from a newer synthdub and is left alone."""
 
 

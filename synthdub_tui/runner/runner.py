@@ -18,7 +18,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import Found, Skipped, refused, scan
 from synthdub_tui.jobs.durations import Durations
 from synthdub_tui.jobs.intake import id_of
-from synthdub_tui.jobs.model import DubState, Job, Stage
+from synthdub_tui.jobs.model import SCHEMA, DubState, Job, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
@@ -256,7 +256,7 @@ class Runner:
         else:
             self._shop.open_gate.set()
             self._trust_account()
-        content = {"schema": 1, **self.store.read_document("batch"), "paused": paused}
+        content = {"schema": SCHEMA, **self.store.read_document("batch"), "paused": paused}
         await self.ledger.write_document("batch", content)
         self.meters.changed = True
 

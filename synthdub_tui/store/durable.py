@@ -25,7 +25,7 @@ def write(path: str, data: bytes, mode: int = 0o600) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     try:
-        _write_new(temporary, data, mode)
+        write_new(temporary, data, mode)
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -46,7 +46,8 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-def _write_new(path: str, data: bytes, mode: int) -> None:
+def write_new(path: str, data: bytes, mode: int) -> None:
+    """Make a file with this content, which is durable; its name is so once its folder was synced. Raises OSError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         view = memoryview(data)

@@ -18,6 +18,7 @@ from synthdub_tui.jobs.model import SCHEMA, Job, Output
 from synthdub_tui.jobs.sharing import share
 from synthdub_tui.problems import Trouble
 from synthdub_tui.store import durable
+from synthdub_tui.store.migration import OLDEST, keep_copy, upgraded
 
 SIZE_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of the largest state file that is read: a job of all languages has some 60 kB."""
@@ -51,7 +52,10 @@ class Store:
         return os.path.join(self.folder, name)
 
     def open(self) -> None:
-        """Make the directory, 0700, and remove what a crash left. Raises Trouble("state_unwritable" | "state_newer")."""
+        """Make the directory, 0700, and remove what a crash left. What an older synthdub wrote is copied first.
+
+        Raises Trouble("state_unwritable" | "state_newer").
+        """
         try:
             os.makedirs(self._jobs, mode=0o700, exist_ok=True)
             self._mark_schema()
@@ -126,11 +130,13 @@ class Store:
     def _mark_schema(self) -> None:
         """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
         found = self.read_document("batch")
-        schema = found.get("schema", SCHEMA)
+        schema = found.get("schema", OLDEST if self._names() else SCHEMA)
         if not isinstance(schema, int) or schema > SCHEMA:
             raise Trouble("state_newer", self.folder)
-        if "schema" not in found:
-            self.write_document("batch", {"schema": SCHEMA, **found})
+        if schema < SCHEMA:
+            keep_copy(self.folder, schema)
+        if found.get("schema") != SCHEMA:
+            self.write_document("batch", {**found, "schema": SCHEMA})
 
     def _set_aside(self, path: str) -> str:
         os.makedirs(self._damaged, mode=0o700, exist_ok=True)
@@ -179,6 +185,7 @@ def decode_job(text: str) -> Job:
     schema = content.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
         raise Trouble("state_newer", f"schema {schema}")
+    content = upgraded(content)
     if isinstance(dubs := content.get("dubs"), dict):
         content["dubs"] = {sys.intern(language): dub for language, dub in dubs.items()}
         for dub in dubs.values():

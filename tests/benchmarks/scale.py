@@ -29,7 +29,7 @@ import msgspec
 from msgspec.structs import replace
 
 from synthdub_tui.dashboard.batch import Batch
-from synthdub_tui.jobs.model import DubState
+from synthdub_tui.jobs.model import SCHEMA, DubState
 from synthdub_tui.jobs.options import Batch as BatchOptions
 from synthdub_tui.jobs.selection import ORDERS, parse
 from synthdub_tui.languages import OUTPUT
@@ -135,7 +135,7 @@ def fill(state: str, count: int, states: tuple[DubState, ...]) -> None:
     """A paused batch, as the runner leaves it."""
     store = Store(state)
     store.open()
-    store.write_document("batch", {"schema": 1, "paused": True})
+    store.write_document("batch", {"schema": SCHEMA, "paused": True})
     for number in range(count):
         job = store_benchmark.make_job(number, states[number % len(states)])
         Path(store.path(f"jobs/{job.id}.toml")).write_bytes(encode_job(job))

@@ -21,7 +21,7 @@ LOOK = HELP | {
         "runner.launch",
         "runner.report",
     ),
-    *("settings", "store", "store.durable", "store.store"),
+    *("settings", "store", "store.durable", "store.migration", "store.store"),
 }
 ENGINE = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
 

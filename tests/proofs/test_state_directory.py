@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from synthdub_tui.jobs.model import SCHEMA
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import ledger as ledger_module
 from synthdub_tui.runner.control import Control
@@ -302,7 +303,7 @@ def test_a_newer_directory_is_left_as_it_is_by_every_command(shell: Shell) -> No
     shell.run(video, "--targets", "fr-FR")
     journal = len(shell.sandbox.journal)
     batch = shell.state / "batch.toml"
-    batch.write_text(batch.read_text().replace("schema = 1", "schema = 2"))
+    batch.write_text(batch.read_text().replace(f"schema = {SCHEMA}", f"schema = {SCHEMA + 1}"))
     (shell.state / "jobs" / ".new.toml.tmp").write_text("a newer one's business")
 
     def look() -> dict[str, tuple[int, int, bytes]]:

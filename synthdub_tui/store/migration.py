@@ -1,0 +1,75 @@
+"""State of an older synthdub: copied once, as it is, and read as what it means today.
+
+A job is written in the present schema when it next changes: nothing has to be rewritten at once, and a kill has no half of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from synthdub_tui.jobs.model import SCHEMA
+from synthdub_tui.store import durable
+
+OLDEST: Final = 1
+
+
+def upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """A job's file in the present schema. Raises ValueError for a schema that there never was."""
+    schema = content.get("schema", SCHEMA)
+    if not isinstance(schema, int) or schema < OLDEST:
+        raise ValueError(f"there is no schema {schema!r}")
+    for step in _STEPS[schema - OLDEST :]:
+        step(content)
+    content["schema"] = SCHEMA
+    return content
+
+
+def keep_copy(folder: str, schema: int) -> None:
+    """Copy the state files to `backup-schema-N`, durably, if they were not before. Raises OSError."""
+    import shutil  # noqa: PLC0415 - seldom needed
+
+    kept = os.path.join(folder, f"backup-schema-{schema}")
+    if os.path.isdir(kept):
+        return
+    making = f"{kept}.part"
+    with contextlib.suppress(FileNotFoundError):  # of a copy that a crash interrupted
+        shutil.rmtree(making)
+    for part in ("", "jobs"):
+        source, target = os.path.join(folder, part), os.path.join(making, part)
+        os.mkdir(target, 0o700)
+        with os.scandir(source) as entries:
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False) and entry.name.endswith(".toml")]
+        for name in names:
+            with open(os.path.join(source, name), "rb") as file:
+                durable.write_new(os.path.join(target, name), file.read(), 0o600)
+        durable.sync_folder(target)
+    os.rename(making, kept)
+    durable.sync_folder(folder)
+
+
+def _captions_times(content: dict[str, Any]) -> None:
+    """1 → 2: whether captions are ours is told by their times, where it was told by their names."""
+    for dub in _tables(content.get("dubs")):
+        for output in _tables({"": dub.get("output")}):
+            captions = output.get("captions")
+            if isinstance(captions, list):
+                output["captions_ns"] = [time for path in captions for time in _time(path)]
+
+
+def _tables(found: object) -> list[dict[str, Any]]:
+    return [value for value in found.values() if isinstance(value, dict)] if isinstance(found, dict) else []
+
+
+def _time(path: object) -> list[int]:
+    """The file's modification time, if there is one."""
+    try:
+        return [os.lstat(path).st_mtime_ns] if isinstance(path, str) else []
+    except OSError:
+        return []
+
+
+_STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times,)
+"""From each schema to the next, the oldest first."""
