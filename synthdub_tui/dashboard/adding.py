@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 from textual import work
@@ -14,12 +14,14 @@ from synthdub_tui.dashboard.acting import Acting, CellKey
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.marks import Count
 from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
-from synthdub_tui.jobs.discovery import Skipped, refused
 from synthdub_tui.problems import explain, printable
 from synthdub_tui.runner.protocol import Add, AddLanguages, StopAdding
+
+if TYPE_CHECKING:
+    from synthdub_tui.dashboard.screens.marks import Count
+    from synthdub_tui.jobs.discovery import Skipped
 
 RECENT: Final = 12
 """Languages that are remembered as added lately."""
@@ -93,7 +95,7 @@ class Adding(Acting):
         came_to = _came_to(reply.result)
         self.status.say(f"{ended}: {came_to}." if came_to else NOTHING)
         if reply.result.get("problem") and not came_to and len(paths) > 1:
-            Errand(self, lambda errand: errand.tell(self._offer_the_rest, paths, targets, refused(list(paths))))
+            Errand(self, lambda errand: errand.tell(self._offer_the_rest, paths, targets, _refused(paths)))
         elif reply.result.get("problem"):
             self.tell_more(explain(str(reply.result["problem"]), str(reply.result.get("problem_detail", ""))))
 
@@ -164,6 +166,12 @@ class Adding(Acting):
 def _came_to(result: Mapping[str, int | str]) -> str:
     """`6 new, 2 there already`; empty if nothing was found."""
     return ", ".join(f"{result[name]} {words}" for name, words in _EFFECTS.items() if result.get(name))
+
+
+def _refused(paths: tuple[str, ...]) -> list[Skipped]:
+    from synthdub_tui.jobs.discovery import refused  # noqa: PLC0415 - not for the first frame
+
+    return refused(list(paths))
 
 
 def _cost(count: Count, targets: int) -> str:

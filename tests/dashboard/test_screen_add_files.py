@@ -7,8 +7,8 @@ import pytest
 
 from synthdub_tui.dashboard.screens import folder as folder_module
 from synthdub_tui.dashboard.screens.add_files import AddFilesScreen
-from synthdub_tui.dashboard.screens.drawn import SearchBox
 from synthdub_tui.dashboard.screens.folder import complete
+from synthdub_tui.dashboard.screens.parts import SearchBox
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 
 

@@ -10,8 +10,8 @@ import pytest
 from synthdub_tui.dashboard import opener
 from synthdub_tui.dashboard.screens import outputs_check
 from synthdub_tui.dashboard.screens.captions import read
-from synthdub_tui.dashboard.screens.drawn import SearchBox
 from synthdub_tui.dashboard.screens.outputs import OutputRow, OutputsScreen
+from synthdub_tui.dashboard.screens.parts import SearchBox
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 
 NOW = 1_790_000_000.0

@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, list_folder, resolved
 from synthdub_tui.dashboard.screens.marks import Count, Marks
 from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, many, size
 from synthdub_tui.jobs.discovery import content_type, is_output
 from synthdub_tui.problems import explain, printable

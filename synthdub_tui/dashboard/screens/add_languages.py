@@ -12,8 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from synthdub_tui import languages
-from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.words import Line, fit, many
 from synthdub_tui.problems import printable
 

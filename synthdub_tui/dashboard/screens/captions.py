@@ -11,9 +11,10 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.parts import Hints, Words
 from synthdub_tui.dashboard.screens.words import Line, size
 from synthdub_tui.problems import printable
 

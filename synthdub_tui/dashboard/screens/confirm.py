@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.strip import Strip
 from textual.widgets import Button
 
-from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.page import Dialog
+from synthdub_tui.dashboard.screens.parts import Hints, Words
 from synthdub_tui.problems import printable
 
 AROUND = 7

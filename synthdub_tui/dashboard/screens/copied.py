@@ -8,8 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from synthdub_tui.dashboard.screens.drawn import Hints, Reader, Words
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.page import Dialog
+from synthdub_tui.dashboard.screens.parts import Hints, Words
 
 
 class CopiedScreen(Dialog[None]):

@@ -12,8 +12,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from synthdub_tui.dashboard.screens.drawn import Hints, Reader, SearchBox, Words
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.parts import Hints, SearchBox, Words
 from synthdub_tui.dashboard.screens.words import Line, fit, wrap
 from synthdub_tui.problems import printable
 

@@ -18,11 +18,11 @@ from textual.widgets import Input
 from synthdub_tui.dashboard import clipboard, opener, pictures
 from synthdub_tui.dashboard.screens.captions import CaptionsScreen
 from synthdub_tui.dashboard.screens.copied import CopiedScreen
-from synthdub_tui.dashboard.screens.drawn import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.outputs_check import Checker
 from synthdub_tui.dashboard.screens.outputs_query import SORTS, Key, OutputRow, Query, QueryError, parse, select
 from synthdub_tui.dashboard.screens.page import Page
+from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.thumbnail import Thumbnail
 from synthdub_tui.dashboard.screens.words import Line, ago, duration, fit, fit_end, many, size, wrap
 from synthdub_tui.problems import printable

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.widgets import Button
 
 from synthdub_tui.dashboard.screens.confirm import choice
-from synthdub_tui.dashboard.screens.drawn import Words
 from synthdub_tui.dashboard.screens.page import Dialog
+from synthdub_tui.dashboard.screens.parts import Words
 from synthdub_tui.dashboard.screens.words import many
 
 STAYS: Final = "esc stays here. Nothing is lost either way."

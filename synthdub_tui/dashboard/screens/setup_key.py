@@ -13,9 +13,10 @@ from textual.containers import Vertical
 from textual.worker import Worker, WorkerState
 
 from synthdub_tui.dashboard.keyfile import KeyFileError, clean, store_key
-from synthdub_tui.dashboard.screens.drawn import Hints, Reader, SearchBox, Words
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.page import Dialog
+from synthdub_tui.dashboard.screens.parts import Hints, SearchBox, Words
 from synthdub_tui.dashboard.screens.words import wrap
 from synthdub_tui.problems import Problem, printable
 
