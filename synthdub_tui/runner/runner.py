@@ -181,7 +181,7 @@ class Runner:
     async def add(self, paths: Iterable[str], batch: Batch) -> actions.Added:
         """Add files and folders, piece by piece as they are found; nothing where a path that is named is wrong.
 
-        Raises Trouble("no_targets" | "unknown_language").
+        Raises Trouble("no_targets" | "unknown_language" | "state_unwritable").
         """
         batch, named = checked(batch), list(paths)
         added = self._take_in(await in_thread(refused, named), batch, actions.Added())
@@ -318,10 +318,15 @@ class Runner:
         return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added, self._lost)
 
     async def _settle_submissions(self, jobs: Sequence[str]) -> None:
-        """A job cannot start anew while a paid request for it is under way; that takes a minute at most."""
+        """A job cannot start anew while a paid request for it is under way; that takes a minute at most.
+
+        Raises Trouble("state_unwritable") where the request itself waits to be noted on a disk that takes nothing.
+        """
         while under_way := [job for job in map(self.ledger.jobs.get, jobs) if job is not None and job.submission is not None]:
+            if self._disk_trouble is not None:
+                raise self._disk_trouble
             if self._shop.critical:
-                await asyncio.wait(self._shop.critical, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(self._shop.critical, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             else:  # of a runner that was killed; `start` has not resumed the jobs yet
                 for job in under_way:
                     self.ledger.put(changes.resumed(job, clock.now()))

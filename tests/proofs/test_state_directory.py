@@ -85,6 +85,32 @@ async def test_full_at_each_step(
         assert (paid(stage), len(stage.sandbox.billed())) == (1, 1)
 
 
+async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would wait for the paid request, which waits for the disk: that is told instead of waited for."""
+    genuine = durable.write
+
+    def write(path: str, data: bytes, mode: int = 0o600) -> None:
+        if b"submission" in data:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        genuine(path, data, mode)
+
+    async with scene(tmp_path) as stage:
+        monkeypatch.setattr(durable, "write", write)
+        video = stage.video()
+        await stage.add(video, **ONE)
+        await until(lambda: stage.problem == "state_unwritable")
+        os.utime(video, ns=(0, 0))
+        with pytest.raises(Trouble) as caught:
+            await asyncio.wait_for(stage.add(video, **ONE), 30)
+        assert caught.value.code == "state_unwritable"
+        monkeypatch.setattr(durable, "write", genuine)
+        await stage.ended()
+        await stage.add(video, **ONE)
+        await stage.ended()
+        assert stage.states() == {"fr-FR": "done"}
+        assert (paid(stage), len(stage.sandbox.billed())) == (2, 2)
+
+
 async def test_a_real_disk_without_room(tmp_path: Path, make_disk: MakeDisk) -> None:
     disk = make_disk(tmp_path / "state")
     async with scene(tmp_path) as stage:

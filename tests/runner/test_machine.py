@@ -29,6 +29,7 @@ from synthdub_tui.jobs.intake import Effect
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Scope
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
+from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions
 from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.runner.protocol import Cell
@@ -171,7 +172,11 @@ class Life(RuleBasedStateMachine):
             path.write_bytes(f"{name} at {self.clock.now}".encode())
             os.utime(path, ns=(0, int(self.clock.wall() * 1e9)))
         batch = Batch(targets=tuple(names), captions=captions)
-        added = self._do(self.runner.add([str(path)], batch))
+        try:
+            added = self._do(self.runner.add([str(path)], batch))
+        except Trouble as trouble:
+            assert trouble.code == self.runner.overview().problem == "state_unwritable"
+            return
         assert not added.refused and not added.troubles
         renewed = before is None or added.effects[Effect.RENEWED]
         for language in names:
