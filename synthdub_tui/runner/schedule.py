@@ -44,7 +44,7 @@ LOOK_AGAIN: Final = 5.0
 """Seconds (or `least`, if that is less) after which to look at some due times again, since the price moved."""
 
 _SOME: Final = 2  # projects whose due times are made anew with each look
-_STEPS: Final = 7  # halvings in the search for a due time; more find nothing sooner
+_FINE, _FINEST = 0.1, 0.01  # precision of a due time: of the least time between two polls, and seconds
 _CHEAPEST, _DEAREST = -3.0, 5.0  # bounds of the price, logarithms against round-robin's
 
 
@@ -223,7 +223,8 @@ class Schedule:
         index = self._index(entry, longest)
         if index(low) >= price:
             return low
-        for _ in range(_STEPS):
+        precision = max(_FINE * self._least, _FINEST)
+        while high - low > precision:
             middle = (low + high) / 2
             if index(middle) >= price:
                 high = middle

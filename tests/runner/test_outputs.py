@@ -103,7 +103,6 @@ def test_a_part_that_got_its_final_name_just_before_a_crash_is_ours(tmp_path: Pa
 def test_a_name_that_is_too_long_for_the_file_system(tmp_path: Path) -> None:
     job = job_of(tmp_path / ("a" * 240 + ".mp4"))
     assert trouble(job).code == "name_too_long"
-    assert "too long" in trouble(job).detail
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOTDIR])

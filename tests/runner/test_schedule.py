@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,14 @@ def test_a_learned_dub_is_asked_about_when_it_should_be_ready() -> None:
     asked = sorted(time for times in polls(schedule, 0.0, 1150.0).values() for time in times)
     around = sum(time >= 880 for time in asked)
     assert around > 3 * (len(asked) - around) * (1150 - 880) / 880
+
+
+def test_when_to_ask_is_as_fine_as_the_least_interval() -> None:
+    """A budget that allows several looks a second around the end is used so, however far away the latest moment is."""
+    schedule = Schedule(0.1, taught(20.0), rate=lambda count: 0.5)
+    schedule.add("p", 0.0, dubs(0.0))
+    times = [time for time in polls(schedule, 0.0, 24.0, 0.05)["p"] if time >= 18]
+    assert max(later - earlier for earlier, later in pairwise(times)) < 1.0
 
 
 def test_added_languages_are_followed() -> None:

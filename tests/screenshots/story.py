@@ -100,7 +100,7 @@ class Story:
         down = sum(move.rate for move in moving if move.language)
         writes = tuple(sum(0 <= now - at < seconds for at in self._created) for _, seconds in WRITES)
         quota = (QuotaMeter("create_dubbing", writes, WRITES, 0.0), QuotaMeter("get_dubbing", (9, 131), READS, 0.0))
-        return Meters(now, busy=True, up=up, down=down, quota=quota)
+        return Meters(now, busy=True, since=self.events[0].at, up=up, down=down, quota=quota)
 
     # -- making it up ------------------------------------------------------------------------------------------------
 
