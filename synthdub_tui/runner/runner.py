@@ -267,8 +267,8 @@ class Runner:
             await self.client.get_asset("00000000-0000-4000-8000-000000000000")
         self.trouble = None
         self.halted.clear()
-        self._shop.account.trust()
         self.meters.changed = True
+        self._trust_account()
         self._employ_all()
 
     def overview(self) -> MetersMessage:

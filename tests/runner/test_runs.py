@@ -535,6 +535,22 @@ async def test_credits_that_end_on_the_way_leave_what_is_paid_for_alone(make_ben
         assert ends(runner) == {"done": 2, "waiting": 4}
 
 
+async def test_another_key_wakes_what_waits_beside_what_is_being_dubbed(make_bench: MakeBench) -> None:
+    """Its worker is at work already, and nothing of its job changes before the next poll."""
+    bench = make_bench(dubbing_seconds=(3600.0, 3600.0))
+    async with Working(bench, targets=("fr-FR",), poll_interval=3600.0) as runner:
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: ends(runner) == {"dubbing": 1})
+        bench.sandbox.inject(Fault("P* /v2/dubbing*", "status", **REFUSED))
+        await runner.add_languages(list(runner.ledger.jobs), ["es-ES"])
+        await until(lambda: runner.refusal is not None)
+        await until(lambda: ends(runner) == {"dubbing": 1, "waiting": 1})
+        bench.sandbox.clear_faults()
+        await runner.check_key(bench.sandbox.api_key)
+        await until(lambda: ends(runner) == {"dubbing": 2})
+        assert runner.refusal is None
+
+
 async def test_a_run_without_credits_ends_and_the_next_goes_on(bench: Bench) -> None:
     bench.sandbox.inject(Fault("POST /v2/dubbing", "status", **REFUSED))
     first = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
