@@ -35,7 +35,7 @@ KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
 SETTLED: Final = 1.0
 """Seconds after which the start is over, and what is needed later may be loaded."""
 
-EVERYWHERE: Final = frozenset({"app.mouse", "app.suspend", "app.leave"})
+EVERYWHERE: Final = frozenset({"app.mouse", "app.redraw", "app.suspend", "app.leave"})
 """Actions of the grid's keys that are also for the screens above it."""
 
 

@@ -572,13 +572,16 @@ async def test_what_names_keys_names_those_of_the_keymap(tmp_path: Path) -> None
         await opened.says("f9 starts it again")
 
 
+REDRAW = "Draw everything anew, where something else wrote on the screen"
+
+
 async def test_the_palette_over_a_page_has_the_actions_of_the_page(tmp_path: Path) -> None:
     async with desk(tmp_path, [make_job(0, TWO, DubState.DONE)]) as opened:
         await opened.press("o")
         await opened.screen("OutputsScreen")
         page = opened.app.screen
         commands = {command.title: command for command in opened.app.get_system_commands(page)}
-        assert {"Copy an scp command", "Read the captions", "Quit", "Theme: change the colours"} <= set(commands)
+        assert {"Copy an scp command", "Read the captions", "Quit", "Theme: change the colours", REDRAW} <= set(commands)
         assert not {"Retry", "Cancel", "Mark the column"} & set(commands)
         commands["Mark all shown"].callback()
         await until(lambda: len(getattr(page, "_marked", ())) == 2)
