@@ -12,7 +12,6 @@ from textual.screen import Screen
 
 from synthdub_tui.dashboard.batch import FILE
 from synthdub_tui.dashboard.grid import Grid
-from synthdub_tui.dashboard.keys import Keymap
 from synthdub_tui.dashboard.link import REPLY_TIMEOUT
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
@@ -38,7 +37,7 @@ class Acting(Screen[None]):
         self.session = session
         self.memory = memory
         self.options = options
-        self.keymap = Keymap(options.keymap)
+        self.keymap = session.keymap
         self.status = StatusLine(self.keymap, read_only=options.read_only)  # where actions are answered
 
     # -- targets -----------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class Session:
         self.meters: Meters | None = None
         self.rates = Rates()
         self.read_only = read_only
-        self._keymap = keymap
+        self.keymap = keymap
         self.link = Link(launcher, version, self._message, self._state)
         self.on_change: Callable[[], None] = _nothing
         self.on_state: Callable[[LinkState], None] = _nothing_with_state
@@ -67,7 +67,7 @@ class Session:
     def overview(self) -> Overview:
         """For the top line."""
         link = self.link
-        return Overview(self.batch, self._current(), self.rates, link.state, link.problem, self.read_only, self._keymap)
+        return Overview(self.batch, self._current(), self.rates, link.state, link.problem, self.read_only, self.keymap)
 
     def _current(self) -> Meters | None:
         """The meters as they stand now: the runner is silent while nothing changes, but time passes."""
@@ -89,7 +89,7 @@ class Session:
             self._followed = False
             self.on_call(
                 explain("runner_ended").title
-                + ("." if self.read_only else f". {self._keymap.shown('start_runner')} starts it again.")
+                + ("." if self.read_only else f". {self.keymap.shown('start_runner')} starts it again.")
             )
         if state is not LinkState.ATTACHED:
             self._in_snapshot = False
@@ -148,7 +148,7 @@ class Session:
 
     @property
     def _finds(self) -> str:
-        return f"{self._keymap.shown('failed_only')} shows only such."
+        return f"{self.keymap.shown('failed_only')} shows only such."
 
 
 def _nothing() -> None:

@@ -191,12 +191,10 @@ class Output(_Record, frozen=True, kw_only=True):
         if not all(caption.startswith(stem) for caption in captions):
             stem = ""
         endings = tuple(whole[len(stem) :] for whole in (path, *captions))
-        output = cls(stem=stem, endings=endings, numbers=_packed(size, mtime_ns, seconds, captions_ns), reviewed=reviewed)
-        output.share()
-        return output
+        return cls(stem=stem, endings=endings, numbers=_packed(size, mtime_ns, seconds, captions_ns), reviewed=reviewed)
 
-    def share(self) -> None:
-        """Refer to one and the same of what other outputs have, too."""
+    def __post_init__(self) -> None:
+        """Refer to one and the same of what other outputs have, too, however this one was made: here, or by a decoder."""
         if self.stem:
             msgspec.structs.force_setattr(self, "stem", sys.intern(self.stem))
             msgspec.structs.force_setattr(self, "endings", _ENDINGS.setdefault(self.endings, self.endings))

@@ -11,7 +11,10 @@ from synthdub_tui.jobs.model import NEVER, Job
 
 
 def share(jobs: Iterable[Job]) -> None:
-    """Let the dubs of jobs that were just decoded refer to one and the same of what is equal: projects, times and paths."""
+    """Let the dubs of jobs that were just decoded refer to one and the same of what is equal: projects and times.
+
+    Outputs do so by themselves.
+    """
     for job in jobs:
         times = {NEVER: NEVER}
         for dub in job.dubs.values():
@@ -19,5 +22,3 @@ def share(jobs: Iterable[Job]) -> None:
                 force_setattr(dub, "project", sys.intern(dub.project))
                 force_setattr(dub, "submitted", times.setdefault(dub.submitted, dub.submitted))
             force_setattr(dub, "since", times.setdefault(dub.since, dub.since))
-            if dub.output is not None:
-                dub.output.share()

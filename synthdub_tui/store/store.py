@@ -130,7 +130,7 @@ class Store:
     def _mark_schema(self) -> None:
         """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
         found = self.read_document("batch")
-        schema = found.get("schema", OLDEST if self._names() else SCHEMA)
+        schema = found["schema"] if "schema" in found else OLDEST if self._names() else SCHEMA
         if not isinstance(schema, int) or schema > SCHEMA:
             raise Trouble("state_newer", self.folder)
         if schema < SCHEMA:
