@@ -257,13 +257,9 @@ class SynthdubApp(App[int]):
         """Every key."""
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
-        from synthdub_tui.dashboard.screens.page import keys_of  # noqa: PLC0415
+        from synthdub_tui.dashboard.screens.page import help_of  # noqa: PLC0415
 
-        self.push_screen(
-            HelpScreen(
-                [*self.keymap.help_groups(), ("In the outputs", [(shown, words) for shown, words, _ in keys_of(OutputsScreen)])]
-            )
-        )
+        self.push_screen(HelpScreen([*self.keymap.help_groups(), ("In the outputs", help_of(OutputsScreen))]))
 
     def _look_at_key(self) -> None:
         """Without a key that the service takes, explain where to get one; once, since the user may want to look first."""

@@ -63,12 +63,7 @@ class HelpScreen(Page[None]):
         self.dismiss(None)
 
     def action_back(self) -> None:
-        if self._box.has_class("hidden"):
-            self.dismiss(None)
-            return
-        self._box.value = ""
-        self._box.add_class("hidden")
-        self._reader.focus()
+        self.leave_box(self._box, self._reader)
 
     def on_resize(self) -> None:
         self._show()

@@ -71,12 +71,7 @@ class LogScreen(Page[None]):
         self.open_box(self._box)
 
     def action_back(self) -> None:
-        if self._box.has_class("hidden"):
-            self.dismiss(None)
-            return
-        self._box.value = ""
-        self._box.add_class("hidden")
-        self._reader.focus()
+        self.leave_box(self._box, self._reader)
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -282,12 +282,7 @@ class OutputsScreen(Page[None]):
         self._list.focus()
 
     def action_back(self) -> None:
-        if self._box.has_class("hidden"):
-            self.dismiss(None)
-            return
-        self._box.value = ""
-        self._box.add_class("hidden")
-        self._list.focus()
+        self.leave_box(self._box, self._list)
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from textual.binding import Binding, BindingType
 from textual.keys import format_key
 from textual.screen import ModalScreen
+from textual.widget import Widget
 
 from synthdub_tui.dashboard.typed import Typed
 
@@ -41,6 +42,15 @@ class Page(ModalScreen[Result]):
         box.remove_class("hidden")
         self.set_focus(box)
 
+    def leave_box(self, box: Typed, back: Widget) -> None:
+        """Empty and hide a line of input, and give the focus back; where none is shown, leave the page."""
+        if box.has_class("hidden"):
+            self.dismiss(None)
+            return
+        box.value = ""
+        box.add_class("hidden")
+        back.focus()
+
     def action_back(self) -> None:
         """Leave without a result. A search that is open is left first."""
         self.dismiss(None)
@@ -49,7 +59,12 @@ class Page(ModalScreen[Result]):
         """Every key of this page."""
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415 - which is a page itself
 
-        self.app.push_screen(HelpScreen([("Keys of this page", [(shown, words) for shown, words, _ in keys_of(type(self))])]))
+        self.app.push_screen(HelpScreen([("Keys of this page", help_of(type(self)))]))
+
+
+def help_of(page: type[Page[Any]]) -> list[tuple[str, str]]:
+    """Keys and words of a page's bindings, for the help."""
+    return [(shown, words) for shown, words, _ in keys_of(page)]
 
 
 def keys_of(page: type[Page[Any]]) -> list[tuple[str, str, str]]:
