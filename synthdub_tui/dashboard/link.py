@@ -206,10 +206,11 @@ class Link:
         if welcome.foreground:
             raise Trouble("state_busy", f"a `synthdub run` of version {welcome.version}, process {welcome.pid}")
         self._say(LinkState.REPLACING)
-        await self._send(connection, Stop(id=1))
         async with asyncio.timeout(REPLACE_TIMEOUT):
-            while await lines.next() is not None:
-                pass
+            with contextlib.suppress(ConnectionError):  # it ended, though not as it was asked to
+                await self._send(connection, Stop(id=1))
+                while await lines.next() is not None:
+                    pass
         return "replaced"
 
     async def _somebody_answers(self) -> bool:
@@ -260,26 +261,22 @@ class _Lines:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._buffer = bytearray()
-        self._searched = 0
+        self._rest = b""  # after the last line
 
     async def next(self) -> bytes | None:
         """The next line, or None at the end."""
         loop = asyncio.get_running_loop()
-        while True:
-            end = self._buffer.find(b"\n", self._searched)
-            if end >= 0:
-                line = bytes(self._buffer[:end])
-                del self._buffer[: end + 1]
-                self._searched = 0
-                return line
-            self._searched = len(self._buffer)
-            if self._searched > LINE_LIMIT:
+        pieces, size, chunk = [], 0, self._rest
+        while (end := chunk.find(b"\n")) < 0:
+            pieces.append(chunk)
+            size += len(chunk)
+            if size > LINE_LIMIT:
                 raise ConnectionError("a message is too long")
             chunk = await loop.sock_recv(self._connection, _CHUNK)
             if not chunk:
                 return None
-            self._buffer += chunk
+        self._rest = chunk[end + 1 :]
+        return b"".join([*pieces, chunk[:end]])
 
 
 def _decoded(line: bytes | None) -> Message | None:

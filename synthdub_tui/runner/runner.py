@@ -143,7 +143,8 @@ class Runner:
     def start(self) -> None:
         """Take up the work."""
         self.ledger.listen(self._on_change)
-        self._tasks = [asyncio.create_task(work) for work in (self._poller.run(), self._keep_quota(), self._keep_durations())]
+        lasting = (self._poller.run(), self._keep_quota(), self._keep_durations(), self.ledger.write_cache())
+        self._tasks = [asyncio.create_task(work) for work in lasting]
         now = clock.now()
         for job in list(self.ledger.jobs.values()):
             self.ledger.put(changes.resumed(job, now))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 TEMPORARY = ".tmp"
 """Ending of files that a crash may leave behind; they are removed at the next start."""
@@ -18,20 +20,36 @@ NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
 """What file systems on which a folder cannot be synced (some network and user-space ones) answer to fsync()."""
 
 
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
 def write(path: str, data: bytes, mode: int = 0o600) -> None:
     """Replace the file's content durably. Raises OSError: then the old content stands, or the new one is not yet durable."""
+    with _replacement(path) as temporary:
+        write_new(temporary, data, mode)
+    sync_folder(os.path.dirname(path))
+
+
+def write_unsynced(path: str, pieces: Iterable[bytes], mode: int = 0o600) -> None:
+    """Replace the content of a file that can be made anew: after a power failure it may hold anything. Raises OSError."""
+    with _replacement(path) as temporary, open(os.open(temporary, _NEW, mode), "wb") as file:
+        file.writelines(pieces)
+
+
+@contextlib.contextmanager
+def _replacement(path: str) -> Iterator[str]:
+    """A name for what is to replace the file, at once, when it was written."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
     try:
-        write_new(temporary, data, mode)
+        yield temporary
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_folder(folder)
 
 
 def sync_folder(folder: str) -> None:
@@ -48,7 +66,7 @@ def sync_folder(folder: str) -> None:
 
 def write_new(path: str, data: bytes, mode: int) -> None:
     """Make a file with this content, which is durable; its name is so once its folder was synced. Raises OSError."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    handle = os.open(path, _NEW, mode)
     try:
         view = memoryview(data)
         while view:

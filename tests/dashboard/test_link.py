@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -203,6 +207,30 @@ async def test_a_runner_of_another_protocol_is_replaced_once_and_then_said(
         await until(lambda: len(runner.asked(Hello)) > 4)  # it looks again, and leaves it alone
         assert link.problem is not None and link.problem.code == "runner_other"
         assert len(runner.asked(Stop)) == 1 and ears.states.count(LinkState.GONE) == 1
+
+
+async def test_a_runner_that_dies_when_it_is_to_be_replaced_is_replaced(tmp_path: Path) -> None:
+    """Killed before it read the request, its end of the socket is reset."""
+    runner = runner_at(tmp_path, version="0.0.1")
+    greet = runner._handle
+
+    async def die_unread(request: Request, writer: asyncio.StreamWriter) -> None:
+        await greet(request, writer)
+        if runner.version == "0.0.1":
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await until(lambda: unread(writer.get_extra_info("socket")))
+            runner.version = __version__
+            await runner.die()
+
+    runner._handle = die_unread  # type: ignore[method-assign]
+    async with linked(runner) as (link, ears):
+        await until(lambda: link.state is LinkState.ATTACHED)
+        assert LinkState.GONE not in ears.states
+
+
+def unread(connection: TransportSocket) -> int:
+    """Bytes that came and were not read."""
+    return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 async def test_a_runner_that_another_dashboard_started_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

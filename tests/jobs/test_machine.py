@@ -39,6 +39,7 @@ from synthdub_tui.jobs.plan import Deliver, Download, Submit, Watch, activities,
 from synthdub_tui.problems import explain
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store, decode_job, encode_job
 
 LANGUAGES = ("fr-FR", "es-ES", "de-DE")
@@ -95,6 +96,8 @@ class Batch(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(store_module, "CACHE_FROM", 1)
         self.folder = tempfile.mkdtemp(prefix="synthdub-machine-", dir=MEMORY)
         self.store = Store(self.folder)
         self.store.open()
@@ -105,6 +108,7 @@ class Batch(RuleBasedStateMachine):
         self.renewed: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
+        self.patch.undo()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- machinery -----------------------------------------------------------------------------------------------------
@@ -383,6 +387,11 @@ class Batch(RuleBasedStateMachine):
                 self._put(changes.failed(job, language, "disk_full", "No space left", Scope.DOWNLOAD, self.now))
 
     # -- crashes -------------------------------------------------------------------------------------------------------
+
+    @rule()
+    def write_cache(self) -> None:
+        """What changes after it is read from the files again."""
+        self.store.write_cache()
 
     @precondition(lambda self: self.jobs)
     @rule()

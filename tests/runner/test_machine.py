@@ -36,7 +36,8 @@ from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import QuotaSettings, Settings
 from synthdub_tui.store import durable
-from synthdub_tui.store.store import Store
+from synthdub_tui.store import store as store_module
+from synthdub_tui.store.store import Store, decode_job
 from synthdub_tui.synthesia import client as client_module
 from synthdub_tui.synthesia.quota import Endpoint
 from tests.runner import simulated
@@ -385,7 +386,11 @@ class Life(RuleBasedStateMachine):
             self._learn_moderation(job)
 
     def _look_at_the_disk(self) -> None:
-        self.saved = Store(str(self.folder / "state")).load(set_aside=False).jobs
+        """The files, and that a start with the cache that is there would take them for what they are."""
+        state = self.folder / "state"
+        self.saved = Store(str(state)).load(set_aside=False).jobs
+        files = [decode_job(path.read_text()) for path in (state / "jobs").glob("*.toml")]
+        assert {job.id: job for job in self.saved} == {job.id: job for job in files}
 
     def _learn_moderation(self, job: Job) -> None:
         for language, dub in job.dubs.items():
@@ -532,6 +537,7 @@ def wired(service: Service, clock: VirtualClock, life: Life) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "write", write)
+        patch.setattr(store_module, "CACHE_FROM", 1)
         patch.setattr(client_module, "_http_clients", clients)
         patch.setattr(runner_module, "Downloader", lambda *_, **__: Files(service, clock))
         patch.setattr(runner_module, "Uploader", lambda *_, **__: Storage(service, clock))

@@ -18,6 +18,7 @@ from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Failure, Fault
 from synthdub_tui.settings import resolve
+from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store
 from tests.runner.conftest import QUICK, Bench, MakeBench
 
@@ -143,6 +144,21 @@ async def test_uploads_go_by_size_the_smallest_and_the_largest_in_turn(bench: Be
     result = await bench.run(bench.videos, targets=("fr-FR",), max_uploads=1)
     uploads = [Path(event["file"]).name for event in result.events if event.get("stage") == "uploading"]
     assert uploads == ["b.mp4", "c.mp4", "d.mp4", "e.mp4", "a.mp4"]
+
+
+async def test_the_next_start_of_a_large_batch_reads_no_toml(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "CACHE_FROM", 2)
+    await bench.run(bench.video("one.mp4"), bench.video("two.mp4"))
+    assert (bench.state / "jobs.cache").exists()
+    sent = len(bench.sandbox.journal)
+
+    def named_job(name: str, data: bytes) -> Job:
+        raise AssertionError(name)
+
+    monkeypatch.setattr(store_module, "_named_job", named_job)
+    again = await bench.run()
+    assert again.code == 0 and again.summary["done"] == 4
+    assert len(bench.sandbox.journal) == sent
 
 
 async def test_captions_are_optional(bench: Bench) -> None:
