@@ -114,7 +114,8 @@ class Link:
         self._waiting[number] = future
         try:
             await self._send(self._socket, replace(request, id=number))
-            return await asyncio.wait_for(future, patience)
+            async with asyncio.timeout(patience):
+                return await future
         except (OSError, TimeoutError) as error:
             return Reply(id=number, code="runner_gone", detail=str(error))
         finally:
@@ -174,7 +175,8 @@ class Link:
     async def _follow(self, connection: socket.socket, replace_other: bool) -> str:
         lines = _Lines(connection)
         await self._send(connection, Hello(version=self._version))
-        welcome = await asyncio.wait_for(self._welcome(lines), HELLO_TIMEOUT)
+        async with asyncio.timeout(HELLO_TIMEOUT):  # not `wait_for`: in Python 3.11 that may forget a cancel
+            welcome = await self._welcome(lines)
         if replace_other and (welcome.version, welcome.protocol) != (self._version, PROTOCOL):
             return await self._replace(connection, lines, welcome)
         if welcome.protocol != PROTOCOL:

@@ -6,6 +6,7 @@ Besides answering properly it can misbehave on purpose; see `Delivery`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import socket
@@ -227,14 +228,10 @@ class _Connection:
                 yield bytes(event.data)
 
     async def gone(self, seconds: float) -> None:
-        async def until_closed() -> None:
-            while await self._reader.read(READ):
-                pass
-
-        try:
-            await asyncio.wait_for(until_closed(), None if math.isinf(seconds) else seconds)
-        except (TimeoutError, ConnectionError):
-            return
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+                while await self._reader.read(READ):
+                    pass
 
     async def _event(self) -> h11.Event | type[h11.PAUSED]:
         while True:
@@ -301,15 +298,11 @@ class _Connection:
         if self._writer.can_write_eof():
             self._writer.write_eof()
 
-        async def swallow() -> None:
-            left = _LINGER_BYTES
-            while left > 0 and (data := await self._reader.read(READ)):
-                left -= len(data)
-
-        try:
-            await asyncio.wait_for(swallow(), _LINGER_SECONDS)
-        except TimeoutError:
-            return
+        left = _LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while left > 0 and (data := await self._reader.read(READ)):
+                    left -= len(data)
 
     def _reset(self) -> None:
         """Close with RST instead of FIN."""

@@ -19,6 +19,7 @@ from synthdub_tui.dashboard.link import Link, LinkState
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.protocol import (
     LINE_LIMIT,
+    PROTOCOL,
     Bye,
     Changes,
     Hello,
@@ -30,9 +31,10 @@ from synthdub_tui.runner.protocol import (
     Snapshot,
     Status,
     Stop,
+    Welcome,
 )
 from tests.dashboard.fake_runner import FakeRunner, make_job
-from tests.dashboard.support import until
+from tests.dashboard.support import patience, until
 
 
 class Ears:
@@ -231,6 +233,31 @@ async def test_a_runner_that_dies_when_it_is_to_be_replaced_is_replaced(tmp_path
 def unread(connection: TransportSocket) -> int:
     """Bytes that came and were not read."""
     return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+async def test_it_ends_also_where_it_is_cancelled_in_the_moment_of_the_greeting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`asyncio.wait_for` of Python 3.11 forgets a cancel that comes when what it waits for is done."""
+    runner, come, greeted = runner_at(tmp_path), asyncio.Event(), asyncio.Event()
+
+    async def welcome(link: Link, lines: object) -> Welcome:
+        come.set()
+        await greeted.wait()
+        return Welcome(version=__version__, protocol=PROTOCOL, pid=1)
+
+    monkeypatch.setattr(Link, "_welcome", welcome)
+    link = Link(runner, __version__, lambda message: None, lambda state: None)
+    task = asyncio.create_task(link.run())
+    await come.wait()
+    greeted.set()
+    await asyncio.sleep(0)  # now the greeting is there, and whoever waits for it does not know yet
+    task.cancel()
+    await asyncio.wait({task}, timeout=patience())
+    ended = task.done()
+    task.cancel()
+    await runner.die()
+    assert ended
 
 
 async def test_a_runner_that_another_dashboard_started_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
