@@ -217,7 +217,7 @@ async def look(state: Path, count: int) -> tuple[float, float, float, float]:
     terminal = Terminal(command, SIZE)
     try:
         subject = Subject(terminal, SIZE, born, name_drawn)
-        frame = await subject.seen(b"files")
+        frame = await subject.first(b"files")
         whole = await subject.seen(f" {count} files".encode())
         spent = cpu_of(terminal.process.pid)
         await subject.settle()
