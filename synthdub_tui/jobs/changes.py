@@ -167,12 +167,26 @@ def intend(job: Job, languages: Iterable[str], project: str, now: float) -> Job:
 
 
 def created(job: Job, project: str, now: float) -> Job:
-    """POST /v2/dubbing was accepted. A dub that was cancelled meanwhile stays so, but knows its project."""
+    """POST /v2/dubbing was accepted. A dub that was cancelled meanwhile stays so, but knows its project.
+
+    Each new project is the time to forget earlier ones, or a file that is dubbed anew for years would remember hundreds.
+    """
     submission = _submission(job)
     job = replace(job, submission=None, projects=job.projects | {project: submission.asset})
     for language in submission.languages:
         job = _accepted(job, language, project, "", now)
-    return _staged(job)
+    return _staged(replace(job, projects=_of_use(job)))
+
+
+def _of_use(job: Job) -> dict[str, str]:
+    """Projects that something may still be asked of, or added to: those that a dub is in, and those of the present asset.
+
+    Others never come back: a dub gets to a project by being in it already, or by way of the present asset; and an asset that
+    was given up is never taken up again, since the service gives each a new id. Not while a submission is under way.
+    """
+    held = {dub.project for dub in job.dubs.values()}
+    asset = job.asset.id if job.asset is not None else None
+    return {project: made_from for project, made_from in job.projects.items() if project in held or made_from == asset}
 
 
 def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: float) -> Job:

@@ -43,6 +43,7 @@ class Poller:
         self._schedule = schedule
         self._on_trouble = on_trouble
         self._watchers: dict[str, asyncio.Queue[News]] = {}
+        self._of_use: set[str] = set()  # projects whose answers are kept; of others some may still be on the way
         self._latest: dict[str, ProjectInfo] = {}
         self._asking: dict[str, asyncio.Task[ProjectInfo]] = {}
         self._refused: dict[str, int] = {}
@@ -53,6 +54,7 @@ class Poller:
     async def watching(self, project: str, dubs: Mapping[str, Awaited]) -> AsyncIterator[Callable[[], Awaitable[News]]]:
         """Within the context the project is polled; the callable given waits for the next news. `dubs`: see `expect`."""
         queue: asyncio.Queue[News] = asyncio.Queue()
+        self._of_use.add(project)
         self._watchers[project] = queue
         self._schedule.add(project, now(), _folded(dubs))
         self._wake.set()
@@ -73,11 +75,13 @@ class Poller:
 
     def forget(self, project: str) -> None:
         """Nothing more is wanted of the project."""
+        self._of_use.discard(project)
         self._latest.pop(project, None)
         self._refused.pop(project, None)
 
     async def fresh(self, project: str, priority: Priority = Priority.SUBMISSION) -> ProjectInfo:
         """Ask now, for fresh URLs; those who ask at the same time share one call. Raises what `get_project` does."""
+        self._of_use.add(project)
         task = self._asking.get(project)
         if task is None:
             task = asyncio.create_task(self._ask(project, priority))
@@ -126,7 +130,8 @@ class Poller:
         self._failures = 0
         self._refused.pop(project, None)
         self._on_trouble(None)
-        self._latest[project] = info
+        if project in self._of_use:
+            self._latest[project] = info
         self._schedule.observed(project, now(), _finished(info))
         self._tell(project, info)
         return info
@@ -134,6 +139,8 @@ class Poller:
     def _count_refusal(self, project: str, refusal: Refused) -> None:
         """A project may be unknown for a moment after it was made; only refusals in a row count."""
         self._on_trouble(None)
+        if project not in self._of_use:
+            return
         self._refused[project] = self._refused.get(project, 0) + 1
         if self._refused[project] >= LOST_POLLS:
             self._tell(project, refusal)

@@ -342,6 +342,8 @@ class Runner:
     def _on_change(self, before: Job | None, job: Job) -> None:
         if before is not None:
             self._clean_up(before, job)
+            for project in before.projects.keys() - job.projects.keys():
+                self._poller.forget(project)
         entry = self._workers.get(job.id)
         if entry is not None:
             entry[0].look_again()

@@ -88,6 +88,7 @@ class Books:
     pending: Request | None = None
     made_from: dict[str, str] = field(default_factory=dict)  # project → asset that was really sent
     dead: set[str] = field(default_factory=set)  # projects that failed as a whole, or are gone
+    every: dict[str, str] = field(default_factory=dict)  # all projects it ever had, as it last said, oldest first
     moderated: set[str] = field(default_factory=set)
 
 
@@ -141,6 +142,7 @@ class Batch(RuleBasedStateMachine):
             if old is not None and old.state is not dub.state and (job.id, language) not in self.renewed:
                 assert dub.state in LEGAL[old.state], f"{language}: {old.state} → {dub.state}"
         self.renewed.clear()
+        self.books[job.id].every |= job.projects
         self.jobs[job.id] = job
         self.store.save(job)
 
@@ -269,7 +271,10 @@ class Batch(RuleBasedStateMachine):
         assert books.pending is not None
         project = self._new("p")
         books.made_from[project], books.pending = books.pending.asset, None
-        self._put(changes.created(job, project, self.now))
+        job = changes.created(job, project, self.now)
+        self._put(job)
+        held = {dub.project for dub in job.dubs.values()}
+        assert all(known in held or (job.asset and made_from == job.asset.id) for known, made_from in job.projects.items())
 
     @precondition(on_the_wire(put=True))
     @rule(number=picks, answers=st.lists(st.sampled_from(["new", "no", "moderation", "skipped"]), min_size=3, max_size=3))
@@ -460,6 +465,16 @@ class Batch(RuleBasedStateMachine):
                 assert project not in self.books[key].dead
 
     @invariant()
+    def what_was_forgotten_would_change_nothing(self) -> None:
+        """A job that remembered every project would do the same now, and after any retry."""
+        for key, job in self.jobs.items():
+            every = self.books[key].every
+            assert activities(replace(job, projects=every)) == activities(job)
+            for language in job.dubs:
+                remembering = changes.retried(replace(job, projects=every), language, self.now)
+                assert replace(remembering, projects=job.projects) == changes.retried(job, language, self.now)
+
+    @invariant()
     def every_end_has_its_reason_and_a_way_on(self) -> None:
         for job in self.jobs.values():
             for dub in job.dubs.values():
@@ -529,6 +544,7 @@ class Walker(Batch):
         self.there_is_something_to_do_just_while_a_job_is_open()
         self.the_stage_tells_the_truth()
         self.the_live_project_takes_languages()
+        self.what_was_forgotten_would_change_nothing()
         self.every_end_has_its_reason_and_a_way_on()
 
     def _argument(self, rule: str, word: str) -> Any:

@@ -103,6 +103,35 @@ def test_a_project_belongs_to_the_asset_that_was_sent_even_if_the_job_has_anothe
     assert live_project(job) == ""
 
 
+def test_what_is_dubbed_anew_forgets_projects_that_nothing_is_asked_of_any_more() -> None:
+    """Each would stay in the state file, in memory and in every message to a dashboard."""
+    job = dubbing(FR, ES)
+    for number in range(2, 100):
+        job = changes.renew(job, job.source, [FR], NOW)
+        job = changes.asset_ready(changes.asset_created(job, f"a{number}", NOW), "")
+        job = changes.created(changes.intend(job, [FR], "", NOW), f"p{number}", NOW)
+    assert job.projects == {"p1": "", "p99": "a99"}
+    assert (job.dubs[ES].project, job.dubs[FR].project) == ("p1", "p99")
+
+
+def test_a_project_that_takes_no_more_is_known_as_such_while_a_dub_is_in_it() -> None:
+    """Or a retry would send there what was refused."""
+    job = changes.renew(dubbing(FR, ES), replace(dubbing(FR).source, mtime_ns=2), [FR], NOW)
+    job = changes.asset_ready(changes.asset_created(job, "a2", NOW), "")
+    job = changes.created(changes.intend(job, [FR], "", NOW), "p2", NOW)
+    job = changes.failed(job, ES, "processing_error", "", Scope.LANGUAGE, NOW)
+    assert changes.retried(job, ES, NOW).dubs[ES].next_rung is Rung.PROJECT
+
+
+def test_a_project_of_the_present_asset_is_known_also_where_no_dub_is_in_it_any_more() -> None:
+    """Languages can still be added to it, without a new one."""
+    job = failed_language(FR)
+    job = changes.retried(replace(job, dubs={FR: replace(job.dubs[FR], tried=(Rung.ADD,))}), FR, NOW)
+    job = changes.created(changes.intend(job, [FR], "", NOW), "p2", NOW)
+    job = changes.add_targets(changes.project_lost(job, "p2", "", NOW), [DE], NOW)
+    assert activities(job) == [Submit((DE,), "p1")]
+
+
 def test_refused_as_a_whole() -> None:
     job = changes.refused(asked(FR, ES), "request_refused", "no", {}, NOW)
     assert states(job) == {FR: DubState.FAILED, ES: DubState.FAILED}

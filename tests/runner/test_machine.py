@@ -470,6 +470,13 @@ class Life(RuleBasedStateMachine):
             assert self.saved == list(self.jobs.values())
 
     @invariant()
+    def answers_are_kept_of_projects_that_jobs_know(self) -> None:
+        """Of others they would stay for ever: who ends tells the poller to forget what the job knows."""
+        known = {project for job in self.jobs.values() for project in job.projects}
+        poller = self.runner._poller
+        assert poller._of_use | poller._latest.keys() | poller._refused.keys() <= known
+
+    @invariant()
     def quota_windows_are_respected(self) -> None:
         for endpoint, calls in self.service.calls.items():
             counted = [at for at in calls if at not in self.forgotten[endpoint]]

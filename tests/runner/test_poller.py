@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 
+from synthdub_tui.runner.poller import Poller
+from synthdub_tui.runner.schedule import Schedule
+from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.quota import Endpoint
+from synthdub_tui.synthesia.schema import ProjectInfo, ProjectStatus
 from tests.runner.conftest import Bench
 from tests.runner.test_machine import Life
 from tests.runner.test_runs import Working, only, until
@@ -20,6 +26,55 @@ async def test_an_ended_job_leaves_no_answers_behind(bench: Bench) -> None:
         (project,) = only(runner).projects
         assert bench.calls("GET /v2/dubbing/{id}")
         assert runner._poller.latest(project) is None
+
+
+def test_a_file_dubbed_anew_leaves_no_answers_behind() -> None:
+    """Its worker may have no rest for weeks."""
+    life = Life()
+    try:
+        life.add("one", ["fr-FR", "de-DE"], True, False)
+        life.loop.run_for(60)
+        (project,) = life.runner._poller._latest
+        life.add("one", ["fr-FR", "de-DE"], True, True)
+        life.loop.run_for(60)
+        assert life.runner._workers
+        assert len(life.service.projects) == 2
+        assert project not in life.runner._poller._latest
+        life.answers_are_kept_of_projects_that_jobs_know()
+    finally:
+        life.teardown()
+
+
+@pytest.mark.parametrize("asked_for", ["a watcher", "a download"])
+async def test_an_answer_that_comes_when_all_is_over_is_not_kept(asked_for: str) -> None:
+    poller = Poller(cast(Client, client := Slow()), Schedule(0.01), lambda trouble: None)
+    polling = asyncio.create_task(poller.run())
+    async with poller.watching("p1", {}):
+        if asked_for == "a download":
+            asking = asyncio.create_task(poller.fresh("p1"))
+        await client.asked.wait()
+    poller.forget("p1")
+    client.may_answer.set()
+    if asked_for == "a download":
+        await asking
+    await client.answered.wait()
+    await asyncio.sleep(0)
+    assert poller.latest("p1") is None
+    assert not poller._of_use
+    polling.cancel()
+
+
+class Slow:
+    """A service that takes its time."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer, self.answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def get_project(self, project: str, **_: Any) -> ProjectInfo:
+        self.asked.set()
+        await self.may_answer.wait()
+        self.answered.set()
+        return ProjectInfo(ProjectStatus.COMPLETE, "", ())
 
 
 FAILURES = 9
