@@ -29,6 +29,10 @@ PART: Final = 32 * MIB
 MOST_PARTS: Final = 10_000
 """S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
+PIECE: Final = 64 * 1024
+"""Bytes read at once. botocore asks for a mebibyte, for its checksums and over TLS, and goes on until there is nothing more.
+But glibc keeps up to two such blocks in each arena in which one was freed, and has eight arenas for each core."""
+
 ABORT_AFTER: Final = 0.25
 """Seconds in which a cancelled transfer may end by itself before its multipart upload is aborted past it."""
 
@@ -237,7 +241,8 @@ class _Checked:
             raise
 
     def read(self, amount: int) -> bytes:
-        """Exactly `amount` bytes: s3transfer never asks for more than the file held. Raises Trouble."""
+        """The next `amount` bytes, or a piece of them. s3transfer never asks for more than the file held. Raises Trouble."""
+        amount = min(amount, PIECE)
         try:
             data = self._file.read(amount)
         except OSError as error:

@@ -39,6 +39,13 @@ class Request:
             await self.writer.drain()
 
     async def chunks(self, pause: float = 0.0) -> AsyncIterator[bytes]:
+        """The body as it comes; over TLS, S3's clients send one of unknown length, see `unwrapped`."""
+        if self.headers.get("transfer-encoding") == "chunked":
+            while length := int(await self.reader.readline(), 16):
+                yield await self.reader.readexactly(length)
+                await self.reader.readline()
+            await self.reader.readline()
+            return
         left = int(self.headers.get("content-length", "0"))
         while left:
             data = await self.reader.read(min(left, 65536))
@@ -108,6 +115,17 @@ async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handl
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
     await handle(Request(method, target, headers, reader, writer))
     return True
+
+
+def unwrapped(body: bytes) -> list[bytes]:
+    """The chunks in a body of the encoding `aws-chunked`, without the trailer that follows the last, which is empty."""
+    chunks = []
+    while True:
+        length, _, body = body.partition(b"\r\n")
+        if not int(length, 16):
+            return chunks
+        chunks.append(body[: int(length, 16)])
+        body = body[int(length, 16) + 2 :]
 
 
 def s3_error(code: str, extra: str = "") -> bytes:

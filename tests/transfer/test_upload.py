@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
-from synthdub_tui.transfer.upload import MIB, PART, Uploader, UploadTarget, part_size
+from synthdub_tui.transfer import upload
+from synthdub_tui.transfer.upload import MIB, PART, PIECE, Uploader, UploadTarget, part_size
 from tests.transfer.conftest import OBJECT, TARGET, digests, make_source, source_of, until
-from tests.transfer.servers import Bucket, Hangup, Request, operation, s3_error, saying
+from tests.transfer.servers import CERTIFICATE, Bucket, Hangup, Request, operation, s3_error, saying, serving, unwrapped
 
 Storage = tuple[Bucket, str]
 
@@ -76,6 +77,47 @@ async def test_several_at_once(bucket: Storage, uploader: Uploader, tmp_path: Pa
 
 def _target(key: str) -> UploadTarget:
     return UploadTarget(TARGET.access_key_id, TARGET.secret_access_key, TARGET.session_token, TARGET.bucket, key)
+
+
+async def test_over_tls_it_arrives_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 wants pieces of at least 8 KiB there, but for the last:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html"""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    source = make_source(tmp_path / "a.mp4", 3 * MIB + 7)
+    pieces: list[bytes] = []
+
+    async def take(request: Request) -> None:
+        assert request.headers["content-encoding"] == "aws-chunked"
+        assert request.headers["x-amz-decoded-content-length"] == str(source.size)
+        await request.go_ahead()
+        pieces[:] = unwrapped(b"".join([data async for data in request.chunks()]))
+        await request.answer(200, ETag='"e"')
+
+    async with serving(take, tls=True) as url:
+        uploader = Uploader(url, connect_timeout=5, read_timeout=5, attempts=1)
+        await uploader.upload(source, TARGET, ignore)
+        await uploader.close()
+    assert b"".join(pieces) == Path(source.path).read_bytes()
+    assert {len(piece) for piece in pieces[:-1]} == {PIECE}
+
+
+@pytest.mark.parametrize("size", [5 * MIB, 9 * MIB])
+async def test_a_source_is_read_in_pieces(
+    bucket: Storage, uploader: Uploader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Larger blocks would stay with the process for good."""
+    lengths: list[int] = []
+    read = upload._Checked.read
+
+    def noted(self: upload._Checked, amount: int) -> bytes:
+        data = read(self, amount)
+        lengths.append(len(data))
+        return data
+
+    monkeypatch.setattr(upload._Checked, "read", noted)
+    await uploader.upload(make_source(tmp_path / "a.mp4", size), TARGET, ignore)
+    assert bucket[0].objects == {OBJECT: digests(tmp_path / "a.mp4")}
+    assert max(lengths) == PIECE
 
 
 def test_a_target_shows_no_secret() -> None:
