@@ -13,6 +13,7 @@ from typing import Final
 from synthdub_tui.jobs.model import Job, count
 from synthdub_tui.problems import Trouble, explain
 from synthdub_tui.runner import actions, clock, logs, report
+from synthdub_tui.runner.allocator import share_one_arena
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.runner.runner import Runner, checked
 from synthdub_tui.runner.server import Server
@@ -45,6 +46,7 @@ async def run(
 ) -> int:
     """All the work that is there, then a summary; the exit code. Raises Trouble for what is wrong before anything is sent."""
     started = time.monotonic()
+    share_one_arena()
     if paths:
         checked(settings.batch)
     runner = Runner(settings, patience=patience)
@@ -75,6 +77,7 @@ async def run(
 
 async def serve(settings: Settings, read_key: ReadKey) -> int:
     """A runner for dashboards: works, and waits for more while somebody is attached."""
+    share_one_arena()
     runner = Runner(settings)
     await in_thread(runner.open)
     log = logs.start(settings.state_dir)
