@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.spelling import as_spelled
 from synthdub_tui.problems import Trouble
 
 API_URL: Final = "https://api.synthesia.io"
@@ -123,7 +124,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
     given["api_key"] = Secret(_key(flags, environment, config))
     if flags.get("api_key"):
         warnings.append("--api-key shows the key to everyone who lists processes; set SYNTHESIA_API_KEY instead.")
-    given["state_dir"] = os.path.abspath(os.path.expanduser(given.get("state_dir") or default_state_dir()))
+    given["state_dir"] = _folder(given.get("state_dir") or default_state_dir())
     given["batch"] = _batch(config.batch, flags)
     settings = Settings(config_path=config_path, warnings=tuple(warnings), **given)
     _check(settings)
@@ -196,8 +197,13 @@ def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
     merged = {name: value for name, value in msgspec.structs.asdict(defaults).items() if value is not None}
     merged |= {name: flags[name] for name in Batch.__struct_fields__ if flags.get(name) is not None}
     if merged.get("output_dir"):
-        merged["output_dir"] = os.path.abspath(os.path.expanduser(merged["output_dir"]))
+        merged["output_dir"] = _folder(merged["output_dir"])
     return Batch(**merged)
+
+
+def _folder(named: str) -> str:
+    """A folder's one path, however it was named: where case is ignored, a lock may hold for one spelling only."""
+    return as_spelled(os.path.abspath(os.path.expanduser(named)))
 
 
 def _check(settings: Settings) -> None:

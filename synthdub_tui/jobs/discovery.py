@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from synthdub_tui.jobs.spelling import Speller
+
 VIDEO_TYPES: Final = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
@@ -65,9 +67,10 @@ def output_folder(found: Found, output_dir: str) -> str:
 def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
     """Sources below the named files and folders, each once, folder by folder in the order of names."""
     seen: set[str] = set()
+    speller = Speller()
     folders: dict[str, str] = {}  # a folder may be named by several routes
     for named in paths:
-        for item in _scan_named(os.path.abspath(named), recursive):
+        for item in _scan_named(speller.path(os.path.abspath(named)), recursive):
             folder, name = os.path.split(item.path)
             if folder not in folders:
                 folders[folder] = os.path.realpath(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import make_shell, shell
+from tests.proofs import exfat
 
 __all__ = ["make_shell", "shell"]
 
@@ -60,3 +61,28 @@ def make_disk() -> Iterator[Callable[[Path], Disk]]:
             return disk
 
         yield make
+
+
+@pytest.fixture
+def make_volume(tmp_path: Path) -> Iterator[Callable[..., exfat.Volume]]:
+    """`make_volume(path, size)`: a volume of exFAT; the test is skipped, with the reason, where there can be none."""
+    with ExitStack() as stack:
+
+        def make(path: Path, size: int = 64_000_000) -> exfat.Volume:
+            if reason := exfat.missing():
+                pytest.skip(reason)
+            try:
+                volume = exfat.Volume(path, size)
+            except exfat.CannotMount as error:
+                pytest.skip(f"no exFAT can be mounted here: {error}")
+            stack.callback(volume.remove)
+            return volume
+
+        yield make
+
+
+@pytest.fixture
+def volume(tmp_path: Path, make_volume: Callable[..., exfat.Volume]) -> exfat.Volume:
+    """A volume whose root is the folder of videos."""
+    made = make_volume(tmp_path / "videos")
+    return made
