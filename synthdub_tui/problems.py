@@ -345,7 +345,7 @@ KNOWN: dict[str, Problem] = _table(
     Problem(
         "output_claimed",
         "Another job writes to the same output file",
-        "Two sources differ only in their ending, or one source was added with other options.",
+        "Two sources differ only in their ending or in case, or one source was added with other options.",
         "Add one of them again with --output-dir. Nothing was sent for this one.",
         Retry.USELESS,
     ),
@@ -462,6 +462,13 @@ KNOWN: dict[str, Problem] = _table(
         "The name of the output would be too long",
         "The file system takes names of some length only, mostly 255 bytes, and the output's adds language and ending.",
         "Rename the video to something shorter and add it anew, or use --output-dir on another file system. Nothing was sent.",
+        Retry.FREE,
+    ),
+    Problem(
+        "name_refused",
+        "The file system does not take the name of the output",
+        'FAT, exFAT and Windows shares refuse : ? * < > | " and \\ in names.',
+        "Rename the video and add it anew, or use --output-dir on another file system. Nothing was sent.",
         Retry.FREE,
     ),
     Problem(

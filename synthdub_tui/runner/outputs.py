@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import Final
@@ -13,9 +14,18 @@ from synthdub_tui.jobs.model import Dub, Job, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.transfer.part import disk_trouble, try_part
 
 CAPTIONS: Final = ("srt", "vtt")
 """Endings of captions files."""
+
+_REFUSALS: Final = {
+    errno.ENAMETOOLONG: "name_too_long",
+    errno.EINVAL: "name_refused",
+    errno.EILSEQ: "name_refused",
+    errno.ENOENT: "name_refused",  # of exfat-fuse; that the folder is there was seen just before
+}
+"""What file systems say to names that they do not take."""
 
 
 async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
@@ -24,10 +34,10 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
     ready = []
     for language in languages or job.unsent:
         try:
-            if not shop.claim(job, language):
+            await in_thread(make_folder, job)
+            if not await shop.claims.holds(job, language):
                 raise Trouble("output_claimed", output_path(job.source.path, language, job.outputs))
-            await in_thread(check_writable, job, language)
-            await in_thread(check_captions, job, language)
+            await in_thread(_check, job, language)
         except Trouble as trouble:
             job = changes.failed(shop.ledger.jobs[job_id], language, trouble.code, trouble.detail, Scope.SUBMISSION, shop.now())
             shop.ledger.put(job)
@@ -36,23 +46,47 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
     return tuple(ready)
 
 
-def check_writable(job: Job, language: str) -> None:
-    """Make the output folder and see that the final name is free.
+def _check(job: Job, language: str) -> None:
+    try_name(job, language)
+    check_writable(job, language)
+    check_captions(job, language)
 
-    Raises Trouble("output_exists" | "output_unwritable" | "name_too_long").
-    """
-    final = output_path(job.source.path, language, job.outputs)
-    folder = os.path.dirname(final)
+
+def make_folder(job: Job) -> None:
+    """Make the output folder, and see that it can be written. Raises Trouble("output_unwritable")."""
+    folder = os.path.dirname(output_path(job.source.path, "", job.outputs))
     try:
-        os.makedirs(folder, exist_ok=True)
-        if len(os.fsencode(os.path.basename(final))) + len(".part") > os.pathconf(folder, "PC_NAME_MAX"):
-            raise Trouble("name_too_long", os.path.basename(final))
+        if job.outputs:  # beside the source it is there, or its volume is not: it would be made on another one
+            os.makedirs(folder, exist_ok=True)
+        os.stat(folder)
     except OSError as error:
         raise Trouble("output_unwritable", f"{error.strerror}: {folder}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Trouble("output_unwritable", folder)
+
+
+def check_writable(job: Job, language: str) -> None:
+    """See that there is an output folder, and that the final name is free.
+
+    Raises Trouble("output_exists" | "output_unwritable").
+    """
+    make_folder(job)
+    final = output_path(job.source.path, language, job.outputs)
     if os.path.lexists(final) and not is_ours(job.dubs[language], final):
         raise Trouble("output_exists", final)
+
+
+def try_name(job: Job, language: str) -> None:
+    """See that the file system takes the name, by making the part under it, which has the longest. What is there stays.
+
+    Raises Trouble("name_too_long" | "name_refused" | "output_unwritable" | "disk_full").
+    """
+    part = f"{output_path(job.source.path, language, job.outputs)}.part"
+    try:
+        try_part(part)
+    except OSError as error:
+        code = _REFUSALS.get(error.errno or 0)
+        raise Trouble(code, os.path.basename(part)) if code else disk_trouble(error) from error
 
 
 def check_captions(job: Job, language: str) -> None:

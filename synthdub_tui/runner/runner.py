@@ -133,7 +133,7 @@ class Runner:
             raise
         self.ledger.load(loaded.jobs)
         for job in loaded.jobs:
-            self._shop.claim_all(job)
+            self._shop.claims.ask_all(job)
         self.quota.restore(self.store.read_document("quota"))
         self._durations.load(self.store.read_document("durations"))
         if self.store.read_document("batch").get("paused") is True:
@@ -336,7 +336,7 @@ class Runner:
 
     def _put_claimed(self, job: Job) -> None:
         """The first job to name an output file is the one that writes it."""
-        self._shop.claim_all(job)
+        self._shop.claims.ask_all(job)
         self.ledger.put(job)
 
     def _on_change(self, before: Job | None, job: Job) -> None:

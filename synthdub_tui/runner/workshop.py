@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Final
 
-from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.plan import Activity, Deliver, Submit, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
 from synthdub_tui.runner.account import Account
+from synthdub_tui.runner.claims import Claims
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
@@ -31,17 +29,6 @@ _log = logging.getLogger(__name__)
 
 GOES_WELL: Final = 60.0
 """Seconds for which a transfer that broke before has to last."""
-
-
-@cache
-def ignores_case(folder: str) -> bool:
-    """Whether names that differ in case alone are one file there, as is usual on macOS, and with FAT and some network file
-    systems. Told by the folder's own name, once for each folder; where that cannot tell, case is taken to matter."""
-    parent, name = os.path.split(folder)
-    try:
-        return name != name.swapcase() and os.path.samefile(folder, os.path.join(parent, name.swapcase()))
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -76,9 +63,12 @@ class Workshop:
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
-    claims: dict[str, dict[str, str]] = field(default_factory=dict)  # output path → language → job that writes it
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
+    claims: Claims = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claims = Claims(self.ledger.jobs)
 
     def wanted(self, job: Job) -> list[Activity]:
         """What should be going on for the job, and can be begun."""
@@ -121,21 +111,6 @@ class Workshop:
         """A transfer is held up no more, or not any more by this."""
         if trouble in (None, self.held_up.get((job_id, language))):
             self.meters.changed |= self.held_up.pop((job_id, language), None) is not None
-
-    def claim(self, job: Job, language: str) -> bool:
-        """Whether the job is the one that writes this output; the first to ask is."""
-        return self._claims_beside(job).setdefault(language, job.id) == job.id
-
-    def claim_all(self, job: Job) -> None:
-        """Ask for all outputs of a job."""
-        claims = self._claims_beside(job)
-        for language in job.dubs:
-            claims.setdefault(language, job.id)
-
-    def _claims_beside(self, job: Job) -> dict[str, str]:
-        """Who writes the outputs of that folder and name, by language: a path for each would take tens of megabytes."""
-        path = output_path(job.source.path, "", job.outputs)
-        return self.claims.setdefault(path.casefold() if ignores_case(os.path.dirname(path)) else path, {})
 
     @staticmethod
     def now() -> float:

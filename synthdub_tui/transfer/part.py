@@ -127,6 +127,25 @@ async def holding(part: str) -> AsyncIterator[None]:
         os.close(handle)
 
 
+def try_part(path: str) -> None:
+    """Make an empty part file and remove it, to see that it can be made; one that is there already stays. Nobody can hold it
+    meanwhile. Raises OSError, and Trouble("output_unwritable") where something else has its name."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise Trouble("output_unwritable", "the part is not a regular file") from None
+        return
+    try:
+        _lock(handle)
+        if _is_at(handle, path):
+            os.unlink(path)
+    except Trouble:
+        pass  # another synthdub was quicker to hold it: it is that one's now
+    finally:
+        os.close(handle)
+
+
 def land(part: str, final: str, *, replace: bool) -> os.stat_result:
     """Give the finished `part` its final name, durably; the result is how it stands there.
 
@@ -211,7 +230,7 @@ def _hold(path: str) -> int:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
             try:
                 _lock(handle)
-                if os.path.lexists(path) and os.path.samestat(os.fstat(handle), os.lstat(path)):
+                if _is_at(handle, path):
                     return handle
             except BaseException:
                 os.close(handle)
@@ -219,6 +238,11 @@ def _hold(path: str) -> int:
             os.close(handle)
     except OSError as error:
         raise disk_trouble(error) from None
+
+
+def _is_at(handle: int, path: str) -> bool:
+    """Whether what was opened still has that name."""
+    return os.path.lexists(path) and os.path.samestat(os.fstat(handle), os.lstat(path))
 
 
 def _lock(handle: int) -> None:

@@ -13,7 +13,7 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import resolve
 from tests.proofs.exfat import Volume
-from tests.proofs.harness import flags, scene
+from tests.proofs.harness import Scene, flags, scene
 
 MakeVolume = Callable[..., Volume]
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
@@ -22,6 +22,13 @@ ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
 def codes(jobs: list[Any]) -> dict[str, str]:
     """How each dub ended, by the file's name; one language only."""
     return {job.name: dub.failure.code if dub.failure else dub.state.value for job in jobs for dub in job.dubs.values()}
+
+
+def check_done(stage: Scene) -> None:
+    """What is done is there, whole; other finished outputs and parts are not."""
+    outputs = {dub.output.path: stage.content(job, lang) for job in stage.jobs for lang, dub in job.dubs.items() if dub.output}
+    found = {path for job in stage.jobs for path in Path(job.outputs or Path(job.source.path).parent).glob("*.dubbed-*.mp4*")}
+    assert {str(path): path.read_bytes() for path in found} == outputs
 
 
 async def test_what_the_volume_is(volume: Volume) -> None:
@@ -61,3 +68,60 @@ async def test_one_runner_of_a_state_directory_by_whatever_spelling(tmp_path: Pa
         with pytest.raises(Trouble, match="Another runner"):
             second.open()
         assert await first.stop()
+
+
+@pytest.mark.parametrize("folder", ["", "Talks", "2026"], ids=["at the root", "in a folder", "in one without letters"])
+async def test_two_sources_whose_outputs_differ_in_case_alone(tmp_path: Path, volume: Volume, folder: str) -> None:
+    """The second is refused before anything is paid for it."""
+    async with scene(tmp_path) as stage:
+        stage.videos = volume.path / folder
+        stage.videos.mkdir(exist_ok=True)
+        await stage.add(stage.video("intro.mp4"), stage.video("INTRO.mov"))
+        await stage.ended()
+        assert sorted(dub.state.value for job in stage.jobs for dub in job.dubs.values()) == ["done"] * 2 + ["failed"] * 2
+        assert {dub.failure.code for job in stage.jobs for dub in job.dubs.values() if dub.failure} == {"output_claimed"}
+        assert len(stage.sandbox.billed()) == 2
+        await stage.retry()
+        assert len(stage.sandbox.billed()) == 2
+        assert [name for name in os.listdir(stage.videos) if "synthdub" in name or name.endswith(".part")] == []
+        check_done(stage)
+
+
+async def test_the_same_from_folders_where_case_matters(tmp_path: Path, make_volume: MakeVolume) -> None:
+    """What counts is where the outputs go, also if nothing is there yet."""
+    volume = make_volume(tmp_path / "drive")
+    async with scene(tmp_path) as stage:
+        videos = stage.video("intro.mp4"), stage.video("INTRO.mp4")
+        await stage.add(*videos, **ONE, output_dir=str(volume.path / "1"))
+        await stage.ended()
+        assert sorted(codes(stage.jobs).values()) == ["done", "output_claimed"]
+        await stage.add(*videos, targets=("es-ES",), captions=False, output_dir=str(tmp_path / "1"))
+        await stage.ended()
+        await stage.retry()
+        assert {dub.state.value for job in stage.jobs for dub in job.dubs.values()} == {"done"}
+        assert len(stage.sandbox.billed()) == 4
+
+
+async def test_names_that_the_volume_does_not_take(tmp_path: Path, make_volume: MakeVolume) -> None:
+    """Seen before anything is paid for them; another folder mends it."""
+    volume = make_volume(tmp_path / "drive")
+    names = (
+        "what?.mp4",
+        "12:30.mp4",
+        'the "end".mp4',
+        "a*.mp4",
+        "dot..mp4",
+        " blank .mp4",
+        "ü" * 110 + ".mp4",
+        "x" * 235 + ".mp4",
+    )
+    async with scene(tmp_path) as stage:
+        videos = [stage.video(name) for name in names]
+        await stage.add(*videos, **ONE, output_dir=str(volume.path / "out"))
+        await stage.ended()
+        ends = list(codes(stage.jobs).values())
+        assert ends == [*["name_refused"] * 4, *["done"] * 3, "name_too_long"]
+        assert len(stage.sandbox.billed()) == 3
+        await stage.add(*videos[:4], **ONE, output_dir=str(tmp_path / "out"))
+        await stage.retry()
+        assert set(list(codes(stage.jobs).values())[:4]) == {"done"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +17,10 @@ from synthdub_tui.jobs.discovery import Found, scan
 from synthdub_tui.jobs.intake import Batch, admit
 from synthdub_tui.jobs.model import DubState, Job, Output, Part, Scope
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import claims
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
-from synthdub_tui.runner.outputs import check_writable, is_ours, ready_to_write
+from synthdub_tui.runner.outputs import check_writable, is_ours, ready_to_write, try_name
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.store.store import Store
 from tests.jobs.making import DE, ES, FR, NOW, done, downloading, queued
@@ -35,9 +37,9 @@ def job_of(path: Path, *targets: str, output_dir: str = "") -> Job:
     return cast(Any, admitted).job
 
 
-def trouble(job: Job, language: str = FR) -> Trouble:
+def trouble(job: Job, language: str = FR, check: Callable[[Job, str], None] = check_writable) -> Trouble:
     with pytest.raises(Trouble) as caught:
-        check_writable(job, language)
+        check(job, language)
     return caught.value
 
 
@@ -102,7 +104,53 @@ def test_a_part_that_got_its_final_name_just_before_a_crash_is_ours(tmp_path: Pa
 
 def test_a_name_that_is_too_long_for_the_file_system(tmp_path: Path) -> None:
     job = job_of(tmp_path / ("a" * 240 + ".mp4"))
-    assert trouble(job).code == "name_too_long"
+    assert trouble(job, check=try_name).code == "name_too_long"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EINVAL, "name_refused"),
+        (errno.EILSEQ, "name_refused"),
+        (errno.ENOENT, "name_refused"),
+        (errno.ENOSPC, "disk_full"),
+    ],
+)
+def test_a_name_that_the_file_system_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    """As FAT and Windows shares refuse some characters, each in its way."""
+    job, genuine = job_of(tmp_path / "what?.mp4"), os.open
+
+    def refuse(path: str, flags: int, *more: int) -> int:
+        if flags & os.O_CREAT and "?" in path:
+            raise OSError(number, os.strerror(number))
+        return genuine(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert trouble(job, check=try_name).code == code
+
+
+def test_trying_a_name_leaves_nothing_and_touches_nothing(tmp_path: Path) -> None:
+    job = job_of(tmp_path / "a.mp4")
+    try_name(job, FR)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    part = tmp_path / "a.dubbed-fr-FR.mp4.part"
+    part.write_bytes(b"half of it")
+    try_name(job, FR)
+    assert part.read_bytes() == b"half of it"
+    part.unlink()
+    part.symlink_to(tmp_path / "nowhere")
+    assert trouble(job, check=try_name).code == "output_unwritable"
+
+
+def test_a_folder_of_sources_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """Its volume is not mounted: the outputs would go to another one, and be hidden when it is mounted again."""
+    job = job_of(tmp_path / "volume/talks/a.mp4")
+    (tmp_path / "volume/talks/a.mp4").unlink()
+    (tmp_path / "volume/talks").rmdir()
+    assert trouble(job).code == "output_unwritable"
+    assert not (tmp_path / "volume/talks").exists()
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOTDIR])
@@ -195,6 +243,45 @@ async def test_two_sources_with_one_output_name(tmp_path: Path, shop: Workshop, 
     assert failure is not None
     assert (failure.code, failure.detail) == ("output_claimed", str(tmp_path / "a.dubbed-fr-FR.mp4"))
     await shop.ledger.close(5)
+
+
+@pytest.mark.parametrize("ignored", [True, False], ids=["case ignored", "case matters"])
+async def test_two_sources_whose_names_differ_in_case_alone(
+    tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch, ignored: bool
+) -> None:
+    """Also in how an accent is made up. The folder is asked only where it comes to that."""
+    asked: list[str] = []
+    monkeypatch.setattr(claims, "ignores_case", lambda folder: asked.append(folder) or ignored)
+    first, second, third = (job_of(tmp_path / name) for name in ("é.mp4", "E\N{COMBINING ACUTE ACCENT}.mov", "other.mp4"))
+    for job in (first, second, third):
+        shop.ledger.put(job)
+    assert [await ready_to_write(shop, job.id) for job in (first, third)] == [(FR,), (FR,)]
+    assert asked == []
+    assert await ready_to_write(shop, second.id) == (() if ignored else (FR,))
+    assert asked == [str(tmp_path)]
+    await shop.ledger.close(5)
+
+
+async def test_a_job_that_was_given_another_folder_is_in_nobodys_way(tmp_path: Path, shop: Workshop) -> None:
+    """And when it comes back, the other is in its way."""
+    first, second = job_of(tmp_path / "a.mp4"), job_of(tmp_path / "a.mov")
+    for job in (first, second):
+        shop.ledger.put(job)
+    assert [await ready_to_write(shop, job.id) for job in (first, second)] == [(FR,), ()]
+    shop.ledger.put(replace(first, outputs=str(tmp_path / "out")))
+    shop.ledger.put(second)
+    assert [await ready_to_write(shop, job.id) for job in (first, second)] == [(FR,), (FR,)]
+    shop.ledger.put(first)
+    assert await ready_to_write(shop, first.id) == ()
+    await shop.ledger.close(5)
+
+
+def test_case_matters_here_and_asking_leaves_nothing(tmp_path: Path) -> None:
+    """A real file system that ignores it is in `tests/proofs/test_exfat.py`."""
+    assert not claims.ignores_case(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Trouble, match="cannot be written"):
+        claims.ignores_case(str(tmp_path / "none"))
 
 
 async def test_two_folders_into_one_output_folder(tmp_path: Path, shop: Workshop) -> None:

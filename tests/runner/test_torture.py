@@ -57,7 +57,7 @@ ORDERS = {
     ),
     "the project, before a download is noted": (
         ("POST dubbing", "fsync job[accepted] temporary", "replace job[accepted] temporary", "fsync folder jobs[accepted]"),
-        "open video.dubbed-fr-FR.mp4.part",
+        "write video.dubbed-fr-FR.mp4.part",
     ),
     "the output, before its job says that it is done": (
         ("fsync video.dubbed-fr-FR.mp4.part", "link video.dubbed-fr-FR.mp4.part", "fsync folder videos"),
