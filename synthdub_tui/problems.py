@@ -493,6 +493,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
+        "state_readable",
+        "Others on this machine can read the state directory",
+        "Its file system knows no permissions, as FAT and exFAT, or is mounted for everybody.",
+        "No key is in it, but names of files are, and who can write there can change it. Choose another with --state-dir.",
+        Retry.USELESS,
+    ),
+    Problem(
         "state_corrupt",
         "A state file was damaged and set aside",
         "It could not be read as a job of synthdub.",

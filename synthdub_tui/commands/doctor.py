@@ -102,6 +102,8 @@ def _state(settings: Settings) -> Finding:
     if loaded.damaged:
         names = ", ".join(file.path for file in loaded.damaged)
         return Finding(Weight.WARNING, "state", explain("state_corrupt", names).line())
+    if os.stat(settings.state_dir).st_mode & 0o077:  # although `open` has asked for 0700
+        return _bad("state", Trouble("state_readable", settings.state_dir), Weight.WARNING)
     return Finding(Weight.GOOD, "state", f"{settings.state_dir}: {len(loaded.jobs)} files")
 
 

@@ -30,14 +30,32 @@ def socket_path(state_dir: str) -> Path:
 
 
 def socket_name(state_dir: str) -> str:
-    """Path of the control socket: in the state directory, or where that is too long in a private folder of /tmp."""
-    inside = os.path.join(state_dir, "runner.sock")
-    if len(os.fsencode(inside)) <= _PATH_LIMIT:
-        return inside
+    """Path of the control socket: in the state directory; or in a private folder of /tmp, where that is too long, or where a
+    plain file stands in its place, see `go_outside`."""
+    inside = socket_inside(state_dir)
+    return inside if inside and not _is_plain(inside) else socket_outside(state_dir)
+
+
+def socket_inside(state_dir: str) -> str:
+    """Path of a socket in the state directory; empty where it is too long for one."""
+    path = os.path.join(state_dir, "runner.sock")
+    return path if len(os.fsencode(path)) <= _PATH_LIMIT else ""
+
+
+def socket_outside(state_dir: str) -> str:
+    """Path of the socket in a private folder, which is made."""
     import hashlib  # noqa: PLC0415 - seldom needed
 
     digest = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:16]
     return os.path.join(_private_folder(), f"{digest}.sock")
+
+
+def go_outside(state_dir: str) -> None:
+    """The state directory's file system knows no sockets: a plain file in its place tells others so. Raises OSError."""
+    inside = socket_inside(state_dir)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(inside)
+    os.close(os.open(inside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str, str]) -> Path:
@@ -46,7 +64,6 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
     import subprocess  # noqa: PLC0415 - commands that only look at a runner start faster without
     import tempfile  # noqa: PLC0415
 
-    path = socket_path(state_dir)
     command = [sys.executable, "-m", "synthdub_tui", "runner", "--state-dir", state_dir, *arguments]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -64,9 +81,9 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
                 errors.seek(0)
                 said = errors.read(2000).decode(errors="replace").strip()
                 if process.returncode == 3:
-                    return path  # somebody else was quicker: attach to that one
+                    return socket_path(state_dir)  # somebody else was quicker: attach to that one
                 raise Trouble("runner_gone", said)
-            if answers(path):
+            if answers(path := socket_path(state_dir)):  # asked again: the runner may have found that it must go outside
                 return path
             time.sleep(0.02)
     raise Trouble("runner_gone", "it did not open its socket in time")
@@ -84,6 +101,13 @@ def answers(path: Path) -> bool:
     finally:
         connection.close()
     return True
+
+
+def _is_plain(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _private_folder() -> str:

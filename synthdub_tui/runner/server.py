@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -18,7 +19,7 @@ from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import protocol as p
-from synthdub_tui.runner.launch import socket_path
+from synthdub_tui.runner.launch import go_outside, socket_inside, socket_outside
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import Secret
 
@@ -32,6 +33,10 @@ BACKLOG: Final = 1024 * 1024
 
 CLIENTS: Final = 64
 """Attached at the same time: each costs a descriptor, and the work must not run out of them."""
+
+NO_SOCKETS: Final = frozenset({errno.EPERM, errno.EIO, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What file systems without sockets (FAT, network and user-space ones) answer to bind(). A name that anything has is freed
+before, and folders that cannot be written say something else."""
 
 REQUEST_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of a request at most: adding some ten thousand paths."""
@@ -47,7 +52,8 @@ class Server:
         self._on_stop = on_stop
         self._read_key = read_key
         self._foreground = foreground
-        self._path = socket_path(runner.settings.state_dir)
+        self._state_dir = runner.settings.state_dir
+        self._path = ""
         self._clients: set[_Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -66,18 +72,33 @@ class Server:
         Raises Trouble("state_unwritable").
         """
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path)
-            mask = os.umask(0o177)
-            try:
-                self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=REQUEST_LIMIT)
-            finally:
-                os.umask(mask)
-            self._bound = os.lstat(self._path)
+            await self._open()
         except OSError as error:
             raise Trouble("state_unwritable", f"{error.strerror}: {self._path}") from error
         self._runner.ledger.listen(self._on_change)
         self._ticker = asyncio.create_task(self._tick())
+
+    async def _open(self) -> None:
+        """In the state directory, or outside, where its file system knows no sockets."""
+        if inside := socket_inside(self._state_dir):
+            try:
+                return await self._listen(inside)
+            except OSError as error:
+                if error.errno not in NO_SOCKETS:
+                    raise
+                go_outside(self._state_dir)
+        return await self._listen(socket_outside(self._state_dir))
+
+    async def _listen(self, path: str) -> None:
+        self._path = path
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, path, limit=REQUEST_LIMIT)
+        finally:
+            os.umask(mask)
+        self._bound = os.lstat(path)
 
     async def close(self, reason: str) -> None:
         """Say good-bye and remove the socket."""

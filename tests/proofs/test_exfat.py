@@ -12,6 +12,8 @@ import pytest
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import resolve
+from tests.cli.conftest import MakeShell
+from tests.cli.conftest import until as until_blocking
 from tests.proofs.exfat import Volume
 from tests.proofs.harness import Scene, flags, scene
 
@@ -125,3 +127,25 @@ async def test_names_that_the_volume_does_not_take(tmp_path: Path, make_volume: 
         await stage.add(*videos[:4], **ONE, output_dir=str(tmp_path / "out"))
         await stage.retry()
         assert set(list(codes(stage.jobs).values())[:4]) == {"done"}
+
+
+# -- the state directory -------------------------------------------------------------------------------------------------
+
+
+def test_a_state_directory_on_it(make_shell: MakeShell, make_volume: MakeVolume) -> None:
+    """The socket lies elsewhere, since there can be none; commands find it, whoever was there first."""
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
+    shell.state = make_volume(shell.home / "drive").path / "State"
+    shell.environment |= {"SYNTHDUB_STATE_DIR": str(shell.state), "TMPDIR": str(shell.home)}
+    for start in (("run", "--targets", "fr-FR", str(shell.video("intro.mp4"))), ("runner",)):
+        assert shell.status()["runner"] is None
+        process = shell.start(*start, "--poll-interval", "0.1")
+        until_blocking(lambda pid=process.pid: shell.state.exists() and shell.status()["runner"] == pid)
+        for spelling in ("State", "sTATE"):
+            again = shell.run(SYNTHDUB_STATE_DIR=str(shell.state.with_name(spelling)))
+            assert again.code == 3, again
+        assert shell.call("stop").code == 0
+        process.wait(30)
+    assert shell.call("cancel", "intro.mp4").code == 0
+    assert shell.dubs() == {"fr-FR": "cancelled"}
+    assert "Others on this machine can read" in shell.call("doctor").out

@@ -309,6 +309,28 @@ async def test_a_path_too_long_for_a_socket(tmp_path: Path, monkeypatch: pytest.
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO, errno.EOPNOTSUPP])
+async def test_a_file_system_without_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The socket goes to the private folder, and back as soon as there can be one in the directory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    genuine, state = socket.socket.bind, tmp_path / "state"
+
+    class Refusing(socket.socket):
+        def bind(self, address: Any) -> None:
+            if str(address).startswith(str(state)):
+                raise OSError(number, os.strerror(number))
+            genuine(self, address)
+
+    async with scene(tmp_path) as stage:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", Refusing)
+            assert await served(stage)
+        assert socket_path(str(state)).parent == tmp_path / f"synthdub-{os.getuid()}"
+        assert list(socket_path(str(state)).parent.iterdir()) == []  # it goes with its runner
+        assert await served(stage)
+        assert socket_path(str(state)) == state / "runner.sock"
+
+
 def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     shell.state = shell.home / ("s" * 130)
