@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
@@ -22,6 +22,9 @@ from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
 from synthdub_tui.transfer.upload import UploadTarget
 
 _log = logging.getLogger(__name__)
+
+COARSE: Final = 2.0
+"""Seconds of the coarsest times that file systems keep, those of FAT."""
 
 _AGAIN = frozenset({"credentials_expired", "upload_denied"})
 """Troubles of an upload that a new asset may mend (API digest: expired credentials → new asset, upload again)."""
@@ -86,6 +89,9 @@ class Delivery:
     async def _adopt_source(self) -> None:
         """Nothing was sent of the file yet: if it changed since it was added, the new version is the one to take."""
         source = await in_thread(_look_at, self._job.source)
+        if young := settling(source, self._shop.now()):
+            await asyncio.sleep(young)
+            source = await in_thread(_look_at, self._job.source)
         if source != self._job.source:
             self._shop.ledger.put(changes.source_adopted(self._job, source))
 
@@ -201,6 +207,14 @@ def _look_at(source: Source) -> Source:
     if status.st_size == 0:
         raise Trouble("source_empty", source.path)
     return msgspec.structs.replace(source, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def settling(source: Source, now: float) -> float:
+    """Seconds until a change of the file is sure to change its time. File systems that keep whole seconds, or two, do not show
+    what else is written in the same one: a copy that has its size from the start would be dubbed half written."""
+    if source.mtime_ns % 1_000_000_000:
+        return 0.0
+    return min(max(source.mtime_ns / 1e9 + COARSE - now, 0.0), COARSE)
 
 
 def _asset_code(code: str) -> str:

@@ -17,6 +17,7 @@ LOOK = HELP | {
         "jobs.model",
         "jobs.options",
         "jobs.sharing",
+        "jobs.spelling",
         "runner",
         "runner.launch",
         "runner.report",

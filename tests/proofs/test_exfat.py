@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.runner import Runner
+from synthdub_tui.sandbox.http import Request, Response
 from synthdub_tui.settings import resolve
 from tests.cli.conftest import MakeShell
 from tests.cli.conftest import until as until_blocking
@@ -149,3 +152,33 @@ def test_a_state_directory_on_it(make_shell: MakeShell, make_volume: MakeVolume)
     assert shell.call("cancel", "intro.mp4").code == 0
     assert shell.dubs() == {"fr-FR": "cancelled"}
     assert "Others on this machine can read" in shell.call("doctor").out
+
+
+# -- times in whole seconds ------------------------------------------------------------------------------------------------
+
+
+async def test_a_source_that_changes_in_the_second_of_its_time(tmp_path: Path, volume: Volume) -> None:
+    """As long as a change may not show, nothing is sent of it; so what was sent of the old version is never dubbed."""
+    async with scene(tmp_path) as stage:
+        path = volume.path / "copied.mp4"
+        content = [b"o" * 2000, b"n" * 2000]
+        handler = stage.sandbox._s3._handler
+
+        async def handle(request: Request) -> Response:
+            response = await handler(request)
+            if len(content) == 1:
+                path.write_bytes(content.pop())
+            return response
+
+        stage.sandbox._s3._handler = handle
+        while time.time() % 1 > 0.2:  # at its beginning, so that it lasts
+            await asyncio.sleep(0.01)
+        path.write_bytes(content.pop(0))
+        await stage.add(path, **ONE)
+        await stage.ended()
+        assert codes(stage.jobs) == {"copied.mp4": "source_changed"}
+        assert stage.sandbox.billed() == []
+        await stage.retry()
+        assert codes(stage.jobs) == {"copied.mp4": "done"}
+        (asset,) = [job.asset for job in stage.jobs if job.asset]
+        assert stage.sandbox.source_file(asset.id).read_bytes() == path.read_bytes()
