@@ -22,7 +22,7 @@ from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
 from synthdub_tui.transfer.download import Fetched, UrlExpired
-from synthdub_tui.transfer.part import complete_landing, holding, land
+from synthdub_tui.transfer.part import complete_landing, disk_trouble, holding, land
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ class Fetch:
             raise
         except Trouble as trouble:
             self._fail(trouble)
+        except OSError as error:  # of the output's volume, at whatever step: the network's are troubles by now
+            self._fail(disk_trouble(error))
         except Exception:
             self._fail(Trouble("internal"))
             raise

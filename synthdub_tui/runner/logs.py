@@ -5,6 +5,7 @@ Secrets are kept out where they arise: nothing that is logged holds a key, crede
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -63,4 +64,5 @@ def start(state_dir: str) -> logging.Handler:
 def end(handler: logging.Handler) -> None:
     """Close the log."""
     logging.getLogger("synthdub_tui").removeHandler(handler)
-    handler.close()
+    with contextlib.suppress(OSError):  # of a volume that is gone
+        handler.close()

@@ -47,9 +47,12 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
 
 
 def _check(job: Job, language: str) -> None:
-    try_name(job, language)
-    check_writable(job, language)
-    check_captions(job, language)
+    try:
+        try_name(job, language)
+        check_writable(job, language)
+        check_captions(job, language)
+    except OSError as error:
+        raise disk_trouble(error) from error
 
 
 def make_folder(job: Job) -> None:

@@ -109,7 +109,7 @@ class Server:
             client.close()
         if self._server is not None:
             self._server.close()
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # removed by somebody, or of a volume that is gone
                 if self._bound is not None and os.path.samestat(self._bound, os.lstat(self._path)):
                     os.unlink(self._path)  # else the directory was replaced, and that is another runner's
 

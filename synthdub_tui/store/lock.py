@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -38,5 +39,6 @@ class Lock:
     def release(self) -> None:
         """Idempotent. The file stays: removing it would let two processes hold locks on two inodes."""
         if self._handle is not None:
-            os.close(self._handle)
+            with contextlib.suppress(OSError):  # of a volume that is gone, which frees it nevertheless
+                os.close(self._handle)
             self._handle = None

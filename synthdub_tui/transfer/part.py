@@ -86,7 +86,7 @@ class PartFile:
         """Close it once the step under way is over, for which this waits `SETTLE` at most. Its error is not raised."""
         last: Future[Any] = self._step or self._pool.submit(int)
         # the descriptor is closed only then: its number could be another file's by the time a block is written
-        last.add_done_callback(lambda _: os.close(self._fd))
+        last.add_done_callback(lambda _: let_go(self._fd))
         over = asyncio.wrap_future(last)
         over.add_done_callback(lambda done: done.exception())
         await asyncio.wait({over}, timeout=SETTLE)
@@ -124,7 +124,7 @@ async def holding(part: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        os.close(handle)
+        let_go(handle)
 
 
 def try_part(path: str) -> None:
@@ -172,6 +172,13 @@ def complete_landing(part: str, final: str) -> None:
         _sync_folder(os.path.dirname(final) or ".")
     except OSError as error:
         raise disk_trouble(error) from None
+
+
+def let_go(handle: int) -> None:
+    """Close a descriptor of which nothing is expected any more: what counts was synced before. Where its volume is gone, as a
+    network's or a drive that was unplugged, closing says so, and frees it nevertheless."""
+    with contextlib.suppress(OSError):
+        os.close(handle)
 
 
 def disk_trouble(error: OSError) -> Trouble:
@@ -258,7 +265,7 @@ def _lock(handle: int) -> None:
 
 def _let_go(taking: asyncio.Future[int]) -> None:
     if not taking.cancelled() and taking.exception() is None:
-        os.close(taking.result())
+        let_go(taking.result())
 
 
 def _open(path: str) -> tuple[int, int]:
@@ -285,7 +292,7 @@ def _open(path: str) -> tuple[int, int]:
 
 def _close_opened(opening: Future[tuple[int, int]]) -> None:
     if opening.exception() is None:
-        os.close(opening.result()[0])
+        let_go(opening.result()[0])
 
 
 def _write(fd: int, rest: memoryview, offset: int) -> None:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.part import let_go
 from synthdub_tui.transfer.s3 import Attempts, Link, UploadTarget, as_trouble, make_client
 from synthdub_tui.transfer.threads import DaemonPool, watch
 
@@ -260,8 +261,8 @@ class _Checked:
         return self._file.tell()
 
     def close(self) -> None:
-        """As of a file."""
-        self._file.close()
+        """As of a file, but what it says of a volume that is gone is told by who reads."""
+        _let_go(self._file)
 
     def _noted(self, trouble: Trouble) -> Trouble:
         self._note(trouble)
@@ -270,7 +271,12 @@ class _Checked:
 
 def check(source: Source) -> None:
     """Whether the source can be read and is still the one it was. Raises Trouble."""
-    open_source(source).close()
+    _let_go(open_source(source))
+
+
+def _let_go(file: BinaryIO) -> None:
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def open_source(source: Source) -> BinaryIO:
@@ -283,8 +289,11 @@ def open_source(source: Source) -> BinaryIO:
         raise Trouble("source_missing" if gone else "source_unreadable", error.strerror or "") from None
     try:
         _compare(source, os.fstat(fd))
+    except OSError as error:
+        let_go(fd)
+        raise Trouble("source_unreadable", error.strerror or "") from None
     except BaseException:
-        os.close(fd)
+        let_go(fd)
         raise
     return os.fdopen(fd, "rb")
 

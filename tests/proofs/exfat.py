@@ -54,6 +54,16 @@ class Volume:
         """At once, whoever uses it: what is open there stays so."""
         _do("umount", "-l", str(self.path))
 
+    def fill(self) -> Path:
+        """A file that takes all the room that is left."""
+        filler = self.path / "filler"
+        handle = os.open(filler, os.O_WRONLY | os.O_CREAT)
+        with contextlib.suppress(OSError):
+            while os.write(handle, bytes(1 << 16)):
+                pass
+        os.close(handle)
+        return filler
+
     def yank(self) -> None:
         """As when the cable is pulled: from now on all calls fail."""
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.runner import Runner
+from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.http import Request, Response
 from synthdub_tui.settings import resolve
 from tests.cli.conftest import MakeShell
 from tests.cli.conftest import until as until_blocking
 from tests.proofs.exfat import Volume
-from tests.proofs.harness import Scene, flags, scene
+from tests.proofs.harness import Scene, flags, scene, until
 
 MakeVolume = Callable[..., Volume]
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
@@ -182,3 +184,67 @@ async def test_a_source_that_changes_in_the_second_of_its_time(tmp_path: Path, v
         assert codes(stage.jobs) == {"copied.mp4": "done"}
         (asset,) = [job.asset for job in stage.jobs if job.asset]
         assert stage.sandbox.source_file(asset.id).read_bytes() == path.read_bytes()
+
+
+# -- volumes that are full, or gone ----------------------------------------------------------------------------------------
+
+
+async def test_full(tmp_path: Path, volume: Volume) -> None:
+    """What is full says so, and goes on where it was when there is room."""
+    async with scene(tmp_path, output_padding=3_000_000) as stage:
+        videos = [stage.video(f"{number}.mp4") for number in range(3)]
+        filler = volume.fill()
+        await stage.add(videos[0], **ONE)
+        await stage.ended()
+        assert codes(stage.jobs) == {"0.mp4": "disk_full"}
+        os.truncate(filler, filler.stat().st_size - 5_000_000)
+        await stage.add(*videos, **ONE)
+        await stage.retry()
+        assert "disk_full" in codes(stage.jobs).values()
+        filler.unlink()
+        await stage.retry()
+        assert set(codes(stage.jobs).values()) == {"done"}
+        assert len(stage.sandbox.billed()) == 3
+        check_done(stage)
+
+
+@pytest.mark.parametrize("when", ["uploading", "downloading"])
+async def test_unplugged(tmp_path: Path, volume: Volume, when: str) -> None:
+    """It fails for free, with the reason, and a retry goes on when it is plugged in again."""
+    async with scene(tmp_path, output_padding=2_000_000, bandwidth_up=3_000_000) as stage:
+        if when == "downloading":
+            stage.sandbox.inject(Fault("download", "slow", bytes_per_second=500_000))
+        await stage.add(stage.video("intro.mp4", 9_000_000 if when == "uploading" else 2000), **ONE)
+        await until(lambda: any(moving.done > 300_000 for moving in stage.runner.meters.transfers()))
+        volume.yank()
+        await stage.ended()
+        assert codes(stage.jobs) == {"intro.mp4": "source_unreadable" if when == "uploading" else "output_unwritable"}
+        await stage.retry()
+        assert set(codes(stage.jobs).values()) & {"source_unreadable", "output_unwritable"}
+        stage.sandbox.clear_faults()
+        volume.unmount()
+        volume.mount()
+        await stage.retry()
+        assert codes(stage.jobs) == {"intro.mp4": "done"}
+        assert (len(stage.sandbox.billed()), stage.orphans) == (1, [])
+        check_done(stage)
+
+
+def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: MakeVolume) -> None:
+    """Nothing is paid that cannot be noted; it is told, and ends when asked to."""
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
+    volume = make_volume(shell.home / "drive")
+    shell.state = volume.path / "state"
+    shell.environment |= {"SYNTHDUB_STATE_DIR": str(shell.state), "TMPDIR": str(shell.home)}
+    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1")
+    until_blocking(shell.sandbox.billed)
+    volume.yank()
+    status = shell.call("status")
+    assert status.code == 2
+    assert "The state directory cannot be used" in status.err
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in errors) == (130, False), errors
+    volume.unmount()
+    volume.mount()
+    assert shell.dubs() == {"fr-FR": "dubbing"}

@@ -772,3 +772,19 @@ async def test_a_hanging_disk_does_not_hang_the_end(tmp_path: Path) -> None:
     async with holding(str(tmp_path / "x.part")):
         pass
     assert asyncio.get_running_loop()._default_executor is None  # type: ignore[attr-defined]
+
+
+async def test_closing_says_that_the_volume_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As network file systems do, and those in user space: what is wrong is told by what counted on it, not by the closing."""
+    genuine = os.close
+
+    def close(handle: int) -> None:
+        part = os.readlink(f"/proc/self/fd/{handle}").endswith(".part")
+        genuine(handle)
+        if part:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    monkeypatch.setattr(os, "close", close)
+    with pytest.raises(Trouble, match="unplugged"):
+        async with holding(str(tmp_path / "x.part")):
+            raise Trouble("output_unwritable", "unplugged")
