@@ -21,7 +21,9 @@ from tests.cli.conftest import MakeShell
 from tests.cli.conftest import until as until_blocking
 from tests.proofs.exfat import Volume
 from tests.proofs.harness import Scene, flags, scene, until
+from tests.soak.torture import SCENARIOS, Torture
 
+NO_LINKS = SCENARIOS[-1]
 MakeVolume = Callable[..., Volume]
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
 
@@ -248,3 +250,21 @@ def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: Ma
     volume.unmount()
     volume.mount()
     assert shell.dubs() == {"fr-FR": "dubbing"}
+
+
+# -- kills -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(600)
+def test_killed_while_outputs_get_their_names(volume: Volume) -> None:
+    """State, sources and outputs on the volume; `python -m tests.soak.torture --volume` kills at every step there."""
+    torture = Torture(volume.path)
+    try:
+        points = [point for point in torture.points(NO_LINKS) if point.startswith(("open video", "replace video"))]
+        taken = [point for point in points if ".part" not in point and "after" in point]
+        assert len(taken) == 6
+        outcomes = torture.kill_at(NO_LINKS, taken)
+        assert [(outcome.point, outcome.wrong) for outcome in outcomes if outcome.wrong] == []
+        assert all(outcome.reached for outcome in outcomes)
+    finally:
+        torture.close()

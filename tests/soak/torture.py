@@ -26,6 +26,7 @@ import msgspec
 
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.sandbox.config import SandboxConfig
+from tests.proofs.exfat import Volume
 from tests.soak.promises import Watch, paid_twice
 from tests.soak.records import PaidRequest, Unfinished
 from tests.soak.service import Service
@@ -286,20 +287,20 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--others", type=int, help="points besides those around paid calls (default: all)")
     parser.add_argument("--scenario", choices=[scenario.name for scenario in SCENARIOS])
+    parser.add_argument("--volume", action="store_true", help="with everything on a volume of exFAT, without hard links")
     arguments = parser.parse_args()
+    scenarios = [scenario for scenario in SCENARIOS if arguments.scenario in (None, scenario.name)]
     folder = Path(tempfile.mkdtemp(prefix="synthdub-torture-"))
-    torture = Torture(folder, arguments.workers)
-    outcomes: list[Outcome] = []
     started = time.monotonic()
-    try:
-        for scenario in SCENARIOS:
-            if arguments.scenario in (None, scenario.name):
-                points = torture.points(scenario)
-                if arguments.others is not None and scenario.wanted is _all:
-                    points = thinned(points, arguments.others)
-                outcomes += torture.kill_at(scenario, points)
-    finally:
-        torture.close()
+    if arguments.volume:
+        volume = Volume(folder / "volume", 512_000_000)
+        try:
+            without = [scenario._replace(links=False) for scenario in scenarios]
+            outcomes = _outcomes(without, volume.path, arguments)
+        finally:
+            volume.remove()
+    else:
+        outcomes = _outcomes(scenarios, folder, arguments)
     print(table(outcomes))
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     for outcome in outcomes:
@@ -312,6 +313,20 @@ def main() -> int:
         return 1
     shutil.rmtree(folder)
     return 0
+
+
+def _outcomes(scenarios: Sequence[Scenario], folder: Path, arguments: argparse.Namespace) -> list[Outcome]:
+    torture = Torture(folder, arguments.workers)
+    outcomes: list[Outcome] = []
+    try:
+        for scenario in scenarios:
+            points = torture.points(scenario)
+            if arguments.others is not None and scenario.wanted is _all:
+                points = thinned(points, arguments.others)
+            outcomes += torture.kill_at(scenario, points)
+    finally:
+        torture.close()
+    return outcomes
 
 
 if __name__ == "__main__":
