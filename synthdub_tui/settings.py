@@ -79,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. Times in seconds; `warnings` are lines for the user that stop nothing."""
 
     api_key: str = ""
+    key_ahead: str = ""  # the flag or variable that gave the key, and goes before one in the file
     api_url: str = API_URL
     s3_endpoint_url: str = ""
     state_dir: str = ""
@@ -121,7 +122,8 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
     config_path = config_file(flags, environment)
     config, warnings = _load_config(config_path, required=bool(flags.get("config") or environment.get("SYNTHDUB_CONFIG")))
     given = {**_known(msgspec.structs.asdict(config)), **_from_environment(environment), **_known(flags)}
-    given["api_key"] = Secret(_key(flags, environment, config))
+    given["key_ahead"], key = _key(flags, environment, config)
+    given["api_key"] = Secret(key)
     if flags.get("api_key"):
         warnings.append("--api-key shows the key to everyone who lists processes; set SYNTHESIA_API_KEY instead.")
     given["state_dir"] = _folder(given.get("state_dir") or default_state_dir())
@@ -161,7 +163,7 @@ def is_local(url: str) -> bool:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    fields = set(Settings.__struct_fields__) - {"batch", "warnings", "config_path"}
+    fields = set(Settings.__struct_fields__) - {"batch", "warnings", "config_path", "key_ahead"}
     return {name: value for name, value in values.items() if name in fields and value is not None}
 
 
@@ -169,16 +171,17 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {field: environment[name] for name, field in ENVIRONMENT.items() if environment.get(name)}
 
 
-def _key(flags: Mapping[str, Any], environment: Mapping[str, str], config: _Config) -> str:
+def _key(flags: Mapping[str, Any], environment: Mapping[str, str], config: _Config) -> tuple[str, str]:
+    """The flag or variable that gave the key, where one did, and the key."""
     if flags.get("api_key"):
-        return str(flags["api_key"]).strip()
+        return "--api-key", str(flags["api_key"]).strip()
     if flags.get("api_key_file"):
-        return _read_key(flags["api_key_file"])
+        return "--api-key-file", _read_key(flags["api_key_file"])
     if environment.get("SYNTHESIA_API_KEY"):
-        return environment["SYNTHESIA_API_KEY"].strip()
+        return "SYNTHESIA_API_KEY", environment["SYNTHESIA_API_KEY"].strip()
     if config.api_key:
-        return config.api_key.strip()
-    return _read_key(config.api_key_file) if config.api_key_file else ""
+        return "", config.api_key.strip()
+    return "", _read_key(config.api_key_file) if config.api_key_file else ""
 
 
 def _read_key(path: str) -> str:

@@ -57,6 +57,15 @@ def test_defaults(config: Path) -> None:
     assert settings.warnings == ()
 
 
+def test_what_goes_before_the_key_in_the_file_is_known(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    environment = {"SYNTHESIA_API_KEY": KEY}
+    assert resolved(config, f"api_key = '{KEY}'").key_ahead == ""
+    assert resolved(config, environment=environment).key_ahead == "SYNTHESIA_API_KEY"
+    assert resolved(config, environment=environment, api_key_file=str(tmp_path / "key")).key_ahead == "--api-key-file"
+    assert resolved(config, environment=environment, api_key=KEY).key_ahead == "--api-key"
+
+
 SOURCES = ("config", "environment", "flag")
 
 

@@ -49,6 +49,13 @@ class BackgroundRunner:
         """The socket of a runner that answers. Raises Trouble."""
         return await in_thread(self._start)
 
+    def use_stored_key(self) -> None:
+        """From now on start runners without the flag or variable that goes before the configuration file."""
+        self._environment.pop("SYNTHESIA_API_KEY", None)
+        if "--api-key-file" in self._arguments:
+            place = self._arguments.index("--api-key-file")
+            del self._arguments[place : place + 2]
+
     def _start(self) -> Path:
         return self.path if answers(self.path) else start_runner(self._state_dir, self._arguments, self._environment)
 
@@ -69,6 +76,9 @@ class SomebodysRunner:
         if not await in_thread(answers, self.path):
             raise Trouble("runner_none")
         return self.path
+
+    def use_stored_key(self) -> None:
+        """It starts none."""
 
 
 def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
@@ -97,6 +107,8 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
         play_command=screen.play_command,
         ssh_host=screen.ssh_host,
         check_key=lambda key: _check_key(settings, key),
+        check_own_key=(lambda: _check_key(settings, settings.api_key)) if settings.api_key else None,
+        key_ahead=settings.key_ahead,
         config_path=Path(settings.config_path),
         log_path=Path(settings.state_dir) / "log" / "synthdub.log",
         paths=tuple(os.path.abspath(path) for path in paths),

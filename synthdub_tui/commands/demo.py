@@ -102,7 +102,7 @@ def _on_screen(root: Path, targets: list[str]) -> int:
         state = Path(settings.state_dir)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         runner = BackgroundRunner(settings.state_dir, flags, {**os.environ, **environment})
-        shown = replace(options(settings, [str(root / "videos")], {}), demo=True)
+        shown = replace(options(settings, [str(root / "videos")], {}), demo=True, check_key=None)
         code = run_dashboard(state, runner, shown, on_hangup=lambda: _end(settings, process))
         end_runner(settings)  # the sandbox ends with the demo, so there is nothing to go on with
     print("The demo is over: its runner and its sandbox have ended.")

@@ -93,12 +93,15 @@ class Acting(Screen[None]):
     async def send(self, request: Request, patience: float | None = REPLY_TIMEOUT) -> Reply | None:
         """Send and wait; a failure becomes a message that says what to do, and None."""
         reply = await self.session.link.ask(request, patience)
-        if not reply.code:
-            return reply
-        problem = explain(reply.code, reply.detail)
-        self.status.say(f"{problem.title}. {problem.remedy}", error=True)
-        self.tell_more(problem)
-        return None
+        return None if self.failed(reply) else reply
+
+    def failed(self, reply: Reply) -> bool:
+        """Whether a request was not done; says what to do."""
+        if reply.code:
+            problem = explain(reply.code, reply.detail)
+            self.status.say(f"{problem.title}. {problem.remedy}", error=True)
+            self.tell_more(problem)
+        return bool(reply.code)
 
     def tell_more(self, problem: Problem) -> None:
         """What went wrong, why, and what to do, above the status line."""

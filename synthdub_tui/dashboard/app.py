@@ -25,6 +25,7 @@ from synthdub_tui.dashboard.mended import let_closed_screens_go
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.painting import Painter
 from synthdub_tui.dashboard.session import Session
+from synthdub_tui.dashboard.statusline import SHOWN
 from synthdub_tui.dashboard.terminal import SteadyDriver
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.problems import explain, printable
@@ -147,6 +148,12 @@ class SynthdubApp(App[int]):
         after = self._farewell or (default if self.session.busy and not self.options.demo else "")
         return f"synthdub: {', '.join(parts)}.\n{after}".rstrip()
 
+    @property
+    def _foreground(self) -> bool:
+        """Whether the runner is a `synthdub run` of somebody, which is not ours to end."""
+        welcome = self.session.link.welcome
+        return welcome is not None and welcome.foreground
+
     # -- quit --------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -172,9 +179,7 @@ class SynthdubApp(App[int]):
         if self._asking_quit:
             return
         self.main.send_cancel()
-        welcome = self.session.link.welcome
-        foreground = welcome is not None and welcome.foreground
-        if not self.session.busy or self.options.read_only or self.options.demo or foreground:
+        if not self.session.busy or self.options.read_only or self.options.demo or self._foreground:
             self._leave("background")
         elif self.memory.now.quit:
             self._leave(self.memory.now.quit)
@@ -268,7 +273,16 @@ class SynthdubApp(App[int]):
             return
         if meters is not None and meters.problem in KEY_PROBLEMS:
             self._key_asked = True
+            self._try_own_key()
+
+    @work(exit_on_error=False, name="try own key")
+    async def _try_own_key(self) -> None:
+        """The runner may be older than the key that this was started with: `set the variable and start again` is to work."""
+        check = self.options.check_own_key
+        if check is None or self._foreground or await check() is not None:
             self.action_key()
+        else:
+            await self.session.link.renew()
 
     def action_key(self) -> None:
         """Take a key, check it with the service, and store it."""
@@ -276,16 +290,36 @@ class SynthdubApp(App[int]):
 
         path, check = self.options.config_path, self.options.check_key
         if path is None or check is None:
-            self.main.status.say("Set SYNTHESIA_API_KEY and start again.")
+            self.main.status.say(
+                "The demo has a key of its own." if self.options.demo else "Set SYNTHESIA_API_KEY and start again."
+            )
             return
-        self.push_screen(SetupKeyScreen(check, path), self._key_stored)
+        self.push_screen(SetupKeyScreen(check, path, self.options.key_ahead), self._key_stored)
 
     def _key_stored(self, stored: bool | None) -> None:
         if not stored:
             self.main.status.say("No key yet. ctrl+p, “Enter an API key” asks again.")
         else:
-            self.main.status.say("The key is stored.")
-            self.run_worker(self.main.send(CheckKey()), name="check key", exit_on_error=False)
+            self._use_stored_key()
+
+    @work(exit_on_error=False, name="use stored key")
+    async def _use_stored_key(self) -> None:
+        """The runner reads the key again. One that has another by flag or environment, which goes first, is replaced."""
+        ahead, link, main = self.options.key_ahead, self.session.link, self.main
+        before = f" Before the next start take {ahead} away, or put the new key there: it goes first." if ahead else ""
+        main.status.say(f"The key is stored.{before}", keep=30 if ahead else SHOWN)
+        link.use_stored_key()
+        if self._foreground or not ahead:
+            reply = await link.ask(CheckKey())
+            if reply.code not in KEY_PROBLEMS:
+                main.failed(reply)
+                return
+        if self._foreground:
+            main.status.say(
+                "The key is stored, but the `synthdub run` at work has another: end it and start it again.", keep=30
+            )
+        elif self.session.attached:
+            await link.renew()
 
     # -- terminal ----------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ def store_key(config_path: Path, key: str) -> None:
     """Write the key durably, readable by the owner only. Raises KeyFileError; the old file then still stands."""
     bare = clean(key)
     path = os.path.realpath(config_path)  # a link, as dotfile managers make them, stays a link
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise KeyFileError(f"{config_path} is not a file, so nothing can be stored there. Set SYNTHESIA_API_KEY instead.")
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         old = _read(path)

@@ -56,6 +56,9 @@ class Launcher(Protocol):
     async def start(self) -> Path:
         """Path of the socket of a runner that answers. Raises `problems.Trouble` where there can be none."""
 
+    def use_stored_key(self) -> None:
+        """The user stored a key: start runners without the flag or variable that goes before it."""
+
 
 class LinkState(StrEnum):
     """How the dashboard stands to its runner."""
@@ -84,6 +87,7 @@ class Link:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._sending = asyncio.Lock()
         self._again = asyncio.Event()
+        self._renewing = False  # the runner, which is asked to end
 
     # -- for the dashboard -------------------------------------------------------------------------------------------
 
@@ -92,6 +96,7 @@ class Link:
         start = replace_other = True
         while True:
             ended = await self._session(start, replace_other)
+            self._renewing = False
             if ended == "replaced":
                 start, replace_other = True, False  # once: after an update, the one that we start is of another version, too
             elif ended == "lost" and await self._somebody_answers():
@@ -103,6 +108,17 @@ class Link:
     def restart(self) -> None:
         """The user wants a runner again."""
         self._again.set()
+
+    def use_stored_key(self) -> None:
+        """From now on start runners without the flag or variable that goes before a key that was stored."""
+        self._launcher.use_stored_key()
+
+    async def renew(self) -> Reply:
+        """Have the runner save and end, and start another: with the key and the environment that are right now."""
+        self._renewing = True
+        reply = await self.ask(Stop())
+        self._renewing = self._renewing and not reply.code
+        return reply
 
     async def ask(self, request: Request, patience: float | None = REPLY_TIMEOUT) -> Reply:
         """Send a request and wait for its reply. A failure of the connection is a reply with a code, too."""
@@ -190,6 +206,9 @@ class Link:
             message = _decoded(await lines.next())
             if message is None:
                 raise ConnectionError("the connection ended")
+            if isinstance(message, Bye) and self._renewing:
+                await self._ended(lines)
+                return "replaced"
             if isinstance(message, Bye):
                 self._on_message(message)
                 self.problem = _farewell(message.reason)
@@ -208,12 +227,17 @@ class Link:
         if welcome.foreground:
             raise Trouble("state_busy", f"a `synthdub run` of version {welcome.version}, process {welcome.pid}")
         self._say(LinkState.REPLACING)
+        with contextlib.suppress(ConnectionError):  # it has ended, though not as it was asked to
+            await self._send(connection, Stop(id=1))
+        await self._ended(lines)
+        return "replaced"
+
+    async def _ended(self, lines: _Lines) -> None:
+        """Wait until a runner that was asked to has closed the connection: its socket and its lock are free then."""
         async with asyncio.timeout(REPLACE_TIMEOUT):
-            with contextlib.suppress(ConnectionError):  # it ended, though not as it was asked to
-                await self._send(connection, Stop(id=1))
+            with contextlib.suppress(ConnectionError):  # it was killed
                 while await lines.next() is not None:
                     pass
-        return "replaced"
 
     async def _somebody_answers(self) -> bool:
         """Whether a runner listens: the one that was lost, or one that another dashboard started meanwhile."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from synthdub_tui.commands.dashboard import options
+from synthdub_tui.commands import dashboard
+from synthdub_tui.commands.dashboard import BackgroundRunner, options
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.settings import DashboardSettings, resolve
 
@@ -39,3 +41,21 @@ def test_every_setting_of_the_screen_reaches_it(tmp_path: Path) -> None:
 def test_flags_of_the_screen_reach_it(tmp_path: Path) -> None:
     chosen = opened(tmp_path, "", read_only=True, ascii=True, slow_link=True, mouse=False)
     assert chosen.read_only and chosen.ascii and chosen.slow_link and not chosen.mouse
+
+
+def test_a_runner_for_a_stored_key_gets_nothing_that_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def start(state_dir: str, arguments: list[str], environment: dict[str, str]) -> Path:
+        started.append((list(arguments), dict(environment)))
+        return Path(state_dir)
+
+    monkeypatch.setattr(dashboard, "start_runner", start)
+    flags = {"tier": "unlimited", "api_key_file": "/key", "config": "/config.toml"}
+    launcher = BackgroundRunner(str(tmp_path), flags, {"SYNTHESIA_API_KEY": "old", "LANG": "C"})
+    launcher._start()
+    launcher.use_stored_key()
+    launcher._start()
+    (before, given), (after, left) = started
+    assert "--api-key-file" in before and given["SYNTHESIA_API_KEY"] == "old"
+    assert sorted(after) == sorted(["--tier", "unlimited", "--config", "/config.toml"]) and left == {"LANG": "C"}

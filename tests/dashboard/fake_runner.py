@@ -87,7 +87,9 @@ class FakeRunner:
         self.unanswered: tuple[type[Request], ...] = ()
         self.foreground = False
         self.updated = __version__  # what the next one is, after a stop
+        self.after_stop: Callable[[], None] = lambda: None
         self.starts = 0
+        self.uses_stored_key = False
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
         self._subscribed: set[asyncio.StreamWriter] = set()
@@ -100,6 +102,10 @@ class FakeRunner:
         if self._server is None:
             self._server = await asyncio.start_unix_server(self._serve, str(self.path), limit=16 * 1024 * 1024)
         return self.path
+
+    def use_stored_key(self) -> None:
+        """As what the dashboard calls as its launcher."""
+        self.uses_stored_key = True
 
     async def die(self) -> None:
         """Vanish without a word."""
@@ -167,6 +173,7 @@ class FakeRunner:
             writer.write(encode(Bye("stopped")))
             await writer.drain()
             self.version = self.updated
+            self.after_stop()
             await self.die()
         elif not isinstance(request, self.unanswered):
             answer = self.answer(request)

@@ -25,6 +25,9 @@ class Attach:
     async def start(self) -> Path:
         return self.path
 
+    def use_stored_key(self) -> None:
+        """It has none."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser()

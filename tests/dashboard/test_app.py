@@ -446,6 +446,62 @@ async def test_without_a_key_the_screen_that_takes_one_opens_once(tmp_path: Path
         assert config.stat().st_mode & 0o077 == 0
 
 
+async def takes(key: str) -> Problem | None:
+    return None if key == "good-key" else explain("key_rejected")
+
+
+def rejected(tmp_path: Path) -> FakeRunner:
+    """A runner whose key is not accepted; the one that takes its place has another."""
+    runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO)])
+    runner.meters = Meters(time.time(), problem="key_rejected")
+    runner.answer = lambda request: Reply(id=0, code="key_rejected") if isinstance(request, CheckKey) else None
+    runner.after_stop = lambda: setattr(runner, "meters", Meters(time.time()))
+    return runner
+
+
+async def enter_key(opened: Desk) -> None:
+    await opened.screen("SetupKeyScreen")
+    await opened.type("good-key")
+    await opened.press("enter")
+    await opened.screen("MainScreen")
+
+
+@pytest.mark.parametrize("ahead", ["SYNTHESIA_API_KEY", ""])
+async def test_a_stored_key_is_used_whatever_key_the_runner_was_started_with(tmp_path: Path, ahead: str) -> None:
+    runner, config = rejected(tmp_path), tmp_path / "config.toml"
+    options = {"check_key": takes, "config_path": config, "key_ahead": ahead}
+    async with desk(tmp_path, runner=runner, attached=False, **options) as opened:
+        await enter_key(opened)
+        await until(lambda: runner.starts == 2 and opened.app.session.attached)
+        assert runner.uses_stored_key, "by its environment it would start with the old key again"
+        await until(lambda: opened.app.session.meters is not None and not opened.app.session.meters.problem)
+        assert ("Before the next start take SYNTHESIA_API_KEY away" in opened.said) is bool(ahead)
+        assert len(opened.app.screen_stack) == 1
+
+
+async def test_a_run_in_the_foreground_that_has_another_key_is_left_alone(tmp_path: Path) -> None:
+    runner = rejected(tmp_path)
+    runner.foreground = True
+    async with desk(tmp_path, runner=runner, attached=False, check_key=takes, config_path=tmp_path / "config.toml") as opened:
+        await enter_key(opened)
+        await opened.says("the `synthdub run` at work has another")
+        assert not runner.asked(Stop)
+
+
+async def test_a_runner_that_is_older_than_the_key_is_replaced_without_a_question(tmp_path: Path) -> None:
+    """The remedy that is given: set the variable and start again. The runner of before may still be there."""
+
+    async def own() -> Problem | None:
+        return await takes("good-key")
+
+    runner = rejected(tmp_path)
+    options = {"check_key": takes, "check_own_key": own, "config_path": tmp_path / "config.toml"}
+    async with desk(tmp_path, runner=runner, attached=False, **options) as opened:
+        await until(lambda: runner.starts == 2 and opened.app.session.attached)
+        await until(lambda: opened.app.session.meters is not None and not opened.app.session.meters.problem)
+        assert len(opened.app.screen_stack) == 1 and not runner.uses_stored_key
+
+
 # -- quit ------------------------------------------------------------------------------------------------------------
 
 

@@ -139,6 +139,39 @@ async def comes_back(home: Place) -> None:
         again.close()
 
 
+async def test_with_a_wrong_key_in_the_environment_a_new_one_is_used_at_once(tmp_path: Path) -> None:
+    async with place(tmp_path, SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.1, 0.1)), 1) as home:
+        terminal = home.open(".", "--targets", "fr-FR", key="wrong-key")
+        try:
+            await terminal.sees("comes from SYNTHESIA_API_KEY")
+            terminal.type(home.sandbox.api_key + "\r")
+            await terminal.sees("Before the next start take SYNTHESIA_API_KEY away")
+            await until(home.outputs)
+        finally:
+            terminal.close()
+
+
+async def test_a_good_key_in_the_environment_replaces_a_runner_that_has_a_wrong_one(tmp_path: Path) -> None:
+    async with place(tmp_path, SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.1, 0.1)), 1) as home:
+        terminal = home.open(".", "--targets", "fr-FR", key="wrong-key")
+        try:
+            await terminal.sees("An API key is needed")
+            terminal.type(ESCAPE)
+            await terminal.sees("No key yet")
+            terminal.type("q")
+            await terminal.sees("Keep working in the background")
+            terminal.type("b")
+            assert await terminal.ended() == 0
+        finally:
+            terminal.close()
+        again = home.open(key=home.sandbox.api_key)
+        try:
+            await until(home.outputs)
+            assert "An API key is needed" not in again.screen
+        finally:
+            again.close()
+
+
 async def test_a_dashboard_that_only_watches_starts_no_runner_and_finds_one(tmp_path: Path) -> None:
     async with place(tmp_path, LONG, 1) as home:
         watching = home.open("--read-only")

@@ -145,6 +145,27 @@ def test_a_folder_in_the_way_is_explained(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_what_is_not_a_file_is_not_replaced(tmp_path: Path) -> None:
+    """As `--config /dev/null`, which the superuser could replace."""
+    pipe = tmp_path / "config.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(KeyFileError, match="not a file"):
+        store_key(pipe, KEY)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "change"), [("SYNTHESIA_API_KEY", "unset SYNTHESIA_API_KEY"), ("--api-key-file", "start without --api-key-file")]
+)
+@pytest.mark.parametrize("size", [WIDE, SMALL])
+async def test_what_goes_before_a_stored_key_is_told_before_one_is_typed(
+    tmp_path: Path, ahead: str, change: str, size: tuple[int, int]
+) -> None:
+    async with shown(SetupKeyScreen(takes, tmp_path / "config.toml", ahead), size) as hand:
+        await hand.sees("The key in use comes from", ahead, "esc later")
+        await hand.until(lambda: change in " ".join(hand.app.text.replace("│", " ").split()))
+
+
 async def test_no_word_is_hidden_by_the_scroll_bar(tmp_path: Path) -> None:
     async with shown(SetupKeyScreen(takes, tmp_path / "config.toml"), (40, 14)) as hand:
         await hand.sees("3. Paste it here.")

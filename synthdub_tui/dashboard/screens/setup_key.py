@@ -37,6 +37,17 @@ GUIDE = (
 )
 
 
+def _guide(config_path: Path, ahead: str) -> list[str]:
+    """What to know before a key is typed; `ahead` is the flag or variable that goes before what is stored."""
+    keeps = f"It is stored in {printable(str(config_path))}, readable by you only. "
+    if not ahead:
+        return [*GUIDE, keeps + "To keep it elsewhere, press esc, set SYNTHESIA_API_KEY and start again."]
+    change = f"start without {ahead}" if ahead.startswith("-") else f"unset {ahead}, or put the new key there"
+    now = f"The key in use comes from {ahead}, which goes before a stored one."
+    then = f"A key entered here is used at once. After that, {change}: else the next start uses the old key again."
+    return [f"{now} {then}", *GUIDE, keeps.rstrip()]
+
+
 class SetupKeyScreen(Dialog[bool]):
     """True once a key that the service takes is stored. The key is never shown and never part of a message."""
 
@@ -46,13 +57,11 @@ class SetupKeyScreen(Dialog[bool]):
         Binding("down", "scroll(1)", "Down", show=False),
     ]
 
-    def __init__(self, check: Check, config_path: Path) -> None:
+    def __init__(self, check: Check, config_path: Path, ahead: str = "") -> None:
         super().__init__()
         self._check = check
         self._path = config_path
-        keeps = f"It is stored in {printable(str(config_path))}, readable by you only. "
-        other = "To keep it elsewhere, press esc, set SYNTHESIA_API_KEY and start again."
-        self._reader = Reader([((line, ""),) for line in (*GUIDE, keeps + other)], id="guide")
+        self._reader = Reader([((line, ""),) for line in _guide(config_path, ahead)], id="guide")
         self._reader.can_focus = False
         self._busy = False
 
