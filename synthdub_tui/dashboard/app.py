@@ -328,7 +328,7 @@ class SynthdubApp(App[int]):
         if not self.is_running:
             return  # it is being left
         self.bell()
-        self.main.status.say(words, keep=30)
+        self.main.status.tell(words, keep=30)
         if self.options.notify and self._driver is not None and not self.is_headless:
             self._driver.write(f"\x1b]9;{printable(words)}\a")
 

@@ -143,7 +143,7 @@ class MainScreen(Deeds):
         """The runner came or went."""
         if state is LinkState.ATTACHED:
             if self._lost:
-                self.status.say("A runner is at work again.")
+                self.status.tell("A runner is at work again.")
             self._lost = False
             self.add_named()
         elif state is LinkState.GONE:

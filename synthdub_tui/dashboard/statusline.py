@@ -1,6 +1,8 @@
-"""The last line: the answer to the last action, else the marks, the filter, and the keys that do something.
+"""The last line: the answer to the last action and what has happened by itself, else the marks, the filter, and the keys
+that do something.
 
-An answer that is longer takes up to three lines while it is shown: what there is to do often stands at its end.
+What is longer takes up to three lines while it is shown: what there is to do often stands at its end. An answer and an
+event do not replace each other: they come in the same second, since an action is what most events follow.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.geometry import Size
 from textual.widgets import Static
@@ -18,6 +21,9 @@ from synthdub_tui.dashboard.screens.words import hints, in_lines
 MOST_LINES: Final = 3
 ROOM: Final = Size(20, 10)
 """Of the terminal, for an answer of more than one line."""
+
+BESIDE: Final = 30
+"""Cells that an event leaves to the keys: it stays longer than an answer."""
 
 SHOWN: Final = 8.0
 """Seconds for which an answer stays."""
@@ -56,15 +62,25 @@ class StatusLine(Static):
         self._read_only = read_only
         self._empty = False
         self.message = ""
+        self.event = ""
+        self._said = 0.0
         self._until = 0.0
+        self._event_until = 0.0
         self._standing = ""
         self._drawn: object = None
 
     def say(self, message: str, *, error: bool = False, keep: float = SHOWN) -> None:
         """Answer an action."""
         self.message = message
-        self._until = time.monotonic() + keep
+        self._said = time.monotonic()
+        self._until = self._said + keep
         self.set_class(error, "-error")
+        self._draw()
+
+    def tell(self, event: str, *, keep: float = SHOWN) -> None:
+        """Something happened by itself."""
+        self.event = event
+        self._event_until = time.monotonic() + keep
         self._draw()
 
     def standing(self, words: str, *, empty: bool = False) -> None:
@@ -74,11 +90,14 @@ class StatusLine(Static):
         self._draw()
 
     def tick(self) -> None:
-        """Time passed: an answer is shown long enough."""
-        if self.message and time.monotonic() > self._until:
+        """Time passed: what is shown long enough goes."""
+        now = time.monotonic()
+        if self.message and now > self._until:
             self.message = ""
             self.set_class(False, "-error")
-            self._draw()
+        if self.event and now > self._event_until:
+            self.event = ""
+        self._draw()
 
     def on_resize(self) -> None:
         self._drawn = None
@@ -94,9 +113,11 @@ class StatusLine(Static):
             self.update(text, layout=False)
 
     def _text(self, width: int) -> Text:
-        if self.message:
-            return self._answer(max(2, width))
+        if self.message or (self.event and cell_len(self.event) > width - BESIDE):
+            return self._told(max(2, width) - 1)
         text = Text(no_wrap=True, end="")
+        if self.event:
+            text.append(f" {self.event} ", "bold")
         if self._standing:
             text.append(" " + self._standing + " ", "reverse")
             text.truncate(max(1, width), overflow="ellipsis")
@@ -106,6 +127,12 @@ class StatusLine(Static):
         ids = WATCHING if self._read_only else EMPTY if self._empty else FEW if width < NARROW else tuple(KEYS)
         return [*((self._keymap.shown(id), KEYS[id]) for id in ids if self._keymap.shown(id)), ("ctrl+p", "palette")]
 
-    def _answer(self, width: int) -> Text:
-        most = MOST_LINES if width >= ROOM.width and self.app.size.height >= ROOM.height else 1
-        return Text("\n".join(f" {line}" for line in in_lines(self.message, width - 1, most)), no_wrap=True, end="")
+    def _told(self, width: int) -> Text:
+        lines: list[str] = []
+        if width >= ROOM.width and self.app.size.height >= ROOM.height:
+            for words, most in ((self.message, MOST_LINES - bool(self.event)), (self.event, MOST_LINES)):
+                lines += in_lines(words, width, most - len(lines)) if words else []
+        else:
+            fresh = self.message and time.monotonic() < self._said + SHOWN
+            lines += in_lines(self.message if fresh or not self.event else self.event, width, 1)
+        return Text("\n".join(f" {line}" for line in lines), no_wrap=True, end="")

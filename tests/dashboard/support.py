@@ -57,8 +57,9 @@ class Desk:
 
     @property
     def said(self) -> str:
-        """The status line's answer."""
-        return self.main.query_one(StatusLine).message
+        """The status line's answer, and what happened by itself."""
+        status = self.main.query_one(StatusLine)
+        return "\n".join(filter(None, (status.message, status.event)))
 
     @property
     def top(self) -> str:

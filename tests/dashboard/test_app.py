@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from synthdub_tui.dashboard import deeds
+from synthdub_tui.dashboard import deeds, statusline
 from synthdub_tui.dashboard import link as link_module
 from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS, Keymap
 from synthdub_tui.dashboard.link import LinkState
@@ -753,3 +753,49 @@ async def test_a_long_answer_is_readable_to_its_end(tmp_path: Path) -> None:
         await until(lambda: opened.main.status.size.height == 3 and "…" in str(opened.main.status.visual))
         await opened.pilot.resize_terminal(60, 8)
         await until(lambda: opened.main.status.size.height == 1)
+
+
+# -- what is answered and what happens -------------------------------------------------------------------------------
+
+
+def status(opened: Desk) -> str:
+    """The last lines as they are drawn."""
+    line = opened.main.status
+    return "\n".join("".join(segment.text for segment in line.render_line(y)).strip() for y in range(line.size.height))
+
+
+async def test_an_answer_and_an_event_of_the_same_second_are_both_seen(tmp_path: Path) -> None:
+    job = make_job(0, TWO)
+    async with desk(tmp_path, [job], size=(80, 24)) as opened:
+        await opened.press("s")
+        await opened.says("Sorted by name")
+        opened.runner.set_dub(job, "fr-FR", make_dub(DubState.FAILED, time.time()))
+        await opened.says("A dub has failed")
+        await until(lambda: status(opened).startswith("Sorted by name. ") and "\nA dub has failed. f shows" in status(opened))
+        await opened.press("s")
+        await opened.says("Sorted by state")
+        await until(lambda: status(opened).startswith("Sorted by state. ") and "\nA dub has failed. f shows" in status(opened))
+
+
+async def test_an_event_leaves_room_for_the_keys(tmp_path: Path) -> None:
+    job = make_job(0, TWO)
+    async with desk(tmp_path, [job], size=(80, 24)) as opened:
+        opened.runner.set_dub(job, "fr-FR", make_dub(DubState.FAILED, time.time()))
+        await until(lambda: "A dub has failed. f shows only such.  r retry" in status(opened))
+        await opened.pilot.resize_terminal(24, 24)
+        await until(lambda: status(opened).startswith("A dub has failed"))
+        opened.main.status.tell("")
+        await until(lambda: status(opened).startswith("r retry"))
+
+
+async def test_where_there_is_one_line_an_event_waits_until_an_answer_was_read(tmp_path: Path) -> None:
+    job = make_job(0, TWO)
+    async with desk(tmp_path, [job], size=(60, 8)) as opened:
+        opened.main.status.say("Adding 3 paths…", keep=3600)
+        opened.runner.set_dub(job, "fr-FR", make_dub(DubState.FAILED, time.time()))
+        await opened.says("A dub has failed")
+        await until(lambda: status(opened) == "Adding 3 paths…")
+        opened.main.status._said -= statusline.SHOWN
+        await until(lambda: status(opened).startswith("A dub has failed."))
+        opened.main.status._event_until -= 30
+        await until(lambda: status(opened) == "Adding 3 paths…")
