@@ -110,6 +110,21 @@ async def test_escape_leaves_the_box_and_then_the_screen(library: Path) -> None:
         assert await hand.answer() is None
 
 
+async def test_escape_takes_the_marks_back_before_the_filter(library: Path) -> None:
+    async with shown(AddFilesScreen(library)) as hand:
+        await hand.sees("sub/")
+        await hand.press("slash")
+        await hand.type("OUT")
+        await hand.press("enter", "space")
+        await hand.sees("1 marked", "1 video, 0 folders of 3")
+        await hand.press("escape")
+        await hand.sees("Nothing is marked", "1 video, 0 folders of 3")
+        await hand.press("escape")
+        await hand.sees("2 videos, 1 folder")
+        await hand.press("escape")
+        assert await hand.answer() is None
+
+
 async def go(hand: Hand, path: str) -> None:
     await hand.press("p", "ctrl+u")
     await hand.paste(path)

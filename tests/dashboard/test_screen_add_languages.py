@@ -72,6 +72,19 @@ async def test_nothing_like_it() -> None:
         assert await hand.answer() is None
 
 
+async def test_escape_takes_the_search_back_then_the_marks() -> None:
+    async with shown(screen()) as hand:
+        await hand.type("de-DE ")
+        await hand.sees("1 language marked")
+        await hand.press("escape")
+        await hand.sees("1 language marked: de-DE", "[x] de-DE")
+        await hand.press("escape")
+        await hand.sees("158 languages")
+        assert not hand.app.answers
+        await hand.press("escape")
+        assert await hand.answer() is None
+
+
 async def test_keys_typed_ahead_mark_what_was_typed_before_them() -> None:
     async with shown(AddLanguagesScreen(set(), [])) as hand:
         await hand.type("fr-FR ")

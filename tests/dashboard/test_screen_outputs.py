@@ -118,9 +118,28 @@ async def test_a_disk_that_hangs_does_not_hold_up_the_screen(batch: Batch, monke
         await hand.until(asked.is_set)
         await hand.press("down", "space")
         await hand.sees("1 marked", "* intro.mp4")
-        await hand.press("escape")
+        await hand.press("q")
         assert await hand.answer() is None
     gate.set()
+
+
+async def test_escape_takes_the_nearest_thing_back(batch: Batch) -> None:
+    async with shown(batch.screen()) as hand:
+        await hand.press("slash")
+        await hand.type("intro")
+        await hand.sees("2 of 3 files")
+        await hand.press("enter", "space")
+        await hand.sees("2 of 3 files", "1 marked")
+        await hand.press("escape")
+        await hand.until(lambda: "1 marked" not in hand.app.text)
+        assert "2 of 3 files" in hand.app.text
+        await hand.press("space", "slash", "escape")
+        await hand.sees("Outputs: 3 files", "1 marked")
+        await hand.press("escape")
+        await hand.until(lambda: "1 marked" not in hand.app.text)
+        assert not hand.app.answers
+        await hand.press("escape")
+        assert await hand.answer() is None
 
 
 async def test_filters_and_says_what_is_wrong(batch: Batch) -> None:

@@ -221,7 +221,10 @@ class AddFilesScreen(Page[list[str]]):
         box.cursor_position = len(box.value)
 
     def action_back(self) -> None:
-        """From a box to the list; from the list out of the screen."""
+        """From a box to the list; then the marks, then the filter, then the screen."""
+        if len(self._marks) and self.focused is self._list:
+            self.action_unmark()
+            return
         for name in ("path", "filter"):
             box = self._box(name)
             if not box.has_class("hidden"):

@@ -71,6 +71,10 @@ class AddLanguagesScreen(Page[list[str]]):
         box = self.query_one("#search", SearchBox)
         if box.value:
             box.value = ""
+        elif self._marked:
+            self._marked.clear()
+            self._list.refresh()
+            self._tell()
         else:
             self.dismiss(None)
 

@@ -282,7 +282,11 @@ class OutputsScreen(Page[None]):
         self._list.focus()
 
     def action_back(self) -> None:
-        self.leave_box(self._box, self._list)
+        """Out of the search, then the marks, then the search itself, then the page."""
+        if self._marked and not self._box.has_focus:
+            self.action_unmark()
+        else:
+            self.leave_box(self._box, self._list)
 
     def action_close(self) -> None:
         self.dismiss(None)
