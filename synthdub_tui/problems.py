@@ -9,7 +9,10 @@ reference (2026-09).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+JOINERS: Final = "\u200c\u200d"
+"""Zero width: the first keeps letters apart that would be joined, the second joins."""
 
 
 class Retry(StrEnum):
@@ -69,9 +72,30 @@ def explain(code: str, detail: str = "") -> Problem:
 
 
 def printable(text: str, limit: int = 400) -> str:
-    """Outside text in one line without anything that steers a terminal: controls, escapes, bidi overrides."""
+    """Outside text in one line without anything that steers a terminal: controls, escapes, bidi overrides.
+
+    What joins or parts the letters of Persian or Hindi words, or the people of an emoji family, is left out: terminals measure
+    it each in their own way. Elsewhere it would only make two names look alike, so there it shows.
+    """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in cut)
+    if cut.isprintable():
+        return cut
+    return "".join(_shown(before, char) for before, char in zip(" " + cut, cut, strict=False))
+
+
+def joinable(char: str) -> bool:
+    """Whether a zero-width joiner or non-joiner may follow: letters and marks of scripts that have such, and symbols."""
+    if char.isascii():  # or none
+        return False
+    from unicodedata import category  # noqa: PLC0415 - few names need it
+
+    return category(char)[0] in "LM" or category(char) in ("So", "Sk")
+
+
+def _shown(before: str, char: str) -> str:
+    if char.isprintable():
+        return char
+    return "" if char in JOINERS and joinable(before) else "\N{REPLACEMENT CHARACTER}"
 
 
 def _table(*problems: Problem) -> dict[str, Problem]:

@@ -177,6 +177,23 @@ def test_what_steers_a_terminal_is_replaced(text: str) -> None:
     assert len(shown) == len(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("می\u200cخواهم.mp4", "میخواهم.mp4"),
+        ("क्\u200dष.mp4", "क्ष.mp4"),
+        ("ക്\u200d.mp4", "ക്.mp4"),
+        ("👩\u200d👩🏽\u200d👧.mp4", "👩👩🏽👧.mp4"),
+        ("❤\ufe0f\u200d🔥", "❤\ufe0f🔥"),
+        ("in\u200dtro.mp4", "in\ufffdtro.mp4"),
+        ("\u200dintro \u200c.mp4", "\ufffdintro \ufffd.mp4"),
+        ("é\u200d\u202ex", "é\ufffdx"),
+    ],
+)
+def test_joiners_are_left_out_where_they_belong_and_shown_where_they_would_hide(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
 @settings(deadline=None)
 @given(st.text(), st.integers(1, 50))
 def test_what_is_shown_is_printable_and_short(text: str, limit: int) -> None:

@@ -193,15 +193,29 @@ class Twin(SynthdubApp):
         assert self.ours.shows() == self.stock.shows()
 
 
+def drawn(terminal: Emulator) -> str:
+    """All characters on it."""
+    return "".join(char.data for line in terminal.buffer.values() for char in line.values())
+
+
 async def test_the_dashboard_looks_the_same_in_all_its_screens(tmp_path: Path) -> None:
     chance = random.Random(4)
-    names = ["日本語の講義.mp4", "e\u0301tude.mp4", "😀 smile.mp4", "family 👩\u200d👩\u200d👧.mp4", ""]
-    jobs = [make_job(n, LANGUAGES[:14], DubState.DUBBING, name=f"{n}{names[n % 5]}" if names[n % 5] else "") for n in range(60)]
+    names = [
+        "日本語の講義.mp4",
+        "e\u0301tude.mp4",
+        "😀 smile.mp4",
+        "family 👩\u200d👩🏽\u200d👧.mp4",
+        "می\u200cخواهم क्\u200dष.mp4",
+        "",
+    ]
+    jobs = [make_job(n, LANGUAGES[:14], DubState.DUBBING, name=f"{n}{names[n % 6]}" if names[n % 6] else "") for n in range(60)]
     runner = FakeRunner(tmp_path / "runner.sock", jobs)
     app = Twin(runner, Memory(tmp_path), Options(__version__))
     keys = "j j j k l l h G g pagedown pageup space V u s enter f ? escape o escape slash a b escape L escape ctrl+p escape"
     async with app.run_test(size=(100, 30)) as pilot:
         await until(lambda: app.session.batch.loaded and app.main._restored)
+        await until(lambda: all(sign in drawn(app.ours) for sign in "👧🏽میخ"))
+        assert "\ufffd" not in drawn(app.ours)
         for step in range(45):
             await pilot.press(chance.choice(keys.split()))
             dub = make_dub(chance.choice(list(DubState)), time.time())

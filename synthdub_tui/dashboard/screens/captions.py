@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -16,14 +16,14 @@ from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, Words
 from synthdub_tui.dashboard.screens.words import Line, size
-from synthdub_tui.problems import printable
+from synthdub_tui.problems import joinable, printable
 
 LIMIT: Final = 256 * 1024
 """Bytes shown of one file: captions of hours are smaller."""
 
 DIRECTION: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-JOINERS: Final = {"\u200c": "\u200c", "\u200d": ""}
-"""Zero width, within words, and what is shown of them: those who count cells take what follows the second for nothing."""
+APART: Final = "\u200c"
+"""Keeps the letters of a Persian word apart; zero width."""
 
 LONGEST: Final = 2000
 
@@ -94,14 +94,10 @@ def read(path: str) -> list[Line]:
 
 
 def _plain(line: str) -> str:
-    """A line without what steers a terminal. Persian words keep what separates their letters; joiners within words, and marks
-    of direction, usual in Arabic and Hebrew captions, are left out: a terminal shows them nowhere, or obeys them too far."""
-    bare = DIRECTION.sub("", line)[:LONGEST]
-    if JOINERS.keys().isdisjoint(bare):
-        return printable(bare, LONGEST)
-    pairs = zip(" " + bare, bare, strict=False)
-    return "".join(JOINERS[char] if char in JOINERS and _in_word(before) else printable(char) for before, char in pairs)
-
-
-def _in_word(char: str) -> bool:
-    return unicodedata.category(char)[0] in "LM" and char != "\ufe0f"  # behind that, a joiner makes one emoji of two
+    """A line without what steers a terminal. Persian words keep what separates their letters; marks of direction, usual in
+    Arabic and Hebrew captions, are left out: a terminal shows them nowhere, or obeys them too far."""
+    words = DIRECTION.sub("", line)[:LONGEST].split(APART)
+    plain = printable(words[0], LONGEST)
+    for before, word in pairwise(words):
+        plain += (APART if joinable(before[-1:]) else printable(APART)) + printable(word, LONGEST)
+    return plain
