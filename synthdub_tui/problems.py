@@ -121,8 +121,9 @@ KNOWN: dict[str, Problem] = _table(
     Problem(
         "account_refused",
         "The account cannot start dubs at the moment",
-        "Its credits are used up, or its plan does not include dubbing; the service's words are given.",
-        "Mend that in Synthesia Studio, then resume, or start synthdub again. The rest waits; nothing was billed for it.",
+        "Its credits do not do for the first file in line, or its plan has no dubbing; file and service's words are given.",
+        "All others wait, smaller files too; nothing was billed. "
+        "Mend it in Synthesia Studio or cancel that file, then resume or run again.",
         Retry.FREE,
     ),
     Problem(

@@ -127,7 +127,8 @@ def _trouble(about: Overview) -> Span | None:
         return ("connecting to the runner…", "faint")
     if about.meters is not None and about.meters.problem:
         problem = explain(about.meters.problem, about.meters.detail)
-        return (f"{problem.title}. {problem.remedy} {_said(problem)}", "bad")
+        goes_on = f" {about.keymap.shown('pause')} resumes." if about.meters.paused else ""
+        return (f"{problem.title}. {problem.remedy}{goes_on} {_said(problem)}", "bad")
     if about.meters is not None and about.meters.paused:
         goes_on = f"{about.keymap.shown('pause')} goes on."
         return (f"Paused: nothing new begins, what is under way finishes. {goes_on}", "warn")

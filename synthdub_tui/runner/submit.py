@@ -67,7 +67,7 @@ class Submission:
     async def _send(self) -> None:
         try:
             async with self._shop.account.turn():
-                await self._call()
+                await self._asked_for()
         except _Withdrawn:
             return
         except (NotSent, KeyRejected, AccountRefused):
@@ -87,6 +87,15 @@ class Submission:
             raise
         finally:
             await self._shop.ledger.saved(self._id)
+
+    async def _asked_for(self) -> None:
+        """A refusal that holds for all names the file: another one may still be small enough for what credits are left."""
+        try:
+            await self._call()
+        except AccountRefused as refusal:
+            if refusal is self._shop.account.refusal:  # of another file, before this one was sent
+                raise
+            raise AccountRefused(refusal.code, f"{self._job.name}: {refusal.detail}") from refusal
 
     async def _call(self) -> None:
         options, client = self._job.options, self._shop.client

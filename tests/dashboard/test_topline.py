@@ -7,7 +7,8 @@ import pytest
 from synthdub_tui.dashboard import cells
 from synthdub_tui.dashboard.batch import Batch
 from synthdub_tui.dashboard.link import LinkState
-from synthdub_tui.dashboard.topline import Overview, progress_line, quota_words, traffic_line
+from synthdub_tui.dashboard.screens.words import in_lines
+from synthdub_tui.dashboard.topline import MOST_LINES, Overview, progress_line, quota_words, traffic_line
 from synthdub_tui.jobs.estimate import Rates
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.problems import explain
@@ -76,6 +77,14 @@ def test_what_holds_everything_up_is_said(facts: dict[str, object], said: str) -
     text = words(overview(**facts))
     assert said in text
     assert "\x1b" not in text
+
+
+def test_credits_that_do_not_do_for_the_first_in_line_say_what_waits_and_what_goes_on() -> None:
+    meters = Meters(0.0, problem="account_refused", detail="long.mp4: No credits left", paused=True)
+    said = traffic_line(overview(meters=meters), 80, cells.UNICODE)[0][0]
+    assert "All others wait, smaller files too" in said and "cancel that file" in said
+    assert said.endswith("p resumes. (long.mp4: No credits left)")
+    assert "…" not in "".join(in_lines(said, 79, MOST_LINES)), "it is told to its end in 80 columns"
 
 
 def test_the_tightest_quota_and_the_next_moment() -> None:

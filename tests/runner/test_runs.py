@@ -524,7 +524,10 @@ async def test_an_account_without_credits_is_asked_once_and_all_wait(bench: Benc
         await until(lambda: runner.refusal is not None)
         await until(runner.idle.is_set)
         told = runner.overview()
-        assert (told.problem, told.detail, told.paused) == ("account_refused", "No credits left", True)
+        (asked,) = [
+            job.name for job in runner.ledger.jobs.values() if job.asset is not None and told.detail.startswith(job.name)
+        ]
+        assert (told.problem, told.detail, told.paused) == ("account_refused", f"{asked}: No credits left", True)
         assert (bench.calls("POST /v2/dubbing"), bench.calls("POST /v2/assets") < 12) == (1, True)
         await runner.pause(False)  # too early
         await until(lambda: runner.refusal is not None)
