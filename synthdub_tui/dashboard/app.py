@@ -214,26 +214,16 @@ class SynthdubApp(App[int]):
     def action_outputs(self) -> None:
         """The finished files."""
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
-        from synthdub_tui.dashboard.screens.outputs_query import OutputRow  # noqa: PLC0415
+        from synthdub_tui.dashboard.screens.outputs_query import OutputRow, finished  # noqa: PLC0415
+
+        batch, seen, found = self.session.batch, -1, list[OutputRow]()
 
         def rows() -> list[OutputRow]:
-            return [
-                OutputRow(
-                    job.id,
-                    job.name,
-                    code,
-                    dub.output.path,
-                    dub.output.captions,
-                    dub.output.size,
-                    dub.output.mtime_ns,
-                    dub.since,
-                    dub.output.seconds,
-                    dub.output.reviewed,
-                )
-                for job in self.session.batch.jobs()
-                for code, dub in job.dubs.items()
-                if dub.output is not None and dub.state is DubState.DONE
-            ]
+            """The same list while no finished file comes, goes or changes: this is asked all the time."""
+            nonlocal seen, found
+            if seen != batch.finished:
+                seen, found = batch.finished, finished(batch.jobs())
+            return found
 
         def review(chosen: list[OutputRow], mark: bool) -> None:
             self.main.review([row.key for row in chosen], mark)

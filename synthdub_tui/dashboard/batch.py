@@ -95,6 +95,7 @@ class Batch:
         self.filter = Filter()
         self.order = "added"
         self.loaded = False
+        self.finished = 0  # raised when a finished dub comes, goes or changes
         self.widest = 0
         self._column: dict[str, int] = {}
         self._preferred: tuple[str, ...] = ()
@@ -287,6 +288,7 @@ class Batch:
             if before == dub:
                 continue
             self._recount(language, before, dub)
+            self.finished += before is not None and before.state is dub.state is DubState.DONE
             self._dirty.cells.add((job.id, language))
         for language in old.dubs.keys() - job.dubs.keys():
             self._count(language, old.dubs[language], -1)
@@ -320,6 +322,7 @@ class Batch:
             totals = self._add_column(language)
         totals.add(dub.state, by)
         self.overall.add(dub.state, by)
+        self.finished += dub.state is DubState.DONE
         if by > 0 and dub.state is DubState.DONE:
             self.durations.learn(dub)
         self._dirty.languages.add(language)

@@ -14,6 +14,7 @@ from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS, Keymap
 from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
+from synthdub_tui.dashboard.screens.outputs import OutputsScreen
 from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import DubState, Job
@@ -799,3 +800,24 @@ async def test_where_there_is_one_line_an_event_waits_until_an_answer_was_read(t
         await until(lambda: status(opened).startswith("A dub has failed."))
         opened.main.status._event_until -= 30
         await until(lambda: status(opened) == "Adding 3 paths…")
+
+
+async def test_the_outputs_are_gathered_again_only_where_a_finished_file_changed(tmp_path: Path) -> None:
+    """With 200,000 of them that took the loop's time every two seconds."""
+    done, working = make_job(0, TWO, DubState.DONE), make_job(1, TWO, DubState.DUBBING)
+    async with desk(tmp_path, [done, working]) as opened:
+        await opened.press("o")
+        await opened.screen("OutputsScreen")
+        page = opened.app.screen
+        assert isinstance(page, OutputsScreen)
+        before = page._source()
+        assert len(before) == 2 and page._source() is before
+        opened.runner.set_dub(working, "fr-FR", make_dub(DubState.READY, time.time()))
+        await until(lambda: opened.app.session.batch.dub(working.id, "fr-FR").state is DubState.READY)  # type: ignore[union-attr]
+        assert page._source() is before
+        await opened.press("v")
+        await until(lambda: [row.reviewed for row in page._source()].count(True) == 1)
+        opened.runner.set_dub(working, "fr-FR", make_dub(DubState.DONE, time.time()))
+        await until(lambda: len(page._source()) == 3)
+        opened.runner.set_dub(working, "fr-FR", make_dub(DubState.READY, time.time()))
+        await until(lambda: len(page._source()) == 2)

@@ -1,17 +1,18 @@
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from synthdub_tui.dashboard import opener
 from synthdub_tui.dashboard.screens import outputs_check
 from synthdub_tui.dashboard.screens.captions import read
 from synthdub_tui.dashboard.screens.outputs import OutputRow, OutputsScreen
 from synthdub_tui.dashboard.screens.parts import SearchBox
+from synthdub_tui.jobs.model import Output
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 
 NOW = 1_790_000_000.0
@@ -36,8 +37,15 @@ def output(folder: Path, name: str, language: str, *, size: int = 1000, age: flo
     path = folder / f"{name.removesuffix('.mp4')}.dubbed-{language}.mp4"
     path.write_bytes(b"x" * size)
     mtime = os.stat(path).st_mtime_ns
-    row = OutputRow(f"job-{name}", name, language, str(path), (), size, mtime, NOW - age, 61.0, False)
+    made = Output.of(str(path), size, mtime, more.pop("captions", ()), seconds=more.pop("seconds", 61.0))
+    row = OutputRow(f"job-{name}", name, language, NOW - age, made, False)
     return replace(row, **more)
+
+
+def with_captions(row: OutputRow, *captions: Path) -> OutputRow:
+    """The same file with other captions."""
+    made = Output.of(row.path, row.size, row.mtime_ns, [str(path) for path in captions], seconds=row.seconds)
+    return replace(row, output=made)
 
 
 @pytest.fixture
@@ -232,8 +240,8 @@ async def test_captions_are_shown_harmless(batch: Batch, tmp_path: Path) -> None
     vtt, srt = tmp_path / "c.vtt", tmp_path / "c.srt"
     vtt.write_text("WEBVTT\n\nwelt")
     srt.write_bytes(b"\xef\xbb\xbf1\r\n00:00:01,000 --> 00:00:02,000\r\n[red]Bon\x1b[31mjour\xff\r\n" + b"more\n" * 100_000)
-    batch.rows[0] = replace(batch.rows[0], captions=(str(vtt), str(srt)))
-    batch.rows[1] = replace(batch.rows[1], captions=(str(tmp_path / "gone.srt"),))
+    batch.rows[0] = with_captions(batch.rows[0], vtt, srt)
+    batch.rows[1] = with_captions(batch.rows[1], tmp_path / "gone.srt")
     async with shown(batch.screen()) as hand:
         await hand.press("c")
         await hand.sees("c.srt", "[red]Bon\ufffd[31mjour\ufffd")

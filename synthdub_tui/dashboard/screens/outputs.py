@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final
 
+from msgspec.structs import replace
 from textual import on
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
@@ -158,7 +158,8 @@ class OutputsScreen(Page[None]):
         now = self._clock()
         late = [key for key, (_, until) in self._believed.items() if until < now]
         given = self._source()
-        if given == self._given and not late and self._rows:
+        same = given is self._given or given == self._given
+        if same and not late and self._rows:
             return
         for key in late:
             del self._believed[key]

@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from synthdub_tui.jobs.model import DubState, Job, Output
 from synthdub_tui.problems import printable
 
 Key = tuple[str, str]
 """Job id and language, which name an output."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRow:
-    """A finished file as the batch's record has it. `finished` in epoch seconds, `seconds` of playing time."""
+class OutputRow(msgspec.Struct, frozen=True, gc=False):
+    """A finished file as the batch's record has it, by which most is looked up when it is asked for: there may be 200,000."""
 
     job: str
     name: str
     language: str
-    path: str
-    captions: tuple[str, ...]
-    size: int
-    mtime_ns: int
-    finished: float
-    seconds: float
+    finished: float  # epoch seconds
+    output: Output
     reviewed: bool
 
     @property
     def key(self) -> Key:
         return self.job, self.language
+
+    @property
+    def path(self) -> str:
+        return self.output.path
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return self.output.captions
+
+    @property
+    def size(self) -> int:
+        return self.output.size
+
+    @property
+    def mtime_ns(self) -> int:
+        return self.output.mtime_ns
+
+    @property
+    def seconds(self) -> float:
+        """Playing time."""
+        return self.output.seconds
+
+
+def finished(jobs: Iterable[Job]) -> list[OutputRow]:
+    """A row for every finished file."""
+    rows = []
+    for job in jobs:
+        name = job.name
+        for code, dub in job.dubs.items():
+            if dub.output is not None and dub.state is DubState.DONE:
+                rows.append(OutputRow(job.id, name, code, dub.since, dub.output, dub.output.reviewed))
+    return rows
 
 
 class QueryError(ValueError):
