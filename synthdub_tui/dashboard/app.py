@@ -113,6 +113,7 @@ class SynthdubApp(App[int]):
             gc.freeze()
             gc.enable()
         if self._output is not None:
+            self._output.alt_keys = any("alt+" in keys for keys in self.options.keymap.values())
             self._output.watch_hangup()
         self.run_worker(self.session.link.run(), name="link", exit_on_error=False)
         self.set_interval(5.0, self.memory.save_soon)

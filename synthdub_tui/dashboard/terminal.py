@@ -9,19 +9,23 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import select
 import signal
 import sys
 import termios
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import IO, Any, Final
 
 from rich.cells import cell_len
+from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
 
 INTERRUPTED: Final = 130
 GRACE: Final = 2.0
@@ -43,6 +47,36 @@ _PLAIN: Final = str.maketrans(
 
 hung_up: list[Callable[[], object]] = []
 """What is still to be done when the terminal is gone; called in another thread, so briefly and without the loop."""
+
+
+_MARKS: Final = re.compile("\x1b\\[20[01]~|\x1b(?=[^\x1b\\[\\]\\\\^_NOPX]|\x1b(?![\\[O]))")
+"""Beginning and end of a paste, and an escape that begins no sequence of a terminal."""
+
+
+_ALT: Final = ANSI_SEQUENCES_KEYS.keys() - {"\x1b\x1b"}
+"""Sequences that mean something to a line of input: alt with backspace or f deletes or moves by words."""
+
+
+class Escapes:
+    """The escape key before another one, where a slow line brings both in one burst. A terminal says the same for that key
+    with alt, which means nothing here: Textual takes it so, and often drops the escape, so that an enter behind it says yes."""
+
+    def __init__(self) -> None:
+        self._pasting = False
+
+    def split(self, data: str, *, whole: bool = False) -> Iterator[tuple[str, bool]]:
+        """The input in pieces, none empty (which a parser takes for its end), and whether one is that key; or as a `whole`."""
+        begin = 0
+        for mark in _MARKS.finditer("" if whole else data):
+            if len(mark[0]) > 1:
+                self._pasting = mark[0] == "\x1b[200~"
+            elif not self._pasting and data[mark.start() : mark.end() + 1] not in _ALT:
+                if mark.start() > begin:
+                    yield data[begin : mark.start()], False
+                yield mark[0], True
+                begin = mark.end()
+        if data[begin:]:
+            yield data[begin:], False
 
 
 class _Output:
@@ -76,6 +110,7 @@ class SteadyDriver(LinuxDriver):
         self._output = _Output(self._file, self._taken)
         self._file = self._output  # type: ignore[assignment]
         self._given = 0
+        self.alt_keys = False  # whether any are configured
         self._callback: Callable[[], None] | None = None
 
     def write(self, data: str) -> None:
@@ -120,6 +155,7 @@ class SteadyDriver(LinuxDriver):
     def run_input_thread(self) -> None:
         """As Textual's, but odd bytes become replacement characters, and the end of input ends the process."""
         parser = XTermParser(self._debug)
+        escapes = Escapes()
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         while not self.exit_event.is_set():
             if select.select([self.fileno], [], [], 0.1)[0]:
@@ -129,10 +165,13 @@ class SteadyDriver(LinuxDriver):
                     data = b""  # EIO: the other end is closed
                 if not data:
                     _end_hung_up()
-                for event in parser.feed(decode(data)):
-                    self.process_message(event)
-            for event in parser.tick():
-                self.process_message(event)
+                for piece, alone in escapes.split(decode(data), whole=self.alt_keys):
+                    self._take([events.Key("escape", piece)] if alone else parser.feed(piece))
+            self._take(parser.tick())
+
+    def _take(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.process_message(message)
 
 
 def _watch_hangup(fileno: int) -> None:

@@ -249,5 +249,11 @@ async def test_a_burst_of_keys_adds_what_was_typed(tmp_path: Path) -> None:
             await terminal.sees("welcome-01.mp4")
             terminal.type("/weX\x7flc\x15name:welcome\r")
             await terminal.sees(" name:welcome ")
+            terminal.type(f"/xyz{ESCAPE}o")
+            await terminal.sees("No finished files yet")
+            terminal.type(ESCAPE)
+            await until(lambda: "No finished files yet" not in terminal.screen)
+            terminal.type(f"L{CLEAR}ja {ESCAPE}{ESCAPE}{ESCAPE}\r")
+            await terminal.sees("Nothing was added: no languages")
         finally:
             terminal.close()

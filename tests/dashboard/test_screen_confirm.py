@@ -2,6 +2,7 @@ import pytest
 from textual.widgets._toast import Toast
 
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, Harness, shown
 
@@ -103,3 +104,18 @@ async def test_no_message_hides_a_question() -> None:
         await hand.until(lambda: app.screen is screen and len(screen.query(Toast)) == 1)
         await hand.sees("3 dubs cost credits again", "No (n)")
         assert not screen.query_one(Toast).region and "message" not in app.text
+
+
+async def test_a_question_has_its_height_from_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was as high as the terminal and empty, until it had heard of its size."""
+    heights: list[int] = []
+    resized = Reader.on_resize
+
+    def on_resize(self: Reader) -> None:
+        heights.append(self.size.height)
+        resized(self)
+
+    monkeypatch.setattr(Reader, "on_resize", on_resize)
+    async with shown(confirm(lines=["clip.mp4: fr-FR", "clip.mp4: es-ES"])) as hand:
+        await hand.sees("es-ES")
+        assert set(heights) == {2}

@@ -323,3 +323,13 @@ async def test_a_filter_typed_in_a_burst_is_typed(batch: Batch) -> None:
         await hand.type("/outvoq/")  # v reviews, o and q close, / opens the box
         await hand.until(lambda: hand.app.screen.query_one("#filter", SearchBox).value == "outvoq/")
         assert batch.reviews == [] and hand.app.answers == []
+
+
+async def test_the_answer_to_a_key_right_behind_a_move_stays(batch: Batch) -> None:
+    """That the cursor moved is told after the key behind it was handled."""
+    async with shown(batch.screen(), (200, 24)) as hand:
+        await hand.sees("3 files")
+        await hand.type(" y")
+        await hand.sees("Sent to your clipboard (1 path)")
+        await hand.press("down")
+        await hand.until(lambda: "Sent to your clipboard" not in hand.app.text)

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from synthdub_tui.dashboard.terminal import Escapes
 from synthdub_tui.jobs.model import DubState
 from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_dub, make_job
 from tests.dashboard.support import until
 from tests.dashboard.terminal import PLAY, ROOT, Terminal
 
 THREE = LANGUAGES[:3]
+ESC = ("\x1b", True)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -44,6 +46,36 @@ async def opened(
     finally:
         terminal.close()
         await runner.die()
+
+
+@pytest.mark.parametrize(
+    ("burst", "pieces"),
+    [
+        ("\x1bo", [ESC, ("o", False)]),
+        ("/ab\x1b\rq", [("/ab", False), ESC, ("\rq", False)]),
+        ("\x1b\x1b\x1b\r", [ESC, ESC, ESC, ("\r", False)]),
+        ("\x1b[A\x1bOB\x1b\x1b[C", [("\x1b[A\x1bOB\x1b\x1b[C", False)]),
+        ("\x1b[<0;5;6M\x1b[I", [("\x1b[<0;5;6M\x1b[I", False)]),
+        ("\x1b\x7fx\x1bf", [("\x1b\x7fx\x1bf", False)]),
+        ("\x1b[200~a\x1bb\x1b[201~\x1bc", [("\x1b[200~a\x1bb\x1b[201~", False), ESC, ("c", False)]),
+        ("q\x1b", [("q\x1b", False)]),
+        ("", []),
+    ],
+)
+def test_the_escape_key_is_found_before_another_one(burst: str, pieces: list[tuple[str, bool]]) -> None:
+    assert list(Escapes().split(burst)) == pieces
+    assert list(Escapes().split(burst, whole=True)) == ([(burst, False)] if burst else [])
+
+
+async def test_half_a_character_is_not_the_end_of_the_input(tmp_path: Path) -> None:
+    async with opened(tmp_path, LC_ALL="C.UTF-8") as (terminal, _):
+        terminal.type("/caf")
+        os.write(terminal._master, b"\xc3")
+        await asyncio.sleep(0.2)  # it is read alone
+        os.write(terminal._master, b"\xa9")
+        await terminal.shows("café")
+        terminal.type("\x1b?")
+        await terminal.sees("one row up")
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])

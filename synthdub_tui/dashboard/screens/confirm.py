@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Size
 from textual.strip import Strip
 from textual.widgets import Button
 
@@ -59,6 +60,7 @@ class ConfirmScreen(Dialog[bool]):
         self._labels = (cancel_label, confirm_label)
 
     def compose(self) -> ComposeResult:
+        self._fit(self.app.size)  # a first frame of another height would flash
         with Vertical(id="window", classes="danger" if self._danger else ""):
             yield Words(printable(self._title), id="title")
             yield self._reader
@@ -71,9 +73,12 @@ class ConfirmScreen(Dialog[bool]):
         self.query_one("#no" if self._danger else "#yes").focus()
 
     def on_resize(self) -> None:
+        self._fit(self.size)
+
+    def _fit(self, room: Size) -> None:
         """As high as the lines need, as far as there is room."""
-        lines = self._reader.wrapped_height(min(self.size.width, 76) - 5)
-        self._reader.styles.height = max(1, min(lines, self.size.height - AROUND))
+        lines = self._reader.wrapped_height(min(room.width, 76) - 5)
+        self._reader.styles.height = max(1, min(lines, room.height - AROUND))
 
     def action_answer(self, answer: bool) -> None:
         if self._reader.drawn or not (answer and self._danger):

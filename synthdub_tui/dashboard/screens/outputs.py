@@ -106,7 +106,8 @@ class OutputsScreen(Page[None]):
         self._query = Query()
         self._sort = "newest"
         self._look_at_all = True
-        self._said = ""  # stays below the list until the cursor moves
+        self._said = ""  # stays below the list until the cursor leaves the row
+        self._said_at = -1
 
     def compose(self) -> ComposeResult:
         yield Words(id="title")
@@ -221,7 +222,8 @@ class OutputsScreen(Page[None]):
 
     @on(RowList.Moved)
     def _moved(self) -> None:
-        self._said = ""
+        if self._list.cursor != self._said_at:  # told of after the keys behind it
+            self._said = ""
         self._note()
         self._look_at_picture()
 
@@ -245,7 +247,7 @@ class OutputsScreen(Page[None]):
         return path + "\n" + (STATES[state][1] if state else ", ".join(fact for fact in facts if fact))
 
     def _say(self, text: str) -> None:
-        self._said = text
+        self._said, self._said_at = text, self._list.cursor
         self._note()
 
     # -- the files on disk ---------------------------------------------------------------------------------------------

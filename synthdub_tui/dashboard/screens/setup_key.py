@@ -10,6 +10,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.geometry import Size
 from textual.worker import Worker, WorkerState
 
 from synthdub_tui.dashboard.keyfile import KeyFileError, clean, store_key
@@ -66,6 +67,7 @@ class SetupKeyScreen(Dialog[bool]):
         self._busy = False
 
     def compose(self) -> ComposeResult:
+        self._fit(self.app.size, 0)  # a first frame of another height would flash
         with Vertical(id="window"):
             yield Words("An API key is needed", id="title")
             yield self._reader
@@ -149,5 +151,8 @@ class SetupKeyScreen(Dialog[bool]):
         """The guide gives way to what is said below it."""
         width = min(self.size.width, 76) - 5
         said = len(wrap(((self.query_one("#says", Words).text, ""),), width))
-        room = self.size.height - AROUND - min(said, SAYS)
-        self._reader.styles.height = max(1, min(self._reader.wrapped_height(width), room))
+        self._fit(self.size, said)
+
+    def _fit(self, room: Size, said: int) -> None:
+        height = room.height - AROUND - min(said, SAYS)
+        self._reader.styles.height = max(1, min(self._reader.wrapped_height(min(room.width, 76) - 5), height))
