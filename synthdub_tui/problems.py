@@ -382,6 +382,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "output_unmounted",
+        "The volume of the outputs is not mounted",
+        "What is written to the place where it was would be hidden as soon as it is mounted again.",
+        "Mount it there, then retry: it is free. Or add the video again with another --output-dir.",
+        Retry.FREE,
+    ),
+    Problem(
         "disk_full",
         "The disk is full",
         "There is no room for the output, or your quota is used up.",

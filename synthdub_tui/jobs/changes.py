@@ -139,6 +139,11 @@ def source_adopted(job: Job, source: Source) -> Job:
     return replace(job, source=source)
 
 
+def mounted(job: Job, mount: str) -> Job:
+    """The outputs are to lie on the volume that is mounted there."""
+    return replace(job, mount=mount) if mount != job.mount else job
+
+
 def source_failed(job: Job, code: str, detail: str, now: float) -> Job:
     """Nothing more can be submitted: every waiting dub fails, and nothing was billed. A request under way is left alone."""
     for language in job.unsent:

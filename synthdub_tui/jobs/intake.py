@@ -64,7 +64,9 @@ def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Ad
     if known is None:
         job = changes.new_job(source, options, batch.targets, now=now, outputs=folder, captions=batch.captions)
         return Admitted(job, Effect.NEW)
-    known = msgspec.structs.replace(known, outputs=folder or known.outputs, captions=batch.captions)
+    if folder and folder != known.outputs:
+        known = msgspec.structs.replace(known, outputs=folder, mount="")
+    known = msgspec.structs.replace(known, captions=batch.captions)
     if batch.force_new or (source.size, source.mtime_ns) != (known.source.size, known.source.mtime_ns):
         return Admitted(changes.renew(known, source, batch.targets, now), Effect.RENEWED)
     extended = changes.add_targets(known, batch.targets, now)

@@ -270,6 +270,7 @@ class Job(_Record, frozen=True):
     schema: int = SCHEMA
     stage: Stage = Stage.QUEUED
     outputs: str = ""  # folder of the outputs; empty: beside the source
+    mount: str = ""  # where the volume of the outputs was mounted when they were asked for; empty: the root's, or not known
     captions: bool = True
     asset: Asset | None = None
     uploads: int = 0  # since the user last acted, to bound automatic repeats

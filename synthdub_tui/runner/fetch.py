@@ -34,7 +34,7 @@ Find = Callable[[ProjectInfo | None], Awaitable[str]]
 CAPTIONS_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a captions file; hours of speech need some hundred kilobytes."""
 
-_LASTING: Final = frozenset({"disk_full", "output_unwritable", "output_exists", "download_address"})
+_LASTING: Final = frozenset({"disk_full", "output_unwritable", "output_exists", "output_unmounted", "download_address"})
 """Troubles that trying again at once cannot mend."""
 
 

@@ -43,6 +43,9 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
             shop.ledger.put(job)
         else:
             ready.append(language)
+    if ready:
+        mount = await in_thread(_mount_point, os.path.dirname(output_path(job.source.path, "", job.outputs)))
+        shop.ledger.put(changes.mounted(shop.ledger.jobs[job_id], mount))
     return tuple(ready)
 
 
@@ -56,7 +59,12 @@ def _check(job: Job, language: str) -> None:
 
 
 def make_folder(job: Job) -> None:
-    """Make the output folder, and see that it can be written. Raises Trouble("output_unwritable")."""
+    """Make the output folder, and see that it is where it was, and can be written.
+
+    Raises Trouble("output_unmounted" | "output_unwritable").
+    """
+    if job.mount and not os.path.ismount(job.mount) and (job.outputs or not os.path.lexists(job.source.path)):
+        raise Trouble("output_unmounted", job.mount)
     folder = os.path.dirname(output_path(job.source.path, "", job.outputs))
     try:
         if job.outputs:  # beside the source it is there, or its volume is not: it would be made on another one
@@ -68,10 +76,18 @@ def make_folder(job: Job) -> None:
         raise Trouble("output_unwritable", folder)
 
 
+def _mount_point(folder: str) -> str:
+    """Where the folder's volume is mounted; empty for that of the root."""
+    path = os.path.realpath(folder)
+    while not os.path.ismount(path) and path != "/":
+        path = os.path.dirname(path)
+    return "" if path == "/" else path
+
+
 def check_writable(job: Job, language: str) -> None:
     """See that there is an output folder, and that the final name is free.
 
-    Raises Trouble("output_exists" | "output_unwritable").
+    Raises Trouble("output_exists" | "output_unmounted" | "output_unwritable").
     """
     make_folder(job)
     final = output_path(job.source.path, language, job.outputs)

@@ -20,7 +20,7 @@ from synthdub_tui.settings import resolve
 from tests.cli.conftest import MakeShell
 from tests.cli.conftest import until as until_blocking
 from tests.proofs.exfat import Volume
-from tests.proofs.harness import Scene, flags, scene, until
+from tests.proofs.harness import Scene, flags, scene, until, working
 from tests.soak.torture import SCENARIOS, Torture
 
 NO_LINKS = SCENARIOS[-1]
@@ -222,7 +222,7 @@ async def test_unplugged(tmp_path: Path, volume: Volume, when: str) -> None:
         await stage.ended()
         assert codes(stage.jobs) == {"intro.mp4": "source_unreadable" if when == "uploading" else "output_unwritable"}
         await stage.retry()
-        assert set(codes(stage.jobs).values()) & {"source_unreadable", "output_unwritable"}
+        assert codes(stage.jobs) == {"intro.mp4": "source_unreadable" if when == "uploading" else "output_unmounted"}
         stage.sandbox.clear_faults()
         volume.unmount()
         volume.mount()
@@ -232,6 +232,29 @@ async def test_unplugged(tmp_path: Path, volume: Volume, when: str) -> None:
         check_done(stage)
 
 
+@pytest.mark.parametrize("where", ["", "out"], ids=["at its root", "in a folder that would be made"])
+async def test_unmounted_while_dubs_are_under_way(tmp_path: Path, volume: Volume, where: str) -> None:
+    """Nothing is written to what lies beneath, by this run or the next; mounted again, all comes for free."""
+    async with scene(tmp_path, dubbing_seconds=(3600.0, 3600.0)) as stage:
+        source = stage.video("intro.mp4")
+        await stage.add(source, **ONE, output_dir=str(volume.path / where) if where else "")
+        await until(stage.sandbox.billed)
+        assert await stage.runner.stop()
+        stage.stopped = True
+        volume.unmount()
+        stage.sandbox.advance(3600)
+        async with working(stage.sandbox, tmp_path) as later:
+            stage.runner = later
+            await stage.ended()
+            assert codes(stage.jobs) == {"intro.mp4": "output_unmounted"}
+            assert os.listdir(volume.path) == []
+            volume.mount()
+            await stage.retry()
+            assert codes(stage.jobs) == {"intro.mp4": "done"}
+            assert len(stage.sandbox.billed()) == 1
+            check_done(stage)
+
+
 def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: MakeVolume) -> None:
     """Nothing is paid that cannot be noted; it is told, and ends when asked to."""
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
@@ -239,7 +262,7 @@ def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: Ma
     shell.state = volume.path / "state"
     shell.environment |= {"SYNTHDUB_STATE_DIR": str(shell.state), "TMPDIR": str(shell.home)}
     process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1")
-    until_blocking(shell.sandbox.billed)
+    until_blocking(lambda: shell.state.exists() and shell.dubs() == {"fr-FR": "dubbing"})
     volume.yank()
     status = shell.call("status")
     assert status.code == 2

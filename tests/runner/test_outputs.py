@@ -262,6 +262,27 @@ async def test_two_sources_whose_names_differ_in_case_alone(
     await shop.ledger.close(5)
 
 
+async def test_where_outputs_were_to_go(tmp_path: Path, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount point without its volume is not written to; a source that is there shows that it is the right place."""
+    drive, mounted = tmp_path / "drive", True
+    genuine = os.path.ismount
+    monkeypatch.setattr(os.path, "ismount", lambda path: mounted if path == str(drive) else genuine(path))
+    beside, apart = job_of(drive / "a.mp4"), job_of(tmp_path / "b.mp4", output_dir=str(drive / "out"))
+    for job in (beside, apart):
+        shop.ledger.put(job)
+        assert await ready_to_write(shop, job.id) == (FR,)
+        assert shop.ledger.jobs[job.id].mount == str(drive)
+    mounted = False
+    assert trouble(shop.ledger.jobs[apart.id]).code == "output_unmounted"
+    check_writable(shop.ledger.jobs[beside.id], FR)
+    (drive / "a.mp4").unlink()
+    assert trouble(shop.ledger.jobs[beside.id]).code == "output_unmounted"
+    mounted = True
+    for job in (beside, apart):
+        check_writable(shop.ledger.jobs[job.id], FR)
+    await shop.ledger.close(5)
+
+
 async def test_a_job_that_was_given_another_folder_is_in_nobodys_way(tmp_path: Path, shop: Workshop) -> None:
     """And when it comes back, the other is in its way."""
     first, second = job_of(tmp_path / "a.mp4"), job_of(tmp_path / "a.mov")
