@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+PATH: Final = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 TOOLS: Final = ("mkfs.exfat", "mount.exfat-fuse", "losetup", "umount")
 
 
@@ -21,7 +22,7 @@ def missing() -> str:
     """Why no such volume can be had here; empty where one can be tried."""
     if os.geteuid():
         return "only root can mount file systems"
-    if lacking := [tool for tool in TOOLS if shutil.which(tool) is None]:
+    if lacking := [tool for tool in TOOLS if shutil.which(tool, path=PATH) is None]:
         return f"{', '.join(lacking)} is not there (packages exfat-fuse and exfatprogs)"
     return "" if os.path.exists("/dev/fuse") else "there is no /dev/fuse"
 
@@ -69,16 +70,18 @@ class Volume:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if words[0] == b"mount.exfat-fuse" and words[1] == self._loop.encode():
+                if words[0].endswith(b"mount.exfat-fuse") and words[1] == self._loop.encode():
                     os.kill(int(pid), signal.SIGKILL)
 
     def remove(self) -> None:
         for command in (("umount", "-l", str(self.path)), ("losetup", "--detach", self._loop)):
-            subprocess.run(command, check=False, capture_output=True)
+            with contextlib.suppress(CannotMount):
+                _do(*command)
 
 
 def _do(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    program = shutil.which(command[0], path=PATH) or command[0]
+    done = subprocess.run((program, *command[1:]), capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotMount(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
     return done.stdout.strip()
