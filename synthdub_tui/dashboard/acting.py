@@ -63,8 +63,9 @@ class Acting(Screen[None]):
         by_job: dict[str, list[str]] = {}
         for job, code in cells:
             by_job.setdefault(job, []).append(code)
-        rows = self.session.batch.rows
-        return [f"{printable(rows[job].job.name)}: {', '.join(codes)}" for job, codes in by_job.items() if job in rows]
+        rows, names = self.session.batch.rows, self.session.batch.names
+        known = [(names.of(rows[job].job), codes) for job, codes in by_job.items() if job in rows]
+        return [f"{printable(name, 4096)}: {', '.join(codes)}" for name, codes in known]
 
     def allowed(self) -> bool:
         """Whether anything may be changed now; says why not."""

@@ -15,7 +15,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from synthdub_tui.dashboard import crash
+from synthdub_tui.dashboard import cells, crash
 from synthdub_tui.dashboard.keys import ACTIONS, KEYS, ON_ALL_SCREENS, Keymap
 from synthdub_tui.dashboard.later import load_ahead
 from synthdub_tui.dashboard.link import Launcher, LinkState
@@ -223,7 +223,7 @@ class SynthdubApp(App[int]):
             """The same list while no finished file comes, goes or changes: this is asked all the time."""
             nonlocal seen, found
             if seen != batch.finished:
-                seen, found = batch.finished, finished(batch.jobs())
+                seen, found = batch.finished, finished(batch.jobs(), batch.names.of)
             return found
 
         def review(chosen: list[OutputRow], mark: bool) -> None:
@@ -255,7 +255,9 @@ class SynthdubApp(App[int]):
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.page import help_of  # noqa: PLC0415
 
-        self.push_screen(HelpScreen([*self.keymap.help_groups(), ("In the outputs", help_of(OutputsScreen))]))
+        signs = cells.ASCII if self.options.ascii else cells.UNICODE
+        legend = ("What the grid shows", cells.legend(signs))
+        self.push_screen(HelpScreen([legend, *self.keymap.help_groups(), ("In the outputs", help_of(OutputsScreen))]))
 
     def _look_at_key(self) -> None:
         """Without a key that the service takes, explain where to get one; once, since the user may want to look first."""

@@ -63,6 +63,39 @@ class Row:
         self.matched = False
 
 
+class Names:
+    """What files are called: by their names, with as much of the path as tells apart those that have one name."""
+
+    __slots__ = ("_first", "_folders")
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}  # path of the first file of each name
+        self._folders: dict[str, dict[str, int]] = {}  # of names that several have: how many are called so with their folder
+
+    def add(self, job: Job) -> bool:
+        """Take a file. Returns whether this changes what others are called."""
+        name, path = job.name, job.source.path
+        first = self._first.setdefault(name, path)
+        if first == path:
+            return False
+        folders = self._folders.setdefault(name, {}) or {_in_folder(first): 1}
+        folders[_in_folder(path)] = folders.get(_in_folder(path), 0) + 1
+        self._folders[name] = folders
+        return True
+
+    def of(self, job: Job) -> str:
+        """Untrusted text."""
+        name, path = job.name, job.source.path
+        folders = self._folders.get(name)
+        if folders is None:
+            return name
+        return path if folders.get(_in_folder(path), 0) > 1 else _in_folder(path)
+
+
+def _in_folder(path: str) -> str:
+    return "/".join(path.split("/")[-2:])
+
+
 class Dirty:
     """What has to be drawn again. `layout`: rows or columns may have come, gone or moved; `everything`: all that is seen."""
 
@@ -94,6 +127,7 @@ class Batch:
         self.durations = Durations()
         self.filter = Filter()
         self.order = "added"
+        self.names = Names()
         self.loaded = False
         self.finished = 0  # raised when a finished dub comes, goes or changes
         self.widest = 0
@@ -272,7 +306,9 @@ class Batch:
         row = Row(job, self._next_rank)
         self._next_rank += 1
         self.rows[job.id] = row
-        name = job.name
+        if self.names.add(job):
+            self._dirty.everything = True
+        name = self.names.of(job)
         self.widest = max(self.widest, len(name) if name.isascii() else 2 * len(name))
         for language, dub in job.dubs.items():
             self._count(language, dub, 1)

@@ -73,6 +73,29 @@ WORDS: Final = {
 }
 """Beside the sign, where there is room."""
 
+MEANINGS: Final = {
+    DubState.WAITING: "waits for its upload, or to be submitted",
+    DubState.DUBBING: "being dubbed, and for how long",
+    DubState.READY: "ready at the service, waits to be downloaded",
+    DubState.DOWNLOADING: "being downloaded",
+    DubState.DONE: "complete on disk",
+    DubState.FAILED: "failed: enter says why and what to do",
+    DubState.CANCELLED: "cancelled",
+    DubState.UNKNOWN: "only you can decide: enter says why",
+}
+
+
+def legend(signs: Signs) -> list[tuple[str, str]]:
+    """What cells and files show, and what it means."""
+    examples = {**WORDS, DubState.DUBBING: "5m", DubState.DOWNLOADING: "40%"}
+    shown = [(f"{signs.states[state]} {examples[state]}".rstrip(), words) for state, words in MEANINGS.items()]
+    file = [
+        (f"{signs.up} 40%", "beside a file: being uploaded"),
+        ("prep proc", "beside a file: the service prepares, reads it"),
+    ]
+    return [*shown, *file]
+
+
 WIDE: Final = 8
 COMPACT: Final = 6
 """Widths of a cell with its gap."""
@@ -107,15 +130,15 @@ def elapsed(seconds: float) -> str:
     return f"{whole // 3600}h" if whole < 360000 else f"{min(whole // 86400, 999)}d"
 
 
-def file_text(job: Job, upload: Transfer | None, width: int, signs: Signs, *, marked: bool) -> str:
-    """The file column, exactly `width` wide: the name and, before the service has the file, where it stands."""
+def file_text(job: Job, name: str, upload: Transfer | None, width: int, signs: Signs, *, marked: bool) -> str:
+    """The file column, exactly `width` wide: what it is called and, before the service has the file, where it stands."""
     stage = stage_text(job, upload, signs)
     room = width - 2 - (len(stage) + 1 if stage else 0)
     if room < 6:
         stage, room = "", width - 2
     mark = signs.mark if marked else " "
-    name = fitted(printable(job.name), max(0, room), signs)
-    return set_cell_size(f"{mark}{name}{' ' + stage if stage else ''}", width)
+    shown = fitted(printable(name, 4096), max(0, room), signs)
+    return set_cell_size(f"{mark}{shown}{' ' + stage if stage else ''}", width)
 
 
 def stage_text(job: Job, upload: Transfer | None, signs: Signs) -> str:

@@ -111,7 +111,11 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         style = self._look("header")
         shown, known = len(model.shown), len(model.rows)
         title = f"{shown}" if shown == known else f"{shown} of {known}"
-        words = (f" {title} files", f" {model.overall[DubState.DONE]}/{model.overall.dubs} dubs", "")
+        words = (
+            f" {title} {'file' if known == 1 else 'files'}",
+            f" {model.overall[DubState.DONE]}/{model.overall.dubs} dubs",
+            "",
+        )
         segments = [Segment(cells.fitted(words[y], measures.file, self._signs), self._filtered(style))]
         look = self._look("trouble") if y == 2 else style
         for code in self._columns_seen():
@@ -131,7 +135,9 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _file(self, job: str, marked: bool) -> Segment:
         upload = self.model.transfers.get((job, FILE))
-        text = cells.file_text(self.model.rows[job].job, upload, self._measures.file, self._signs, marked=marked)
+        about = self.model.rows[job].job
+        name = self.model.names.of(about)
+        text = cells.file_text(about, name, upload, self._measures.file, self._signs, marked=marked)
         look = self._look("file")
         if self.cursor is not None and self.cursor.job == job:
             look += self._look("cursor") if self.cursor.language == FILE else Style(bold=True)

@@ -148,7 +148,7 @@ class Session:
 
     @property
     def _finds(self) -> str:
-        return f"{self.keymap.shown('failed_only')} shows only such."
+        return f"{self.keymap.shown('failed_only')} shows them."
 
 
 def _nothing() -> None:

@@ -14,6 +14,7 @@ from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS, Keymap
 from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
+from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.outputs import OutputsScreen
 from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.intake import Batch
@@ -782,7 +783,7 @@ async def test_an_event_leaves_room_for_the_keys(tmp_path: Path) -> None:
     job = make_job(0, TWO)
     async with desk(tmp_path, [job], size=(80, 24)) as opened:
         opened.runner.set_dub(job, "fr-FR", make_dub(DubState.FAILED, time.time()))
-        await until(lambda: "A dub has failed. f shows only such.  r retry" in status(opened))
+        await until(lambda: "A dub has failed. f shows them.  r retry" in status(opened))
         await opened.pilot.resize_terminal(24, 24)
         await until(lambda: status(opened).startswith("A dub has failed"))
         opened.main.status.tell("")
@@ -821,3 +822,36 @@ async def test_the_outputs_are_gathered_again_only_where_a_finished_file_changed
         await until(lambda: len(page._source()) == 3)
         opened.runner.set_dub(working, "fr-FR", make_dub(DubState.READY, time.time()))
         await until(lambda: len(page._source()) == 2)
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def at(number: int, path: str) -> Job:
+    job = make_job(number, TWO, DubState.FAILED)
+    return replace(job, id=f"job-{number}", source=replace(job.source, path=path))
+
+
+async def test_files_of_one_name_are_told_apart_wherever_they_stand(tmp_path: Path) -> None:
+    paths = ["/v/a/intro.mp4", "/v/b/intro.mp4", "/v/outro.mp4", "/v/c/de/end.mp4", "/v/d/de/end.mp4"]
+    jobs = [at(number, path) for number, path in enumerate(paths)]
+    async with desk(tmp_path, jobs, size=(80, 24)) as opened:
+        names = [line.split()[0] for line in opened.lines()[3:8]]
+        assert names == ["a/intro.mp4", "b/intro.mp4", "outro.mp4", "/v/c/de/end.mp4", "/v/d/de/end.mp4"]
+        opened.runner.push(at(5, "/v/e/outro.mp4"))
+        await until(lambda: [(line.split() or [""])[0] for line in opened.lines()[5:9:3]] == ["v/outro.mp4", "e/outro.mp4"])
+        await opened.press("R")
+        await opened.screen("ConfirmScreen")
+        assert "a/intro.mp4: fr-FR, es-ES" in question(opened) and "/v/d/de/end.mp4: fr-FR, es-ES" in question(opened)
+
+
+async def test_the_help_says_what_the_grid_shows(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)], size=(120, 50)) as opened:
+        assert "1 file " in opened.lines()[0]
+        await opened.press("question_mark")
+        await opened.screen("HelpScreen")
+        reader = opened.app.screen.query_one(Reader)
+        text = "\n".join("".join(part for part, _ in line) for line in reader._lines)
+        assert "What the grid shows" in text
+        for shown in ("✗ FAIL", "~ 5m", "? ask", "prep proc"):
+            assert shown in text

@@ -50,11 +50,11 @@ class OutputRow(msgspec.Struct, frozen=True, gc=False):
         return self.output.seconds
 
 
-def finished(jobs: Iterable[Job]) -> list[OutputRow]:
-    """A row for every finished file."""
+def finished(jobs: Iterable[Job], called: Callable[[Job], str]) -> list[OutputRow]:
+    """A row for every finished file, with what its source is called."""
     rows = []
     for job in jobs:
-        name = job.name
+        name = called(job)
         for code, dub in job.dubs.items():
             if dub.output is not None and dub.state is DubState.DONE:
                 rows.append(OutputRow(job.id, name, code, dub.since, dub.output, dub.output.reviewed))
