@@ -56,6 +56,7 @@ class SynthdubApp(App[int]):
         self.keymap = Keymap(options.keymap)
         self.session = Session(launcher, options.version, read_only=options.read_only, keymap=self.keymap)
         self.session.on_call = self.call_user
+        self.session.on_over = self.call_is_over
         self._farewell = ""
         self._key_asked = False
         self._asking_quit = False
@@ -324,6 +325,11 @@ class SynthdubApp(App[int]):
         self.main.status.tell(words, keep=30)
         if self.options.notify and self._driver is not None and not self.is_headless:
             self._driver.write(f"\x1b]9;{printable(words)}\a")
+
+    def call_is_over(self, words: str) -> None:
+        """The user is not needed any more for what was told."""
+        if self.is_running:
+            self.main.status.untell(words)
 
     def action_mouse(self) -> None:
         """Release the mouse, so that the terminal selects text with it, or take it again."""

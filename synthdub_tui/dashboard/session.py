@@ -26,7 +26,8 @@ STALE: Final = 3.0
 
 
 class Session:
-    """Takes the runner's messages. `on_change` is called after each; `on_call` with words when the user is needed."""
+    """Takes the runner's messages. `on_change` is called after each; `on_call` with words when the user is needed, `on_over`
+    with the same words when not any more."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Session:
         self.on_change: Callable[[], None] = _nothing
         self.on_state: Callable[[LinkState], None] = _nothing_with_state
         self.on_call: Callable[[str], None] = _nothing_with_words
+        self.on_over: Callable[[str], None] = _nothing_with_words
         self._clock = clock
         self._in_snapshot = False
         self._followed = False  # a runner, since there was none
@@ -93,6 +95,7 @@ class Session:
             )
         if state is not LinkState.ATTACHED:
             self._in_snapshot = False
+            self._over(self.meters)
             self.meters = None
             self.batch.move(())
         self.on_state(state)
@@ -131,8 +134,14 @@ class Session:
         self._metered_at = self._clock()
         if before is None:
             return
-        if meters.problem and meters.problem != before.problem:
-            self.on_call(explain(meters.problem).title)
+        if meters.problem != before.problem:
+            self._over(before)
+            if meters.problem:
+                self.on_call(_called(meters.problem))
+
+    def _over(self, before: Meters | None) -> None:
+        if before is not None and before.problem:
+            self.on_over(_called(before.problem))
 
     def _call_if_needed(self, unknown: int, failed: int, opened: int) -> None:
         """The end of the batch, a decision, or a failure, in this order; not one call for each of many failures."""
@@ -149,6 +158,10 @@ class Session:
     @property
     def _finds(self) -> str:
         return f"{self.keymap.shown('failed_only')} shows them."
+
+
+def _called(problem: str) -> str:
+    return f"{explain(problem).title}."
 
 
 def _nothing() -> None:

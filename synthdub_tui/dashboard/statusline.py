@@ -83,6 +83,11 @@ class StatusLine(Static):
         self._event_until = time.monotonic() + keep
         self._draw()
 
+    def untell(self, event: str) -> None:
+        """What happened is over, if that is what is shown."""
+        if self.event == event:
+            self.tell("")
+
     def standing(self, words: str, *, empty: bool = False) -> None:
         """What is said while there is no answer to show: marks and filter, or that the batch is `empty`."""
         self._standing = words

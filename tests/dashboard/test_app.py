@@ -400,7 +400,20 @@ async def test_what_holds_the_batch_up_is_in_the_top_line_and_calls_the_user(tmp
         opened.app.session.on_call = bells.append
         opened.runner.push(meters=Meters(time.time(), busy=True, problem="service_unreachable"))
         await until(lambda: "The service cannot be reached" in opened.top)
-        assert bells == ["The service cannot be reached"]
+        assert bells == ["The service cannot be reached."]
+
+
+async def test_what_held_the_batch_up_is_not_told_any_longer_when_it_is_over(tmp_path: Path) -> None:
+    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+        opened.runner.push(meters=Meters(time.time(), problem="key_rejected"))
+        await opened.says("The service does not accept the API key.")
+        opened.runner.push(meters=Meters(time.time(), busy=True))
+        await until(lambda: not opened.main.status.event)
+        opened.runner.push(meters=Meters(time.time(), problem="service_down"))
+        await opened.says("The service has trouble at the moment.")
+        await opened.runner.die()
+        await opened.says("The runner has ended. S starts it again.")
+        assert "trouble" not in opened.said
 
 
 async def test_the_end_of_the_batch_and_decisions_call_the_user(tmp_path: Path) -> None:

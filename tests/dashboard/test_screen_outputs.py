@@ -137,7 +137,7 @@ async def test_escape_takes_the_nearest_thing_back(batch: Batch) -> None:
         await hand.type("intro")
         await hand.sees("2 of 3 files")
         await hand.press("enter", "space")
-        await hand.sees("2 of 3 files", "1 marked")
+        await hand.sees("2 of 3 files", "1 marked", "esc unmark")
         await hand.press("escape")
         await hand.until(lambda: "1 marked" not in hand.app.text)
         assert "2 of 3 files" in hand.app.text

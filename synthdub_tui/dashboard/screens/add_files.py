@@ -302,7 +302,14 @@ class AddFilesScreen(Page[list[str]]):
         marks = len(self._marks)
         entry = self._at_cursor
         enter = f"add {marks}" if marks else "open" if entry is not None and entry.folder else "add"
-        keys = [("enter", enter), ("space", "mark"), ("esc", "back"), ("h l", "folders"), ("/", "filter"), ("p", "path")]
+        keys = [
+            ("enter", enter),
+            ("space", "mark"),
+            ("esc", "unmark" if marks else "back"),
+            ("h l", "folders"),
+            ("/", "filter"),
+            ("p", "path"),
+        ]
         self.query_one(Hints).show([*keys, ("*", "all"), ("u", "none"), (".", "hidden")])
 
     def _marked_line(self) -> str:

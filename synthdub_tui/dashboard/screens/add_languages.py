@@ -141,7 +141,8 @@ class AddLanguagesScreen(Page[list[str]]):
         marked = f"{many(len(self._marked), 'language')} marked: {', '.join(self._marked)}" if self._marked else ""
         self.query_one("#says", Words).show(text or marked or f"{many(len(self._shown), 'language')}")
         add = f"add {len(self._marked)}" if self._marked else "add"
-        self.query_one(Hints).show([("enter", add), ("space", "mark"), ("esc", "back"), ("↑↓", "move")])
+        back = "unmark" if self._marked else "back"
+        self.query_one(Hints).show([("enter", add), ("space", "mark"), ("esc", back), ("↑↓", "move")])
 
 
 def _nearest(wanted: str) -> list[str]:

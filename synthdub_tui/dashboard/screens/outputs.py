@@ -195,6 +195,8 @@ class OutputsScreen(Page[None]):
         total = size(sum(row.size for row in self._shown))
         marked = f", {len(self._marked):,} marked" if self._marked else ""
         order = self._query.sort or self._sort
+        back = "unmark" if self._marked else "back"
+        self.query_one(Hints).show([(key, back if key == "esc" else word) for key, word in KEYS])
         self.query_one("#title", Words).show(f"Outputs: {found}, {total}{marked}, by {order}")
         self.query_one("#header", Words).show(
             "    " + self._columns("file", "lang", "size", "length", "finished", "", self._width)
