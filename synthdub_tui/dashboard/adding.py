@@ -139,7 +139,7 @@ class Adding(Acting):
     def _ask_to_add_languages(self, jobs: list[str], chosen: list[str]) -> None:
         rows = self.session.batch.rows
         new = [(job, code) for job in jobs if job in rows for code in chosen if code not in rows[job].job.dubs]
-        lines = [*self.lines(new), f"{many(len(new), 'dub')}, each spends credits."]
+        lines = [*self.lines(new), f"{many(len(new), 'dub')}, {'each' if len(new) > 1 else 'which'} spends credits."]
         then = lambda: self._add_languages(jobs, chosen, new)  # noqa: E731
         self.ask(f"Add {', '.join(chosen)}?", lines, then, danger=False, yes="Add", otherwise=NOTHING)
 

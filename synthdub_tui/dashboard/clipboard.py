@@ -54,12 +54,11 @@ def quoted(text: str) -> str:
     return "$'" + "".join(_escaped(char) for char in text) + "'"
 
 
-def scp_command(paths: Sequence[str], target: tuple[str, str]) -> str:
-    """A command to be run at the user's own machine; `target` is (user@host, port or "")."""
+def scp_command(paths: Sequence[str], target: tuple[str, str], between: str = " ") -> str:
+    """A command to be run at the user's own machine; `target` is (user@host, port or ""). `between` stands between files."""
     host, port = target
     words = ["scp", *(["-P", port] if port else [])]
-    words += [quoted(f"{host}:{_remote(path)}") for path in paths]
-    return " ".join([*words, "."])
+    return f"{' '.join(words)} {between.join(quoted(f'{host}:{_remote(path)}') for path in paths)} ."
 
 
 def ssh_target(host: str, environ: Mapping[str, str]) -> tuple[str, str]:

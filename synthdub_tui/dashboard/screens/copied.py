@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.geometry import Size
 
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.page import Dialog
@@ -14,7 +15,7 @@ from synthdub_tui.dashboard.screens.parts import Hints, Words
 
 
 class CopiedScreen(Dialog[None]):
-    """For text that is too long for a line below a list."""
+    """For text that is too long for a line below a list. As wide as the terminal and without a border, to be copied from it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,y,Y", "close", "Close", show=False)]
 
@@ -25,7 +26,8 @@ class CopiedScreen(Dialog[None]):
         self._what = what
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="window"):
+        self._fit(self.app.size)  # a first frame of another height would flash
+        with Vertical(id="window", classes="plain"):
             yield Words(self._what, id="title")
             yield self._reader
             yield Hints([("esc", "back"), ("↑↓", "scroll")])
@@ -34,8 +36,10 @@ class CopiedScreen(Dialog[None]):
         self._reader.focus()
 
     def on_resize(self) -> None:
-        lines = self._reader.wrapped_height(min(self.size.width, 76) - 5)
-        self._reader.styles.height = max(1, min(lines, self.size.height - 4))
+        self._fit(self.size)
+
+    def _fit(self, room: Size) -> None:
+        self._reader.styles.height = max(1, min(self._reader.wrapped_height(room.width - 3), room.height - 2))
 
     def action_close(self) -> None:
         self.dismiss(None)

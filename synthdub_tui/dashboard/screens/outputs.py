@@ -37,6 +37,9 @@ NARROW: Final = 60
 
 NOTE_ROWS: Final = 3
 
+SHELL_LINE: Final = " \\\n"
+"""Between two lines of one command, which can then be copied from the screen."""
+
 STATES: Final = {
     "moved": (
         "moved",
@@ -353,18 +356,21 @@ class OutputsScreen(Page[None]):
         if rows:
             target = clipboard.ssh_target(self._host, os.environ)
             left_out = f", {many(len(chosen) - len(rows), 'moved file')} left out" if len(rows) < len(chosen) else ""
-            self._copy(clipboard.scp_command([row.path for row in rows], target), f"scp command{left_out}")
+            paths = [row.path for row in rows]
+            shown = clipboard.scp_command(paths, target, SHELL_LINE)
+            self._copy(clipboard.scp_command(paths, target), f"scp command{left_out}", shown)
         elif chosen:
             self._say(STATES["moved"][1])
 
-    def _copy(self, text: str, what: str) -> None:
+    def _copy(self, text: str, what: str, shown: str = "") -> None:
+        """`shown`: how it is shown where it is long."""
         clipboard.copy(self.app, text)
         said = f"Sent to your clipboard ({what}). If it did not arrive:"
         lines = sum(len(wrap(((line, ""),), self.size.width)) for line in (said, *text.split("\n")))
         if lines <= NOTE_ROWS:
             self._say(f"{said}\n{text}")
         else:
-            self.app.push_screen(CopiedScreen(text, what))
+            self.app.push_screen(CopiedScreen(shown or text, what))
 
     def action_captions(self) -> None:
         row = self._at_cursor
