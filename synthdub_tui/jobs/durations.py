@@ -1,21 +1,29 @@
 """How long dubs take, learned from those that ended, as a chance for each moment. Pure: callers pass the time.
 
 A dub's time is taken as `usual × r`. What is usual depends on the video's length (else the upload's size), the language and
-lipsync: a regression of logarithms, each effect shrunk towards none while few dubs speak for it. The spread `r` is one
-distribution for all: a life table over narrow bins of ln r, that is deaths over those at risk (Kaplan and Meier,
-"Nonparametric estimation from incomplete observations", 1958), so that dubs still under way count too and stuck ones do not
-pass for quick. When a dub ended is only known to lie between two polls; such a dub is spread over the bins between, in
-proportion to the density found so far (Turnbull, "The empirical distribution function with arbitrarily grouped, censored and
-truncated data", 1976). Bins that saw little are drawn to a constant hazard, under which nothing is due before anything else.
+lipsync: a regression of logarithms, each effect shrunk towards none while few dubs speak for it. It follows a service that
+becomes slower or quicker: the newest dubs count most and a line is laid through them (discounted least squares: Brown,
+"Smoothing, Forecasting and Prediction of Discrete Time Series", 1963), with a level of its own for this run beside those of
+earlier ones. The few that took many times as long count little, so that they do not hide what the others show (iterated
+weights of Student's t: Lange, Little and Taylor, "Robust statistical modeling using the t distribution", 1989).
+
+The spread `r` is one distribution for all: a life table over narrow bins of ln r, that is deaths over those at risk (Kaplan
+and Meier, "Nonparametric estimation from incomplete observations", 1958), so that dubs still under way count too and stuck
+ones do not pass for quick. Once older dubs were forgotten, the deaths are those of a limited time, and a dub is at risk only at
+the ages it went through in that time (late entry), or thousands under way would outweigh the few deaths that are remembered.
+When a dub ended is only known to lie between two polls; it is spread over the bins between, in proportion to the density found
+so far (Turnbull, "The empirical distribution function with arbitrarily grouped, censored and truncated data", 1976). Bins
+that saw little are drawn to a constant hazard, under which nothing is due before anything else.
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from synthdub_tui.jobs.model import Job
 
@@ -30,14 +38,15 @@ REACH: Final = 3.0
 BINS: Final = int(2 * REACH / BIN)
 """The life table spans e^-3 to e^3 times the usual, in steps of 2 %."""
 
-_FORGET: Final = 0.993  # weight of a dub for each one that ended after it
-_AT_RISK: Final = 1000  # dubs under way that are looked at, at most
+_FORGET: Final = 0.993  # weight of a dub, in what is usual, for each one that ended after it
+_MEMORY: Final = 1 / (1 - _FORGET)  # dubs
+_PASSES: Final = 5  # of the regression
+_FREEDOM: Final = 3.0  # degrees of it in Student's t
+_SHARP: Final = 0.05  # differences of ln r below which all count in full
+_STEADY: Final = 2.0  # against a trend: as if so many dubs, one memory away from the mean, had shown none
 _TAIL: Final = 2.0  # mean of the constant hazard, in usual times
 _PRIOR: Final = 0.5  # dubs that speak for it in each bin
 _SPREAD: Final = 0.3  # standard deviation of ln r before anything is known, with the weight of two dubs
-
-
-_Key = TypeVar("_Key")
 
 
 class Dubbing(NamedTuple):
@@ -70,6 +79,32 @@ class Sample(NamedTuple):
         return (math.log(self.low) + math.log(self.high)) / 2
 
 
+class Followed(NamedTuple):
+    """A dub under way: when it was submitted, and when it was last seen so, and before that."""
+
+    dubbing: Dubbing
+    submitted: float
+    before: float
+    seen: float
+
+
+def _log(age: float) -> float:
+    return math.log(age) if age > 0 else -math.inf
+
+
+class _Span(NamedTuple):
+    """A dub that ended, in ln r: when it came into the time that is looked at, and between which two it ended."""
+
+    entered: float
+    low: float
+    high: float
+
+
+def _span(sample: Sample, since: float, usual: float) -> _Span:
+    entered = min(sample.low, since - (sample.at - sample.high))
+    return _Span(_log(entered) - usual, math.log(sample.low) - usual, math.log(sample.high) - usual)
+
+
 def dubbing_of(job: Job, language: str, seconds: float = 0.0) -> Dubbing:
     """What is known of a job's dub; `seconds` is the playing time of its source."""
     return Dubbing(language, job.options.lipsync, seconds, job.source.size)
@@ -80,10 +115,11 @@ class Durations:
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=MOST)
-        self._fit = _Fit([], [])
+        self._fit = _Fit([], 0)
         self._table = _NOTHING
         self._new = 0
         self._dropped = False
+        self._earlier = 0  # how many of the samples are of earlier runs
         self.changed = False  # since the last `dump`
 
     @property
@@ -100,34 +136,28 @@ class Durations:
         """A dub was found finished `high` seconds after it was submitted, and was not yet after `low`."""
         if not 0 < high < 1e8:
             return
-        self._dropped |= len(self._samples) == MOST
+        if len(self._samples) == MOST:
+            self._dropped = True
+            self._earlier = max(self._earlier - 1, 0)
         self._samples.append(Sample(at, min(max(low, high / 8), high * 0.999), high, dubbing))
         self._new += 1
         self.changed = True
 
-    def learn(self, running: Iterable[tuple[Dubbing, float]] = (), now: float = 0.0) -> None:
-        """Take all in: those that ended, and those under way with the age at which they were last seen so."""
+    def learn(self, running: Iterable[Followed] = (), each: float = 1.0) -> None:
+        """Take all in: those that ended, and those under way, of whom `each` stands for so many."""
         self._new = 0
         if not self._samples:
             return
-        weights = [_FORGET**back for back in range(len(self._samples) - 1, -1, -1)]
-        self._fit = _Fit(self._samples, weights)
-        at_risk = self._at_risk(running, now)
-        ended = [
-            (math.log(s.low) - shift, math.log(s.high) - shift, weight)
-            for s, weight in zip(self._samples, weights, strict=True)
-            for shift in [self._fit.usual(s.dubbing)]
+        self._fit = _Fit(self._samples, self._earlier)
+        since = self._samples[0].at if self._dropped else -math.inf
+        ended = [_span(s, since, usual) for s, usual in zip(self._samples, self._fit.usuals, strict=True)]
+        followed = [
+            (_log(min(dub.before, since) - dub.submitted) - usual, math.log(dub.seen - dub.submitted) - usual)
+            for dub in running
+            if dub.seen > max(dub.submitted, since)
+            for usual in [self._fit.usual(dub.dubbing)]
         ]
-        self._table = _life_table(ended, at_risk)
-
-    def _at_risk(self, running: Iterable[tuple[Dubbing, float]], now: float) -> list[tuple[float, float]]:
-        """Logarithms of age over the usual, with weights. When ended dubs were forgotten already, those under way stand for a
-        longer time than the ended ones do, and count for less."""
-        dubs = [(dubbing, age) for dubbing, age in running if age > 0]
-        step = len(dubs) // _AT_RISK + 1
-        covered = (now - self._samples[0].at) / (2 * self.typical) if self._dropped else 1.0
-        weight = step * min(1.0, max(covered, 0.0))
-        return [(math.log(age) - self._fit.usual(dubbing), weight) for dubbing, age in dubs[::step]]
+        self._table = _life_table(ended, followed, each)
 
     @property
     def typical(self) -> float:
@@ -163,6 +193,7 @@ class Durations:
                 at, low, high, language, lipsync, seconds, size = row
                 self.finished(Dubbing(language, lipsync, float(seconds), int(size)), float(low), float(high), float(at))
         self._dropped = self.changed = False
+        self._earlier = len(self._samples)
         self.learn()
 
 
@@ -172,57 +203,111 @@ def _sound(row: Sequence[Any]) -> bool:
     return numbers and isinstance(language, str) and len(language) < 40 and isinstance(lipsync, bool)
 
 
-class _Fit:
-    """ln usual = level + slope × (measure - mean) + language + lipsync, by backfitting with shrinkage."""
+class _Line(NamedTuple):
+    """A straight line."""
 
-    def __init__(self, samples: Iterable[Sample], weights: Sequence[float]) -> None:
+    level: float = 0.0
+    slope: float = 0.0
+    mean: float = 0.0
+
+    def at(self, x: float) -> float:
+        """Its height there."""
+        return self.level + self.slope * (x - self.mean)
+
+
+_Points = Sequence[tuple[float, float, float]]
+"""Place, height, weight."""
+
+
+class _Row(NamedTuple):
+    """A dub as the regression sees it. Each part is a group and a place in it: measure, language, lipsync, run."""
+
+    time: float  # logarithm
+    weight: float
+    parts: tuple[tuple[str | bool, float], ...]
+
+
+def _row(dubbing: Dubbing, earlier: bool, back: float, time: float = 0.0, weight: float = 0.0) -> _Row:
+    """`back` is how many dubs of its run ended since, as a negative part of the memory."""
+    return _Row(time, weight, (dubbing.measure, (dubbing.language, 0.0), (dubbing.lipsync, 0.0), (earlier, back)))
+
+
+class _Fit:
+    """ln usual = line of the measure + language + lipsync + line of the run, by backfitting with shrinkage."""
+
+    def __init__(self, samples: Sequence[Sample], earlier: int) -> None:
+        """The first so many are of earlier runs."""
+        count = len(samples)
+        self._now = earlier == count
         rows = [
-            (s.middle, *s.dubbing.measure, s.dubbing.language, s.dubbing.lipsync, w)
-            for s, w in zip(samples, weights, strict=True)
+            _row(
+                s.dubbing,
+                n < earlier,
+                (n + 1 - (earlier if n < earlier else count)) / _MEMORY,
+                s.middle,
+                _FORGET ** (count - 1 - n),
+            )
+            for n, s in enumerate(samples)
         ]
-        self._lines: dict[str, tuple[float, float, float]] = {}  # kind of measure → level, slope, mean
-        self._language: dict[str, float] = {}
-        self._lipsync: dict[bool, float] = {}
-        self.level = _mean([(y, w) for y, *_, w in rows], 0.0) if rows else 0.0
-        for _ in range(3 if rows else 0):
-            kinds = {kind for _, kind, *_ in rows}
-            self._lines = {
-                kind: _line([(x, y - self._offset(lang, lip), w) for y, k, x, lang, lip, w in rows if k == kind])
-                for kind in kinds
-            }
-            rest = [(y - self._on_line(kind, x), lang, lip, w) for y, kind, x, lang, lip, w in rows]
-            self._language = _effects([(lang, y - self._lipsync.get(lip, 0.0), w) for y, lang, lip, w in rest])
-            self._lipsync = _effects([(lip, y - self._language[lang], w) for y, lang, lip, w in rest])
+        self.level = _mean([(row.time, row.weight) for row in rows], 0.0) if rows else 0.0
+        self._lines: list[dict[str | bool, _Line]] = [{}, {}, {}, {}]
+        weighted = rows
+        for _ in range(_PASSES if rows else 0):
+            for part in range(len(self._lines)):
+                self._refit(part, weighted)
+            weighted = self._reweighted(rows)
+        self.usuals = [self._fitted(row) for row in rows]
+        """Of the samples, at the time when they ended."""
 
     def usual(self, dubbing: Dubbing) -> float:
-        """Logarithm of the seconds that such a dub usually takes."""
-        kind, x = dubbing.measure
-        return self._on_line(kind, x) + self._offset(dubbing.language, dubbing.lipsync)
+        """Logarithm of the seconds that such a dub usually takes now."""
+        return self._fitted(_row(dubbing, self._now, 0.0))
 
-    def _offset(self, language: str, lipsync: bool) -> float:
-        return self._language.get(language, 0.0) + self._lipsync.get(lipsync, 0.0)
+    def _fitted(self, row: _Row) -> float:
+        kind, x = row.parts[0]
+        total = self._lines[0].get(kind, _Line(self.level)).at(x)
+        for lines, (group, x) in zip(self._lines[1:], row.parts[1:], strict=True):
+            line = lines.get(group)
+            if line is not None:
+                total += line.at(x)
+        return total
 
-    def _on_line(self, kind: str, x: float) -> float:
-        level, slope, mean = self._lines.get(kind, (self.level, 0.0, 0.0))
-        return level + slope * (x - mean)
+    def _refit(self, part: int, rows: Sequence[_Row]) -> None:
+        """One part anew, from what the others leave unexplained."""
+        lines, groups = self._lines[part], dict[str | bool, list[tuple[float, float, float]]]()
+        for row in rows:
+            group, x = row.parts[part]
+            explained = lines.get(group, _Line(0.0 if part else self.level)).at(x)
+            groups.setdefault(group, []).append((x, row.time - self._fitted(row) + explained, row.weight))
+        self._lines[part] = {group: (_shrunk if part else _rising)(points) for group, points in groups.items()}
+
+    def _reweighted(self, rows: Sequence[_Row]) -> list[_Row]:
+        """What lies far off counts less."""
+        off = [row.time - self._fitted(row) for row in rows]
+        scale = max(statistics.median(map(abs, off)) / 0.6745, _SHARP)  # of a normal distribution: its standard deviation
+        factors = [(_FREEDOM + 1) / (_FREEDOM + (o / scale) ** 2) for o in off]
+        return [row._replace(weight=row.weight * factor) for row, factor in zip(rows, factors, strict=True)]
 
 
-def _line(points: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
-    """Level, slope and mean. Until the measure was seen to vary, times are taken to be in proportion to it."""
+def _rising(points: _Points) -> _Line:
+    """Of the measure. Until it was seen to vary, times are taken to be in proportion to it."""
+    level, mean, together, varied = _moments(points, 0.0)
+    return _Line(level, min(max((together + 0.5) / (varied + 0.5), 0.0), 1.5), mean)
+
+
+def _shrunk(points: _Points) -> _Line:
+    """Level and trend of a group, as if two dubs had shown no difference."""
+    level, mean, together, varied = _moments(points, 2.0)
+    return _Line(level, together / (varied + _STEADY), mean)
+
+
+def _moments(points: _Points, nothing: float) -> tuple[float, float, float, float]:
+    """Level, mean place, covariance and variance (not divided by the weights); `nothing` is the weight of a level of 0."""
     total = sum(w for *_, w in points)
     mean = sum(x * w for x, _, w in points) / total
-    level = sum(y * w for _, y, w in points) / total
-    varied = sum(w * (x - mean) ** 2 for x, _, w in points)
-    together = sum(w * (x - mean) * (y - level) for x, y, w in points)
-    return level, min(max((together + 0.5) / (varied + 0.5), 0.0), 1.5), mean
-
-
-def _effects(rows: Iterable[tuple[_Key, float, float]]) -> dict[_Key, float]:
-    """Mean of each group, shrunk towards none as if two dubs had shown none."""
-    groups: dict[_Key, list[tuple[float, float]]] = {}
-    for key, value, weight in rows:
-        groups.setdefault(key, []).append((value, weight))
-    return {key: _mean(values, 2.0) for key, values in groups.items()}
+    level = sum(y * w for _, y, w in points)
+    together = sum(w * (x - mean) * (y - level / total) for x, y, w in points)
+    return level / (total + nothing), mean, together, sum(w * (x - mean) ** 2 for x, _, w in points)
 
 
 def _mean(values: Iterable[tuple[float, float]], nothing: float) -> float:
@@ -260,47 +345,61 @@ _STILL: Final = tuple((high - low) / _TAIL for low, high in pairwise(_EDGES))
 _NOTHING: Final = _Table(list(accumulate(_STILL, initial=_FIRST / _TAIL)))
 
 
-def _life_table(ended: list[tuple[float, float, float]], at_risk: list[tuple[float, float]]) -> _Table:
-    """From (low, high, weight) of those that ended and (age, weight) of those under way, all in ln r."""
+def _life_table(ended: Sequence[_Span], followed: Sequence[tuple[float, float]], each: float) -> _Table:
+    """Of those under way: ln r at which each came into the time that is looked at, and to which it was followed."""
     width = _bandwidth(ended)
-    spans = [(_bin(low), _bin(high), weight) for low, high, weight in ended]
+    spans = [(_bin(low), _bin(high)) for _, low, high in ended]
     density = [1.0] * BINS
     for _ in range(3):
         density = _smooth(_deaths(spans, density), width)
-    left = [0.0] * (BINS + 1)
-    for age, weight in at_risk:
-        left[_bin(age)] += weight
-    leaving = _smooth(left[:BINS], width)
+    changes = [
+        *((span.entered, -1.0) for span in ended),
+        *((came, -each) for came, _ in followed),
+        *((left, each) for _, left in followed),
+    ]
+    leaving = _smooth(_leaving(changes), width)
     alive, hazards = 0.0, [0.0] * BINS
     for n in range(BINS - 1, -1, -1):
         alive += density[n]
-        chance = (density[n] + _PRIOR * _STILL[n]) / (alive + _PRIOR * (1 + _STILL[n]))
+        chance = (density[n] + _PRIOR * _STILL[n]) / (max(alive, density[n]) + _PRIOR * (1 + _STILL[n]))
         hazards[n] = -math.log1p(-min(chance, 0.95))
         alive += leaving[n]
-    return _Table(list(accumulate(hazards, initial=_FIRST / _TAIL / (1 + sum(w for *_, w in ended)))))
+    return _Table(list(accumulate(hazards, initial=_FIRST / _TAIL / (1 + len(ended)))))
+
+
+def _leaving(changes: Iterable[tuple[float, float]]) -> list[float]:
+    """How many leave (less those who come) after each bin. Who does so within a bin is there for a part of it."""
+    found = [0.0] * (BINS + 1)  # the last is for those who leave before the first bin
+    for at, weight in changes:
+        place = min((at + REACH) / BIN, float(BINS))
+        if place > 0:
+            n = min(int(place), BINS - 1)
+            found[n] += weight * (place - n)
+            found[n - 1] += weight * (n + 1 - place)
+    return found[:BINS]
 
 
 def _bin(value: float) -> int:
     return max(0, min(int((value + REACH) / BIN), BINS - 1))
 
 
-def _deaths(spans: list[tuple[int, int, float]], density: list[float]) -> list[float]:
+def _deaths(spans: Sequence[tuple[int, int]], density: list[float]) -> list[float]:
     """Each dub over the bins in which it may have ended, in proportion to the density there."""
     found = [0.0] * BINS
-    for low, high, weight in spans:
+    for low, high in spans:
         part = density[low : high + 1]
         total = sum(part)
         if total <= 0:
-            found[(low + high) // 2] += weight
+            found[(low + high) // 2] += 1
             continue
         for n, share in enumerate(part, low):
-            found[n] += weight * share / total
+            found[n] += share / total
     return found
 
 
-def _bandwidth(ended: list[tuple[float, float, float]]) -> int:
+def _bandwidth(ended: Sequence[_Span]) -> int:
     """Bins to either side over which to smooth: Silverman, "Density Estimation", 1986, with the middle half's spread."""
-    middles = sorted((low + high) / 2 for low, high, _ in ended)
+    middles = sorted((span.low + span.high) / 2 for span in ended)
     count = len(middles)
     middle_half = (middles[(3 * count) // 4] - middles[count // 4]) / 1.349 if count > 3 else _SPREAD
     spread = math.sqrt((2 * _SPREAD**2 + count * middle_half**2) / (2 + count))

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from synthdub_tui.jobs.durations import Dubbing, Durations
+from synthdub_tui.jobs.durations import Dubbing, Durations, Followed
 from synthdub_tui.synthesia.budget import WindowUse
 
 LONGEST: Final = 300.0
@@ -43,6 +43,7 @@ FASTEST: Final = 10.0
 LOOK_AGAIN: Final = 5.0
 """Seconds (or `least`, if that is less) after which to look at some due times again, since the price moved."""
 
+_SOME_RUNNING: Final = 1000  # dubs under way from which is learned, at most
 _SOME: Final = 2  # projects whose due times are made anew with each look
 _FINE, _FINEST = 0.1, 0.01  # precision of a due time: of the least time between two polls, and seconds
 _CHEAPEST, _DEAREST = -3.0, 5.0  # bounds of the price, logarithms against round-robin's
@@ -73,6 +74,7 @@ class _Entry:
     least: float  # not before
     latest: float  # not after
     due: float = 0.0
+    before: float = -math.inf  # when it answered before `seen`
 
 
 class Schedule:
@@ -135,11 +137,12 @@ class Schedule:
             dub = left.pop(language, None)
             if dub is not None and entry.seen is not None:
                 self.durations.finished(dub.dubbing, entry.seen - dub.submitted, now - dub.submitted, now)
-        entry.seen = now
+        entry.before, entry.seen = now if entry.seen is None else entry.seen, now
         if len(left) != len(entry.dubs):
             self.expect(project, left)
             if self.durations.stale:
-                self.durations.learn(self._running(), now)
+                each = self._open // _SOME_RUNNING + 1
+                self.durations.learn(self._running(each), each)
 
     # -- whom to ask ---------------------------------------------------------------------------------------------------
 
@@ -268,9 +271,9 @@ class Schedule:
     def _stands(self, due: float, order: int, entry: _Entry) -> bool:
         return entry.due == due and self._entries.get(entry.project) is entry
 
-    def _running(self) -> Iterable[tuple[Dubbing, float]]:
-        """Dubs under way and the age at which each was last seen so."""
-        for entry in self._entries.values():
+    def _running(self, each: int) -> Iterable[Followed]:
+        """The dubs under way of one in so many projects, as far as they were followed."""
+        for entry in itertools.islice(self._entries.values(), 0, None, each):
             for dub in entry.dubs.values():
-                if entry.seen is not None and entry.seen > dub.submitted:
-                    yield dub.dubbing, entry.seen - dub.submitted
+                if entry.seen is not None:
+                    yield Followed(dub.dubbing, dub.submitted, max(entry.before, dub.submitted), entry.seen)
