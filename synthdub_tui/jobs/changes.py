@@ -206,11 +206,10 @@ def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: 
         dub = job.dubs[language]
         if language in videos:
             job = _accepted(job, language, submission.project, videos[language], now)
+        elif language in refused and (dub.next_rung is not Rung.ADD or _moderated(refused[language])):
+            job = _turned_down(job, language, "language_refused", refused[language], now)
         elif dub.state is not DubState.WAITING:
             continue
-        elif language in refused and (dub.next_rung is not Rung.ADD or _moderated(refused[language])):
-            words = refused[language]
-            job = failed(job, language, _refusal("language_refused", words), words, Scope.SUBMISSION, now)
         elif dub.erred and dub.checked:
             job = _climbed(job, language)
         else:
@@ -241,9 +240,7 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     if not named and code in _ASSET_TROUBLE and job.uploads < UPLOAD_LIMIT:
         return asset_dropped(job)
     for language in named or submission.languages:
-        if job.dubs[language].state is DubState.WAITING:
-            words = languages.get(language, detail)
-            job = failed(job, language, _refusal(code, words), words, Scope.SUBMISSION, now)
+        job = _turned_down(job, language, code, languages.get(language, detail), now)
     return _staged(replace(job, asset=None) if code in _ASSET_TROUBLE else job)
 
 
@@ -305,8 +302,15 @@ def _closed(job: Job, project: str) -> Job:
     return job
 
 
-def _refusal(code: str, words: str) -> str:
-    return "moderation" if _moderated(words) else code
+def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> Job:
+    """The service refused the language. Where it was cancelled meanwhile it stays so; but what moderation refused is noted,
+    since it must not be sent again without consent."""
+    dub, code = job.dubs[language], "moderation" if _moderated(words) else code
+    if dub.state is DubState.WAITING:
+        return failed(job, language, code, words, Scope.SUBMISSION, now)
+    if dub.state is DubState.CANCELLED and code == "moderation":
+        return _with_dub(job, language, replace(dub, failure=Failure(code, Scope.SUBMISSION, now, words)))
+    return job
 
 
 def _moderated(words: str) -> bool:

@@ -287,7 +287,7 @@ class Batch(RuleBasedStateMachine):
         refused = {language: answer for language, answer in said.items() if answer in ("no", "moderation")}
         for language, answer in said.items():
             dub = job.dubs[language]
-            if answer == "moderation" and dub.state is DubState.WAITING:
+            if answer == "moderation":
                 books.moderated.add(language)
             elif answer != "new" and dub.erred and dub.checked:
                 self._not_billed(job, language)  # seen as failed there, and not taken: nothing was spent on this rung

@@ -330,6 +330,14 @@ def test_cancelled_meanwhile_and_refused_stays_so() -> None:
     assert states(job) == {FR: DubState.CANCELLED, ES: DubState.FAILED}
 
 
+def test_cancelled_meanwhile_and_refused_by_moderation_is_not_sent_again_without_consent() -> None:
+    posted = changes.refused(cancelled(asked(FR, ES), ES), "request_refused", "moderation", {}, NOW)
+    put = changes.added(cancelled(added_to_done(ES, DE), ES), {DE: "v2"}, {ES: "moderation"}, NOW)
+    for job in (posted, put):
+        assert states(job)[ES] is DubState.CANCELLED
+        assert needs_consent(job, ES)
+
+
 def test_cancelled_meanwhile_and_unclear_is_not_sent_again_without_a_decision() -> None:
     job = changes.unclear(cancelled(asked(FR, ES), FR), NOW)
     assert states(job) == {FR: DubState.CANCELLED, ES: DubState.UNKNOWN}
