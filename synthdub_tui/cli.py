@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _COMMANDS[name](arguments)
         sys.stdout.flush()
     except Trouble as trouble:
-        print(f"synthdub: {trouble}", file=sys.stderr)
+        meant = _meant(words[0]) if name == "dashboard" and trouble.code == "path_missing" else ""
+        print(f"synthdub: {trouble}{meant}", file=sys.stderr)
         return 3 if trouble.code == "state_busy" else 2
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -70,6 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in LOOKING:
         os._exit(code)  # all is said, and taking the interpreter apart would take a tenth of their time
     return code
+
+
+def _meant(word: str) -> str:
+    """The command that is spelled nearly like a word that was taken for a path."""
+    from difflib import get_close_matches  # noqa: PLC0415 - seldom needed
+
+    near = get_close_matches(word, _COMMANDS.keys() - _UNNAMED, n=1, cutoff=0.7)
+    return f" Did you mean the command `synthdub {near[0]}`?" if near else ""
 
 
 def _write_what_can_be_written() -> None:
@@ -380,3 +389,6 @@ _COMMANDS: Final[dict[str, Handler]] = {
     "languages": _languages,
     "doctor": _doctor,
 }
+
+_UNNAMED: Final = frozenset({"dashboard", "runner"})
+"""Commands that nobody types."""

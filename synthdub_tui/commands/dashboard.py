@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from synthdub_tui import __version__
 from synthdub_tui.dashboard.link import Launcher
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.run import run_dashboard
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Problem, Trouble
 from synthdub_tui.runner.launch import answers, socket_path, start_runner
 from synthdub_tui.runner.threads import in_thread
@@ -82,9 +84,23 @@ class SomebodysRunner:
 
 
 def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """Show the batch until the user leaves."""
+    """Show the batch until the user leaves. Raises Trouble where a path or language that was named is wrong."""
+    if paths:
+        _check(paths, settings.batch)
     _make_private(settings.state_dir)
     return run_dashboard(Path(settings.state_dir), _runner(settings, flags), options(settings, paths, flags))
+
+
+def _check(paths: list[str], batch: Batch) -> None:
+    from synthdub_tui.runner.checks import checked, wrong_paths  # noqa: PLC0415 - the first frame waits for imports
+
+    wrong = wrong_paths(paths)
+    for trouble in wrong[1:]:
+        print(f"synthdub: {trouble}", file=sys.stderr)
+    if wrong:
+        raise wrong[0]
+    if batch.targets:
+        checked(batch)
 
 
 def _runner(settings: Settings, flags: Mapping[str, Any]) -> Launcher:

@@ -12,6 +12,7 @@ from synthdub_tui.jobs.intake import Admitted, Effect, Rejected, admit
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.protocol import Cell
 
 Put = Callable[[Job], None]
@@ -143,7 +144,7 @@ def _languages(job: Job, cell: Cell) -> Iterable[str]:
 
 
 def _note_skipped(added: Added, item: Skipped) -> None:
-    trouble = Trouble(item.code, ": ".join(filter(None, (item.path, item.detail))))
+    trouble = trouble_with(item)
     if item.named:
         added.refused.append(trouble)
     elif item.code in ("unsupported_file", "own_output"):

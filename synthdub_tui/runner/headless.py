@@ -14,8 +14,9 @@ from synthdub_tui.jobs.model import Job, count
 from synthdub_tui.problems import Trouble, explain
 from synthdub_tui.runner import actions, clock, logs, report
 from synthdub_tui.runner.allocator import share_one_arena
+from synthdub_tui.runner.checks import checked
 from synthdub_tui.runner.report import Reporter
-from synthdub_tui.runner.runner import Runner, checked
+from synthdub_tui.runner.runner import Runner
 from synthdub_tui.runner.server import Server
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Patience

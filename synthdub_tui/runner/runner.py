@@ -11,9 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import msgspec
-
-from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.discovery import Found, Skipped, refused, scan
 from synthdub_tui.jobs.durations import Durations
@@ -24,6 +21,7 @@ from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions, clock
 from synthdub_tui.runner.account import Account
+from synthdub_tui.runner.checks import checked
 from synthdub_tui.runner.fetch import remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
@@ -531,25 +529,6 @@ def _uploading(job: Job) -> bool:
     """Whether its source is still to be brought to the service: neither there, nor cancelled, nor failed."""
     there = job.asset is not None and job.asset.uploaded
     return not there and any(isinstance(activity, Deliver) for activity in activities(job))
-
-
-def checked(batch: Batch) -> Batch:
-    """The batch options with codes in the service's spelling. Raises Trouble("no_targets" | "unknown_language")."""
-    if not batch.targets:
-        raise Trouble("no_targets")
-    targets = tuple(dict.fromkeys(_checked_code(code, codes.OUTPUT) for code in batch.targets))
-    source = batch.source_language
-    if source != codes.AUTO:
-        source = _checked_code(source, codes.INPUT)
-    return msgspec.structs.replace(batch, targets=targets, source_language=source)
-
-
-def _checked_code(code: str, among: tuple[str, ...]) -> str:
-    found = codes.canonical(code, among)
-    if found is None:
-        near = codes.nearest(code, among)
-        raise Trouble("unknown_language", f"{code!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-    return found
 
 
 def _tier(settings: Settings) -> Tier:

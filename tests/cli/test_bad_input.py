@@ -161,3 +161,29 @@ def test_names_that_the_terminal_cannot_show(shell: Shell) -> None:
     said = shell.call("languages", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert said.code == 0
     assert "nb       Norwegian Bokm?l" in said.out
+
+
+def not_opened(shell: Shell, *words: str) -> list[str]:
+    """What is said instead of opening the dashboard; nothing is begun."""
+    said = shell.call(*words)
+    assert said.code == 2, said
+    assert not shell.state.exists() and shell.sandbox.journal == []
+    return said.err.strip().splitlines()
+
+
+def test_a_mistyped_command_is_no_file(shell: Shell) -> None:
+    (line,) = not_opened(shell, "stauts")
+    assert "no such file" in line and line.endswith("Did you mean the command `synthdub status`?")
+
+
+def test_wrong_paths_are_told_before_the_dashboard_opens(shell: Shell, video: str) -> None:
+    text = shell.videos / "notes.txt"
+    text.write_text("no video")
+    lines = not_opened(shell, video, str(shell.videos / "none"), str(text))
+    assert len(lines) == 2 and not any("Did you mean" in line for line in lines)
+    assert any("none" in line for line in lines) and any("notes.txt" in line for line in lines)
+
+
+def test_a_wrong_language_is_told_before_the_dashboard_opens(shell: Shell, video: str) -> None:
+    (line,) = not_opened(shell, video, "--targets", "fr-FX")
+    assert "Unknown language code" in line and "fr-FR" in line

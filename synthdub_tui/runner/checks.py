@@ -1,0 +1,41 @@
+"""What the user named, looked at before anything is begun: files, folders, languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from synthdub_tui import languages as codes
+from synthdub_tui.jobs.discovery import Skipped, refused
+from synthdub_tui.jobs.options import Batch
+from synthdub_tui.problems import Trouble
+
+
+def checked(batch: Batch) -> Batch:
+    """The batch options with codes in the service's spelling. Raises Trouble("no_targets" | "unknown_language")."""
+    if not batch.targets:
+        raise Trouble("no_targets")
+    targets = tuple(dict.fromkeys(_checked_code(code, codes.OUTPUT) for code in batch.targets))
+    source = batch.source_language
+    if source != codes.AUTO:
+        source = _checked_code(source, codes.INPUT)
+    return msgspec.structs.replace(batch, targets=targets, source_language=source)
+
+
+def wrong_paths(paths: Iterable[str]) -> list[Trouble]:
+    """What is wrong with named paths themselves, without looking into folders."""
+    return [trouble_with(item) for item in refused(list(paths))]
+
+
+def trouble_with(item: Skipped) -> Trouble:
+    """Why a path is not taken."""
+    return Trouble(item.code, ": ".join(filter(None, (item.path, item.detail))))
+
+
+def _checked_code(code: str, among: tuple[str, ...]) -> str:
+    found = codes.canonical(code, among)
+    if found is None:
+        near = codes.nearest(code, among)
+        raise Trouble("unknown_language", f"{code!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    return found
