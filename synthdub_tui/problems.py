@@ -121,7 +121,7 @@ KNOWN: dict[str, Problem] = _table(
     Problem(
         "account_refused",
         "The account cannot start dubs at the moment",
-        "Its credits do not do for the first file in line, or its plan has no dubbing; file and service's words are given.",
+        "Its credits may not cover the first file in line, or its plan has no dubbing; the service's words tell which.",
         "All others wait, smaller files too; nothing was billed. "
         "Mend it in Synthesia Studio or cancel that file, then resume or run again.",
         Retry.FREE,
