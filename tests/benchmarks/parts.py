@@ -27,9 +27,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import boto3
-from botocore.config import Config
-
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.sandbox import receiving
 from synthdub_tui.sandbox import uploads as sandbox_uploads
@@ -39,6 +36,7 @@ from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.quota import TIERS, Quota
 from synthdub_tui.transfer import upload
 from synthdub_tui.transfer.upload import Uploader, UploadTarget, part_size
+from tests.benchmarks.uploads import plain_client
 
 MIB, GB = 1024**2, 10**9
 MANY = 9_950
@@ -145,7 +143,7 @@ async def _asset(sandbox: Sandbox, size: int) -> UploadTarget:
 
 def _check(sandbox: Sandbox, target: UploadTarget, size: int, part: int) -> None:
     """The object is whole, and made of the parts that it should be; nothing is left of the upload."""
-    client = _client(sandbox.s3_url, target)
+    client = plain_client(sandbox.s3_url, target)
     found = client.head_object(Bucket=target.bucket, Key=target.key)
     assert (found["ContentLength"], found["ETag"]) == (size, _etag(size, part)), found
     left = client.list_multipart_uploads(Bucket=target.bucket, Prefix=target.key).get("Uploads", [])
@@ -161,18 +159,6 @@ def _etag(size: int, part: int) -> str:
 
 def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
-
-
-def _client(url: str, target: UploadTarget) -> Any:
-    return boto3.session.Session().client(
-        "s3",
-        region_name="eu-west-1",
-        endpoint_url=url,
-        aws_access_key_id=target.access_key_id,
-        aws_secret_access_key=target.secret_access_key,
-        aws_session_token=target.session_token,
-        config=Config(s3={"addressing_style": "path"}),
-    )
 
 
 class _Nowhere(io.RawIOBase):

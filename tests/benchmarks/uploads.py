@@ -118,7 +118,7 @@ def _boto3(url: str, path: str, target: UploadTarget) -> None:
     from boto3.s3.transfer import TransferConfig
 
     config = TransferConfig(multipart_threshold=THRESHOLD, multipart_chunksize=PART, max_concurrency=6, use_threads=True)
-    client = _client(url, target)
+    client = plain_client(url, target)
     client.upload_file(path, target.bucket, target.key, ExtraArgs={"ContentType": "video/mp4"}, Config=config)
 
 
@@ -146,7 +146,8 @@ def _rclone_program() -> str | None:
     return shutil.which("rclone", path=path)
 
 
-def _client(url: str, target: UploadTarget) -> Any:
+def plain_client(url: str, target: UploadTarget) -> Any:
+    """As a script would make one."""
     import boto3
     from botocore.config import Config
 
