@@ -21,7 +21,7 @@ from synthdub_tui.runner.protocol import Add, AddLanguages, StopAdding
 
 if TYPE_CHECKING:
     from synthdub_tui.dashboard.screens.marks import Count
-    from synthdub_tui.jobs.discovery import Skipped
+    from synthdub_tui.sources.scan import Skipped
 
 RECENT: Final = 12
 """Languages that are remembered as added lately."""
@@ -36,7 +36,7 @@ _EFFECTS: Final = {
     "known": "there already",
     "skipped": "other files skipped",
 }
-"""What naming files came to, as the runner counts it (`jobs.intake.Effect`), in words."""
+"""What naming files came to, as the runner counts it (`sources.intake.Effect`), in words."""
 
 
 class Adding(Acting):
@@ -169,7 +169,7 @@ def _came_to(result: Mapping[str, int | str]) -> str:
 
 
 def _refused(paths: tuple[str, ...]) -> list[Skipped]:
-    from synthdub_tui.jobs.discovery import refused  # noqa: PLC0415 - not for the first frame
+    from synthdub_tui.sources.scan import refused  # noqa: PLC0415 - not for the first frame
 
     return refused(list(paths))
 

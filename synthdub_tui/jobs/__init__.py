@@ -1,1 +1,1 @@
-"""The domain: jobs, dubs, selection, discovery, estimates. Imports nothing of ours."""
+"""The domain: jobs, dubs, selection, names of outputs, estimates. Imports nothing of ours."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found, Skipped
-from synthdub_tui.jobs.intake import Admitted, Effect, Rejected, admit
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.sources.intake import Admitted, Effect, Rejected, admit
+from synthdub_tui.sources.scan import Found, Skipped
 
 Put = Callable[[Job], None]
 

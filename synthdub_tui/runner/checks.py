@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from synthdub_tui import languages as codes
-from synthdub_tui.jobs.discovery import Skipped, refused
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
+from synthdub_tui.sources.scan import Skipped, refused
 
 
 def checked(batch: Batch) -> Batch:

@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
+from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import playtime
 from synthdub_tui.runner.outputs import CAPTIONS, captions_of_ours, check_writable, is_ours, landed, taken_only

@@ -9,8 +9,8 @@ import stat
 from typing import Final
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import Dub, Job, Part, Scope
+from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop

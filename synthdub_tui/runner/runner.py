@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found, Skipped, refused, scan
 from synthdub_tui.jobs.durations import Durations
-from synthdub_tui.jobs.intake import id_of
 from synthdub_tui.jobs.model import SCHEMA, DubState, Job, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
@@ -35,6 +33,8 @@ from synthdub_tui.runner.turns import Line, Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.settings import Settings, is_local
+from synthdub_tui.sources.intake import id_of
+from synthdub_tui.sources.scan import Found, Skipped, refused, scan
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client

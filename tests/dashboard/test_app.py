@@ -17,7 +17,6 @@ from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.outputs import OutputsScreen
 from synthdub_tui.dashboard.topline import Topline
-from synthdub_tui.jobs.intake import Batch
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.problems import Problem, explain
 from synthdub_tui.runner.protocol import (
@@ -35,6 +34,7 @@ from synthdub_tui.runner.protocol import (
     Stop,
     StopAdding,
 )
+from synthdub_tui.sources.intake import Batch
 from tests.dashboard.fake_runner import FakeRunner, make_dub, make_job
 from tests.dashboard.support import Desk, desk, until
 

@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found, Skipped, scan
-from synthdub_tui.jobs.intake import Batch, Effect
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import resolve
+from synthdub_tui.sources.intake import Batch, Effect
+from synthdub_tui.sources.scan import Found, Skipped, scan
 from synthdub_tui.store.store import Store
 from tests.jobs.making import (
     DE,

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.jobs import discovery
 from synthdub_tui.runner import protocol as p
 from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.runner.server import Server
+from synthdub_tui.sources import scan as scan_module
 from tests.runner.conftest import Bench, MakeBench
 from tests.runner.test_runs import Working, until
 
@@ -27,8 +27,8 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go_on = threading.Event()
     monkeypatch.setattr(runner_module, "PIECE", 2)
 
-    def scan(*arguments: Any, **options: Any) -> Iterator[discovery.Found | discovery.Skipped]:
-        for number, item in enumerate(discovery.scan(*arguments, **options)):
+    def scan(*arguments: Any, **options: Any) -> Iterator[scan_module.Found | scan_module.Skipped]:
+        for number, item in enumerate(scan_module.scan(*arguments, **options)):
             if number == 2:
                 go_on.wait()
             yield item

@@ -24,10 +24,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import output_path
-from synthdub_tui.jobs.intake import Effect
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Scope
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions
@@ -35,6 +34,7 @@ from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import QuotaSettings, Settings
+from synthdub_tui.sources.intake import Effect
 from synthdub_tui.store import durable
 from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store, decode_job

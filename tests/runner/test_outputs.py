@@ -13,8 +13,6 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found, scan
-from synthdub_tui.jobs.intake import Batch, admit
 from synthdub_tui.jobs.model import DubState, Job, Output, Part, Scope
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import claims
@@ -22,6 +20,8 @@ from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.outputs import check_writable, is_ours, ready_to_write, try_name
 from synthdub_tui.runner.workshop import Patience, Workshop
+from synthdub_tui.sources.intake import Batch, admit
+from synthdub_tui.sources.scan import Found, scan
 from synthdub_tui.store.store import Store
 from tests.jobs.making import DE, ES, FR, NOW, done, downloading, queued
 

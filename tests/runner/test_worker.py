@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.intake import Effect
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox import media
+from synthdub_tui.sources.intake import Effect
 from synthdub_tui.transfer.download import nothing_to_note
 from tests.runner.conftest import Bench
 from tests.runner.test_runs import Working, only, until

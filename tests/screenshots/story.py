@@ -19,11 +19,12 @@ import msgspec
 
 from synthdub_tui.commands.demo import PRACTICE, TARGETS
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import content_type, output_path
 from synthdub_tui.jobs.model import Job, Options, Output, Part, ProjectSeen, Seen, SeenState, Source
+from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.runner.protocol import Meters, QuotaMeter, Transfer
 from synthdub_tui.sandbox.config import Failure
 from synthdub_tui.sandbox.media import make_sources
+from synthdub_tui.sources.scan import content_type
 
 FOLDER: Final = "/srv/videos"
 BEGIN: Final = 1_773_306_720.0  # 2026-03-12 09:12:00 UTC

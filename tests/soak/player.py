@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.intake import title_of
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
 from synthdub_tui.jobs.model import Dub as JobDub
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import protocol as p
 from synthdub_tui.runner.control import Control
+from synthdub_tui.sources.intake import title_of
 from tests.soak.promises import Dub, Watch
 from tests.soak.world import Terminal, World
 

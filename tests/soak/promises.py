@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from synthdub_tui.jobs.discovery import output_path
 from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.sandbox import media
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.store.store import Store

@@ -17,8 +17,9 @@ from synthdub_tui.dashboard.screens.marks import Count, Marks
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, many, size
-from synthdub_tui.jobs.discovery import content_type, is_output
+from synthdub_tui.jobs.output_paths import is_output
 from synthdub_tui.problems import explain, printable
+from synthdub_tui.sources.scan import content_type
 
 SIZE_WIDTH: Final = 9
 

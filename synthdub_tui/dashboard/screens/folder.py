@@ -11,8 +11,9 @@ from os import scandir
 from typing import Final
 
 from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.jobs.discovery import Found, content_type, is_output, scan
+from synthdub_tui.jobs.output_paths import is_output
 from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.sources.scan import Found, content_type, scan
 
 TELL_EVERY: Final = 0.25
 """Seconds between two reports."""

@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found, output_folder
 from synthdub_tui.jobs.model import Job, Options, Source
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.output_paths import output_folder
+from synthdub_tui.sources.scan import Found
 
 TITLE_LIMIT: Final = 256
 """Characters of a title (API reference, POST /v2/assets and /v2/dubbing)."""
@@ -60,7 +61,7 @@ def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Ad
         return Rejected(found.path, "title_too_long", f"{len(options.title)} characters")
     source = Source(found.path, found.size, found.mtime_ns, found.content_type)
     known = jobs.get(changes.job_id(found.path, options))
-    folder = output_folder(found, batch.output_dir)
+    folder = output_folder(found.path, found.root, batch.output_dir)
     if known is None:
         job = changes.new_job(source, options, batch.targets, now=now, outputs=folder, captions=batch.captions)
         return Admitted(job, Effect.NEW)

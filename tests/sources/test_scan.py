@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.jobs import discovery
-from synthdub_tui.jobs.discovery import Found, Skipped, content_type, is_output, output_folder, output_path, refused, scan
+from synthdub_tui.jobs.output_paths import is_output, output_folder, output_path
 from synthdub_tui.languages import OUTPUT
+from synthdub_tui.sources import scan as scan_module
+from synthdub_tui.sources.scan import Found, Skipped, content_type, refused, scan
 
 
 def make(folder: Path, *names: str) -> None:
@@ -76,7 +77,11 @@ def test_where_outputs_go() -> None:
 
 def test_the_folder_structure_is_kept_below_the_output_folder(tmp_path: Path) -> None:
     make(tmp_path, "in/a.mp4", "in/course/week 1/b.mp4")
-    folders = [output_folder(item, "/out") for item in scan([str(tmp_path / "in")], recursive=True) if isinstance(item, Found)]
+    folders = [
+        output_folder(item.path, item.root, "/out")
+        for item in scan([str(tmp_path / "in")], recursive=True)
+        if isinstance(item, Found)
+    ]
     assert folders == ["/out", "/out/course/week 1"]
 
 
@@ -84,8 +89,8 @@ def test_a_named_file_goes_right_into_the_output_folder(tmp_path: Path) -> None:
     make(tmp_path, "in/course/b.mp4")
     (item,) = scan([str(tmp_path / "in/course/b.mp4")], recursive=True)
     assert isinstance(item, Found)
-    assert output_folder(item, "/out") == "/out"
-    assert output_folder(item, "") == ""
+    assert output_folder(item.path, item.root, "/out") == "/out"
+    assert output_folder(item.path, item.root, "") == ""
 
 
 # -- scanning ------------------------------------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ def test_an_unreadable_folder_and_the_rest_goes_on(tmp_path: Path, monkeypatch: 
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(discovery.os, "scandir", scandir)
+    monkeypatch.setattr(scan_module.os, "scandir", scandir)
     assert found(tmp_path) == [str(tmp_path / "open/b.mp4")]
     (inside,) = (item for item in scan([str(tmp_path)], recursive=True) if isinstance(item, Skipped))
     assert (inside.code, inside.named, inside.detail) == ("path_unreadable", False, "Permission denied")
@@ -249,7 +254,7 @@ def test_folders_nested_deeper_than_calls_can_be(tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_the_named_paths_is_told_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "in/a.mp4", "in/b.mkv", "c.mkv")
-    monkeypatch.setattr(discovery, "_inside", None)
+    monkeypatch.setattr(scan_module, "_inside", None)
     wrong = refused([str(tmp_path / name) for name in ("in", "in/a.mp4", "none", "c.mkv")])
     assert [(Path(item.path).name, item.code, item.named) for item in wrong] == [
         ("none", "path_missing", True),

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.discovery import Found
-from synthdub_tui.jobs.intake import TITLE_LIMIT, Admitted, Batch, Effect, Rejected, admit, title_of
 from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.sources.intake import TITLE_LIMIT, Admitted, Batch, Effect, Rejected, admit, title_of
+from synthdub_tui.sources.scan import Found
 from tests.jobs.making import DE, ES, FR, NOW
 
 FOUND = Found("/videos/course/intro.mp4", "/videos", 10, 1, "video/mp4")

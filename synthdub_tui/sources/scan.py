@@ -1,13 +1,13 @@
-"""Which files are sources, which are outputs of ours, and where outputs go."""
+"""Which files below the named paths are sources."""
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from synthdub_tui.jobs.output_paths import is_output
 from synthdub_tui.jobs.spelling import Speller
 
 VIDEO_TYPES: Final = {
@@ -17,8 +17,6 @@ VIDEO_TYPES: Final = {
     ".qt": "video/quicktime",
 }
 """The endings, in any case, of what the service takes; the same that the vendor's script finds by name."""
-
-_OUTPUT: Final = re.compile(r"\.dubbed-[a-z]{2,3}(-[a-z0-9]{2,8})?\.mp4$", re.IGNORECASE)
 
 
 class Found(NamedTuple):
@@ -43,25 +41,6 @@ class Skipped(NamedTuple):
 def content_type(name: str) -> str | None:
     """Media type of a video that the service takes, by its name."""
     return VIDEO_TYPES.get(os.path.splitext(name)[1].lower())
-
-
-def is_output(name: str) -> bool:
-    """Whether a name has the form of our outputs, which are never sources."""
-    return _OUTPUT.search(name) is not None
-
-
-def output_path(source: str, language: str, folder: str = "", ending: str = "mp4") -> str:
-    """Where the output of a source goes: beside it, or into `folder`."""
-    directory, name = os.path.split(source)
-    stem = os.path.splitext(name)[0]
-    return os.path.join(folder or directory, f"{stem}.dubbed-{language}.{ending}")
-
-
-def output_folder(found: Found, output_dir: str) -> str:
-    """Folder of a source's outputs under --output-dir, keeping the structure below the named folder."""
-    if not output_dir:
-        return ""
-    return os.path.normpath(os.path.join(output_dir, os.path.relpath(os.path.dirname(found.path), found.root)))
 
 
 def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
