@@ -190,6 +190,13 @@ def _settings_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--tier", metavar="PLAN", help="creator, enterprise-2, enterprise-1, unlimited (default: creator)")
     work.add_argument("--max-uploads", type=int, metavar="N", help="files uploaded at once (default: 3)")
     work.add_argument("--max-downloads", type=int, metavar="N", help="languages downloaded at once (default: 4)")
+    work.add_argument(
+        "--settle",
+        dest="settle_seconds",
+        type=float,
+        metavar="SECONDS",
+        help="for how long a file found in a folder must not have changed (default: 10)",
+    )
     work.add_argument("--yes", action="store_true", help="do not ask before what costs")
 
 

@@ -22,6 +22,7 @@ ENVIRONMENT: Final = {
     "SYNTHDUB_API_URL": "api_url",
     "SYNTHDUB_S3_ENDPOINT_URL": "s3_endpoint_url",
     "SYNTHDUB_STATE_DIR": "state_dir",
+    "SYNTHDUB_DATA_DIR": "data_dir",
 }
 """Environment variables and the settings that they give; SYNTHDUB_CONFIG names the file itself."""
 
@@ -59,6 +60,9 @@ class BatchDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source_language: str | None = None
     title: str | None = None
     recursive: bool | None = None
+    exclude: tuple[str, ...] | None = None
+    include_hidden: bool | None = None
+    follow_links: bool | None = None
     output_dir: str | None = None
     lipsync: bool | None = None
     video_duration: str | None = None
@@ -83,11 +87,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str = API_URL
     s3_endpoint_url: str = ""
     state_dir: str = ""
+    data_dir: str = ""  # what outlives every state directory: receipts of what was paid
     config_path: str = ""
     poll_interval: float = 10.0
     tier: str = "creator"
     max_uploads: int = 3
     max_downloads: int = 4
+    settle_seconds: float = 10.0  # for which a file found in a folder must not have changed; 0: take it at once
     quota: QuotaSettings = QuotaSettings()
     dashboard: DashboardSettings = DashboardSettings()
     batch: Batch = Batch()
@@ -109,6 +115,7 @@ class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tier: str | None = None
     max_uploads: int | None = None
     max_downloads: int | None = None
+    settle_seconds: float | None = None
     quota: QuotaSettings = QuotaSettings()
     dashboard: DashboardSettings = DashboardSettings()
     batch: BatchDefaults = BatchDefaults()
@@ -127,6 +134,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
     if flags.get("api_key"):
         warnings.append("--api-key shows the key to everyone who lists processes; set SYNTHESIA_API_KEY instead.")
     given["state_dir"] = _folder(given.get("state_dir") or default_state_dir())
+    given["data_dir"] = _folder(given.get("data_dir") or default_data_dir())
     given["batch"] = _batch(config.batch, flags)
     settings = Settings(config_path=config_path, warnings=tuple(warnings), **given)
     _check(settings)
@@ -148,6 +156,13 @@ def default_state_dir() -> str:
     import platformdirs  # noqa: PLC0415 - costs start-up time
 
     return platformdirs.user_state_dir("synthdub-tui")
+
+
+def default_data_dir() -> str:
+    """The user's data directory for this program, whatever the state directory is."""
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return platformdirs.user_data_dir("synthdub-tui")
 
 
 def is_local(url: str) -> bool:
@@ -225,6 +240,7 @@ def _check(settings: Settings) -> None:
         ("--poll-interval", settings.poll_interval, 0),
         ("--max-uploads", settings.max_uploads, 1),
         ("--max-downloads", settings.max_downloads, 1),
+        ("--settle", settings.settle_seconds, 0),
     ):
         if not least <= value <= 86400:
             raise Trouble("setting_invalid", f"{name} must be from {least} to 86400")

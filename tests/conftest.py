@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +12,10 @@ import pytest
 def pytest_xdist_auto_num_workers() -> int:
     """Two more than there are cores, since many tests wait: for timeouts, for terminals, for processes of their own."""
     return (os.cpu_count() or 1) + 2
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Receipts of what was paid outlive state directories, but no test."""
+    data: Path = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("SYNTHDUB_DATA_DIR", str(data))

@@ -28,6 +28,7 @@ _PASSED_ON: Final = {
     "tier": "--tier",
     "max_uploads": "--max-uploads",
     "max_downloads": "--max-downloads",
+    "settle_seconds": "--settle",
 }
 """Flags that the runner in the background gets as they were given here."""
 

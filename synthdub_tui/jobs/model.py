@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 """Version of the state files. A file with a larger one comes from a newer synthdub and is left alone."""
 
 
@@ -66,6 +66,13 @@ NEVER: Final = 0.0
 """The time of what did not happen. One and the same number: what has its default is left out where it is this very object."""
 
 
+class WaitsFor(StrEnum):
+    """What a waiting dub waits for, where that is neither a free slot nor the service."""
+
+    REST = "rest"  # the file is still being written, as far as can be seen
+    ALREADY_PAID = "already_paid"  # a receipt says that this content was paid for in this language; only the user decides
+
+
 class Scope(StrEnum):
     """What a failure is about, which decides the rung of the retry ladder."""
 
@@ -105,6 +112,15 @@ class Source(_Record, frozen=True):
     size: int
     mtime_ns: int
     content_type: str
+    digest: str = ""  # of its content, as `sources.digest` makes it; empty as long as it was not read whole
+
+
+class Hold(_Record, frozen=True):
+    """Why a waiting dub is not submitted before the user says so."""
+
+    reason: WaitsFor
+    at: float
+    detail: str = ""
 
 
 class Options(_Record, frozen=True):
@@ -253,6 +269,8 @@ class Dub(_Record, frozen=True):
     absent_since: float = NEVER  # the project is complete and does not list this language
     checked: bool = False  # the project was asked, and has no try of this language under way
     failure: Failure | None = None
+    hold: Hold | None = None  # of a waiting dub: it is not submitted while this is set
+    agreed: tuple[str, ...] = ()  # codes of what speaks against submitting it, and the user went past
     part: Part | None = None
     landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
     captions_ns: tuple[int, ...] = ()  # modification times of captions that we write before the output is complete
@@ -272,6 +290,7 @@ class Job(_Record, frozen=True):
     outputs: str = ""  # folder of the outputs; empty: beside the source
     mount: str = ""  # where the volume of the outputs was mounted when they were asked for; empty: the root's, or not known
     captions: bool = True
+    unsettled: bool = False  # its waiting dubs wait until the source comes to rest (`WaitsFor.REST`)
     asset: Asset | None = None
     uploads: int = 0  # since the user last acted, to bound automatic repeats
     version: int = 0  # raised when the source is to be uploaded anew on purpose

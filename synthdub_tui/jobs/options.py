@@ -12,6 +12,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source_language: str = "en"
     title: str = ""
     recursive: bool = True
+    exclude: tuple[str, ...] = ()  # patterns of names and paths below a named folder that are left out
+    include_hidden: bool = False  # take names that begin with a dot; reserved folders never
+    follow_links: bool = False  # look into folders that links lead to
     force_new: bool = False
     output_dir: str = ""
     lipsync: bool = False

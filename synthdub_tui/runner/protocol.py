@@ -15,7 +15,7 @@ from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.sharing import share
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
@@ -189,9 +189,10 @@ class Snapshot(_Message, frozen=True, tag="snapshot"):
 
 
 class Changes(_Message, frozen=True, tag="changes", omit_defaults=True):
-    """Jobs that changed since the last message, whole, and everything that moves at the moment."""
+    """Jobs that changed since the last message, whole, ids of those that were removed, and everything that moves."""
 
     jobs: list[Job] = []
+    removed: list[str] = []
     transfers: list[Transfer] = []
     meters: Meters | None = None
 

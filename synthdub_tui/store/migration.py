@@ -71,5 +71,10 @@ def _time(path: object) -> list[int]:
         return []
 
 
-_STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times,)
+def _nothing(_: dict[str, Any]) -> None:
+    """2 → 3: digests, holds and agreements came; where they are missing they are not known. Only the mark is new, since a synthdub
+    of schema 2 would lose them."""
+
+
+_STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times, _nothing)
 """From each schema to the next, the oldest first."""

@@ -22,6 +22,7 @@ from synthdub_tui.jobs.model import (
     Dub,
     DubState,
     Failure,
+    Hold,
     Job,
     Options,
     Output,
@@ -31,6 +32,7 @@ from synthdub_tui.jobs.model import (
     Source,
     Stage,
     Submission,
+    WaitsFor,
 )
 from synthdub_tui.languages import OUTPUT
 from synthdub_tui.problems import Trouble
@@ -89,6 +91,8 @@ dubs = st.builds(
     erred=st.booleans(),
     checked=st.booleans(),
     failure=st.none() | failures,
+    hold=st.none() | st.builds(Hold, reason=st.sampled_from(WaitsFor), at=times, detail=words),
+    agreed=st.lists(words, max_size=2).map(tuple),
     part=st.none() | parts,
     captions_ns=st.lists(sizes, max_size=4).map(tuple),
     output=st.none() | outputs,
@@ -96,7 +100,7 @@ dubs = st.builds(
 jobs = st.builds(
     Job,
     id=words,
-    source=st.builds(Source, path=words, size=sizes, mtime_ns=sizes, content_type=words),
+    source=st.builds(Source, path=words, size=sizes, mtime_ns=sizes, content_type=words, digest=words),
     options=st.builds(Options, title=words, lipsync=st.booleans()),
     added=times,
     dubs=st.dictionaries(words, dubs, max_size=3),
@@ -104,6 +108,7 @@ jobs = st.builds(
     stage=st.sampled_from(Stage),
     outputs=words,
     captions=st.booleans(),
+    unsettled=st.booleans(),
     asset=st.none() | st.builds(Asset, id=words, created=times, uploaded=st.booleans()),
     uploads=st.integers(0, 5),
     projects=st.dictionaries(words, words, max_size=2),
