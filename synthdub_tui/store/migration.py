@@ -72,8 +72,8 @@ def _time(path: object) -> list[int]:
 
 
 def _nothing(_: dict[str, Any]) -> None:
-    """2 → 3: digests, holds and agreements came; where they are missing they are not known. Only the mark is new, since a synthdub
-    of schema 2 would lose them."""
+    """2 → 3: digests, holds and agreements came; where they are missing they are not known. Only the number changes, since a
+    synthdub of schema 2 would lose them."""
 
 
 _STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times, _nothing)
