@@ -20,6 +20,7 @@ from synthdub_tui.jobs.model import (
     Dub,
     DubState,
     Failure,
+    Hold,
     Job,
     Options,
     Output,
@@ -32,6 +33,7 @@ from synthdub_tui.jobs.model import (
     Source,
     Stage,
     Submission,
+    WaitsFor,
 )
 
 ABSENT_LIMIT: Final = 600.0
@@ -165,8 +167,8 @@ def intend(job: Job, languages: Iterable[str], project: str, now: float) -> Job:
     languages = tuple(languages)
     if job.submission is not None:
         raise IllegalMove(f"{job.id} already has a submission under way")
-    if not languages or any(job.dubs[language].state is not DubState.WAITING for language in languages):
-        raise IllegalMove(f"{job.id}: only waiting dubs can be submitted")
+    if not languages or not set(languages) <= set(job.unsent):
+        raise IllegalMove(f"{job.id}: only waiting dubs that nothing holds can be submitted")
     asset = job.asset.id if job.asset and not project else ""
     return replace(job, submission=Submission(languages, now, project, asset))
 
@@ -295,7 +297,7 @@ def _closed(job: Job, project: str) -> Job:
     """The project takes no more languages: those that wait to be added to it climb."""
     if project in job.projects:
         job = replace(job, projects=job.projects | {project: ""})
-    for language in job.unsent:
+    for language in (*job.unsent, *job.held):
         dub = job.dubs[language]
         if dub.next_rung is Rung.ADD and dub.project == project:
             job = _climbed(job, language)
@@ -486,6 +488,19 @@ def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: f
     return _staged(_move(job, language, DubState.FAILED, now, failure=failure, absent_since=NEVER, **facts))
 
 
+def held(job: Job, language: str, hold: Hold) -> Job:
+    """A waiting dub is not submitted before the user says so."""
+    sent = job.submission is not None and language in job.submission.languages
+    if job.dubs[language].state is not DubState.WAITING or sent:
+        raise IllegalMove(f"{job.id} {language}: only a waiting dub can be held")
+    return _staged(_with_dub(job, language, replace(job.dubs[language], hold=hold)))
+
+
+def hold_released(job: Job, language: str) -> Job:
+    """What held the dub is over: it waits as any other."""
+    return _staged(_with_dub(job, language, replace(job.dubs[language], hold=None)))
+
+
 def cancelled(job: Job, language: str, now: float) -> Job:
     """The user gave the dub up. The service may go on, and bill; a dub that has ended is left as it is.
 
@@ -501,6 +516,8 @@ def cancelled(job: Job, language: str, now: float) -> Job:
 def rung(dub: Dub) -> Rung | None:
     """The cheapest rung of the ladder that may help this dub; None where there is nothing to retry."""
     match dub.state:
+        case DubState.WAITING if dub.hold is not None:
+            return Rung.PROJECT if dub.hold.reason is WaitsFor.ALREADY_PAID else Rung.SUBMIT
         case DubState.UNKNOWN:
             return Rung.ADD if dub.project else Rung.PROJECT
         case DubState.CANCELLED if dub.next_rung is not None:
@@ -518,8 +535,11 @@ def rung(dub: Dub) -> Rung | None:
 
 
 def retried(job: Job, language: str, now: float) -> Job:
-    """The user wants the dub again, by its rung. For a finished dub the caller has seen that its file is gone."""
+    """The user wants the dub again, by its rung; a held one is released. For a finished dub the caller has seen that its file
+    is gone."""
     dub = job.dubs[language]
+    if dub.hold is not None:
+        return _agreed(job, language, dub.hold.reason)
     step = rung(dub)
     if step is Rung.ADD and job.projects.get(dub.project) == "":
         step = Rung.PROJECT
@@ -537,6 +557,13 @@ def retried(job: Job, language: str, now: float) -> Job:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
     climbed = {**clean, "next_rung": step, "tried": _tried(dub, step), "video": "", **_history(dub, step)}
     return _staged(_move(job, language, DubState.WAITING, now, **climbed))
+
+
+def _agreed(job: Job, language: str, reason: WaitsFor) -> Job:
+    """The user goes past what holds the dub, which must not hold it again."""
+    dub = job.dubs[language]
+    agreed = dub.agreed if reason.value in dub.agreed else (*dub.agreed, reason.value)
+    return hold_released(_with_dub(job, language, replace(dub, agreed=agreed)), language)
 
 
 def resumed(job: Job, now: float) -> Job:
@@ -594,7 +621,7 @@ def _move(job: Job, language: str, state: DubState, now: float, **facts: Any) ->
     dub = job.dubs[language]
     if state not in LEGAL[dub.state]:
         raise IllegalMove(f"{job.id} {language}: {dub.state} → {state}")
-    return _with_dub(job, language, replace(dub, state=state, since=now, **facts))
+    return _with_dub(job, language, replace(dub, state=state, since=now, hold=None, **facts))
 
 
 def _with_dub(job: Job, language: str, dub: Dub) -> Job:

@@ -46,7 +46,7 @@ class DubState(StrEnum):
 
 
 OPEN: Final = frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
-"""States from which a dub goes on by itself."""
+"""States from which a dub goes on by itself, unless it is held."""
 
 LEGAL: Final[dict[DubState, frozenset[DubState]]] = {
     DubState.WAITING: frozenset({DubState.DUBBING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}),
@@ -71,6 +71,7 @@ class WaitsFor(StrEnum):
 
     REST = "rest"  # the file is still being written, as far as can be seen
     ALREADY_PAID = "already_paid"  # a receipt says that this content was paid for in this language; only the user decides
+    PAUSE = "pause"  # the batch is paused
 
 
 class Scope(StrEnum):
@@ -304,14 +305,36 @@ class Job(_Record, frozen=True):
 
     @property
     def open(self) -> bool:
-        """Whether some dub goes on by itself."""
+        """Whether some dub has not ended; it may wait for the user."""
         return any(dub.state in OPEN for dub in self.dubs.values())
 
     @property
+    def can_go_on(self) -> bool:
+        """Whether some dub goes on by itself."""
+        return any(dub.state in OPEN and dub.hold is None for dub in self.dubs.values())
+
+    @property
     def unsent(self) -> tuple[str, ...]:
-        """Waiting languages for which no paid request is under way."""
+        """Waiting languages for which no paid request is under way, and which nothing holds."""
         sent = self.submission.languages if self.submission else ()
-        return tuple(language for language in self.in_state(DubState.WAITING) if language not in sent)
+        waiting = self.in_state(DubState.WAITING)
+        return tuple(language for language in waiting if language not in sent and self.dubs[language].hold is None)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Waiting languages that are not submitted before the user says so."""
+        return tuple(language for language in self.in_state(DubState.WAITING) if self.dubs[language].hold is not None)
+
+    def waits_for(self, language: str, *, paused: bool = False) -> WaitsFor | None:
+        """What a waiting dub waits for besides a slot and the service. `paused`: whether the batch is."""
+        dub = self.dubs[language]
+        if dub.state is not DubState.WAITING:
+            return None
+        if dub.hold is not None:
+            return dub.hold.reason
+        if self.unsettled:
+            return WaitsFor.REST
+        return WaitsFor.PAUSE if paused else None
 
     def in_state(self, *states: DubState) -> tuple[str, ...]:
         """Languages whose dub is in one of these states."""
@@ -344,7 +367,7 @@ class ProjectSeen(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Dubs of a batch by state; what the summary and `status` show."""
+    """Dubs of a batch by state; what the summary and `status` show. `held` are those of `waiting` that need the user."""
 
     jobs: int = 0
     dubs: int = 0
@@ -356,6 +379,7 @@ class Counts(msgspec.Struct, frozen=True):
     failed: int = 0
     cancelled: int = 0
     unknown: int = 0
+    held: int = 0
 
     @property
     def ended(self) -> int:
@@ -363,12 +387,14 @@ class Counts(msgspec.Struct, frozen=True):
         return self.done + self.failed + self.cancelled + self.unknown
 
 
-def count(jobs: Iterable[Job]) -> Counts:
-    """Counts over any iterable of jobs."""
+def count(jobs: Iterable[Job], *, paused: bool = False) -> Counts:
+    """Counts over any iterable of jobs. In a paused batch every waiting dub needs the user."""
     totals = dict.fromkeys(Counts.__struct_fields__, 0)
     for job in jobs:
         totals["jobs"] += 1
         totals["dubs"] += len(job.dubs)
-        for dub in job.dubs.values():
+        for language, dub in job.dubs.items():
             totals[dub.state.value] += 1
+            if dub.state is DubState.WAITING and job.waits_for(language, paused=paused) is not None:
+                totals["held"] += 1
     return Counts(**totals)

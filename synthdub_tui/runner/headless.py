@@ -174,7 +174,7 @@ def _found(added: actions.Added) -> str:
 async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey) -> int:
     server = Server(runner, on_stop=stop.request, read_key=read_key, foreground=True)
     await server.start()
-    if any(job.open for job in runner.ledger.jobs.values()) and not runner.settings.api_key:
+    if any(job.can_go_on for job in runner.ledger.jobs.values()) and not runner.settings.api_key:
         await server.close("done")
         raise Trouble("no_key")
     runner.start()

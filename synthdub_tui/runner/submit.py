@@ -7,7 +7,7 @@ import logging
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.model import Job
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, NotSent, Refused, Unclear
@@ -133,8 +133,8 @@ class Submission:
         """Called by the client when quota and key allow the request, right before it is sent."""
         self._shop.account.check()
         job = self._job
-        if any(job.dubs[language].state is not DubState.WAITING for language in self._languages):
-            raise _Withdrawn  # cancelled by the user while the quota made it wait
+        if not set(self._languages) <= set(job.unsent):
+            raise _Withdrawn  # cancelled or held while the quota made it wait
         self._shop.ledger.put(changes.intend(job, self._languages, self._project, self._shop.now()))
         await self._shop.ledger.saved(self._id)
 

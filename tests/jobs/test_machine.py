@@ -24,6 +24,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import (
     LEGAL,
     DubState,
+    Hold,
     Job,
     Options,
     Output,
@@ -34,6 +35,7 @@ from synthdub_tui.jobs.model import (
     SeenState,
     Source,
     Stage,
+    WaitsFor,
 )
 from synthdub_tui.jobs.plan import Deliver, Download, Submit, Watch, activities, live_project
 from synthdub_tui.problems import explain
@@ -189,7 +191,8 @@ class Batch(RuleBasedStateMachine):
 
         retried, held = actions.retry(self.jobs, [Cell(job.id, language)], paid, self.now, put, lambda path: True)
         assert (retried, held) in ((0, 0), (1, 0), (0, 1))
-        if before.state is DubState.UNKNOWN or (before.failure and before.failure.code == "moderation"):
+        asks = before.state is DubState.UNKNOWN or (before.failure and before.failure.code == "moderation")
+        if asks or (before.hold and before.hold.reason is WaitsFor.ALREADY_PAID):
             assert (held, retried) == ((0, 1) if paid else (1, 0))
 
     @rule(number=picks)
@@ -205,6 +208,18 @@ class Batch(RuleBasedStateMachine):
         if language not in job.dubs:
             return
         self._put(changes.cancelled(job, language, self.now))
+
+    @rule(number=picks, language=languages, reason=st.sampled_from((WaitsFor.REST, WaitsFor.ALREADY_PAID)))
+    def hold(self, number: int, language: str, reason: WaitsFor) -> None:
+        job = self._pick(number)
+        if language in job.unsent:
+            self._put(changes.held(job, language, Hold(reason, self.now)))
+
+    @rule(number=picks, language=languages)
+    def release(self, number: int, language: str) -> None:
+        job = self._pick(number)
+        if language in job.held:
+            self._put(changes.hold_released(job, language))
 
     @rule(number=picks, names=some_languages)
     def renew(self, number: int, names: list[str]) -> None:
@@ -431,15 +446,26 @@ class Batch(RuleBasedStateMachine):
             assert decode_job(encode_job(job).decode()) == job
 
     @invariant()
-    def there_is_something_to_do_just_while_a_job_is_open(self) -> None:
+    def there_is_something_to_do_just_while_a_job_can_go_on(self) -> None:
         for job in self.jobs.values():
             acts = activities(job)
             checking = any(dub.state is DubState.UNKNOWN and dub.project and not dub.checked for dub in job.dubs.values())
-            if job.open:
+            if job.can_go_on:
                 assert acts or job.submission is not None
             else:
                 assert all(isinstance(act, Watch) for act in acts)
                 assert bool(acts) == checking
+
+    @invariant()
+    def what_is_held_waits_and_is_not_sent(self) -> None:
+        for key, job in self.jobs.items():
+            pending = self.books[key].pending
+            sent = {language for act in activities(job) if isinstance(act, Submit) for language in act.languages}
+            for language, dub in job.dubs.items():
+                if dub.hold is not None:
+                    assert dub.state is DubState.WAITING
+                    assert language not in sent
+                    assert pending is None or language not in pending.languages
 
     @invariant()
     def the_stage_tells_the_truth(self) -> None:
@@ -514,6 +540,8 @@ class Walker(Batch):
         "start_again": (1, always, "number"),
         "cancel": (2, always, "number language"),
         "renew": (1, always, "number names"),
+        "hold": (2, always, "number language reason"),
+        "release": (1, always, "number language"),
         "deliver": (6, wanted(Deliver), "number goes"),
         "submit": (8, wanted(Submit), "number"),
         "post_accepted": (5, on_the_wire(put=False), "number"),
@@ -541,7 +569,8 @@ class Walker(Batch):
         getattr(self, name)(**arguments)
         self.one_request_at_a_time()
         self.nothing_waits_that_was_not_agreed_to()
-        self.there_is_something_to_do_just_while_a_job_is_open()
+        self.there_is_something_to_do_just_while_a_job_can_go_on()
+        self.what_is_held_waits_and_is_not_sent()
         self.the_stage_tells_the_truth()
         self.the_live_project_takes_languages()
         self.what_was_forgotten_would_change_nothing()
@@ -558,6 +587,8 @@ class Walker(Batch):
                 return chance.sample(LANGUAGES, chance.randint(1, 3))
             case "named":
                 return chance.choice(([], [], [chance.choice(LANGUAGES)]))
+            case "reason":
+                return chance.choice((WaitsFor.REST, WaitsFor.ALREADY_PAID))
             case "paid":
                 return chance.random() < 0.7
             case "goes" if rule == "deliver":
