@@ -15,10 +15,10 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import playtime
 from synthdub_tui.runner.outputs import CAPTIONS, captions_of_ours, check_writable, is_ours, landed, taken_only
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.sources import video_header
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
 from synthdub_tui.transfer.download import Fetched, UrlExpired
@@ -86,7 +86,7 @@ class Fetch:
             await self._video()
         captions = await self._captions() if self._job.captions else ()
         status = await in_thread(os.lstat, self._final)
-        length = await in_thread(playtime.seconds, self._final)
+        length = await in_thread(video_header.seconds, self._final)
         output = Output.of(self._final, status.st_size, status.st_mtime_ns, captions, seconds=length)
         self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
         await self._shop.ledger.saved(self._id)

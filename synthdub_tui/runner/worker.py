@@ -16,13 +16,13 @@ from synthdub_tui.jobs.durations import dubbing_of
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Scope, Seen, SeenState
 from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, Watch, activities
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import playtime
 from synthdub_tui.runner.deliver import Delivery
 from synthdub_tui.runner.fetch import Fetch
 from synthdub_tui.runner.schedule import Awaited
 from synthdub_tui.runner.submit import Submission
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.sources import video_header
 from synthdub_tui.synthesia.errors import KeyRejected, Refused
 from synthdub_tui.synthesia.schema import ProjectInfo
 
@@ -143,7 +143,7 @@ class Worker:
 
     async def _watch(self, project: str) -> None:
         """Take in what the service says; ends by being cancelled when the job wants nothing more of the project."""
-        self._seconds = self._seconds or await in_thread(playtime.seconds, self._job.source.path)
+        self._seconds = self._seconds or await in_thread(video_header.seconds, self._job.source.path)
         async with self._shop.poller.watching(project, self._awaited(project)) as news:
             while True:
                 heard = await news()

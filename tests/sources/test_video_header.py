@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synthdub_tui.runner.playtime import seconds
+from synthdub_tui.sources.video_header import seconds
 
 
 def box(kind: bytes, content: bytes = b"") -> bytes:
