@@ -1,0 +1,66 @@
+"""Whether a file is still the one that was recorded: one rule for sources, outputs and captions. Pure.
+
+Sizes must be equal. Times need not be: a copy, another protocol or a restored backup keeps a coarser one, though nobody touched
+the content. So two times are compared at the coarser of their resolutions.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from synthdub_tui.jobs.model import Source
+
+RESOLUTIONS: Final = (2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000, 100)
+"""Nanoseconds between two times that can be kept, coarsest first: FAT; HFS+, ext3 and most archives; exFAT; what counts
+milliseconds; what counts microseconds; NTFS and SMB. Anything else keeps nanoseconds."""
+
+
+class Stamp(NamedTuple):
+    """What a file system says of a file: bytes, and nanoseconds since 1970."""
+
+    size: int
+    mtime_ns: int
+
+
+def resolution(mtime_ns: int) -> int:
+    """The coarsest resolution, in nanoseconds, in which this time can have been kept.
+
+    A fine time may end in zeros by chance. Then a change that follows within that resolution goes unseen; for whole seconds the
+    runner therefore waits until the coarsest clock has ticked before it uploads a file.
+    """
+    return next((step for step in RESOLUTIONS if mtime_ns % step == 0), 1)
+
+
+def same_time(one_ns: int, other_ns: int) -> bool:
+    """Whether two modification times are equal, or one is the other cut or rounded, up or down, to a coarser resolution.
+
+    Not transitive: 13.0 s is the same as both 12.0 s and 14.0 s (FAT cuts or rounds up), which are not the same. So keep the
+    finer of two times. A shift by whole hours, as FAT has with daylight saving, is another time: contents decide there.
+    """
+    return one_ns == other_ns or abs(one_ns - other_ns) < max(resolution(one_ns), resolution(other_ns))
+
+
+def same_version(one: Stamp, other: Stamp) -> bool:
+    """Whether two looks at a path saw the same content, as far as size and time tell."""
+    return one.size == other.size and same_time(one.mtime_ns, other.mtime_ns)
+
+
+def finer(one: Stamp, other: Stamp) -> Stamp:
+    """Of two stamps of the same version, the one whose time says more; `one` if both say as much."""
+    return other if resolution(other.mtime_ns) < resolution(one.mtime_ns) else one
+
+
+def stamp_of(source: Source) -> Stamp:
+    """The stamp that was recorded of a source."""
+    return Stamp(source.size, source.mtime_ns)
+
+
+def seen_as(source: Source, now: Stamp) -> Source:
+    """The source after a look at its file. The same version keeps what is known of it, and the finer time; another one has the
+    new size and time, and a content that nobody has read yet."""
+    known = stamp_of(source)
+    if same_version(known, now):
+        return msgspec.structs.replace(source, mtime_ns=finer(known, now).mtime_ns)
+    return msgspec.structs.replace(source, size=now.size, mtime_ns=now.mtime_ns, digest="")
