@@ -27,6 +27,8 @@ class Found(NamedTuple):
     size: int
     mtime_ns: int
     content_type: str
+    ctime_ns: int = 0
+    named: bool = False  # the user named this very path
 
 
 class Skipped(NamedTuple):
@@ -84,7 +86,7 @@ def _look_at(path: str) -> Found | Skipped | None:
     except OSError as error:
         return Skipped(path, "path_unreadable", error.strerror or "", named=True)
     judged = _judge(path, os.path.dirname(path), status)
-    return judged._replace(named=True) if isinstance(judged, Skipped) else judged
+    return judged._replace(named=True)
 
 
 def _scan_folder(root: str, recursive: bool) -> Iterator[Found | Skipped]:
@@ -138,7 +140,7 @@ def _judge(path: str, root: str, status: os.stat_result) -> Found | Skipped:
         return Skipped(path, "source_empty")
     if not os.access(path, os.R_OK):
         return Skipped(path, "source_unreadable")
-    return Found(path, root, status.st_size, status.st_mtime_ns, kind)
+    return Found(path, root, status.st_size, status.st_mtime_ns, kind, status.st_ctime_ns)
 
 
 def _is_text(path: str) -> bool:

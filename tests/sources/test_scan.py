@@ -107,7 +107,7 @@ def test_what_is_found(tmp_path: Path) -> None:
     make(tmp_path, "a.mov")
     (item,) = scan([str(tmp_path)], recursive=True)
     status = (tmp_path / "a.mov").stat()
-    assert item == Found(str(tmp_path / "a.mov"), str(tmp_path), 5, status.st_mtime_ns, "video/quicktime")
+    assert item == Found(str(tmp_path / "a.mov"), str(tmp_path), 5, status.st_mtime_ns, "video/quicktime", status.st_ctime_ns)
 
 
 def test_not_recursive(tmp_path: Path) -> None:
