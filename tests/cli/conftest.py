@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,8 @@ import pytest
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.service import Sandbox, running
 from tests.runner.conftest import FAST
+from tests.waiting import block_until as until  # noqa: F401
+from tests.waiting import finished
 
 
 class Said(NamedTuple):
@@ -74,10 +75,7 @@ class Shell:
 
     def call(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> Said:
         process = self.start(*words, out=out, **environment)
-        try:
-            out, err = process.communicate(timeout=60)
-        finally:
-            process.kill()
+        out, err = finished(process)
         return Said(process.returncode, out, err)
 
     def run(self, *words: str, **environment: str | None) -> Said:
@@ -88,13 +86,6 @@ class Shell:
 
     def dubs(self) -> dict[str, str]:
         return {dub["language"]: dub["state"] for file in self.status()["files"] for dub in file["dubs"]}
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
 
 
 MakeShell = Callable[..., Shell]

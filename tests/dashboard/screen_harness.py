@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +10,8 @@ from textual import events
 from textual.app import App
 from textual.pilot import Pilot
 from textual.screen import Screen
+
+from tests.waiting import until
 
 WIDE = (80, 24)
 SMALL = (40, 12)
@@ -64,16 +65,13 @@ class Hand:
         await self.pilot.pause()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                await self.pilot.pause(0.005)
+        await until(condition, lambda: f"a change of this screen:\n{self.app.text}")
+        await self.pilot.pause()
 
     async def sees(self, *words: str) -> None:
         """Wait until all of the words are on the terminal, wrapped or not."""
-        try:
-            await self.until(lambda: self._has(words))
-        except TimeoutError:
-            raise AssertionError(f"not on the screen: {words}\n{self.app.text}") from None
+        await until(lambda: self._has(words), lambda: f"{words} on this screen:\n{self.app.text}")
+        await self.pilot.pause()
 
     def _has(self, words: tuple[str, ...]) -> bool:
         text = self.app.text

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,23 +21,7 @@ from synthdub_tui.dashboard.statusline import StatusLine
 from synthdub_tui.dashboard.topline import Topline
 from synthdub_tui.jobs.model import Job
 from tests.dashboard.fake_runner import FakeRunner
-
-PATIENCE = 20.0
-LONGEST = 90.0
-"""Seconds: a test that takes longer is ended without a word about what it waited for."""
-
-
-def patience() -> float:
-    """A long time on a machine that is ours; where others wait for its cores, too, as much longer as that takes."""
-    return min(LONGEST, PATIENCE * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
-
-
-async def until(condition: Callable[[], Any], why: str = "") -> None:
-    """Wait for a condition; fail after a long time."""
-    deadline = time.monotonic() + patience()
-    while not condition():
-        assert time.monotonic() < deadline, why or "the condition never held"
-        await asyncio.sleep(0.01)
+from tests.waiting import until as until
 
 
 @dataclass
@@ -83,12 +64,12 @@ class Desk:
 
     async def screen(self, name: str) -> None:
         """Wait until a screen of that class is on top."""
-        await until(lambda: type(self.app.screen).__name__ == name, f"{name} did not open; {self.said}")
+        await until(lambda: type(self.app.screen).__name__ == name, lambda: f"{name} on top; {self.said}")
         await self.pilot.pause()
 
     async def says(self, words: str) -> None:
         """Wait for an answer."""
-        await until(lambda: words in self.said, f"expected {words!r}, the last answer is {self.said!r}")
+        await until(lambda: words in self.said, lambda: f"{words!r}; the last answer is {self.said!r}")
 
 
 @asynccontextmanager
@@ -107,7 +88,7 @@ async def desk(
     async with app.run_test(size=size) as pilot:
         opened = Desk(app, pilot, runner)
         if attached:
-            await until(lambda: app.session.batch.loaded and opened.main._restored, "the batch did not arrive")
+            await until(lambda: app.session.batch.loaded and opened.main._restored, "the batch to arrive")
             await pilot.pause()
         yield opened
     await runner.die()

@@ -18,10 +18,12 @@ from pathlib import Path
 from pyte.screens import Char
 
 from tests.dashboard.emulator import Emulator
-from tests.dashboard.support import until
+from tests.waiting import until
 
 PLAY = (sys.executable, "-m", "tests.dashboard.play")
 ROOT = Path(__file__).parents[2]
+
+_LAST = b"\0the last of it\0"
 
 _CONTROL = re.compile(rb"\x1b\[[0-9;?<>=]*[a-zA-Z$]+|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\a]*\a")
 
@@ -122,10 +124,7 @@ class Terminal:
 
     async def sees(self, words: str) -> None:
         """Wait until words stand on the terminal, however they came there."""
-        try:
-            await until(lambda: words in self.screen)
-        except AssertionError:
-            raise AssertionError(f"{words!r} is not on the screen:\n{self.screen}") from None
+        await until(lambda: words in self.screen, lambda: f"{words!r} on this screen:\n{self.screen}")
 
     def garble(self, text: str) -> None:
         """Something else writes on the terminal."""
@@ -142,7 +141,7 @@ class Terminal:
         wanted = words.encode()
         await until(
             lambda: wanted in _CONTROL.sub(b"", self.output[after:]) or words in self.screen,
-            f"{words!r} is not in: {self.text[-1500:]}",
+            lambda: f"{words!r} in this output: {self.text[-1500:]}",
         )
 
     # -- what is done to it ------------------------------------------------------------------------------------------
@@ -170,8 +169,12 @@ class Terminal:
         self._master = self._slave = -1
 
     async def ended(self) -> int:
-        """Wait for the end of the program."""
-        await until(lambda: self.process.poll() is not None, f"it did not end: {self.text[-1500:]}")
+        """Wait for the end of the program, and for all that it has written."""
+        await until(lambda: self.process.poll() is not None, lambda: f"its end; it wrote: {self.text[-1500:]}")
+        if self._reading:
+            os.write(self._slave, _LAST)  # what was written before it comes before it
+            await until(lambda: self.output.endswith(_LAST), lambda: f"the rest of this output: {self.text[-1500:]}")
+            del self.output[-len(_LAST) :]
         return self.process.returncode
 
     def state(self) -> str:

@@ -34,7 +34,7 @@ from synthdub_tui.runner.protocol import (
     Welcome,
 )
 from tests.dashboard.fake_runner import FakeRunner, make_job
-from tests.dashboard.support import patience, until
+from tests.waiting import patience, until
 
 
 class Ears:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,6 +25,7 @@ from synthdub_tui.synthesia.quota import Endpoint
 from synthdub_tui.transfer.download import Downloader
 from synthdub_tui.transfer.upload import Uploader, UploadTarget
 from tests.runner.conftest import FAST, QUICK
+from tests.waiting import until as until
 
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpcore looks for it in vain at each turn, on the disk
 
@@ -42,12 +42,6 @@ HASTE: Final = 3.0
 
 Tamper = Callable[[Request, Response], Response]
 """Changes an answer in ways that the sandbox's own faults do not know."""
-
-
-async def until(condition: Callable[[], object], seconds: float = 40) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.03)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,7 @@ from synthdub_tui.settings import resolve
 from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store
 from tests.runner.conftest import QUICK, Bench, MakeBench
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
+from tests.waiting import until
 
 
 class Working:

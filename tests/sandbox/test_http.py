@@ -1,8 +1,6 @@
 """The server itself, over raw sockets: what clients may send, and how they may leave."""
 
 import socket
-import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,18 +9,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.sandbox.conftest import Caller
+from tests.waiting import block_until as until
 
 
 def connect(caller: Caller, storage: bool = False) -> socket.socket:
     url = caller.sandbox.s3_url if storage else caller.sandbox.api_url
     return socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5)
-
-
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 def read_all(raw: socket.socket) -> bytes:

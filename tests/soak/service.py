@@ -11,6 +11,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from synthdub_tui.sandbox.http import Disconnected, Request, Response
 from synthdub_tui.sandbox.journal import Record
 from synthdub_tui.sandbox.service import Sandbox
 from tests.soak.records import PaidRequest, Unfinished, uploads_of
+from tests.waiting import answering, finished
 
 PAID = ("POST /v2/dubbing", "PUT /v2/dubbing/{id}")
 
@@ -30,13 +32,14 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Service:
-    """The other side: starts the process, asks it, ends it."""
+    """The other side: starts the process, asks it, ends it. May be asked by several threads."""
 
     def __init__(self, config: SandboxConfig, root: Path) -> None:
         root.mkdir(parents=True)
         (root / "config.json").write_bytes(msgspec.json.encode(config))
         self.root = root
         self.config = config
+        self._turn = threading.Lock()  # one question and its answer after the other, or threads get each other's answers
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.service", str(root)],
             stdin=subprocess.PIPE,
@@ -44,7 +47,7 @@ class Service:
             text=True,
             start_new_session=True,  # a Ctrl+C is for the soak, which ends this in order
         )
-        self.api_url, self.s3_url = self._answer()
+        self.api_url, self.s3_url = self._answer("its addresses")
 
     @property
     def journal(self) -> Path:
@@ -59,9 +62,10 @@ class Service:
     def ask(self, word: str) -> Any:
         """`assets` (id → title), `uploads` (those that are open), `calm` (nothing goes wrong from now on)."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-        return self._answer()
+        with self._turn:
+            self._process.stdin.write(f"{word}\n")
+            self._process.stdin.flush()
+            return self._answer(word)
 
     def unfinished(self) -> list[Unfinished]:
         """The multipart uploads that are open."""
@@ -81,12 +85,13 @@ class Service:
 
     def close(self) -> None:
         """End it."""
-        self._process.communicate()
+        finished(self._process)
 
-    def _answer(self) -> Any:
+    def _answer(self, what: str) -> Any:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the sandbox's process ended"
+        with answering(self._process, f"the sandbox's answer: {what}"):
+            line = self._process.stdout.readline()
+        assert line, f"the sandbox's process ended before it answered: {what}"
         return json.loads(line)
 
 

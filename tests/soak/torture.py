@@ -31,6 +31,7 @@ from tests.soak.promises import Watch, paid_twice
 from tests.soak.records import PaidRequest, Unfinished
 from tests.soak.service import Service
 from tests.soak.victim import Order
+from tests.waiting import answering, finished
 
 KILLED = -9
 TRIES = 3
@@ -106,13 +107,16 @@ class Forks:
             assert fork.stdout is not None
             fork.stdin.write(msgspec.json.encode(order).decode() + "\n")
             fork.stdin.flush()
-            return int(fork.stdout.readline())
+            with answering(fork, f"the end of {order.words}"):
+                line = fork.stdout.readline()
+            assert line, f"the process that forks runners ended during {order.words}"
+            return int(line)
         finally:
             self._free.put(fork)
 
     def close(self) -> None:
         for fork in self._all:
-            fork.communicate()
+            finished(fork)
 
 
 class Torture:
@@ -126,7 +130,7 @@ class Torture:
         self._count = 0
 
     def close(self) -> None:
-        self._threads.shutdown()
+        self._threads.shutdown(cancel_futures=True)
         self._forks.close()
         self._service.close()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.transfer.upload import Uploader, UploadTarget
 from tests.transfer.servers import Bucket, serving
+from tests.waiting import until as until
 
 TARGET = UploadTarget("AKIDOFTHEUPLOAD", "very-secret-key", "very-long-session-token", "bucket", "some/key.mp4")
 OBJECT = "/bucket/some/key.mp4"
@@ -39,14 +38,6 @@ def digests(path: Path, part: int | None = None) -> str:
     data = path.read_bytes()
     step = part or max(len(data), 1)
     return ",".join(hashlib.sha256(data[at : at + step]).hexdigest() for at in range(0, len(data), step))
-
-
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a condition; fails if it does not come true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
