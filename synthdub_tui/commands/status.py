@@ -14,6 +14,7 @@ from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
 from synthdub_tui.settings import Settings
+from synthdub_tui.sources.same_file import Stamp, same_version
 from synthdub_tui.store.store import Store
 
 if TYPE_CHECKING:
@@ -154,4 +155,5 @@ def _present(path: str, size: int, mtime_ns: int) -> str:
         found = os.stat(path)
     except OSError:
         return "moved or deleted"
-    return "yes" if (found.st_size, found.st_mtime_ns) == (size, mtime_ns) else "changed"
+    same = same_version(Stamp(size, mtime_ns), Stamp(found.st_size, found.st_mtime_ns))
+    return "yes" if same else "changed"

@@ -121,8 +121,10 @@ def asset_created(job: Job, asset: str, now: float) -> Job:
     return replace(job, asset=Asset(asset, now), uploads=job.uploads + 1, stage=Stage.UPLOADING)
 
 
-def asset_uploaded(job: Job) -> Job:
-    """The storage took the whole file, or the service has it."""
+def asset_uploaded(job: Job, digest: str = "") -> Job:
+    """The storage took the whole file, or the service has it. `digest` is that of what was sent, empty where nobody saw it."""
+    if digest:
+        job = replace(job, source=replace(job.source, digest=digest))
     return _with_asset(job, uploaded=True)
 
 

@@ -8,8 +8,6 @@ import os
 import time
 from typing import Final, cast
 
-import msgspec
-
 from synthdub_tui import languages
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Source
@@ -17,6 +15,7 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.sources.same_file import Stamp, seen_as
 from synthdub_tui.synthesia.errors import AccountRefused, Refused
 from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
 from synthdub_tui.transfer.upload import UploadTarget
@@ -109,28 +108,28 @@ class Delivery:
             keys.access_key_id, keys.secret_access_key, keys.session_token, keys.bucket, keys.key
         )  # fmt: skip
         try:
-            await self._send(source, target)
+            digest = await self._send(source, target)
         except Trouble as trouble:
             await self._upload_again(trouble)
         else:
-            self._shop.ledger.put(changes.asset_uploaded(self._job))
+            self._shop.ledger.put(changes.asset_uploaded(self._job, digest))
             await self._shop.ledger.saved(self._id)
         finally:
             self._shop.outlasted(self._id, "")
             self._shop.meters.ended(self._id, "")
 
-    async def _send(self, source: Source, target: UploadTarget) -> None:
-        """A storage that is away for minutes is waited for: the credentials last longer than that."""
+    async def _send(self, source: Source, target: UploadTarget) -> str:
+        """The digest of what was sent. A storage that is away for minutes is waited for: credentials last longer than that."""
         patience = self._shop.patience
-        delay = patience.upload_pause
-        for left in reversed(range(patience.upload_rounds)):
+        left, delay = patience.upload_rounds, patience.upload_pause
+        while True:
+            left -= 1
             try:
-                await self._shop.uploader.upload(
+                return await self._shop.uploader.upload(
                     source, target, lambda sent: self._shop.meters.moved(self._id, "", sent, source.size)
                 )
-                return
             except Trouble as trouble:
-                if trouble.code != "upload_failed" or not left:
+                if trouble.code != "upload_failed" or left <= 0:
                     raise
                 await self._shop.outlast(self._id, "", trouble, delay)
                 delay = min(delay * 2, patience.back_off_limit)
@@ -206,7 +205,7 @@ def _look_at(source: Source) -> Source:
         raise Trouble("source_unreadable", error.strerror or "") from error
     if status.st_size == 0:
         raise Trouble("source_empty", source.path)
-    return msgspec.structs.replace(source, size=status.st_size, mtime_ns=status.st_mtime_ns)
+    return seen_as(source, Stamp(status.st_size, status.st_mtime_ns))
 
 
 def settling(source: Source, now: float) -> float:

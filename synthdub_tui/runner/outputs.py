@@ -9,11 +9,12 @@ import stat
 from typing import Final
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import Dub, Job, Part, Scope
+from synthdub_tui.jobs.model import Dub, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.sources.same_file import Stamp, same_time, same_version
 from synthdub_tui.transfer.part import disk_trouble, try_part
 
 CAPTIONS: Final = ("srt", "vtt")
@@ -123,7 +124,7 @@ def is_ours(dub: Dub, path: str) -> bool:
     except FileNotFoundError:
         return False
     made = dub.output
-    if made is not None and made.path == path and (made.size, made.mtime_ns) == (status.st_size, status.st_mtime_ns):
+    if made is not None and made.path == path and _stands(made, status):
         return True
     noted = [part for part in (dub.part, dub.landed) if part is not None and part.mtime_ns]
     return any(_stands(part, status) or taken_only(status) for part in noted)
@@ -136,7 +137,7 @@ def captions_of_ours(job: Job, language: str) -> dict[str, int]:
         with contextlib.suppress(FileNotFoundError):
             found[path] = os.lstat(path).st_mtime_ns
     ours = changes.captions_ns(job.dubs[language])
-    return {path: time for path, time in found.items() if time in ours}
+    return {path: time for path, time in found.items() if any(same_time(time, written) for written in ours)}
 
 
 def _captions_paths(job: Job, language: str) -> list[str]:
@@ -154,5 +155,5 @@ def landed(dub: Dub, status: os.stat_result) -> bool:
     return dub.part is not None and dub.part.mtime_ns != 0 and _stands(dub.part, status)
 
 
-def _stands(part: Part, status: os.stat_result) -> bool:
-    return (part.size, part.mtime_ns) == (status.st_size, status.st_mtime_ns)
+def _stands(made: Output | Part, status: os.stat_result) -> bool:
+    return same_version(Stamp(made.size, made.mtime_ns), Stamp(status.st_size, status.st_mtime_ns))

@@ -12,6 +12,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Options, Source
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import output_folder
+from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_of
 from synthdub_tui.sources.scan import Found
 
 TITLE_LIMIT: Final = 256
@@ -68,8 +69,10 @@ def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Ad
     if folder and folder != known.outputs:
         known = msgspec.structs.replace(known, outputs=folder, mount="")
     known = msgspec.structs.replace(known, captions=batch.captions)
-    if batch.force_new or (source.size, source.mtime_ns) != (known.source.size, known.source.mtime_ns):
+    stamp = Stamp(found.size, found.mtime_ns)
+    if batch.force_new or not same_version(stamp_of(known.source), stamp):
         return Admitted(changes.renew(known, source, batch.targets, now), Effect.RENEWED)
+    known = msgspec.structs.replace(known, source=seen_as(known.source, stamp))
     extended = changes.add_targets(known, batch.targets, now)
     return Admitted(extended, Effect.EXTENDED if extended.dubs.keys() != known.dubs.keys() else Effect.KNOWN)
 

@@ -1,4 +1,5 @@
-"""Sources to the service's S3 bucket: multipart, several parts at a time, cancellable, never a changed file unnoticed.
+"""Sources to the service's S3 bucket: multipart, several parts at a time, cancellable, never a changed file unnoticed; what is
+read for it is digested on the way.
 
 The numbers follow the vendor's script: multipart from 8 MiB, parts of 32 MiB, 6 at a time. s3transfer does the work in
 threads; the event loop only looks at a counter.
@@ -18,6 +19,8 @@ from typing import Any, BinaryIO, Final
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
+from synthdub_tui.sources.digest import RANGE, RangeDigests
+from synthdub_tui.sources.same_file import same_time
 from synthdub_tui.transfer.part import let_go
 from synthdub_tui.transfer.s3 import Attempts, Link, UploadTarget, as_trouble, make_client
 from synthdub_tui.transfer.threads import DaemonPool, watch
@@ -26,7 +29,8 @@ __all__ = ["UploadTarget", "Uploader", "part_size"]
 
 MIB: Final = 1024 * 1024
 THRESHOLD: Final = 8 * MIB
-PART: Final = 32 * MIB
+PART: Final = RANGE
+"""Whole ranges of a digest, or it could not be taken while parts are read apart from each other."""
 MOST_PARTS: Final = 10_000
 """S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
@@ -42,9 +46,9 @@ WAITERS: Final = 64
 
 
 def part_size(size: int) -> int:
-    """Bytes per part for a file of `size` bytes: 32 MiB, and whole MiB more where that would make too many parts."""
+    """Bytes per part for a file of `size` bytes: 32 MiB, or so many times that that there are not too many parts."""
     least = -(-size // MOST_PARTS)
-    return max(PART, -(-least // MIB) * MIB)
+    return max(1, -(-least // PART)) * PART
 
 
 class Uploader:
@@ -70,10 +74,10 @@ class Uploader:
         self._link = Link(endpoint_url, threads, connect_timeout, read_timeout, attempts, backoff)
         self._grace = grace
         self._pool = DaemonPool(WAITERS, "upload")
-        self._running: dict[asyncio.Future[None], _Upload] = {}
+        self._running: dict[asyncio.Future[str], _Upload] = {}
 
-    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> None:
-        """Upload `source`, which must still be the file it was when it was added.
+    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> str:
+        """Upload `source`, which must still be the file it was when it was added. Returns the digest of what was sent.
 
         `progress` is called on the event loop with the bytes handed over so far, about ten times a second while that changes;
         the number may go down when a part is sent again. A cancel aborts the transfer and with it the multipart upload.
@@ -86,7 +90,7 @@ class Uploader:
         self._running[done] = work
         done.add_done_callback(self._forget)
         try:
-            await watch(done, lambda: work.report(progress))
+            return await watch(done, lambda: work.report(progress))
         except BaseException:
             work.cancel()
             await asyncio.wait({done}, timeout=self._grace)
@@ -100,7 +104,7 @@ class Uploader:
             await asyncio.wait(set(self._running), timeout=self._grace)
         self._pool.shutdown(wait=False)
 
-    def _forget(self, done: asyncio.Future[None]) -> None:
+    def _forget(self, done: asyncio.Future[str]) -> None:
         del self._running[done]
 
 
@@ -111,6 +115,7 @@ class _Upload:
         self._source = source
         self._target = target
         self._link = link
+        self._digests = RangeDigests(source.size)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._fault: Trouble | None = None  # what the source did wrong, seen in a thread of s3transfer
@@ -144,8 +149,8 @@ class _Upload:
             transfer.cancel()
             threading.Thread(target=self._abort_if_stuck, name="upload-abort", daemon=True).start()
 
-    def run(self) -> None:
-        """Do it, blocking. Raises Trouble, or CancelledError after `cancel`."""
+    def run(self) -> str:
+        """Do it, blocking; the digest of the content. Raises Trouble, or CancelledError after `cancel`."""
         if self._stop.is_set():
             raise CancelledError
         check(self._source)
@@ -159,6 +164,7 @@ class _Upload:
                 raise
             raise trouble from None
         check(self._source)
+        return self._digests.result()
 
     def _send(self) -> None:
         from s3transfer.manager import TransferConfig, TransferManager  # noqa: PLC0415
@@ -211,7 +217,7 @@ class _Upload:
         from s3transfer.utils import OSUtils  # noqa: PLC0415
 
         files = OSUtils()
-        files.open = lambda _path, _mode: _Checked(self._source, self._note)
+        files.open = lambda _path, _mode: _Checked(self._source, self._digests, self._note)
         files.get_file_size = lambda _path: self._source.size
         return files
 
@@ -228,12 +234,14 @@ class _Upload:
 
 
 class _Checked:
-    """The source opened for reading, where whatever is wrong with it is noted and raised as Trouble.
+    """The source opened for reading: digested as it is read, and whatever is wrong with it is noted and raised as Trouble.
 
     A source that shrinks must not end a request body early: the storage would wait for the rest until a timeout.
     """
 
-    def __init__(self, source: Source, note: Callable[[Trouble], None]) -> None:
+    def __init__(self, source: Source, digests: RangeDigests, note: Callable[[Trouble], None]) -> None:
+        self._digests = digests
+        self._pass = digests.reader(0)
         self._note = note
         try:
             self._file = open_source(source)
@@ -250,11 +258,12 @@ class _Checked:
             raise self._noted(Trouble("source_unreadable", error.strerror or "")) from None
         if len(data) < amount:
             raise self._noted(Trouble("source_changed", "it became shorter"))
+        self._pass.update(data)
         return data
 
     def seek(self, where: int, whence: int = os.SEEK_SET) -> None:
         """As of a file."""
-        self._file.seek(where, whence)
+        self._pass = self._digests.reader(self._file.seek(where, whence))
 
     def tell(self) -> int:
         """As of a file."""
@@ -303,7 +312,7 @@ def _compare(source: Source, now: os.stat_result) -> None:
         raise Trouble("source_unreadable", "not a regular file")
     if now.st_size != source.size:
         raise Trouble("source_changed", f"{source.size} bytes became {now.st_size}")
-    if now.st_mtime_ns != source.mtime_ns:
+    if not same_time(source.mtime_ns, now.st_mtime_ns):
         raise Trouble("source_changed", "its modification time is another")
     if not now.st_size:
         raise Trouble("source_empty")

@@ -16,6 +16,8 @@ import httpx
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
+from synthdub_tui.sources.digest import digest_of
+from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
 from synthdub_tui.synthesia.quota import Endpoint
 from synthdub_tui.transfer.download import Fetched, OnStart, Progress, UrlExpired, no_progress, nothing_to_note
 from synthdub_tui.transfer.upload import UploadTarget
@@ -286,7 +288,7 @@ class Storage:
         self._service = service
         self._clock = clock
 
-    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> None:
+    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> str:
         for sent in range(4):
             progress(source.size * sent // 4)
             await asyncio.sleep(0.5)
@@ -294,9 +296,11 @@ class Storage:
             raise Trouble("upload_failed", "refused")
         if fault := self._service.fault("upload"):
             raise Trouble(fault)
-        if Path(source.path).stat().st_mtime_ns != source.mtime_ns:
+        now = Path(source.path).stat()
+        if not same_version(stamp_of(source), Stamp(now.st_size, now.st_mtime_ns)):
             raise Trouble("source_changed")
         self._service.assets[target.key].status = "ready"
+        return digest_of(source.path, size=source.size)
 
     async def close(self) -> None:
         pass

@@ -88,7 +88,7 @@ def test_what_is_ours(tmp_path: Path) -> None:
     assert is_ours(dub, str(final))
     assert not is_ours(dub, str(tmp_path / "none.mp4"))
     assert not is_ours(replace(dub, output=replace(made, stem="/else")), str(final))
-    assert not is_ours(replace(dub, output=Output.of(made.path, made.size, made.mtime_ns + 1)), str(final))
+    assert not is_ours(replace(dub, output=Output.of(made.path, made.size, made.mtime_ns + 2_000_000_000)), str(final))
     assert not is_ours(replace(dub, output=None), str(final))
 
 

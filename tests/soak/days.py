@@ -205,9 +205,10 @@ class _Uploads:
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> None:
+    async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> str:
         await asyncio.sleep(random.uniform(2, 40))
         self._account.state.uploaded(target.key, source.size, True, self._account.now())
+        return ""
 
     async def close(self) -> None:
         pass

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.problems import Trouble
+from synthdub_tui.sources.digest import digest_of
 from synthdub_tui.transfer.upload import MIB, PART, Uploader, UploadTarget
 from tests.seaweed import SeaweedFS, seaweedfs
 from tests.transfer.conftest import make_source, until
@@ -32,8 +33,9 @@ async def test_every_byte_arrives(seaweedfs: SeaweedFS, tmp_path: Path, size: in
     uploader = _uploader(seaweedfs)
     source = make_source(tmp_path / "a.mp4", size)
     key = f"folder/with spaces & ümlauts/{size}.mp4"
-    await uploader.upload(source, _target(seaweedfs, key), lambda sent: None)
+    made = await uploader.upload(source, _target(seaweedfs, key), lambda sent: None)
     await uploader.close()
+    assert made == digest_of(source.path, size=size)
     found = seaweedfs.admin().get_object(Bucket=seaweedfs.bucket, Key=key)
     assert found["ContentType"] == "video/mp4"
     digest = hashlib.sha256()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
+from synthdub_tui.sources.digest import RANGE, digest_of
 from synthdub_tui.transfer import upload
 from synthdub_tui.transfer.upload import MIB, PART, PIECE, Uploader, UploadTarget, part_size
 from tests.transfer.conftest import OBJECT, TARGET, digests, make_source, source_of, until
@@ -95,7 +96,7 @@ async def test_over_tls_it_arrives_in_pieces(tmp_path: Path, monkeypatch: pytest
 
     async with serving(take, tls=True) as url:
         uploader = Uploader(url, connect_timeout=5, read_timeout=5, attempts=1)
-        await uploader.upload(source, TARGET, ignore)
+        assert await uploader.upload(source, TARGET, ignore) == digest(source)
         await uploader.close()
     assert b"".join(pieces) == Path(source.path).read_bytes()
     assert {len(piece) for piece in pieces[:-1]} == {PIECE}
@@ -118,6 +119,42 @@ async def test_a_source_is_read_in_pieces(
     await uploader.upload(make_source(tmp_path / "a.mp4", size), TARGET, ignore)
     assert bucket[0].objects == {OBJECT: digests(tmp_path / "a.mp4")}
     assert max(lengths) == PIECE
+
+
+def digest(source: Source) -> str:
+    return digest_of(source.path, size=source.size)
+
+
+@pytest.mark.parametrize("size", [5 * MIB, PART, 2 * PART + 5 * MIB + 3], ids=["one request", "one part", "three parts"])
+async def test_an_upload_gives_the_digest_of_the_file(bucket: Storage, uploader: Uploader, tmp_path: Path, size: int) -> None:
+    source = make_source(tmp_path / "a.mp4", size)
+    assert await uploader.upload(source, TARGET, ignore) == digest(source)
+
+
+@pytest.mark.parametrize("size", [5 * MIB, PART + MIB], ids=["one request", "two parts"])
+async def test_what_is_sent_again_gives_the_same_digest(bucket: Storage, uploader: Uploader, tmp_path: Path, size: int) -> None:
+    """The first try of each request breaks in the middle of its body, and the next reads from the beginning."""
+    broken: set[str] = set()
+
+    async def fault(request: Request) -> bool:
+        if operation(request) not in ("put", "part") or request.target in broken:
+            return False
+        broken.add(request.target)
+        await request.go_ahead()
+        await request.reader.readexactly(MIB)
+        raise Hangup
+
+    bucket[0].fault = fault
+    source = make_source(tmp_path / "a.mp4", size)
+    assert await uploader.upload(source, TARGET, ignore) == digest(source)
+    assert len(broken) == -(-size // PART)
+
+
+@pytest.mark.parametrize("step", [100, 1_000_000, 1_000_000_000, 2_000_000_000])
+async def test_a_clock_that_became_coarser_is_no_change(bucket: Storage, uploader: Uploader, tmp_path: Path, step: int) -> None:
+    source = make_source(tmp_path / "a.mp4", MIB)
+    os.utime(source.path, ns=(0, source.mtime_ns // step * step))
+    assert await uploader.upload(source, TARGET, ignore) == digest(source)
 
 
 def test_a_target_shows_no_secret() -> None:
@@ -274,7 +311,7 @@ async def _fails(uploader: Uploader, source: Source) -> tuple[str, str]:
 async def test_a_source_that_is_not_the_one_added(bucket: Storage, uploader: Uploader, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     source = make_source(path, MIB)
-    os.utime(path, ns=(0, source.mtime_ns + 1))
+    os.utime(path, ns=(0, source.mtime_ns + 2_000_000_000))
     assert await _fails(uploader, source) == ("source_changed", "its modification time is another")
     path.write_bytes(b"short")
     assert await _fails(uploader, source) == ("source_changed", f"{MIB} bytes became 5")
@@ -494,7 +531,7 @@ async def test_a_stalled_peer_does_not_hold_up_the_end_of_the_process(bucket: St
 def test_no_file_has_too_many_parts(size: int) -> None:
     part = part_size(size)
     assert -(-size // part) <= 10_000
-    assert part % MIB == 0
+    assert part % RANGE == 0, "or there would be no digest"
     assert part == PART if size <= 10_000 * PART else part > PART
     assert part <= 5 * 1024**3  # what S3 takes at most
 

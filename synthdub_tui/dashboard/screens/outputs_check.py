@@ -11,6 +11,7 @@ from textual.message_pump import MessagePump
 
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.outputs_query import Key, OutputRow
+from synthdub_tui.sources.same_file import Stamp, same_version
 
 TELL_EVERY: Final = 0.2
 """Seconds between two reports of a long look."""
@@ -26,7 +27,8 @@ def state_of(row: OutputRow) -> str:
         return "moved"
     except (OSError, ValueError):  # ValueError: a path with a null byte
         return "unread"
-    return "" if (status.st_size, status.st_mtime_ns) == (row.size, row.mtime_ns) else "changed"
+    same = same_version(Stamp(row.size, row.mtime_ns), Stamp(status.st_size, status.st_mtime_ns))
+    return "" if same else "changed"
 
 
 class Checker:
