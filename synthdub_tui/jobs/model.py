@@ -107,7 +107,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 
 
 class Source(_Record, frozen=True):
-    """The video file as it was when it was added. A change of size or time makes it a new version."""
+    """The video file as it was when it was added. `sources.same_file` says when it is another version."""
 
     path: str
     size: int
@@ -180,7 +180,7 @@ _ENDINGS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
 
 
 class Output(_Record, frozen=True, kw_only=True):
-    """A finished file of ours. A different size or time on disk means that somebody changed it since.
+    """A finished file of ours. Where `sources.same_file` sees another on disk, somebody changed it since.
 
     Made by `Output.of`, and packed, since a batch may have 200,000: as texts and numbers of their own, paths and times were
     half of what it takes in memory.

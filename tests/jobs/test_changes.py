@@ -169,6 +169,13 @@ def test_the_stages_of_a_delivery() -> None:
     assert activities(job) == [Submit((FR, ES), "")]
 
 
+def test_the_digest_of_what_was_sent_is_kept_with_the_source() -> None:
+    """Of an upload that another run began, nobody knows it: what was known of the same source stays."""
+    sent = changes.asset_uploaded(changes.asset_created(queued(), "a1", NOW), "xxh3:1")
+    assert sent.source.digest == "xxh3:1"
+    assert changes.asset_uploaded(sent).source.digest == "xxh3:1"
+
+
 def test_an_asset_found_ready_counts_as_uploaded() -> None:
     job = changes.asset_ready(changes.asset_created(queued(), "a1", NOW), "")
     assert job.asset is not None

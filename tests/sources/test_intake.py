@@ -54,6 +54,18 @@ def test_a_changed_file_is_a_new_version(change: dict[str, int]) -> None:
     assert (renewed.source.size, renewed.source.mtime_ns) != (10, 1)
 
 
+@pytest.mark.parametrize("step", [100, 1_000_000_000, 2_000_000_000])
+def test_a_file_whose_time_is_only_coarser_is_known(step: int) -> None:
+    fine = FOUND._replace(mtime_ns=1_795_410_723_274_186_359)
+    coarse = FOUND._replace(mtime_ns=fine.mtime_ns // step * step)
+    for first, then in ((fine, coarse), (coarse, fine)):
+        job, _ = admitted({}, first)
+        job = replace(job, source=replace(job.source, digest="xxh3:1"))
+        known, effect = admitted(batch_of(job), then)
+        assert effect is Effect.KNOWN
+        assert (known.source.mtime_ns, known.source.digest) == (fine.mtime_ns, "xxh3:1"), "the finer time is kept"
+
+
 def test_forcing() -> None:
     job, _ = admitted({})
     assert admitted(batch_of(job), batch=replace(BATCH, force_new=True)).effect is Effect.RENEWED
