@@ -86,8 +86,8 @@ class Fetch:
             await self._video()
         captions = await self._captions() if self._job.captions else ()
         status = await in_thread(os.lstat, self._final)
-        length = await in_thread(video_header.seconds, self._final)
-        output = Output.of(self._final, status.st_size, status.st_mtime_ns, captions, seconds=length)
+        header = await in_thread(video_header.look_at, self._final)
+        output = Output.of(self._final, status.st_size, status.st_mtime_ns, captions, seconds=header.seconds)
         self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
         await self._shop.ledger.saved(self._id)
 

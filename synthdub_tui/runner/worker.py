@@ -143,7 +143,8 @@ class Worker:
 
     async def _watch(self, project: str) -> None:
         """Take in what the service says; ends by being cancelled when the job wants nothing more of the project."""
-        self._seconds = self._seconds or await in_thread(video_header.seconds, self._job.source.path)
+        if not self._seconds:
+            self._seconds = (await in_thread(video_header.look_at, self._job.source.path)).seconds
         async with self._shop.poller.watching(project, self._awaited(project)) as news:
             while True:
                 heard = await news()

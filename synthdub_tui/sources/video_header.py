@@ -1,49 +1,102 @@
-"""How long an MP4 plays, read from its header (ISO/IEC 14496-12, mvhd box), without a media library."""
+"""What a file is by its header: a video, how long it plays and whether it has sound; or certainly no video at all.
+
+Nothing is decoded and no media library is needed. A verdict against a file needs positive evidence: the service may read what
+this module does not know.
+"""
 
 from __future__ import annotations
 
 import os
-import struct
-from typing import BinaryIO, Final
+import stat
+from enum import StrEnum
+from typing import Final, NamedTuple
 
-_BOXES: Final = 1000
-"""Boxes looked at, at most: a damaged file must not keep anybody busy."""
+from synthdub_tui.sources import matroska_header, mp4_header
+from synthdub_tui.sources.signatures import HEAD, other_than_video
+from synthdub_tui.sources.window import Layout, Medium, Spent, Window
+
+STRANGE: Final = "it begins as nothing that synthdub knows"
+TANGLED: Final = "its header is too long or damaged"
+FOREIGN_TRACKS: Final = "synthdub does not know what its tracks hold"
+SOUND_ONLY: Final = "it holds sound, and no picture"
+NO_PICTURE: Final = "it holds neither picture nor sound"
+NO_TRACK: Final = "its index lists no track"
 
 
-def seconds(path: str) -> float:
-    """Playing time in seconds; 0 where the file does not say."""
+class Kind(StrEnum):
+    """What a header says of its file."""
+
+    VIDEO = "video"
+    NOT_VIDEO = "not_video"  # certainly
+    UNKNOWN = "unknown"  # unreadable, damaged, or of a kind that is not known here
+
+
+class VideoHeader(NamedTuple):
+    """What is known of a file by its header."""
+
+    kind: Kind
+    seconds: float = 0.0  # playing time, 0 where the header does not say
+    has_video: bool | None = None  # None where it is not known
+    has_audio: bool | None = None
+    looks: str = ""  # a clause about what the file is instead of a video, or what is wrong with it
+
+    @property
+    def silent(self) -> bool:
+        """Whether this is certainly a picture without sound."""
+        return self.has_video is True and self.has_audio is False
+
+
+def look_at(path: str) -> VideoHeader:
+    """What the file's header says. Blocking, for a few reads; raises nothing, whatever the file holds and if there is none."""
     try:
-        with open(path, "rb") as file:
-            moov = _find(file, b"moov", 0, os.fstat(file.fileno()).st_size)
-            mvhd = moov and _find(file, b"mvhd", *moov)
-            return _duration(file, mvhd[0]) if mvhd else 0.0
-    except (OSError, struct.error):
-        return 0.0
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        return VideoHeader(Kind.UNKNOWN, looks=_words(error))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return VideoHeader(Kind.UNKNOWN, looks=STRANGE)
+        return _judged(Window(descriptor, status.st_size))
+    except Spent:
+        return VideoHeader(Kind.UNKNOWN, looks=TANGLED)
+    except OSError as error:
+        return VideoHeader(Kind.UNKNOWN, looks=_words(error))
+    finally:
+        os.close(descriptor)
 
 
-def _find(file: BinaryIO, kind: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """Begin and end of the content of the first box of that kind."""
-    for _ in range(_BOXES):
-        if start + 8 > end:
-            return None
-        file.seek(start)
-        size, name = struct.unpack(">I4s", file.read(8))
-        header = 8
-        if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8))
-            header = 16
-        size = size or end - start
-        if name == kind:
-            return start + header, min(start + size, end)
-        if size < header:
-            return None
-        start += size
+def _words(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return f"it cannot be read: {reason}" if reason else "it cannot be read"
+
+
+def _judged(window: Window) -> VideoHeader:
+    layout = _layout(window)
+    if layout is not None and (layout.media or layout.whole):
+        return _by_tracks(layout)
+    other = "it begins as a HEIC or AVIF picture" if layout and mp4_header.is_still(window) else other_than_video(window)
+    if other:
+        return VideoHeader(Kind.NOT_VIDEO, has_video=False, looks=other)
+    return VideoHeader(Kind.UNKNOWN, layout.seconds if layout else 0.0, looks=(layout and layout.fault) or STRANGE)
+
+
+def _layout(window: Window) -> Layout | None:
+    head = window.read(0, HEAD)
+    if mp4_header.known(head):
+        return mp4_header.read(window)
+    if matroska_header.known(head):
+        return matroska_header.read(window)
     return None
 
 
-def _duration(file: BinaryIO, start: int) -> float:
-    file.seek(start)
-    (version,) = struct.unpack(">B3x", file.read(4))
-    scale, length = struct.unpack(">16xIQ" if version == 1 else ">8xII", file.read(28 if version == 1 else 16))
-    unknown = length == (2**64 - 1 if version == 1 else 2**32 - 1)
-    return round(length / scale, 3) if scale and not unknown else 0.0
+def _by_tracks(layout: Layout) -> VideoHeader:
+    """What is not listed is certainly missing only in a list that was read whole, and has nothing strange in it."""
+    seconds, media, fault = layout.seconds, layout.media, layout.fault
+    certain = layout.whole and Medium.UNSURE not in media
+    sound = True if Medium.SOUND in media else False if certain else None
+    if Medium.PICTURE in media:
+        return VideoHeader(Kind.UNKNOWN if fault else Kind.VIDEO, seconds, True, sound, fault)
+    if certain and (sound or not fault):
+        looks = SOUND_ONLY if sound else NO_PICTURE if media else NO_TRACK
+        return VideoHeader(Kind.NOT_VIDEO, seconds, False, sound, looks)
+    return VideoHeader(Kind.UNKNOWN, seconds, None, sound, fault or (TANGLED if certain else FOREIGN_TRACKS))

@@ -1,0 +1,116 @@
+"""The header of WebM and Matroska files: elements of EBML (RFC 8794 and RFC 9559)."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from synthdub_tui.sources.window import Layout, Medium, Window
+
+ELEMENTS: Final = 256
+"""Elements of one level looked at, at most."""
+
+CUT_OFF: Final = "it ends before its content does: it may have been cut off"
+NO_TRACKS: Final = "it lists no tracks before its content"
+
+_MAGIC: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B675
+_SCALE, _DURATION, _TRACK, _TYPE = 0x2AD7B1, 0x4489, 0xAE, 0x83
+
+_MEDIA: Final = {1: Medium.PICTURE, 2: Medium.SOUND, 16: Medium.OTHER, 17: Medium.OTHER, 18: Medium.OTHER, 32: Medium.OTHER}
+"""Types of tracks: logo, subtitles, buttons and control are neither. 3 is a mixture of both."""
+
+
+class _Element(NamedTuple):
+    """An element by its content: begin and declared end. Live streams do not know sizes: then it ends where its parent does."""
+
+    identity: int
+    start: int
+    end: int
+    sized: bool = True
+
+
+def known(head: bytes) -> bool:
+    """Whether a file that begins so is one of these."""
+    return head.startswith(_MAGIC)
+
+
+def read(window: Window) -> Layout:
+    """What the file lists ahead of its content. Raises OSError and Spent."""
+    top = _elements(window, 0, window.size)
+    segment = next((element for element in top if element.identity == _SEGMENT), None)
+    if segment is None:
+        return Layout(fault=NO_TRACKS)
+    info, tracks = _ahead_of_content(window, segment)
+    fault = CUT_OFF if segment.end > window.size else ""
+    seconds = _seconds(window, info) if info else 0.0
+    if tracks is None:
+        return Layout(seconds, fault=fault or NO_TRACKS)
+    media, whole = _media(window, tracks)
+    return Layout(seconds, media, whole, fault)
+
+
+def _ahead_of_content(window: Window, segment: _Element) -> tuple[_Element | None, _Element | None]:
+    """Information and tracks. Where the content comes first, it is passed over as long as its size is known."""
+    info = tracks = None
+    for element in _elements(window, segment.start, min(segment.end, window.size)):
+        if element.identity == _INFO:
+            info = element
+        elif element.identity == _TRACKS:
+            tracks = element
+        if (info and tracks) or (element.identity == _CLUSTER and (tracks or not element.sized)):
+            break
+    return info, tracks
+
+
+def _media(window: Window, tracks: _Element) -> tuple[frozenset[Medium], bool]:
+    """What the tracks are for, and whether the list was read to its end."""
+    media, end = set(), tracks.start
+    for element in _elements(window, tracks.start, min(tracks.end, window.size)):
+        end = element.end
+        if element.identity == _TRACK:
+            kind = _child(window, element, _TYPE)
+            media.add(_MEDIA.get(int.from_bytes(kind, "big"), Medium.UNSURE) if kind else Medium.UNSURE)
+    return frozenset(media), bool(media) and tracks.sized and end == tracks.end
+
+
+def _seconds(window: Window, info: _Element) -> float:
+    scale = int.from_bytes(_child(window, info, _SCALE) or b"", "big") or 1_000_000  # nanoseconds a tick
+    digits = _child(window, info, _DURATION) or b""
+    form = {4: ">f", 8: ">d"}.get(len(digits))
+    ticks = struct.unpack(form, digits)[0] if form else 0.0
+    seconds = ticks * scale / 1e9
+    return round(seconds, 3) if math.isfinite(seconds) and seconds > 0 else 0.0
+
+
+def _child(window: Window, parent: _Element, identity: int) -> bytes | None:
+    """Content of the first such element, which holds a number: 8 bytes at most."""
+    for element in _elements(window, parent.start, min(parent.end, window.size)):
+        if element.identity == identity:
+            return window.read(element.start, min(8, element.end - element.start))
+    return None
+
+
+def _elements(window: Window, start: int, end: int) -> Iterator[_Element]:
+    """Elements one after the other, as far as there is sense in it."""
+    for _ in range(ELEMENTS):
+        if start >= end:
+            return
+        head = window.read(start, 12)
+        name = _width(head, 0)
+        width = _width(head, name)
+        if not 1 <= name <= 4 or not 1 <= width <= 8 or len(head) < name + width:
+            return
+        size = int.from_bytes(head[name : name + width], "big") & (1 << 7 * width) - 1
+        content = start + name + width
+        sized = size != (1 << 7 * width) - 1
+        element = _Element(int.from_bytes(head[:name], "big"), content, content + size if sized else end, sized)
+        yield element
+        start = element.end
+
+
+def _width(head: bytes, at: int) -> int:
+    """Bytes of the number that begins there, told by the leading zero bits of its first byte; 0 at the end."""
+    return 9 - head[at].bit_length() if at < len(head) else 0

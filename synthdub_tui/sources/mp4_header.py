@@ -1,0 +1,142 @@
+"""The header of MP4 and QuickTime files: boxes, or atoms, of ISO/IEC 14496-12 and Apple's older format."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from synthdub_tui.sources.window import Layout, Medium, Window
+
+BOXES: Final = 256
+"""Boxes of one level looked at, at most."""
+
+NO_INDEX: Final = "it has no index: it may have been cut off"
+CUT_OFF: Final = "it ends before its content does: it may have been cut off"
+
+_FIRST: Final = frozenset(
+    {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"PICT", b"uuid", b"sidx", b"junk"}
+)
+"""What such a file begins with. Old QuickTime files have no `ftyp`, and may begin with their content."""
+
+_STILLS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"})
+"""Brands of pictures in the same kind of boxes."""
+
+_MEDIA: Final = {b"vide": Medium.PICTURE, b"soun": Medium.SOUND} | dict.fromkeys(
+    (b"text", b"sbtl", b"subt", b"subp", b"clcp", b"tmcd", b"meta", b"hint", b"odsm", b"sdsm"), Medium.OTHER
+)
+"""Handlers of tracks. Any other may show pictures: QuickTime has one for MPEG-1, one for panoramas, one for sprites."""
+
+_EMPTY: Final = frozenset({b"mvhd", b"mvex", b"iods", b"udta", b"meta", b"free", b"skip", b"wide", b"uuid"})
+"""What an index without tracks consists of. QuickTime may compress it, or refer to another file in it instead."""
+
+
+class _Box(NamedTuple):
+    """A box by its content: begin and declared end."""
+
+    name: bytes
+    start: int
+    end: int
+
+
+def known(head: bytes) -> bool:
+    """Whether a file that begins so is one of these."""
+    return head[4:8] in _FIRST
+
+
+def is_still(window: Window) -> bool:
+    """Whether the file is a picture (HEIC, AVIF): of such a brand, complete, and without an index of tracks."""
+    if window.read(8, 4) not in _STILLS:
+        return False
+    boxes = list(_boxes(window, 0, window.size))
+    names = {box.name for box in boxes}
+    return boxes[-1].end == window.size and b"meta" in names and b"moov" not in names
+
+
+def read(window: Window) -> Layout:
+    """What the file's index lists. Raises OSError and Spent."""
+    index = content = None
+    for box in _boxes(window, 0, window.size):
+        if box.name == b"moov":
+            index = box
+        elif box.name in (b"mdat", b"moof"):
+            content = content or box
+        if index and content:
+            break
+    if index is None:
+        return Layout(fault=NO_INDEX)
+    cut = any(box.end > window.size for box in (index, content) if box)
+    layout = _read_index(window, index)
+    return layout._replace(fault=CUT_OFF) if cut else layout
+
+
+def _read_index(window: Window, index: _Box) -> Layout:
+    boxes = list(_boxes(window, index.start, min(index.end, window.size)))
+    tracks = [_medium(window, box) for box in boxes if box.name == b"trak"]
+    whole = _ends_well(boxes, index) and index.end <= window.size
+    if not tracks:
+        whole = whole and all(box.name in _EMPTY for box in boxes)
+    return Layout(_seconds(window, boxes), frozenset(tracks), whole)
+
+
+def _ends_well(boxes: list[_Box], parent: _Box) -> bool:
+    """Whether the boxes fill their parent. QuickTime may end a list by four zero bytes."""
+    end = boxes[-1].end if boxes else parent.start
+    return parent.end - 8 < end <= parent.end
+
+
+def _medium(window: Window, track: _Box) -> Medium:
+    media = _child(window, track, b"mdia")
+    handler = media and _child(window, media, b"hdlr")
+    return _MEDIA.get(window.read(handler.start + 8, 4), Medium.UNSURE) if handler else Medium.UNSURE
+
+
+def _child(window: Window, parent: _Box, name: bytes) -> _Box | None:
+    children = _boxes(window, parent.start, min(parent.end, window.size))
+    return next((box for box in children if box.name == name), None)
+
+
+def _boxes(window: Window, start: int, end: int) -> Iterator[_Box]:
+    """Boxes one after the other, as far as there is sense in it."""
+    for _ in range(BOXES):
+        if start + 8 > end:
+            return
+        head = window.read(start, 16)
+        if len(head) < 8:
+            return
+        size, name = struct.unpack_from(">I4s", head)
+        content = 8
+        if size == 1 and len(head) == 16:
+            (size,) = struct.unpack_from(">Q", head, 8)
+            content = 16
+        size = size or end - start
+        if size < content:
+            return
+        yield _Box(name, start + content, start + size)
+        start += size
+
+
+def _seconds(window: Window, index: list[_Box]) -> float:
+    """Playing time by the movie's header, or where that says 0, since the content comes in fragments, by theirs."""
+    found = {box.name: box for box in index}
+    if b"mvhd" not in found:
+        return 0.0
+    scale, length = _duration(window.read(found[b"mvhd"].start, 32))
+    fragments = _child(window, found[b"mvex"], b"mehd") if not length and b"mvex" in found else None
+    if fragments is not None:
+        length = _number(window.read(fragments.start, 12), 4)
+    return round(length / scale, 3) if scale else 0.0
+
+
+def _duration(header: bytes) -> tuple[int, int]:
+    """Ticks a second, and ticks in all: 0 where all bits are set, which means that they are not known."""
+    at = 20 if header[:1] == b"\1" else 12
+    scale = int.from_bytes(header[at : at + 4], "big") if len(header) >= at + 4 else 0
+    return scale, _number(header, at + 4)
+
+
+def _number(header: bytes, at: int) -> int:
+    """A number of 8 bytes in version 1 of a box, of 4 in version 0; 0 where it is missing or not known."""
+    width = 8 if header[:1] == b"\1" else 4
+    digits = header[at : at + width]
+    return int.from_bytes(digits, "big") if len(digits) == width and digits != b"\xff" * width else 0
