@@ -50,10 +50,16 @@ Handler = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit code. Where it is one of `LOOKING`, the process ends here."""
+    """Run a command line, by default that of this process; the exit code.
+
+    Where it is one of `LOOKING`, the process ends here. Without `argv`, and where Python does not read names as UTF-8, the
+    process starts the same command again.
+    """
+    if argv is None and sys.getfilesystemencoding() != "utf-8":
+        return _start_again()
     _dump_no_core()
     _write_what_can_be_written()
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _typed() if argv is None else list(argv)
     name = words[0] if words and words[0] in _COMMANDS else "dashboard"
     parser = _parser(name)
     arguments = parser.parse_intermixed_args(words[1:] if name != "dashboard" else words)
@@ -81,11 +87,39 @@ def _meant(word: str) -> str:
     return f" Did you mean the command `synthdub {near[0]}`?" if near else ""
 
 
+def _start_again() -> int:
+    from synthdub_tui.utf8 import start_again  # noqa: PLC0415 - UTF-8 is usual
+
+    try:
+        start_again()
+    except Trouble as trouble:
+        print(f"synthdub: {trouble}", file=sys.stderr)
+        return 2
+
+
+def _terminal() -> str:
+    """The terminal's encoding, where this process was started again because of it; else empty."""
+    return str(sys._xoptions.get("synthdub-terminal", ""))
+
+
+def _typed() -> list[str]:
+    """The words of this process's command line."""
+    terminal = _terminal()
+    if not terminal:
+        return sys.argv[1:]
+    from synthdub_tui.utf8 import as_typed  # noqa: PLC0415 - UTF-8 is usual
+
+    return [as_typed(word, terminal) for word in sys.argv[1:]]
+
+
 def _write_what_can_be_written() -> None:
     """Names that a terminal of another encoding cannot show are no reason to show nothing."""
+    terminal = _terminal()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper) and (terminal or stream.encoding).lower() != "utf-8":
+            stream.reconfigure(encoding=terminal or None, errors="replace")
+    if terminal and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding=terminal, errors="replace")
 
 
 def _output_lost(error: OSError) -> int:

@@ -462,6 +462,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
+        "locale_unusable",
+        "File names cannot be read as UTF-8",
+        "The locale has another encoding, in which the same file would be another one, and Python did not start in UTF-8 mode.",
+        "Set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale such as C.UTF-8. Nothing was sent.",
+        Retry.USELESS,
+    ),
+    Problem(
         "config_invalid",
         "The configuration cannot be read",
         "",

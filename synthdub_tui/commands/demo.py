@@ -121,7 +121,7 @@ def _end(settings: Settings, sandbox: subprocess.Popen[str]) -> None:
 @contextmanager
 def _sandbox_process(config: Path) -> Iterator[subprocess.Popen[str]]:
     """The sandbox, ended with the context."""
-    command = [sys.executable, "-m", "synthdub_tui", "sandbox", "--config", str(config)]
+    command = [sys.executable, "-X", "utf8", "-m", "synthdub_tui", "sandbox", "--config", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own
     with process:
         try:

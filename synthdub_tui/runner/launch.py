@@ -64,7 +64,7 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
     import subprocess  # noqa: PLC0415 - commands that only look at a runner start faster without
     import tempfile  # noqa: PLC0415
 
-    command = [sys.executable, "-m", "synthdub_tui", "runner", "--state-dir", state_dir, *arguments]
+    command = [sys.executable, "-X", "utf8", "-m", "synthdub_tui", "runner", "--state-dir", state_dir, *arguments]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603 - our own program
             command,

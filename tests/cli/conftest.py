@@ -63,6 +63,7 @@ class Shell:
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",  # what a test prints in another encoding
         )
         self._started.append(process)
         return process

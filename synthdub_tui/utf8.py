@@ -1,0 +1,49 @@
+"""Starting again in Python's UTF-8 mode, where the locale has another encoding.
+
+Python reads names of files in the locale's encoding. So the same file would be another one in another locale, to be paid for
+again, and its outputs would have names that nobody else can read. In UTF-8 mode the locale decides only how names are shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, NoReturn
+
+from synthdub_tui.problems import Trouble
+
+MARK: Final = "synthdub-terminal"
+"""Option -X of a Python that was started again: the terminal's encoding. Unlike a variable, no other program inherits it."""
+
+
+def start_again() -> NoReturn:
+    """Become the same command in UTF-8 mode: same process, streams and environment. Raises Trouble("locale_unusable")."""
+    encoding = sys.getfilesystemencoding()
+    if MARK in sys._xoptions or not sys.executable:  # a second time would be no better; part of another program
+        raise Trouble("locale_unusable", encoding)
+    terminal = next((stream.encoding for stream in (sys.stdout, sys.stderr, sys.stdin) if stream), encoding)
+    try:
+        python = os.fsencode(sys.executable)
+        options = [b"-X", b"utf8", b"-X", f"{MARK}={terminal}".encode()]
+        os.execv(python, [python, *options, *_words()[1:]])  # noqa: S606 - our own program
+    except (OSError, UnicodeError) as error:
+        raise Trouble("locale_unusable", f"{encoding}: {error}") from error
+
+
+def _words() -> list[bytes]:
+    """The command line of this process. From the kernel where it tells: the system's EUC-JP and Python's differ, so that not
+    every word that was decoded can be encoded again."""
+    try:
+        with open("/proc/self/cmdline", "rb") as file:
+            return file.read().split(b"\0")[:-1]
+    except OSError:
+        return [os.fsencode(word) for word in sys.orig_argv]
+
+
+def as_typed(word: str, terminal: str) -> str:
+    """A word of the command line that is no UTF-8 was typed in the terminal's encoding, unless a file has that very name."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return word if os.path.lexists(word) else os.fsencode(word).decode(terminal, "surrogateescape")
+    return word
