@@ -332,6 +332,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "source_unsettled",
+        "The file is still being written",
+        "A program has it open for writing, or it changed a moment ago: it would be dubbed half finished.",
+        "Run the same command when it is complete: nothing was sent of it, and nothing was billed.",
+        Retry.FREE,
+    ),
+    Problem(
         "source_empty",
         "The file is empty",
         "It has no bytes; a copy or an export did not finish.",

@@ -38,7 +38,9 @@ class BackgroundRunner:
 
     def __init__(self, state_dir: str, flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self._state_dir = state_dir
-        self._arguments = [word for name, flag in _PASSED_ON.items() if flags.get(name) for word in (flag, str(flags[name]))]
+        self._arguments = [
+            word for name, flag in _PASSED_ON.items() if flags.get(name) not in (None, "") for word in (flag, str(flags[name]))
+        ]
         self._environment = dict(environment)
         if flags.get("api_key"):
             self._environment["SYNTHESIA_API_KEY"] = str(flags["api_key"])

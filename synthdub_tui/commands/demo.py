@@ -148,6 +148,7 @@ def _settings(
         "state_dir": str(root / "state"),
         "targets": tuple(targets),
         "poll_interval": 0.5,
+        "settle_seconds": 0.0,  # the videos were made just now
     }
     environment = {"SYNTHESIA_API_KEY": key}
     return resolve(flags, environment), flags, environment

@@ -143,6 +143,16 @@ def source_adopted(job: Job, source: Source) -> Job:
     return replace(job, source=source)
 
 
+def unsettled(job: Job) -> Job:
+    """The source may still be written: its upload waits."""
+    return replace(job, unsettled=True)
+
+
+def rested(job: Job, source: Source) -> Job:
+    """The source has come to rest as it is now, or is gone: it can have its turn to be uploaded."""
+    return replace(job, unsettled=False, source=source)
+
+
 def mounted(job: Job, mount: str) -> Job:
     """The outputs are to lie on the volume that is mounted there."""
     return replace(job, mount=mount) if mount != job.mount else job

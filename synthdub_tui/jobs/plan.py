@@ -41,7 +41,8 @@ def activities(job: Job) -> list[Activity]:
     adding = _adding(job)
     creating = tuple(lang for lang in job.unsent if lang not in adding)
     if creating and (job.asset is None or not job.asset.ready):
-        wanted.append(Deliver(job.version))
+        if not _unsettled(job):
+            wanted.append(Deliver(job.version))
         creating = ()
     if job.submission is not None:
         pass  # one paid request at a time: its answer tells what is next
@@ -53,6 +54,15 @@ def activities(job: Job) -> list[Activity]:
     wanted += [Watch(project) for project in _watched(job)]
     wanted += [Download(language) for language in job.in_state(DubState.READY, DubState.DOWNLOADING)]
     return wanted
+
+
+def awaits_rest(job: Job) -> bool:
+    """Whether the job would be uploaded now if its source had come to rest."""
+    return _unsettled(job) and any(language not in _adding(job) for language in job.unsent)
+
+
+def _unsettled(job: Job) -> bool:
+    return job.unsettled and job.asset is None
 
 
 def live_project(job: Job) -> str:

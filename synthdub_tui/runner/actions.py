@@ -14,6 +14,7 @@ from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sources.intake import Admitted, Effect, Rejected, admit
 from synthdub_tui.sources.scan import Found, Skipped
+from synthdub_tui.sources.settle import suspect
 
 Put = Callable[[Job], None]
 
@@ -42,10 +43,11 @@ def take_in(
     put: Put,
     so_far: Added | None = None,
     lost: Container[str] = (),
+    settle: float = 0.0,
 ) -> Added:
     """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong. Found in pieces,
     `so_far` is what those before came to. `lost` are ids of jobs whose state is not known any more: what they paid for is paid
-    again only where the user says so (`force_new`)."""
+    again only where the user says so (`force_new`). `settle`: seconds for which a source must not have changed."""
     added = so_far or Added()
     admitted: list[Admitted] = []
     for item in items:
@@ -58,12 +60,19 @@ def take_in(
         elif outcome.effect is Effect.NEW and outcome.job.id in lost and not batch.force_new:
             added.troubles.append(Trouble("state_lost", outcome.job.source.path))
         else:
-            admitted.append(outcome)
+            admitted.append(_settled(outcome, item, now, settle))
     if not added.refused:
         for outcome in admitted:
             added.effects[outcome.effect] += 1
             put(outcome.job)
     return added
+
+
+def _settled(outcome: Admitted, found: Found, now: float, seconds: float) -> Admitted:
+    """As it is, or marked as a new version that may still be written."""
+    if outcome.job.asset is not None or not suspect(found.mtime_ns, found.ctime_ns, now, seconds):
+        return outcome
+    return outcome._replace(job=changes.unsettled(outcome.job))
 
 
 def retry(

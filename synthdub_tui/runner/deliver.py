@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from typing import Final, cast
+from typing import cast
 
 from synthdub_tui import languages
 from synthdub_tui.jobs import changes
@@ -15,15 +15,13 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
-from synthdub_tui.sources.same_file import Stamp, seen_as
+from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_of
+from synthdub_tui.sources.settle import suspect
 from synthdub_tui.synthesia.errors import AccountRefused, Refused
 from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
 from synthdub_tui.transfer.upload import UploadTarget
 
 _log = logging.getLogger(__name__)
-
-COARSE: Final = 2.0
-"""Seconds of the coarsest times that file systems keep, those of FAT."""
 
 _AGAIN = frozenset({"credentials_expired", "upload_denied"})
 """Troubles of an upload that a new asset may mend (API digest: expired credentials → new asset, upload again)."""
@@ -76,8 +74,7 @@ class Delivery:
         async with self._shop.uploads.turn(self._job.source.size):
             await self._shop.open_gate.wait()
             self._shop.account.check()
-            await self._adopt_source()
-            if not await ready_to_write(self._shop, self._id):
+            if not await self._adopt_source() or not await ready_to_write(self._shop, self._id):
                 return
             self._shop.ledger.put(changes.preparing(self._job))
             created = await self._create_asset()
@@ -85,14 +82,17 @@ class Delivery:
             await self._shop.ledger.saved(self._id)
             await self._upload(created)
 
-    async def _adopt_source(self) -> None:
-        """Nothing was sent of the file yet: if it changed since it was added, the new version is the one to take."""
-        source = await in_thread(_look_at, self._job.source)
-        if young := settling(source, self._shop.now()):
-            await asyncio.sleep(young)
-            source = await in_thread(_look_at, self._job.source)
-        if source != self._job.source:
-            self._shop.ledger.put(changes.source_adopted(self._job, source))
+    async def _adopt_source(self) -> bool:
+        """Nothing was sent of the file yet: if it changed since it was added, the new version is the one to take. False where
+        that one may still be written, and has to come to rest."""
+        status = await in_thread(_look_at, self._job.source)
+        job, now = self._job, Stamp(status.st_size, status.st_mtime_ns)
+        changed = not same_version(stamp_of(job.source), now)
+        if changed and suspect(status.st_mtime_ns, status.st_ctime_ns, self._shop.now(), self._shop.settle):
+            self._shop.ledger.put(changes.unsettled(job))
+            return False
+        self._shop.ledger.put(changes.source_adopted(job, seen_as(job.source, now)))
+        return True
 
     async def _create_asset(self) -> AssetCreated:
         job = self._job
@@ -135,10 +135,12 @@ class Delivery:
                 delay = min(delay * 2, patience.back_off_limit)
 
     async def _upload_again(self, trouble: Trouble) -> None:
-        if trouble.code not in _AGAIN or self._job.uploads >= changes.UPLOAD_LIMIT:
+        changed = trouble.code == "source_changed" and self._shop.settle > 0  # while it was sent: it is still being written
+        if not (changed or trouble.code in _AGAIN) or self._job.uploads >= changes.UPLOAD_LIMIT:
             raise trouble
         _log.info("upload again", extra={"job": self._id, "code": trouble.code})
-        self._shop.ledger.put(changes.asset_dropped(self._job))
+        dropped = changes.asset_dropped(self._job)
+        self._shop.ledger.put(changes.unsettled(dropped) if changed else dropped)
         if trouble.code != "credentials_expired":
             await asyncio.sleep(self._shop.patience.upload_pause)
 
@@ -195,8 +197,8 @@ class Delivery:
             return None
 
 
-def _look_at(source: Source) -> Source:
-    """The source as it is now. Raises Trouble("source_missing" | "source_unreadable" | "source_empty")."""
+def _look_at(source: Source) -> os.stat_result:
+    """The file as it is now. Raises Trouble("source_missing" | "source_unreadable" | "source_empty")."""
     try:
         status = os.stat(source.path)
     except FileNotFoundError as error:
@@ -205,15 +207,7 @@ def _look_at(source: Source) -> Source:
         raise Trouble("source_unreadable", error.strerror or "") from error
     if status.st_size == 0:
         raise Trouble("source_empty", source.path)
-    return seen_as(source, Stamp(status.st_size, status.st_mtime_ns))
-
-
-def settling(source: Source, now: float) -> float:
-    """Seconds until a change of the file is sure to change its time. File systems that keep whole seconds, or two, do not show
-    what else is written in the same one: a copy that has its size from the start would be dubbed half written."""
-    if source.mtime_ns % 1_000_000_000:
-        return 0.0
-    return min(max(source.mtime_ns / 1e9 + COARSE - now, 0.0), COARSE)
+    return status
 
 
 def _asset_code(code: str) -> str:

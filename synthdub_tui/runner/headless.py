@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Final
 
 from synthdub_tui.jobs.model import Job, count
-from synthdub_tui.problems import Trouble, explain
+from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions, clock, logs, report
 from synthdub_tui.runner.allocator import share_one_arena
 from synthdub_tui.runner.checks import checked
@@ -50,6 +50,7 @@ async def run(
     share_one_arena()
     if paths:
         checked(settings.batch)
+    patience = patience or Patience()
     runner = Runner(settings, patience=patience)
     damaged = await in_thread(runner.open)
     stop = _Stop()
@@ -64,7 +65,7 @@ async def run(
         watch = asyncio.create_task(_watch(runner, reporter))
         try:
             await _unless_stopped(stop, _take_in(runner, paths, reporter))
-            code = INTERRUPTED if stop.requested else await _work(runner, reporter, stop, read_key)
+            code = INTERRUPTED if stop.requested else await _work(runner, reporter, stop, read_key, patience.rest)
         finally:
             watch.cancel()
     finally:
@@ -171,7 +172,8 @@ def _found(added: actions.Added) -> str:
     return f"{added.videos} videos: {', '.join(parts)}{skipped}"
 
 
-async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey) -> int:
+async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey, rest: float) -> int:
+    """`rest`: seconds to wait for sources that are still being written, where nothing else is left to do."""
     server = Server(runner, on_stop=stop.request, read_key=read_key, foreground=True)
     await server.start()
     if any(job.can_go_on for job in runner.ledger.jobs.values()) and not runner.settings.api_key:
@@ -180,7 +182,13 @@ async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadK
     runner.start()
     waits = [
         asyncio.create_task(waiting)
-        for waiting in (runner.idle.wait(), runner.halted.wait(), stop.wait(), _never_reached(runner))
+        for waiting in (
+            runner.idle.wait(),
+            runner.halted.wait(),
+            stop.wait(),
+            _never_reached(runner),
+            _restless(runner, reporter, rest),
+        )
     ]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -209,6 +217,27 @@ async def _never_reached(runner: Runner) -> None:
     since = time.monotonic()
     while runner.reached or runner.trouble is None or time.monotonic() - since < REACH_SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
+
+
+async def _restless(runner: Runner, reporter: Reporter, seconds: float) -> None:
+    """Ends when for so many seconds nothing was left to do but to wait until sources are complete."""
+    since = None
+    while since is None or time.monotonic() - since < seconds:
+        await asyncio.sleep(0.5)
+        waiting = runner.unsettled
+        if waiting and since is None:
+            reporter.say(f"Waiting until {_names(waiting)} {'is' if len(waiting) == 1 else 'are'} complete.")
+            since = time.monotonic()
+        elif not waiting:
+            since = None
+    for job in runner.unsettled:
+        reporter.tell(report.problem(explain("source_unsettled"), job))
+
+
+def _names(jobs: list[Job]) -> str:
+    """What they are called, of many the first three."""
+    shown = ", ".join(printable(job.name) for job in jobs[:3])
+    return f"{shown} and {len(jobs) - 3} more" if len(jobs) > 3 else shown
 
 
 async def _watch(runner: Runner, reporter: Reporter) -> None:

@@ -26,6 +26,7 @@ from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
 from synthdub_tui.runner.protocol import Cell, QuotaMeter
 from synthdub_tui.runner.protocol import Meters as MetersMessage
+from synthdub_tui.runner.rest import Rest
 from synthdub_tui.runner.schedule import Schedule, affordable
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.thumbnails import Thumbnails
@@ -79,6 +80,7 @@ class Runner:
         schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
         self._poller = Poller(self.client, schedule, self._note_trouble)
         self._shop = self._make_workshop(patience or Patience())
+        self._rest = Rest(self.ledger, settings.settle_seconds)
         self.thumbnails = Thumbnails(
             settings.state_dir,
             self.ledger,
@@ -109,6 +111,7 @@ class Runner:
             uploads=Turns(settings.max_uploads),
             downloads=asyncio.Semaphore(settings.max_downloads),
             on_trouble=self._note_trouble,
+            settle=settings.settle_seconds,
         )
         shop.open_gate.set()
         return shop
@@ -141,11 +144,18 @@ class Runner:
     def start(self) -> None:
         """Take up the work."""
         self.ledger.listen(self._on_change)
-        lasting = (self._poller.run(), self._keep_quota(), self._keep_durations(), self.ledger.write_cache())
+        lasting = (
+            self._poller.run(),
+            self._rest.run(),
+            self._keep_quota(),
+            self._keep_durations(),
+            self.ledger.write_cache(),
+        )
         self._tasks = [asyncio.create_task(work) for work in lasting]
         now = clock.now()
         for job in list(self.ledger.jobs.values()):
             self.ledger.put(changes.resumed(job, now))
+            self._rest.note(self.ledger.jobs[job.id])
             self._employ(job.id)
         self._check_idle()
 
@@ -270,6 +280,13 @@ class Runner:
         self._trust_account()
         self._employ_all()
 
+    @property
+    def unsettled(self) -> list[Job]:
+        """Jobs that wait until their source is complete, where nothing else goes on; empty as long as something does."""
+        if self._workers or self._line or self._scans:
+            return []
+        return [self.ledger.jobs[job_id] for job_id in self._rest]
+
     def overview(self) -> MetersMessage:
         """The batch as a whole, for clients."""
         up, down = self.meters.rates()
@@ -314,7 +331,10 @@ class Runner:
                     await self.ledger.saved(job_id)
 
     def _take_in(self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added) -> actions.Added:
-        return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added, self._lost)
+        items = list(items)
+        self._rest.note_named(id_of(item, batch) for item in items if isinstance(item, Found) and item.named)
+        settle = self.settings.settle_seconds
+        return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added, self._lost, settle)
 
     async def _settle_submissions(self, jobs: Sequence[str]) -> None:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most.
@@ -342,6 +362,7 @@ class Runner:
             self._clean_up(before, job)
             for project in before.projects.keys() - job.projects.keys():
                 self._poller.forget(project)
+        self._rest.note(job)
         entry = self._workers.get(job.id)
         if entry is not None:
             entry[0].look_again()
@@ -420,7 +441,7 @@ class Runner:
             task.cancel()
 
     def _check_idle(self) -> None:
-        if self._workers or self._line or self.ledger.saving:
+        if self._workers or self._line or self._rest or self.ledger.saving:
             self._busy_since = self._busy_since or clock.now()
             self.idle.clear()
         else:

@@ -44,6 +44,7 @@ class Patience:
     download_rounds: int = 8  # tries of a download, each with a fresh address and several connections
     upload_pause: float = 5.0  # before a source is uploaded again; doubled each time
     upload_rounds: int = 20  # tries of an upload while the storage takes nothing, each of several requests
+    rest: float = 60.0  # for files that are still being written, where nothing else is left to do
     stop: float = 1.5  # for a paid request under way when the runner ends
 
 
@@ -62,6 +63,7 @@ class Workshop:
     uploads: Turns
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
+    settle: float  # seconds for which a source that was found in a folder must not have changed; 0: off
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage

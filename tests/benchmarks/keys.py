@@ -77,7 +77,7 @@ async def _keys(
 ) -> list[float]:
     """Milliseconds from each key to its paint, once the screen shows `ready` and, where wanted, bytes move."""
     command = (*PROGRAM, str(videos), "--config", os.devnull, "--tier", "unlimited", "--targets", "fr-FR")
-    command += ("--max-uploads", str(UPLOADS), "--poll-interval", "0.2")
+    command += ("--max-uploads", str(UPLOADS), "--poll-interval", "0.2", "--settle", "0")
     terminal = Terminal(command, (120, 40), **environment)
     try:
         await terminal.sees(ready)

@@ -215,6 +215,7 @@ def _ours(task: dict[str, Any]) -> None:
         s3_endpoint_url=task["s3"],
         state_dir=state,
         poll_interval=POLL,
+        settle_seconds=0.0,
         quota=QuotaSettings(writes=WRITES, reads=READS),
         batch=Batch(targets=tuple(task["languages"])),
     )

@@ -286,7 +286,7 @@ async def discover(tree: Path, state: Path, files: int) -> None:
         if number % 500 == 0:
             place.mkdir(parents=True)
         (place / f"{number}.mp4").write_bytes(b"v")
-    flags = {"config": os.devnull, "state_dir": str(state), "api_url": "http://127.0.0.1:9"}
+    flags = {"config": os.devnull, "state_dir": str(state), "api_url": "http://127.0.0.1:9", "settle_seconds": 0.0}
     runner = Runner(resolve(flags, {"SYNTHESIA_API_KEY": "none"}))
     runner.open()
     runner.start()

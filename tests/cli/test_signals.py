@@ -24,7 +24,7 @@ LARGE = 30_000_000
 """Bytes of a source that goes up as a multipart upload, and does not fit into a socket's buffers."""
 
 CLOCK = Path(__file__).parents[1] / "soak" / "clock"
-QUICK = ("--poll-interval", "0.1")
+QUICK = ("--poll-interval", "0.1", "--settle", "0")
 
 
 def limit() -> float:

@@ -41,7 +41,7 @@ class Place:
         """`synthdub` in a new terminal, or a program that is like it."""
         python = (sys.executable, "-c", program) if program else (sys.executable, "-m", "synthdub_tui")
         return Terminal(
-            (*python, "--poll-interval", "0.1", "--tier", "unlimited", *words),
+            (*python, "--settle", "0", "--poll-interval", "0.1", "--tier", "unlimited", *words),
             (160, 40),
             cwd=self.videos,
             HOME=str(self.folder),

@@ -83,6 +83,7 @@ class Bench:
             "s3_endpoint_url": self.sandbox.s3_url,
             "state_dir": str(self.state),
             "poll_interval": 0.05,
+            "settle_seconds": 0.0,
             "tier": "unlimited",
             "targets": ("fr-FR", "es-ES"),
             **options,

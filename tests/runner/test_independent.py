@@ -48,7 +48,7 @@ class Outside:
         return process.returncode, out
 
     def run(self, *words: str) -> int:
-        return self.call("run", "--poll-interval", "0.1", "--tier", "unlimited", *words)[0]
+        return self.call("run", "--settle", "0", "--poll-interval", "0.1", "--tier", "unlimited", *words)[0]
 
     def status(self) -> dict[str, Any]:
         found = json.loads(self.call("status", "--json")[1])
@@ -134,7 +134,7 @@ def test_killed_at_every_request_in_turn(outside: Outside) -> None:
 def _run_and_kill(outside: Outside, video: Path, languages: tuple[str, ...], number: int) -> bool:
     """Whether the run was killed before it ended by itself."""
     start = outside.service.seen
-    process = outside.start("run", str(video), "--targets", ",".join(languages), "--poll-interval", "0.1")
+    process = outside.start("run", str(video), "--targets", ",".join(languages), "--poll-interval", "0.1", "--settle", "0")
 
     def kill(seen: int) -> None:
         if seen == start + number:

@@ -105,7 +105,12 @@ class Life(RuleBasedStateMachine):
     def _settings(self) -> Settings:
         quota = QuotaSettings(LIMITS[True], LIMITS[False])
         return Settings(
-            api_key=simulated.KEY, api_url=simulated.API, state_dir=str(self.folder / "state"), quota=quota, max_uploads=UPLOADS
+            api_key=simulated.KEY,
+            api_url=simulated.API,
+            state_dir=str(self.folder / "state"),
+            quota=quota,
+            max_uploads=UPLOADS,
+            settle_seconds=0.0,
         )
 
     def _start(self) -> Runner:
@@ -463,7 +468,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def idle_means_that_nothing_goes_on(self) -> None:
         runner = self.runner
-        assert runner.idle.is_set() == (not runner._workers and not runner._line and not runner.ledger.saving)
+        assert runner.idle.is_set() == (not (runner._workers or runner._line or runner._rest or runner.ledger.saving))
         if runner.idle.is_set() and not runner.halted.is_set():
             waits = DubState.WAITING if runner.refusal else None  # for credits
             assert not any(dub.state in OPEN - {waits} for job in self.jobs.values() for dub in job.dubs.values())

@@ -242,6 +242,7 @@ class Machine:
             "api_url": "http://127.0.0.1:1",
             "state_dir": str(folder / "state"),
             "poll_interval": least,
+            "settle_seconds": 0.0,
             "tier": "creator",
         }
         (folder / "state").mkdir()

@@ -30,7 +30,7 @@ from tests.soak.service import Service
 from tests.soak.world import Terminal, World, kill, until
 
 LANGUAGES = ("fr-FR", "es-ES", "de-DE", "it", "pt-BR")
-WORK = ("--poll-interval", "0.1", "--tier", "unlimited")
+WORK = ("--settle", "0", "--poll-interval", "0.1", "--tier", "unlimited")
 LARGE = 9_000_000
 """Bytes of a source that goes up as a multipart upload."""
 

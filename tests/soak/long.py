@@ -32,7 +32,7 @@ from tests.soak.vitals import ALLOWED, MEASURES, MIB, OF_THE_WORK, Probe, Trend,
 from tests.soak.world import Terminal, World, kill, until
 
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE", "it", "pt-BR")
-WORK: Final = ("--poll-interval", "1", "--tier", "unlimited", "--max-uploads", "6", "--max-downloads", "16")
+WORK: Final = ("--settle", "0", "--poll-interval", "1", "--tier", "unlimited", "--max-uploads", "6", "--max-downloads", "16")
 LARGE: Final = 9_000_000
 """Bytes of a source that goes up as a multipart upload."""
 

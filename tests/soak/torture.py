@@ -192,6 +192,7 @@ class Victim:
             "s3_endpoint_url": self._service.s3_url,
             "state_dir": str(self._folder / "state"),
             "poll_interval": 0.05,
+            "settle_seconds": 0.0,
             "tier": "unlimited",
         }
         if languages:

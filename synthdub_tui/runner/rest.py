@@ -1,0 +1,90 @@
+"""Jobs whose source may still be written: about once a second it is looked at, and the upload waits until it rests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.plan import awaits_rest
+from synthdub_tui.runner.ledger import Ledger
+from synthdub_tui.runner.threads import in_thread
+from synthdub_tui.sources.look import look_at
+from synthdub_tui.sources.same_file import Stamp, seen_as
+from synthdub_tui.sources.settle import Look, Quiet, heed, remaining
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between looks."""
+
+BUSY_PART: Final = 0.1
+"""Of the time, at most, goes into looks: ten thousand files that were copied just now are looked at less often."""
+
+AT_ONCE: Final = 200
+"""Jobs that are let go before the disk has taken note of them."""
+
+
+class Rest:
+    """Keeps the jobs that wait, in memory: a restart looks at their files as if for the first time.
+
+    `seconds`: for which a file that was found in a folder must not have changed.
+    """
+
+    def __init__(self, ledger: Ledger, seconds: float) -> None:
+        self._ledger = ledger
+        self._seconds = seconds
+        self._waiting: dict[str, Quiet | None] = {}
+        self._named: set[str] = set()
+        self._some = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[str]:
+        """Ids of the jobs that wait."""
+        return iter(self._waiting)
+
+    def note_named(self, jobs: Iterable[str]) -> None:
+        """The user named the files of these jobs, which then need to stay unchanged for a second only."""
+        self._named.update(jobs)
+
+    def note(self, job: Job) -> None:
+        """The job is new, or changed: it waits from now on, or no longer."""
+        if not awaits_rest(job):
+            self._waiting.pop(job.id, None)
+        elif job.id not in self._waiting:
+            self._waiting[job.id] = None
+            self._some.set()
+
+    async def run(self) -> None:
+        """Look, as long as there are jobs that wait; never ends."""
+        while True:
+            await self._some.wait()
+            began = time.monotonic()
+            await self._look()
+            if not self._waiting:
+                self._some.clear()
+            await asyncio.sleep(max(LOOK_EVERY, (time.monotonic() - began) / BUSY_PART))
+
+    async def _look(self) -> None:
+        paths = {job_id: self._ledger.jobs[job_id].source.path for job_id in self._waiting}
+        looks = await in_thread(look_at, paths.values())
+        for number, (job_id, path) in enumerate(paths.items()):
+            if job_id in self._waiting:
+                self._judge(job_id, looks.get(path))
+            if number % AT_ONCE == AT_ONCE - 1:
+                await self._ledger.saved(job_id)
+
+    def _judge(self, job_id: str, look: Look | None) -> None:
+        """Without a look there is no file, or an empty one: its upload says so."""
+        job = self._ledger.jobs[job_id]
+        if look is None:
+            self._ledger.put(changes.rested(job, job.source))
+            return
+        named = job_id in self._named
+        quiet = self._waiting[job_id] = heed(self._waiting[job_id], look, named=named)
+        if not remaining(quiet, look, self._seconds, named=named):
+            now = Stamp(look.stamp.size, look.stamp.mtime_ns)
+            self._ledger.put(changes.rested(job, seen_as(job.source, now)))
