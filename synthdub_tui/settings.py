@@ -221,7 +221,7 @@ def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
 
 def _folder(named: str) -> str:
     """A folder's one path, however it was named: where case is ignored, a lock may hold for one spelling only."""
-    return as_spelled(os.path.abspath(os.path.expanduser(named)))
+    return as_spelled(os.path.expanduser(named))
 
 
 def _check(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from synthdub_tui.dashboard.link import Launcher
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.run import run_dashboard
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.spelling import absolute
 from synthdub_tui.problems import Problem, Trouble
 from synthdub_tui.runner.launch import answers, socket_path, start_runner
 from synthdub_tui.runner.threads import in_thread
@@ -130,7 +131,7 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
         key_ahead=settings.key_ahead,
         config_path=Path(settings.config_path),
         log_path=Path(settings.state_dir) / "log" / "synthdub.log",
-        paths=tuple(os.path.abspath(path) for path in paths),
+        paths=tuple(absolute(path) for path in paths),
         batch=settings.batch,
         warnings=settings.warnings,
     )

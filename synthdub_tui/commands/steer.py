@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job
-from synthdub_tui.jobs.spelling import as_spelled
+from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, printable
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.control import Control
@@ -166,9 +166,10 @@ def _named(jobs: dict[str, Job], word: str) -> list[Cell]:
 
 def _files(jobs: dict[str, Job], name: str) -> list[Job]:
     """Jobs of a file named by its path, its bare name, or the job's id."""
-    path = as_spelled(os.path.abspath(name))
+    path = as_spelled(name)
     exact = [job for job in jobs.values() if job.source.path == path or job.id == name]
-    return exact or [job for job in jobs.values() if job.name == name]
+    alike = [job for job in jobs.values() if composed(job.name) == composed(name)]
+    return exact or [job for job in alike if job.name == name] or alike
 
 
 def _single(jobs: dict[str, Job], cells: Iterable[Cell]) -> list[Cell]:

@@ -51,7 +51,7 @@ def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
     speller = Speller()
     folders: dict[str, str] = {}  # a folder may be named by several routes
     for named in paths:
-        for item in _scan_named(speller.path(os.path.abspath(named)), recursive):
+        for item in _scan_named(speller.path(named), recursive):
             folder, name = os.path.split(item.path)
             if folder not in folders:
                 folders[folder] = os.path.realpath(folder)
@@ -63,7 +63,8 @@ def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
 
 def refused(paths: list[str]) -> list[Skipped]:
     """What is wrong with the named paths themselves, without looking into folders."""
-    return [item for path in paths if isinstance(item := _look_at(os.path.abspath(path)), Skipped)]
+    speller = Speller()
+    return [item for path in paths if isinstance(item := _look_at(speller.path(path)), Skipped)]
 
 
 def _scan_named(path: str, recursive: bool) -> Iterator[Found | Skipped]:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,16 @@ def test_a_name_that_is_not_utf_8_stays_refused(shell: Shell, latin: Environment
         said = raw(shell, "run", "--targets", "fr-FR", path, **latin)
         assert (said.returncode, b"not valid UTF-8" in said.stderr) == (2, True)
     assert not shell.sandbox.journal
+
+
+def test_accents_made_up_in_another_way_mean_the_same_file(shell: Shell) -> None:
+    """As macOS and the archives that it makes have them; the user types the usual ones."""
+    typed = unicodedata.normalize("NFC", str(shell.video(unicodedata.normalize("NFD", "Café.mp4"))))
+    for _ in range(2):
+        assert shell.run(typed, str(shell.videos), "--targets", "fr-FR", "--settle", "0").code == 0
+    assert len(shell.sandbox.billed()) == 1
+    for name in (typed, "Café.mp4", f"{typed}:fr-FR"):
+        assert shell.call("retry", unicodedata.normalize("NFC", name)).code == 0
 
 
 def test_starting_again_keeps_process_and_environment(make_shell: MakeShell) -> None:

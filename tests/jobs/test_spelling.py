@@ -1,4 +1,7 @@
-"""Names where case does not matter. `lexists` stands for such a file system; a real one is in `tests/proofs/test_exfat.py`."""
+"""One path for a file, however it is named.
+
+`lexists` stands for a file system on which case does not matter; a real one is in `tests/proofs/test_exfat.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.jobs.spelling import Speller, as_spelled, one_name
+from synthdub_tui.jobs.spelling import Speller, absolute, as_spelled, one_name
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def test_where_case_matters_names_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "bOTH").touch()
     for path in ("Videos", "videos", "vIDEOS", "Videos/no/Such.mp4", "nowhere", "Both", "bOTH", "both"):
         assert as_spelled(f"{tmp_path}/{path}") == f"{tmp_path}/{path}"
-    assert (as_spelled("/"), as_spelled("//"), as_spelled("//none")) == ("/", "//", "//none")
+    assert (as_spelled("/"), as_spelled("//"), as_spelled("//none")) == ("/", "/", "/none")
 
 
 def test_where_it_does_not_they_are_as_in_their_folders(ignoring: Path) -> None:
@@ -63,3 +66,65 @@ def test_a_folder_that_cannot_be_listed_is_believed(ignoring: Path, monkeypatch:
 
     monkeypatch.setattr(os, "listdir", refuse)
     assert as_spelled(f"{ignoring}/videos") == f"{ignoring}/videos"
+
+
+@pytest.mark.parametrize("named", ["NFC", "NFD"])
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+def test_accents_made_up_in_the_other_way_name_the_same_file(tmp_path: Path, named: str, stored: str) -> None:
+    """macOS stores them decomposed, and says so to whoever reads its disks and archives; people type them composed."""
+    there = tmp_path / unicodedata.normalize(stored, "Série") / unicodedata.normalize(stored, "leçon é.mp4")
+    there.parent.mkdir()
+    there.touch()
+    assert as_spelled(f"{tmp_path}/{unicodedata.normalize(named, 'Série/leçon é.mp4')}") == str(there)
+
+
+def test_two_files_that_differ_in_that_alone_stay_two(tmp_path: Path) -> None:
+    both = [tmp_path / unicodedata.normalize(form, "é.mp4") for form in ("NFC", "NFD")]
+    for path in both:
+        path.touch()
+    assert [as_spelled(str(path)) for path in both] == [str(path) for path in both]
+    third = "e\u0323\u0302.mp4"
+    mixed = [tmp_path / "\u1ec7.mp4", tmp_path / "\u1eb9\u0302.mp4"]
+    for path in mixed:
+        path.touch()
+    assert as_spelled(f"{tmp_path}/{third}") == f"{tmp_path}/{third}"  # either may be meant
+
+
+def test_the_usual_ways_of_writing_a_path_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lib").mkdir()
+    clip = tmp_path / "lib" / "clip.mp4"
+    clip.touch()
+    monkeypatch.chdir(tmp_path)
+    for path in (
+        "lib/clip.mp4",
+        "./lib//clip.mp4",
+        "lib/../lib/./clip.mp4",
+        f"/{clip}",
+        f"//{clip}",
+        f"{tmp_path}/lib/../lib/clip.mp4",
+    ):
+        assert absolute(path) == str(clip), path
+
+
+def test_a_step_up_after_a_link_leads_where_the_system_goes(tmp_path: Path) -> None:
+    """Another file of that name, where the letters alone lead, is not the one that was meant."""
+    for folder in ("here", "there/inner"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "there" / "inner")
+    for path in ("here/clip.mp4", "there/clip.mp4"):
+        (tmp_path / path).write_text(path)
+    found = absolute(f"{tmp_path}/here/link/../clip.mp4")
+    assert Path(found).read_text() == Path(f"{tmp_path}/here/link/../clip.mp4").read_text() == "there/clip.mp4"
+    assert absolute(f"{tmp_path}/here/link/..") == f"{tmp_path}/there"
+
+
+def test_a_linked_folder_keeps_its_name_where_a_step_up_changes_nothing(tmp_path: Path) -> None:
+    """Its jobs are known under that name."""
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for path in ("link/sub/..", "link/sub/../", "link/../link"):
+        assert absolute(f"{tmp_path}/{path}") == f"{tmp_path}/link"
+
+
+def test_a_path_that_no_file_can_have_stays_as_it_is() -> None:
+    assert absolute("/a/../b\0") == "/b\0"
