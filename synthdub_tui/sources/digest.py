@@ -40,8 +40,8 @@ class StoppedError(Exception):
 class RangeDigests:
     """The digest of a content of `size` bytes, fed by any number of readers, in any order, in threads.
 
-    A range counts once one reader has passed it from its first byte to its last. If several do so, as where a part is read for
-    its checksum, then sent, then sent again, the last one counts: it read what the storage took.
+    A range counts once one reader has passed it from its first byte to its last. Where a part is read for its checksum, then
+    sent, then sent again, the first time counts and the others cost nothing: a file that changes in between ends the upload.
     """
 
     def __init__(self, size: int) -> None:
@@ -68,27 +68,36 @@ class Reader:
         self._size = size
         self._at = offset
         self._ranges = ranges
-        self._hash: xxh3_128 | None = None  # of the range so far, if it was read from its beginning
+        self._enter_range()
 
     def update(self, data: bytes) -> None:
         """Note the next bytes. What lies beyond the size does not count."""
-        rest = memoryview(data)[: max(self._size - self._at, 0)]
-        while rest:
-            start = self._at - self._at % RANGE
-            end = min(start + RANGE, self._size)
-            piece = rest[: end - self._at]
-            self._note(piece, start, end)
+        if len(data) < self._end - self._at:  # nearly always, and called for every 64 KiB
+            self._take(data)
+            return
+        rest = memoryview(data)
+        while rest and self._at < self._size:
+            piece = rest[: self._end - self._at]
+            self._take(piece)
+            if self._at == self._end:
+                self._leave_range()
             rest = rest[len(piece) :]
 
-    def _note(self, piece: memoryview, start: int, end: int) -> None:
-        if self._at == start:
-            self._hash = xxh3_128()
+    def _enter_range(self) -> None:
+        self._start = self._at - self._at % RANGE
+        self._end = min(self._start + RANGE, self._size)
+        wanted = self._at == self._start and self._start not in self._ranges
+        self._hash = xxh3_128() if wanted else None
+
+    def _take(self, piece: bytes | memoryview) -> None:
         self._at += len(piece)
         if self._hash is not None:
             self._hash.update(piece)
-            if self._at == end:
-                self._ranges[start] = self._hash.digest()
-                self._hash = None
+
+    def _leave_range(self) -> None:
+        if self._hash is not None:
+            self._ranges[self._start] = self._hash.digest()
+        self._enter_range()
 
 
 def digest_of(
