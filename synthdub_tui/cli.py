@@ -27,6 +27,7 @@ commands:
   outputs             one row per finished output
   retry SELECT …      FILE, FILE:LANG or `failed`; asks before what may cost
   cancel SELECT …     FILE or FILE:LANG
+  remove SELECT …     take what has ended out of the batch; files stay
   pause, resume       begin nothing new, or go on
   stop                the runner saves and ends; work resumes at the next start
   languages           codes and names
@@ -282,7 +283,7 @@ def _sandbox_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _select_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("select", nargs="+", metavar="SELECT", help="FILE, FILE:LANG, or failed")
-    parser.add_argument("--yes", action="store_true", help="do not ask before what may cost")
+    parser.add_argument("--yes", action="store_true", help="do not ask before what may cost, or forgets something paid")
     _state_arguments(parser)
 
 
@@ -305,6 +306,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "outputs": _status_arguments,
     "retry": _select_arguments,
     "cancel": _select_arguments,
+    "remove": _select_arguments,
     "pause": _state_arguments,
     "resume": _state_arguments,
     "stop": _state_arguments,
@@ -390,6 +392,12 @@ def _cancel(arguments: argparse.Namespace) -> int:
     return cancel(_settings(arguments), arguments.select)
 
 
+def _remove(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import remove  # noqa: PLC0415
+
+    return remove(_settings(arguments), arguments.select, yes="yes" in arguments)
+
+
 def _pause(arguments: argparse.Namespace) -> int:
     from synthdub_tui.commands.steer import pause  # noqa: PLC0415
 
@@ -424,6 +432,7 @@ _COMMANDS: Final[dict[str, Handler]] = {
     "outputs": _outputs,
     "retry": _retry,
     "cancel": _cancel,
+    "remove": _remove,
     "pause": _pause,
     "resume": _resume,
     "stop": _stop,

@@ -1,11 +1,11 @@
-"""`synthdub retry`, `cancel`, `pause`, `resume`, `stop`: through the runner if one works, else on the store directly."""
+"""`synthdub retry`, `cancel`, `remove`, `pause`, `resume`, `stop`: through the runner if one works, else on the store."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
@@ -14,7 +14,7 @@ from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, printable
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Resume, Retry, Stop
+from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Remove, Resume, Retry, Stop
 from synthdub_tui.settings import Settings
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Store
@@ -36,7 +36,7 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     else:
         now = time.time()
         with _Direct(settings) as direct:
-            retried, held = actions.retry(direct.jobs, cells, paid, now, direct.put, lambda path: not os.path.lexists(path))
+            retried, held = actions.retry(direct.jobs, cells, paid, now, direct.put, _no_file)
     print(f"{retried} to be retried" + ("" if control or not retried else "; `synthdub run` takes them up"))
     if held:
         print(f"{held} left alone: retrying them may spend credits; say --yes to retry them", file=sys.stderr)
@@ -58,6 +58,28 @@ def cancel(settings: Settings, selected: list[str]) -> int:
     if billed:
         print("What the service had accepted already goes on there, and may be billed: it cannot be called back.")
     return 0
+
+
+def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
+    """Take dubs that have ended out of the batch; files stay. Asks before something paid is forgotten."""
+    jobs = _jobs(settings)
+    cells = _select(jobs, selected)
+    would = actions.remove(jobs, cells, False, lambda job, languages: None, _no_file)
+    forget = bool(would.paid) and (yes or _asked_to_forget(jobs, would.paid))
+    control = Control.connect(settings.state_dir)
+    if control is not None:
+        result = control.ask(Remove(id=1, cells=tuple(cells), forget=forget)).result
+        number, under_way, paid = int(result["removed"]), int(result["under_way"]), int(result["paid"])
+    else:
+        with _Direct(settings) as direct:
+            removed = actions.remove(direct.jobs, cells, forget, direct.take_out, _no_file)
+            number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
+    print(f"{number} removed; their files stay")
+    if under_way:
+        print(f"{under_way} left: under way, or not known whether accepted. Cancel them first.", file=sys.stderr)
+    if paid:
+        print(f"{paid} left: they were paid for, and are not on disk; say --yes to forget them", file=sys.stderr)
+    return 1 if under_way or paid else 0
 
 
 def pause(settings: Settings, *, paused: bool) -> int:
@@ -103,6 +125,19 @@ class _Direct:
     def put(self, job: Job) -> None:
         self.store.save(job)
         self.jobs[job.id] = job
+
+    def take_out(self, job: Job, languages: Sequence[str]) -> None:
+        from synthdub_tui.runner.fetch import remove_parts  # noqa: PLC0415 - other commands start faster without
+
+        for language in languages:
+            if job.dubs[language].part is not None:
+                remove_parts(job, language)
+        left = changes.removed(job, languages)
+        if left is not None:
+            self.put(left)
+        else:
+            self.store.delete(job.id)
+            del self.jobs[job.id]
 
     def __enter__(self) -> _Direct:
         try:
@@ -181,6 +216,23 @@ def _single(jobs: dict[str, Job], cells: Iterable[Cell]) -> list[Cell]:
 def _open(jobs: dict[str, Job], cells: Iterable[Cell]) -> Iterable[Cell]:
     states = OPEN | {DubState.UNKNOWN}
     return (cell for cell in cells if jobs[cell.job].dubs[cell.language].state in states)
+
+
+def _no_file(path: str) -> bool:
+    """Not even a dangling link is there."""
+    return not os.path.lexists(path)
+
+
+def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:
+    """Show exactly what would be forgotten, and ask once; without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    print("These were paid for, and are not on disk. Once they are removed, having them again may spend credits again:")
+    for cell in cells:
+        dub = jobs[cell.job].dubs[cell.language]
+        known = f"project {printable(dub.project)}" if dub.project else "its request may have been accepted"
+        print(f"  {printable(jobs[cell.job].name)} {cell.language}: {dub.state.value}, {known}")
+    return read(f"Forget these {len(cells)}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:

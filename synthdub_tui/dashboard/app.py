@@ -375,6 +375,7 @@ class SynthdubApp(App[int]):
                 yield self._command(self.main, key.words, shown, key.action)
         yield SystemCommand("Theme: change the colours", "kept for the next start", self.action_theme)
         if screen is self.main:
+            yield self._command(self.main, "remove from the batch", "finished, failed and cancelled dubs; files stay", "remove")
             yield SystemCommand("Enter an API key", "checked with the service, and stored", self.action_key)
             yield SystemCommand("Quit asks again", "forgets the remembered answer", self.action_ask_quit_again)
 

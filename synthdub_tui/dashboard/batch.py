@@ -27,16 +27,18 @@ _rank = attrgetter("rank")
 class Totals:
     """Dubs by state, kept up to date one change at a time."""
 
-    __slots__ = ("_counts", "dubs")
+    __slots__ = ("_counts", "dubs", "held")
 
     def __init__(self) -> None:
         self._counts = [0] * len(_STATES)
         self.dubs = 0
+        self.held = 0
 
-    def add(self, state: DubState, by: int = 1) -> None:
+    def add(self, dub: Dub, by: int = 1) -> None:
         """Count a dub, or with -1 one less."""
-        self._counts[_STATE_INDEX[state]] += by
+        self._counts[_STATE_INDEX[dub.state]] += by
         self.dubs += by
+        self.held += by if dub.hold is not None else 0
 
     def __getitem__(self, state: DubState) -> int:
         return self._counts[_STATE_INDEX[state]]
@@ -44,7 +46,7 @@ class Totals:
     @property
     def open(self) -> int:
         """Dubs that go on by themselves."""
-        return sum(self[state] for state in OPEN)
+        return sum(self[state] for state in OPEN) - self.held
 
     @property
     def trouble(self) -> int:
@@ -132,6 +134,7 @@ class Batch:
         self.finished = 0  # raised when a finished dub comes, goes or changes
         self.widest = 0
         self._column: dict[str, int] = {}
+        self._empty: set[str] = set()  # languages whose last dub was removed
         self._preferred: tuple[str, ...] = ()
         self._job_test = self.filter.job_test()
         self._dub_test = self.filter.dub_test()
@@ -149,8 +152,7 @@ class Batch:
 
     def end(self) -> None:
         """The snapshot is complete."""
-        for job in self._unseen or ():
-            self._remove(job)
+        self.remove(self._unseen or ())
         self._unseen = None
         self.loaded = True
         if self.order != "added":
@@ -166,6 +168,14 @@ class Batch:
                 self._insert(job)
             else:
                 self._change(row, job)
+
+    def remove(self, jobs: Iterable[str]) -> None:
+        """Jobs that are no part of the batch any more; ids that are not known are passed over."""
+        known = [job for job in jobs if job in self.rows]
+        for job in known:
+            self._remove(job)
+        if known:
+            self._rename()
 
     def move(self, transfers: Iterable[Transfer]) -> None:
         """Take what moves at the moment; what is not named does not move any more."""
@@ -200,9 +210,10 @@ class Batch:
         self._recolumn()
 
     def ordered_languages(self) -> list[str]:
-        """All languages in the order of their columns."""
+        """All languages that some dub has, in the order of their columns."""
         places = {code: place for place, code in enumerate(self._preferred)}
-        return sorted(self.languages, key=lambda code: places.get(code, len(places)))
+        used = [code for code in self.languages if code not in self._empty]
+        return sorted(used, key=lambda code: places.get(code, len(places)))
 
     def sort(self, order: str) -> None:
         """Put the rows in this order now; later changes do not move them."""
@@ -327,7 +338,8 @@ class Batch:
             self.finished += before is not None and before.state is dub.state is DubState.DONE
             self._dirty.cells.add((job.id, language))
         for language in old.dubs.keys() - job.dubs.keys():
-            self._count(language, old.dubs[language], -1)
+            self._uncount(language, old.dubs[language])
+            self.marks.set(job.id, self.marks.of(job.id) & ~(1 << self._column[language]))
             self._dirty.cells.add((job.id, language))
         if old.stage is not job.stage:
             self._dirty.cells.add((job.id, FILE))
@@ -336,15 +348,19 @@ class Batch:
     def _remove(self, job: str) -> None:
         row = self.rows.pop(job)
         for language, dub in row.job.dubs.items():
-            self._count(language, dub, -1)
+            self._uncount(language, dub)
         self.marks.set(job, 0)
-        place = bisect_left(self.shown, row.rank, key=_rank)
-        if place < len(self.shown) and self.shown[place] is row:
-            del self.shown[place]
-        self._dirty.layout = True
+        self._hide(row)
+
+    def _rename(self) -> None:
+        """Files of one name need no folder any more once all but one of them are gone."""
+        self.names = Names()
+        for row in self.rows.values():
+            self.names.add(row.job)
+        self._dirty.everything = True
 
     def _recount(self, language: str, before: Dub | None, dub: Dub) -> None:
-        if before is not None and before.state is dub.state:
+        if before is not None and before.state is dub.state and (before.hold is None) == (dub.hold is None):
             return
         if before is not None:
             self._count(language, before, -1)
@@ -356,12 +372,22 @@ class Batch:
         totals = self.totals.get(language)
         if totals is None:
             totals = self._add_column(language)
-        totals.add(dub.state, by)
-        self.overall.add(dub.state, by)
+        totals.add(dub, by)
+        self.overall.add(dub, by)
+        if language in self._empty and totals.dubs:
+            self._empty.discard(language)
+            self._recolumn()
         self.finished += dub.state is DubState.DONE
         if by > 0 and dub.state is DubState.DONE:
             self.durations.learn(dub)
         self._dirty.languages.add(language)
+
+    def _uncount(self, language: str, dub: Dub) -> None:
+        """The dub was removed, and with the last one its column."""
+        self._count(language, dub, -1)
+        if not self.totals[language].dubs:
+            self._empty.add(language)
+            self._recolumn()
 
     def _add_column(self, language: str) -> Totals:
         self._column[language] = len(self.languages)

@@ -1,4 +1,4 @@
-"""What the user does to dubs and to the batch: retry, cancel, pause, review, copy. Answers at once, asks before it costs."""
+"""What the user does to dubs and to the batch: retry, cancel, remove, pause, review, copy. Asks before it costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from synthdub_tui.dashboard.session import Session
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState
 from synthdub_tui.problems import explain, printable
-from synthdub_tui.runner.protocol import Cancel, Pause, Resume, Retry, Review
+from synthdub_tui.runner.protocol import Cancel, Pause, Remove, Resume, Retry, Review
 
 UNDO: Final = 5.0
 """Seconds in which a cancel can be taken back, before anything is sent."""
@@ -181,6 +181,40 @@ class Deeds(Adding):
         if self._cancel_timer is not None:
             self._cancel_timer.cancel()
             self._cancel_timer = None
+
+    # -- remove ------------------------------------------------------------------------------------------------------
+
+    def action_remove(self) -> None:
+        """Take the targets that have ended out of the batch; asks before something paid is forgotten."""
+        if not self.allowed():
+            return
+        rows = self.session.batch.rows
+        dubs = [(cell, dub) for cell, dub in self.dubs(self.targets()) if changes.removable(rows[cell[0]].job, cell[1])]
+        cells = [cell for cell, _ in dubs]
+        if not cells:
+            self.status.say("Nothing here to remove: only what is done, failed or cancelled can be. Cancel the rest first.")
+        elif paid := [cell for cell, dub in dubs if changes.forgets_paid(dub)]:
+            self._ask_to_forget(cells, paid)
+        else:
+            self._remove(cells, forget=False)
+
+    def _ask_to_forget(self, cells: list[CellKey], paid: list[CellKey]) -> None:
+        lines = [*self.lines(paid), "They were paid for, and are not on disk. To have them again may cost credits again."]
+        lines += [f"{many(len(cells) - len(paid), 'dub')} besides; files stay."] if len(cells) > len(paid) else []
+        title, then = f"Remove {many(len(cells), 'dub')}?", lambda: self._remove(cells, forget=True)
+        self.ask(title, lines, then, danger=True, yes="Remove", otherwise="Nothing was removed.")
+
+    @work(exit_on_error=False, name="remove")
+    async def _remove(self, cells: list[CellKey], *, forget: bool) -> None:
+        reply = await self.send(Remove(cells=as_cells(cells), forget=forget))
+        if reply is None:
+            return
+        under_way, paid = (int(reply.result.get(word, 0)) for word in ("under_way", "paid"))
+        left = f" {many(under_way, 'dub')} left: under way again." if under_way else ""
+        self.status.say(f"{many(int(reply.result.get('removed', 0)), 'dub')} removed; files stay.{left}")
+        if paid:  # only the runner's side sees that their files are gone
+            kept = [cell for cell in cells if self.session.batch.dub(*cell) is not None]
+            self._ask_to_forget(kept, kept)
 
     # -- the batch as a whole ----------------------------------------------------------------------------------------
 

@@ -100,6 +100,9 @@ class MainScreen(Deeds):
 
     def changed(self) -> None:
         """The model changed: paint soon, and not more often than the line takes."""
+        cursor = self.grid.cursor
+        if cursor is not None and cursor.job not in self.session.batch.rows and self.grid.is_mounted:
+            self.grid.flush()  # at once: the next key is about what the cursor is on
         if self._armed:
             return
         self._armed = True

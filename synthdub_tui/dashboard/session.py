@@ -124,6 +124,7 @@ class Session:
         totals = self.batch.overall
         before = totals[DubState.UNKNOWN], totals[DubState.FAILED], totals.open
         self.batch.put(message.jobs)
+        self.batch.remove(message.removed)
         self.batch.move(message.transfers)
         if message.meters is not None:
             self._metered(message.meters)

@@ -51,6 +51,8 @@ UPLOAD_LIMIT: Final = 3
 _LOOK_AGAIN: Final = frozenset({"project_not_found", "internal"})
 """Failures after which the project is asked again before anything else."""
 
+_REMOVABLE: Final = frozenset({DubState.DONE, DubState.FAILED, DubState.CANCELLED})
+
 _ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
 
 
@@ -511,6 +513,27 @@ def held(job: Job, language: str, hold: Hold) -> Job:
 def hold_released(job: Job, language: str) -> Job:
     """What held the dub is over: it waits as any other."""
     return _staged(_with_dub(job, language, replace(job.dubs[language], hold=None)))
+
+
+def removable(job: Job, language: str) -> bool:
+    """Whether the dub has ended, and no paid request for it waits for its answer."""
+    sent = job.submission is not None and language in job.submission.languages
+    return job.dubs[language].state in _REMOVABLE and not sent
+
+
+def forgets_paid(dub: Dub) -> bool:
+    """Whether removing the dub forgets something that was, or may have been, paid for and is not on disk."""
+    unclear = dub.failure is not None and dub.failure.code == "submission_unknown"
+    return dub.state is not DubState.DONE and bool(dub.project or dub.submitted or unclear)
+
+
+def removed(job: Job, languages: Iterable[str]) -> Job | None:
+    """The job without these dubs; None where none is left. Their files are not touched."""
+    gone = set(languages)
+    if not all(removable(job, language) for language in gone):
+        raise IllegalMove(f"{job.id}: only dubs that have ended can be removed")
+    left = {language: dub for language, dub in job.dubs.items() if language not in gone}
+    return _staged(replace(job, dubs=left)) if left else None
 
 
 def cancelled(job: Job, language: str, now: float) -> Job:

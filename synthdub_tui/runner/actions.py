@@ -1,13 +1,13 @@
-"""What a user does to a batch, as changes of its jobs: add, retry, cancel, review. Needs no service, so it also works on the
-store directly while no runner works."""
+"""What a user does to a batch, as changes of its jobs: add, retry, cancel, remove, review. Needs no service, so it also
+works on the store directly while no runner works."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
+from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState, Job, Rung
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.checks import trouble_with
@@ -17,6 +17,7 @@ from synthdub_tui.sources.scan import Found, Skipped
 from synthdub_tui.sources.settle import suspect
 
 Put = Callable[[Job], None]
+Take = Callable[[Job, Sequence[str]], None]
 
 
 @dataclass
@@ -104,6 +105,40 @@ def cancel(jobs: Mapping[str, Job], cells: Iterable[Cell], now: float, put: Put)
             put(changes.cancelled(jobs[job_id], language, now))
             count += 1
     return count
+
+
+@dataclass
+class Removed:
+    """What removing dubs came to: how many were, and which were left."""
+
+    count: int = 0
+    under_way: list[Cell] = field(default_factory=list)  # or of unknown outcome: to be cancelled first
+    paid: list[Cell] = field(default_factory=list)  # something paid would be forgotten, and the user did not agree
+
+
+def remove(jobs: Mapping[str, Job], cells: Iterable[Cell], forget: bool, take: Take, gone: Callable[[str], bool]) -> Removed:
+    """Take dubs that have ended out of the batch, but with `forget` alone those that `forgets` names. `take` is given each job
+    with the languages that it loses. `gone`: whether a path has no file."""
+    outcome = Removed()
+    by_job: dict[str, list[str]] = {}
+    for job_id, language in _expand(jobs, cells):
+        job = jobs[job_id]
+        if not changes.removable(job, language):
+            outcome.under_way.append(Cell(job_id, language))
+        elif forgets(job.dubs[language], gone) and not forget:
+            outcome.paid.append(Cell(job_id, language))
+        else:
+            by_job.setdefault(job_id, []).append(language)
+    for job_id, languages in by_job.items():
+        take(jobs[job_id], languages)
+        outcome.count += len(languages)
+    return outcome
+
+
+def forgets(dub: Dub, gone: Callable[[str], bool]) -> bool:
+    """Whether removing the dub forgets something paid that is not on disk, also because the output is `gone`."""
+    lost = dub.state is DubState.DONE and dub.output is not None and gone(dub.output.path)
+    return lost or changes.forgets_paid(dub)
 
 
 def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put) -> int:

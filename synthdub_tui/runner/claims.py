@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.output_paths import output_path
@@ -27,6 +27,21 @@ class Claims:
         name = one_name(_outputs(job))
         for language in job.dubs:
             self._ask(name, language, job.id)
+
+    def give_up(self, job: Job, languages: Iterable[str]) -> None:
+        """The job writes these outputs no more: who asked next may."""
+        name = one_name(_outputs(job))
+        firsts = self._first.get(name, {})
+        for language in languages:
+            heirs = [other for other in self._later.pop((name, language), ()) if other != job.id]
+            if firsts.get(language) == job.id:
+                del firsts[language]
+                if heirs:
+                    firsts[language] = heirs.pop(0)
+            if heirs:
+                self._later[name, language] = heirs
+        if not firsts:
+            self._first.pop(name, None)
 
     async def holds(self, job: Job, language: str) -> bool:
         """Whether the job is the one that writes this output; the first to ask is. The folder, which must be there, is asked

@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 Listener = Callable[[Job | None, Job], None]
 """Told of every change: the version before (None for a new job) and after."""
 
+OnRemoved = Callable[[Job], None]
+"""Told of a job that was removed."""
+
 
 class Ledger:
     """All jobs of the batch. Belongs to one event loop; files are written in threads of its own.
@@ -42,18 +45,20 @@ class Ledger:
         self._on_trouble = on_trouble
         self._on_rest = on_rest
         self._listeners: list[Listener] = []
+        self._on_removed: list[OnRemoved] = []
         self._threads = DaemonPool(4, "store")
         self._saving: dict[str, asyncio.Task[None]] = {}
-        self._unsaved: dict[str, Job] = {}
+        self._unsaved: dict[str, Job | None] = {}  # None: its file is to go
         self._try_now = asyncio.Event()  # who waits for room wakes up
 
     def load(self, jobs: Iterable[Job]) -> None:
         """Take over what stands on disk."""
         self.jobs.update({job.id: job for job in jobs})
 
-    def listen(self, listener: Listener) -> None:
-        """Tell `listener` of every change from now on."""
+    def listen(self, listener: Listener, on_removed: OnRemoved = lambda _: None) -> None:
+        """Tell `listener` of every change from now on, and `on_removed` of every job that is removed."""
         self._listeners.append(listener)
+        self._on_removed.append(on_removed)
 
     def put(self, job: Job) -> None:
         """The job's next version. It is on its way to disk; `saved` waits for it."""
@@ -61,11 +66,16 @@ class Ledger:
         if before == job:
             return
         self.jobs[job.id] = job
-        self._unsaved[job.id] = job
-        if job.id not in self._saving:
-            self._saving[job.id] = asyncio.create_task(self._save(job.id))
+        self._save_soon(job.id, job)
         for listener in self._listeners:
             listener(before, job)
+
+    def remove(self, job_id: str) -> None:
+        """The job is no part of the batch any more. Its file is on its way out; `saved` waits for that."""
+        job = self.jobs.pop(job_id)
+        self._save_soon(job_id, None)
+        for on_removed in self._on_removed:
+            on_removed(job)
 
     @property
     def saving(self) -> bool:
@@ -110,13 +120,25 @@ class Ledger:
         self._guard()
         write(*arguments)
 
+    def _save_soon(self, job_id: str, job: Job | None) -> None:
+        self._unsaved[job_id] = job
+        if job_id not in self._saving:
+            self._saving[job_id] = asyncio.create_task(self._save(job_id))
+
+    def _write(self, job_id: str, job: Job | None) -> None:
+        if job is None:
+            self._store.delete(job_id)
+        else:
+            self._store.save(job)
+
     async def _save(self, job_id: str) -> None:
         """Saves of one job come one after another, each the newest version."""
         loop = asyncio.get_running_loop()
         try:
-            while job := self._unsaved.pop(job_id, None):
+            while job_id in self._unsaved:
+                job = self._unsaved.pop(job_id)
                 try:
-                    await loop.run_in_executor(self._threads, self._guarded, self._store.save, job)
+                    await loop.run_in_executor(self._threads, self._guarded, self._write, job_id, job)
                 except OSError as error:
                     self._unsaved.setdefault(job_id, job)
                     _log.warning("cannot save", extra={"job": job_id, "reason": error.strerror})

@@ -67,6 +67,16 @@ class Cancel(_Request, frozen=True, tag="cancel"):
     cells: tuple[Cell, ...]
 
 
+class Remove(_Request, frozen=True, tag="remove"):
+    """Take dubs that have ended out of the batch; files stay. Where something paid would be forgotten, only with `forget`.
+
+    The reply's `result` counts `{"removed", "under_way", "paid"}`; the last two were left.
+    """
+
+    cells: tuple[Cell, ...]
+    forget: bool = False
+
+
 class Review(_Request, frozen=True, tag="review"):
     """Set or take back the review mark of finished outputs."""
 
@@ -119,7 +129,7 @@ class AddLanguages(_Request, frozen=True, tag="add_languages"):
 
 
 Request = (
-    Hello | Subscribe | Status | Retry | Cancel | Review | Pause | Resume | Stop | CheckKey | Thumbnail
+    Hello | Subscribe | Status | Retry | Cancel | Remove | Review | Pause | Resume | Stop | CheckKey | Thumbnail
     | Add | StopAdding | AddLanguages
 )  # fmt: skip
 

@@ -50,6 +50,9 @@ ABORT_SECONDS: Final = 1.2
 """What a cancelled upload has to tell the storage so, also when the program is to end (which may take three seconds)."""
 
 
+SAVE_SECONDS: Final = 5.0
+"""How long a command waits for the disk before it is answered."""
+
 PIECE: Final = 200
 PIECE_SECONDS: Final = 0.1
 """Files, and time, after which what was found in folders is taken in while the search goes on."""
@@ -143,7 +146,7 @@ class Runner:
 
     def start(self) -> None:
         """Take up the work."""
-        self.ledger.listen(self._on_change)
+        self.ledger.listen(self._on_change, self._on_removed)
         lasting = (
             self._poller.run(),
             self._rest.run(),
@@ -235,6 +238,37 @@ class Runner:
     def cancel(self, cells: Iterable[Cell]) -> int:
         """Give dubs up; how many."""
         return actions.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
+
+    async def remove(self, cells: Iterable[Cell], *, forget: bool) -> actions.Removed:
+        """Take dubs that have ended out of the batch; files stay. `forget`: also where something paid is forgotten.
+
+        On disk when it returns, unless that takes nothing: then as soon as it does.
+        """
+        cells = list(cells)
+        await self._let_go(cells)
+        removed = actions.remove(self.ledger.jobs, cells, forget, self._take_out, _gone)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SAVE_SECONDS):
+                for job_id in dict.fromkeys(cell.job for cell in cells):
+                    await self.ledger.saved(job_id)
+        return removed
+
+    async def _let_go(self, cells: Iterable[Cell]) -> None:
+        """What was cancelled a moment ago may still be putting its things away, and looks at its job meanwhile."""
+        for job_id in dict.fromkeys(cell.job for cell in cells):
+            if job_id in self._workers:
+                await self._workers[job_id][0].put_away()
+
+    def _take_out(self, job: Job, languages: Sequence[str]) -> None:
+        for language in languages:
+            if job.dubs[language].part is not None:
+                remove_parts(job, language)
+        self._shop.claims.give_up(job, languages)
+        left = changes.removed(job, languages)
+        if left is None:
+            self.ledger.remove(job.id)
+        else:
+            self.ledger.put(left)
 
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
         """Set or take back review marks; how many."""
@@ -372,6 +406,15 @@ class Runner:
             self._employ(job.id)
         self._check_idle()
 
+    def _on_removed(self, job: Job) -> None:
+        for project in {*job.projects, *(dub.project for dub in job.dubs.values())}:
+            self._poller.forget(project)
+        self._line.discard(job.id)
+        entry = self._workers.get(job.id)
+        if entry is not None:
+            entry[1].cancel()
+        self._check_idle()
+
     def _clean_up(self, before: Job, job: Job) -> None:
         """A dub cancelled while nobody downloads it may still have left a part."""
         for language, dub in job.dubs.items():
@@ -386,7 +429,7 @@ class Runner:
 
     def _employ(self, job_id: str) -> None:
         """A worker for a job that has something to do; or a place in the line, where it could only wait for an upload."""
-        if self._stopping or self.halted.is_set() or job_id in self._workers:
+        if self._stopping or self.halted.is_set() or job_id in self._workers or job_id not in self.ledger.jobs:
             return
         job = self.ledger.jobs[job_id]
         wanted = self._shop.wanted(job)

@@ -75,7 +75,7 @@ class Server:
             await self._open()
         except OSError as error:
             raise Trouble("state_unwritable", f"{error.strerror}: {self._path}") from error
-        self._runner.ledger.listen(self._on_change)
+        self._runner.ledger.listen(self._on_change, self._on_removed)
         self._ticker = asyncio.create_task(self._tick())
 
     async def _open(self) -> None:
@@ -136,7 +136,7 @@ class Server:
         request = p.decode_request(line)
         if isinstance(request, p.Hello):
             client.send(self._welcome())
-        elif isinstance(request, p.Thumbnail | p.Add) and len(self._tasks) < CLIENTS:
+        elif isinstance(request, p.Thumbnail | p.Add | p.Remove) and len(self._tasks) < CLIENTS:
             task = asyncio.create_task(self._reply_later(client, request))
             for tasks in (self._tasks, client.pending):
                 tasks.add(task)
@@ -184,12 +184,13 @@ class Server:
                 result["retried"], result["needs_paid"] = runner.retry(cells, paid=paid)
             case p.Cancel(cells=cells):
                 result["cancelled"] = runner.cancel(cells)
+            case p.Remove(cells=cells, forget=forget):
+                removed = await runner.remove(cells, forget=forget)
+                result = {"removed": removed.count, "under_way": len(removed.under_way), "paid": len(removed.paid)}
             case p.Review(cells=cells, mark=mark):
                 result["reviewed"] = runner.review(cells, mark=mark)
-            case p.Pause():
-                await runner.pause(True)
-            case p.Resume():
-                await runner.pause(False)
+            case p.Pause() | p.Resume():
+                await runner.pause(isinstance(request, p.Pause))
             case p.CheckKey():
                 await runner.check_key(Secret(self._read_key()))
             case p.Thumbnail(cell=cell):
@@ -225,7 +226,7 @@ class Server:
         meters = self._runner.overview()
         client.subscribed, client.in_snapshot = True, True
         for start in range(0, max(len(names), 1), p.SNAPSHOT_JOBS):
-            piece = [jobs[name] for name in names[start : start + p.SNAPSHOT_JOBS]]
+            piece = [jobs[name] for name in names[start : start + p.SNAPSHOT_JOBS] if name in jobs]
             client.send(p.Snapshot(jobs=piece, last=start + p.SNAPSHOT_JOBS >= len(names), meters=meters))
             await client.drain()
         client.in_snapshot = False
@@ -234,6 +235,9 @@ class Server:
         for client in self._clients:
             if client.subscribed:
                 client.dirty[job.id] = None
+
+    def _on_removed(self, job: Job) -> None:
+        self._on_change(job, job)
 
     async def _tick(self) -> None:
         """Changes a few times a second. Rates are sent while something moves, and once more when it stops."""
@@ -250,14 +254,19 @@ class Server:
 
     def _send_changes(self, client: _Client, transfers: list[p.Transfer], meters: p.Meters | None) -> None:
         """Only what is new to this client: the time and the waits in the meters change by themselves and are no news."""
-        jobs = [self._runner.ledger.jobs[job_id] for job_id in client.dirty]
+        known = self._runner.ledger.jobs
+        jobs = [known[job_id] for job_id in client.dirty if job_id in known]
+        removed = [job_id for job_id in client.dirty if job_id not in known]
         client.dirty.clear()
         news = None if meters is None else _without_time(meters)
-        if not jobs and transfers == client.transfers and (news is None or news == client.meters):
+        if not jobs and not removed and transfers == client.transfers and (news is None or news == client.meters):
             return
         client.transfers, client.meters = transfers, news or client.meters
         for start in range(0, max(len(jobs), 1), p.SNAPSHOT_JOBS):
-            client.send(p.Changes(jobs=jobs[start : start + p.SNAPSHOT_JOBS], transfers=transfers, meters=meters))
+            client.send(
+                p.Changes(jobs=jobs[start : start + p.SNAPSHOT_JOBS], removed=removed, transfers=transfers, meters=meters)
+            )
+            removed = []
 
 
 class _Client:

@@ -57,6 +57,13 @@ class Worker:
         """An activity did. Told so, one task waits where another for each wait would cost kilobytes a worker."""
         self._changed.set()
 
+    async def put_away(self) -> None:
+        """Returns when whatever was cancelled has ended."""
+        while ending := [task for task in self._running.values() if task.cancelling() and not task.done()]:
+            await asyncio.wait(ending)
+        if critical := [task for task in self._shop.critical if task.cancelling()]:
+            await asyncio.wait(critical)
+
     async def run(self) -> None:
         """One turn for each change or finished activity."""
         try:

@@ -52,6 +52,13 @@ def _replacement(path: str) -> Iterator[str]:
         raise
 
 
+def remove(path: str) -> None:
+    """Remove a file durably; that it is not there is no error. Raises OSError: then it may be there, or come back."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    sync_folder(os.path.dirname(path))
+
+
 def sync_folder(folder: str) -> None:
     """Make renames and removals in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -112,6 +112,12 @@ class Store:
         self._known[name] = Known(digest(data), job)
         self._news = True
 
+    def delete(self, job_id: str) -> None:
+        """The job's file is gone for good when it returns. Raises OSError."""
+        name = f"{job_id}.toml"
+        durable.remove(os.path.join(self._jobs, name))
+        self._news |= self._known.pop(name, None) is not None
+
     def write_cache(self) -> None:
         """Let the next start of a large batch be quick. Raises OSError."""
         from synthdub_tui.store import cache  # noqa: PLC0415

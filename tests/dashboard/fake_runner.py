@@ -34,6 +34,7 @@ from synthdub_tui.runner.protocol import (
     Hello,
     Meters,
     Pause,
+    Remove,
     Reply,
     Request,
     Resume,
@@ -202,6 +203,15 @@ class FakeRunner:
                 self.push(job)
             name = {Retry: "retried", Cancel: "cancelled", Review: "reviewed"}[type(request)]
             result = {name: len(request.cells)}
+        elif isinstance(request, Remove):
+            for cell in request.cells:
+                left = changes.removed(self.jobs[cell.job], [cell.language])
+                if left is not None:
+                    self.push(left)
+                else:
+                    del self.jobs[cell.job]
+                    self.say(Changes(removed=[cell.job]))
+            result = {"removed": len(request.cells), "under_way": 0, "paid": 0}
         elif isinstance(request, AddLanguages):
             for job_id in request.jobs:
                 self.push(changes.add_targets(self.jobs[job_id], request.languages, now))

@@ -44,6 +44,17 @@ class AnyChanges(RuleBasedStateMachine):
         self.batch.put(make_job(number, LANGUAGES[:2]) for number in sorted(keep))
         self.batch.end()
 
+    @rule(numbers=st.sets(st.integers(0, 9)))
+    def remove(self, numbers: set[int]) -> None:
+        self.batch.remove([make_job(number, []).id for number in sorted(numbers)])
+
+    @rule(number=st.integers(0, 9), language=st.sampled_from(LANGUAGES[:5]))
+    def lose_a_language(self, number: int, language: str) -> None:
+        row = self.batch.rows.get(make_job(number, []).id)
+        if row is not None:
+            dubs = {code: dub for code, dub in row.job.dubs.items() if code != language}
+            self.batch.put([replace(row.job, dubs=dubs)])
+
     @rule(text=filters)
     def filter(self, text: str) -> None:
         self.batch.set_filter(parse(text))
@@ -58,8 +69,9 @@ class AnyChanges(RuleBasedStateMachine):
     @rule(languages=codes)
     def prefer(self, languages: list[str]) -> None:
         self.batch.prefer(languages)
-        first = [code for code in languages if code in self.batch.languages]
-        rest = [code for code in self.batch.languages if code not in languages]
+        used = [code for code in self.batch.languages if self.batch.totals[code].dubs]
+        first = [code for code in languages if code in used]
+        rest = [code for code in used if code not in languages]
         assert self.batch.ordered_languages() == first + rest
 
     @rule(place=st.integers(0, 9))

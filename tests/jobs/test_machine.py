@@ -172,6 +172,7 @@ class Batch(RuleBasedStateMachine):
         for language in names:
             if language not in job.dubs:
                 self._entitle(job, language)
+                self.books[job.id].moderated.discard(language)
         self._put(changes.add_targets(job, names, self.now))
 
     @rule(number=picks, language=languages, paid=st.booleans())
@@ -220,6 +221,18 @@ class Batch(RuleBasedStateMachine):
         job = self._pick(number)
         if language in job.held:
             self._put(changes.hold_released(job, language))
+
+    @rule(number=picks, language=languages)
+    def remove(self, number: int, language: str) -> None:
+        job = self._pick(number)
+        if language not in job.dubs or not changes.removable(job, language):
+            return
+        left = changes.removed(job, [language])
+        if left is not None:
+            self._put(left)
+        elif len(self.jobs) > 1:
+            del self.jobs[job.id], self.books[job.id]
+            self.store.delete(job.id)
 
     @rule(number=picks, names=some_languages)
     def renew(self, number: int, names: list[str]) -> None:
@@ -540,6 +553,7 @@ class Walker(Batch):
         "start_again": (1, always, "number"),
         "cancel": (2, always, "number language"),
         "renew": (1, always, "number names"),
+        "remove": (1, always, "number language"),
         "hold": (2, always, "number language reason"),
         "release": (1, always, "number language"),
         "deliver": (6, wanted(Deliver), "number goes"),

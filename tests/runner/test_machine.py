@@ -226,6 +226,29 @@ class Life(RuleBasedStateMachine):
         cell = cells[number % len(cells)]
         self._now(lambda: self.runner.cancel([Cell(cell.job, "" if whole else cell.language)]))
 
+    @precondition(lambda self: self.jobs)
+    @rule(number=picks, whole=st.booleans(), forget=st.booleans())
+    def remove(self, number: int, whole: bool, forget: bool) -> None:
+        """Files stay, and belong to nobody then; nothing paid is forgotten unless the user says so."""
+        cells = self._cells()
+        cell = cells[number % len(cells)]
+        before = self.jobs[cell.job]
+        named = list(before.dubs) if whole else [cell.language]
+        outcome = self._do(self.runner.remove([Cell(cell.job, "" if whole else cell.language)], forget=forget))
+        after = self.jobs[cell.job].dubs if cell.job in self.jobs else {}
+        taken = [language for language in named if language not in after]
+        assert outcome.count == len(taken)
+        for language in taken:
+            assert forget or before.dubs[language].state is DubState.DONE or not before.dubs[language].project
+            self._disown(before, language)
+
+    def _disown(self, job: Job, language: str) -> None:
+        for ending in ("mp4", "srt", "vtt"):
+            path = Path(output_path(job.source.path, language, job.outputs, ending))
+            assert not path.with_name(f"{path.name}.part").exists()
+            if path.exists():
+                self.foreign[path] = path.read_bytes()
+
     @precondition(lambda self: self.runner.halted.is_set())
     @rule(good=st.booleans())
     def name_a_key(self, good: bool) -> None:

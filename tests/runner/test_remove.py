@@ -1,0 +1,226 @@
+"""Removing dubs and jobs, by a runner at work and without one: files stay, names become free, clients learn of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import DubState, Job, Source
+from synthdub_tui.runner import actions
+from synthdub_tui.runner import protocol as p
+from synthdub_tui.runner.claims import Claims
+from synthdub_tui.runner.launch import socket_path
+from synthdub_tui.runner.ledger import Ledger
+from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.server import Server
+from synthdub_tui.sandbox.config import Failure
+from synthdub_tui.store import durable
+from synthdub_tui.store.store import Store
+from tests.jobs.making import ES, FR, NOW, OPTIONS, cancelled, done, dubbing, failed_language
+from tests.proofs.harness import scene
+from tests.runner.conftest import Bench, MakeBench
+
+# -- the action ----------------------------------------------------------------------------------------------------------
+
+
+class Taken:
+    """Takes note of what is removed."""
+
+    def __init__(self, *jobs: Job) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self.dubs: list[str] = []
+
+    def remove(self, *cells: Cell, forget: bool = False, gone: bool = False) -> actions.Removed:
+        named = cells or tuple(Cell(job) for job in self.jobs)
+        return actions.remove(self.jobs, named, forget, lambda _, languages: self.dubs.extend(languages), lambda _: gone)
+
+
+def test_what_is_under_way_is_left_and_named() -> None:
+    job = cancelled(dubbing(FR, ES), FR)
+    batch = Taken(job)
+    outcome = batch.remove(forget=True)
+    assert (outcome.count, batch.dubs, outcome.under_way) == (1, [FR], [Cell(job.id, ES)])
+
+
+def test_what_was_paid_for_is_left_unless_the_user_says_so() -> None:
+    batch = Taken(failed_language(FR, ES))
+    outcome = batch.remove()
+    assert (outcome.count, len(outcome.paid), batch.dubs) == (0, 2, [])
+    assert batch.remove(forget=True).count == 2
+
+
+def test_a_finished_dub_whose_file_is_gone_is_something_paid_too() -> None:
+    batch = Taken(done(FR))
+    assert batch.remove(gone=True).paid
+    assert batch.remove(gone=False).count == 1
+
+
+# -- store and ledger ----------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_job_is_gone_for_the_next_start_and_deleting_it_again_is_no_error(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.open()
+    store.save(done(FR))
+    for _ in range(2):
+        store.delete(done(FR).id)
+    assert Store(str(tmp_path)).load().jobs == []
+
+
+def test_a_removal_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power failure brings the job back."""
+    synced: list[tuple[str, bool]] = []
+    store = Store(str(tmp_path))
+    store.open()
+    store.save(done(FR))
+    file = tmp_path / "jobs" / f"{done(FR).id}.toml"
+    monkeypatch.setattr(durable, "sync_folder", lambda folder: synced.append((folder, file.exists())))
+    store.delete(done(FR).id)
+    assert synced == [(str(tmp_path / "jobs"), False)]
+
+
+async def test_a_job_that_comes_back_while_its_file_goes_is_saved(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.open()
+    ledger = Ledger(store, lambda _: None)
+    told: list[str] = []
+    ledger.listen(lambda _, job: told.append(f"put {job.name}"), lambda job: told.append(f"removed {job.name}"))
+    ledger.put(done(FR))
+    ledger.remove(done(FR).id)
+    assert ledger.jobs == {}
+    ledger.put(dubbing(ES))
+    await ledger.close(5.0)
+    assert Store(str(tmp_path)).load().jobs == [dubbing(ES)]
+    assert told == ["put intro.mp4", "removed intro.mp4", "put intro.mp4"]
+
+
+# -- claims --------------------------------------------------------------------------------------------------------------
+
+
+def named(path: str) -> Job:
+    """A job whose outputs go to /out, by the name of its source."""
+    return changes.new_job(Source(path, 1, 1, "video/mp4"), OPTIONS, (FR,), now=NOW, outputs="/out")
+
+
+async def test_a_removed_job_frees_the_names_of_its_outputs() -> None:
+    first, second, third = named("/a/intro.mp4"), named("/b/intro.mp4"), named("/c/intro.mp4")
+    jobs = {job.id: job for job in (first, second, third)}
+    claims = Claims(jobs)
+    for job in jobs.values():
+        claims.ask_all(job)
+    assert not await claims.holds(second, FR)
+    claims.give_up(first, [FR])
+    del jobs[first.id]
+    assert await claims.holds(second, FR) and not await claims.holds(third, FR)
+    jobs[first.id] = first
+    claims.ask_all(first)  # it comes back, as the last
+    assert await claims.holds(second, FR) and not await claims.holds(first, FR)
+
+
+async def test_one_who_waited_for_a_name_in_vain_is_forgotten_too() -> None:
+    first, second = named("/a/intro.mp4"), named("/b/intro.mp4")
+    jobs = {job.id: job for job in (first, second)}
+    claims = Claims(jobs)
+    for job in jobs.values():
+        claims.ask_all(job)
+    claims.give_up(second, [FR])
+    claims.give_up(first, [FR])
+    assert (claims._first, claims._later) == ({}, {})
+
+
+# -- a runner at work ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_removed_file_is_gone_from_batch_and_disk_and_its_outputs_stay(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        await stage.add(stage.video(), stage.video("other.mp4"), targets=("fr-FR",))
+        await stage.ended()
+        (job,) = [job for job in stage.jobs if job.name == "intro.mp4"]
+        assert (await stage.runner.remove([Cell(job.id)], forget=False)).count == 1
+        assert [job.name for job in stage.jobs] == ["other.mp4"]
+        assert [job.name for job in Store(stage.runner.settings.state_dir).load(set_aside=False).jobs] == ["other.mp4"]
+        assert (stage.videos / "intro.dubbed-fr-FR.mp4").exists()
+        assert stage.runner.idle.is_set()
+        assert job.projects.keys().isdisjoint(stage.runner._poller._of_use)
+
+
+async def test_what_was_just_cancelled_can_be_removed_at_once(tmp_path: Path) -> None:
+    """Its download, upload or request is still putting its things away, and looks at its job."""
+    async with scene(tmp_path, dubbing_seconds=(3600.0, 3600.0)) as stage:
+        await stage.add(stage.video(), targets=("fr-FR", "es-ES"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        (job,) = stage.jobs
+        stage.runner.cancel([Cell(job.id)])
+        removed = await stage.runner.remove([Cell(job.id)], forget=True)
+        assert (removed.count, removed.under_way, stage.jobs) == (2, [], [])
+        await stage.ended()
+
+
+async def test_clients_learn_what_was_removed(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        await stage.add(stage.video(), targets=("fr-FR",))
+        await stage.ended()
+        (job,) = stage.jobs
+        server = Server(stage.runner, on_stop=lambda: None, read_key=lambda: "")
+        await server.start()
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(socket_path(stage.runner.settings.state_dir)))
+            for request in (p.Subscribe(id=1), p.Remove(id=2, cells=(Cell(job.id),))):
+                writer.write(p.encode(request))
+            heard: list[Any] = []
+            while not (heard and isinstance(heard[-1], p.Reply) and heard[-1].id == 2):
+                heard.append(p.decode_message(await asyncio.wait_for(reader.readline(), 30)))
+            assert heard[-1].result == {"removed": 1, "under_way": 0, "paid": 0}
+            assert [message.removed for message in heard if isinstance(message, p.Changes)] == [[job.id]]
+            writer.close()
+        finally:
+            await server.close("done")
+
+
+async def test_the_parts_of_a_removed_download_go_with_it(tmp_path: Path) -> None:
+    async with scene(tmp_path) as stage:
+        await stage.add(stage.video(), targets=("fr-FR",))
+        await stage.ended()
+        (job,) = stage.jobs
+        part = stage.videos / "intro.dubbed-fr-FR.mp4.part"
+        part.write_bytes(b"half")
+        stage.runner.ledger.put(_half_fetched(job))
+        assert (await stage.runner.remove([Cell(job.id)], forget=True)).count == 1
+        assert not part.exists()
+
+
+def _half_fetched(job: Job) -> Job:
+    from msgspec.structs import replace
+
+    from synthdub_tui.jobs.model import Failure as Reason
+    from synthdub_tui.jobs.model import Part, Scope
+
+    failed = replace(
+        job.dubs["fr-FR"], state=DubState.FAILED, failure=Reason("disk_full", Scope.DOWNLOAD, NOW), part=Part(10), output=None
+    )
+    return replace(job, dubs={"fr-FR": failed})
+
+
+async def test_a_removed_file_that_is_named_again_is_a_new_job(bench: Bench) -> None:
+    video = bench.video("intro.mp4")
+    await bench.run(video, targets=("fr-FR",))
+    (job,) = bench.jobs()
+    Store(str(bench.state)).delete(job.id)
+    for made in bench.videos.glob("*.dubbed-*"):
+        made.unlink()
+    result = await bench.run(video, targets=("es-ES",))
+    assert result.states("intro.mp4") == {"es-ES": "done"}
+
+
+async def test_a_failed_file_that_is_removed_no_longer_makes_the_run_fail(make_bench: MakeBench) -> None:
+    bench = make_bench(failures=(Failure(title="bad"),))
+    bench.video("bad.mp4"), bench.video("good.mp4")
+    assert (await bench.run(bench.videos, targets=("fr-FR",))).code == 1
+    (job,) = [job for job in bench.jobs() if job.name == "bad.mp4"]
+    Store(str(bench.state)).delete(job.id)
+    assert (await bench.run()).code == 0
