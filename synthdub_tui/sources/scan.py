@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from synthdub_tui.jobs.output_paths import is_output
 from synthdub_tui.jobs.spelling import Speller
+from synthdub_tui.sources.links import Names
+from synthdub_tui.sources.same_file import Stamp
+from synthdub_tui.sources.skip_rules import Rules, Why, is_output_copy
 
 VIDEO_TYPES: Final = {
     ".mp4": "video/mp4",
@@ -17,6 +21,9 @@ VIDEO_TYPES: Final = {
     ".qt": "video/quicktime",
 }
 """The endings, in any case, of what the service takes; the same that the vendor's script finds by name."""
+
+COUNT_LIMIT: Final = 2000
+"""Names that are looked at in a folder that is left out: there may be a hundred snapshots of the whole library."""
 
 
 class Found(NamedTuple):
@@ -29,15 +36,21 @@ class Found(NamedTuple):
     content_type: str
     ctime_ns: int = 0
     named: bool = False  # the user named this very path
+    link: bool = False  # a symbolic one
+    inode: tuple[int, int] = (0, 0)  # device and number; good only while nothing is mounted anew
+    names: int = 1  # of the file, as its file system counts them
 
 
 class Skipped(NamedTuple):
-    """Something that is not taken, and the code of the problem with it."""
+    """Something that is not taken, and the code of the problem with it, or of why it is left out (`Why`)."""
 
     path: str
     code: str
-    detail: str = ""
+    detail: str = ""  # of a link: where it leads; of another name: the one that is taken
     named: bool = False  # the user named this very path
+    folder: bool = False
+    videos: int = 0  # below a folder that is left out, as far as they were counted
+    more: bool = False  # there may be more of them
 
 
 def content_type(name: str) -> str | None:
@@ -45,20 +58,19 @@ def content_type(name: str) -> str | None:
     return VIDEO_TYPES.get(os.path.splitext(name)[1].lower())
 
 
-def scan(paths: list[str], *, recursive: bool) -> Iterator[Found | Skipped]:
-    """Sources below the named files and folders, each once, folder by folder in the order of names."""
-    seen: set[str] = set()
+def scan(
+    paths: list[str],
+    *,
+    recursive: bool,
+    rules: Rules | None = None,
+    jobs: Mapping[str, Stamp] | None = None,
+    force_new: bool = False,
+) -> Iterator[Found | Skipped]:
+    """Sources below the named files and folders, each once: named files, then folder by folder in the order of names, at last
+    what is only another way to get to a file or folder. `jobs` are the paths that have a job, see `links.Names`."""
     speller = Speller()
-    folders: dict[str, str] = {}  # a folder may be named by several routes
-    for named in paths:
-        for item in _scan_named(speller.path(named), recursive):
-            folder, name = os.path.split(item.path)
-            if folder not in folders:
-                folders[folder] = os.path.realpath(folder)
-            place = os.path.join(folders[folder], name)
-            if place not in seen:
-                seen.add(place)
-                yield item
+    named = [speller.path(path) for path in paths]
+    return _Search(named, recursive, rules or Rules(), Names(jobs or {}, named, force_new=force_new)).run()
 
 
 def refused(paths: list[str]) -> list[Skipped]:
@@ -67,12 +79,121 @@ def refused(paths: list[str]) -> list[Skipped]:
     return [item for path in paths if isinstance(item := _look_at(speller.path(path)), Skipped)]
 
 
-def _scan_named(path: str, recursive: bool) -> Iterator[Found | Skipped]:
-    item = _look_at(path)
-    if item is None:
-        yield from _scan_folder(path, recursive)
-    else:
-        yield item
+class _Folder(NamedTuple):
+    path: str
+    root: str  # the named folder above it
+
+
+class _Search:
+    """One search below named paths."""
+
+    def __init__(self, named: list[str], recursive: bool, rules: Rules, names: Names) -> None:
+        self._named = named
+        self._is_named = frozenset(named)
+        self._recursive = recursive
+        self._rules = rules
+        self._names = names
+        self._real_folders: dict[str, str] = {}  # a folder may be reached by several routes
+        self._seen: set[str] = set()  # real folder and name
+        self._entered: set[str] = set()  # real paths of folders; kept only where links are followed
+        self._linked: deque[_Folder] = deque()
+        self._waiting: list[Found] = []  # under a name that may be the lesser one
+
+    def run(self) -> Iterator[Found | Skipped]:
+        folders = []
+        for path in self._named:
+            item = _look_at(path)
+            if item is None:
+                folders.append(_Folder(path, path))
+            else:
+                yield from self._once(item)
+        for folder in folders:
+            yield from self._search(folder)
+        while self._linked:
+            yield from self._search(self._linked.popleft())
+        for found in sorted(self._waiting, key=lambda found: found.link):
+            yield self._taken(found)
+
+    def _search(self, top: _Folder) -> Iterator[Found | Skipped]:
+        """Folders may be nested deeper than calls can be."""
+        prefix = len(os.path.join(top.root, ""))
+        open_folders = [self._inside(top.path)]
+        while open_folders:
+            entry = next(open_folders[-1], None)
+            if entry is None:
+                open_folders.pop()
+            elif isinstance(entry, Skipped):
+                yield from self._once(entry)
+            elif not _is_folder(entry):
+                yield from self._once(self._file(entry, top.root, prefix))
+            elif self._recursive and (left_out := self._folder(entry, top.root, prefix)):
+                yield from self._once(left_out)
+            elif self._recursive and not entry.is_symlink():
+                open_folders.append(self._inside(entry.path))
+
+    def _folder(self, entry: os.DirEntry[str], root: str, prefix: int) -> Skipped | None:
+        """Why a folder is left out; None if it is not, or not now."""
+        link = entry.is_symlink()
+        why = self._rules.why(entry.path[prefix:].split("/"), folder=True)
+        if why is not None and entry.path not in self._is_named:
+            videos, more = (0, False) if link else _count_videos(entry.path)
+            return Skipped(entry.path, why, folder=True, videos=videos, more=more)
+        if link and not self._rules.follow_links:
+            return Skipped(entry.path, Why.FOLDER_LINK, os.path.realpath(entry.path), folder=True)
+        if link:
+            self._linked.append(_Folder(entry.path, root))
+        return None
+
+    def _inside(self, folder: str) -> Iterator[os.DirEntry[str] | Skipped]:
+        """What is in a folder. One that links lead to several times, or into itself, is looked at once."""
+        if self._rules.follow_links:
+            real = self._real(folder)
+            if real in self._entered:
+                return iter(())
+            self._entered.add(real)
+        try:
+            with os.scandir(folder) as entries:
+                return iter(sorted(entries, key=lambda entry: entry.name))
+        except OSError as error:
+            return iter([Skipped(folder, "path_unreadable", error.strerror or "")])
+
+    def _file(self, entry: os.DirEntry[str], root: str, prefix: int) -> Found | Skipped:
+        if content_type(entry.name) is None or entry.name.startswith("._"):
+            return Skipped(entry.path, Why.OTHER)
+        why = self._rules.why(entry.path[prefix:].split("/"), folder=False)
+        if why is not None and entry.path not in self._is_named:
+            return Skipped(entry.path, why)
+        try:
+            return _judge(entry.path, root, entry.stat(), link=entry.is_symlink())
+        except OSError as error:
+            return Skipped(entry.path, "source_unreadable", error.strerror or "")
+
+    def _once(self, item: Found | Skipped) -> Iterator[Found | Skipped]:
+        place = self._place(item.path)
+        if place in self._seen:
+            return
+        self._seen.add(place)
+        if isinstance(item, Skipped):
+            yield item
+        elif self._names.may_get_better(item):
+            self._waiting.append(item)
+        else:
+            yield self._taken(item)
+
+    def _taken(self, found: Found) -> Found | Skipped:
+        real = os.path.realpath(found.path) if found.link else self._place(found.path)
+        other = self._names.take(found, real)
+        return Skipped(found.path, Why.SAME_FILE, other) if other else found
+
+    def _place(self, path: str) -> str:
+        """The path by way of real folders."""
+        folder, name = os.path.split(path)
+        return os.path.join(self._real(folder), name)
+
+    def _real(self, folder: str) -> str:
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        return self._real_folders[folder]
 
 
 def _look_at(path: str) -> Found | Skipped | None:
@@ -86,62 +207,67 @@ def _look_at(path: str) -> Found | Skipped | None:
         return Skipped(path, "path_missing", named=True)
     except OSError as error:
         return Skipped(path, "path_unreadable", error.strerror or "", named=True)
-    judged = _judge(path, os.path.dirname(path), status)
-    return judged._replace(named=True)
-
-
-def _scan_folder(root: str, recursive: bool) -> Iterator[Found | Skipped]:
-    """Links to folders are not followed: they may lead in circles. Folders may be nested deeper than calls can be."""
-    open_folders = [_inside(root)]
-    while open_folders:
-        entry = next(open_folders[-1], None)
-        if entry is None:
-            open_folders.pop()
-        elif isinstance(entry, Skipped):
-            yield entry
-        elif not _is_folder(entry):
-            yield _judge_entry(entry, root)
-        elif recursive:
-            open_folders.append(_inside(entry.path))
-
-
-def _inside(folder: str) -> Iterator[os.DirEntry[str] | Skipped]:
-    try:
-        with os.scandir(folder) as entries:
-            return iter(sorted(entries, key=lambda entry: entry.name))
-    except OSError as error:
-        return iter([Skipped(folder, "path_unreadable", error.strerror or "")])
+    return _judge(path, os.path.dirname(path), status, link=os.path.islink(path))._replace(named=True)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Also of a link to one."""
     try:
-        return entry.is_dir(follow_symlinks=False)
+        return entry.is_dir()
     except OSError:
         return False  # why it cannot be told is told by the next look at it
 
 
-def _judge_entry(entry: os.DirEntry[str], root: str) -> Found | Skipped:
-    try:
-        return _judge(entry.path, root, entry.stat())
-    except OSError as error:
-        code = "source_unreadable" if content_type(entry.name) else "unsupported_file"
-        return Skipped(entry.path, code, error.strerror or "")
+def _count_videos(folder: str) -> tuple[int, bool]:
+    """Videos below a folder that is left out, and whether there may be more."""
+    videos = looked = 0
+    folders = [folder]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if looked == COUNT_LIMIT:
+                        return videos, True
+                    looked += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif content_type(entry.name) is not None and not entry.name.startswith("._"):
+                        videos += 1
+        except OSError:  # what is left out may well be closed to us
+            continue
+    return videos, False
 
 
-def _judge(path: str, root: str, status: os.stat_result) -> Found | Skipped:
+def _judge(path: str, root: str, status: os.stat_result, *, link: bool) -> Found | Skipped:
     name = os.path.basename(path)
     kind = content_type(name)
     if kind is None or not stat.S_ISREG(status.st_mode) or name.startswith("._"):
-        return Skipped(path, "unsupported_file")  # ._NAME: what macOS leaves beside files on foreign disks
-    if is_output(name):
-        return Skipped(path, "own_output")
+        return Skipped(path, Why.OTHER)  # ._NAME: what macOS leaves beside files on foreign disks
+    if output := _as_output(name) or (link and _as_output(os.path.basename(os.path.realpath(path)))):
+        return Skipped(path, output)
     if not _is_text(path):
         return Skipped(path, "name_invalid")
     if status.st_size == 0:
         return Skipped(path, "source_empty")
     if not os.access(path, os.R_OK):
         return Skipped(path, "source_unreadable")
-    return Found(path, root, status.st_size, status.st_mtime_ns, kind, status.st_ctime_ns)
+    return Found(
+        path,
+        root,
+        status.st_size,
+        status.st_mtime_ns,
+        kind,
+        status.st_ctime_ns,
+        link=link,
+        inode=(status.st_dev, status.st_ino),
+        names=status.st_nlink,
+    )
+
+
+def _as_output(name: str) -> Why | None:
+    if is_output(name):
+        return Why.OWN_OUTPUT
+    return Why.OUTPUT_COPY if is_output_copy(name) else None
 
 
 def _is_text(path: str) -> bool:

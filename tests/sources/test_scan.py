@@ -107,7 +107,15 @@ def test_what_is_found(tmp_path: Path) -> None:
     make(tmp_path, "a.mov")
     (item,) = scan([str(tmp_path)], recursive=True)
     status = (tmp_path / "a.mov").stat()
-    assert item == Found(str(tmp_path / "a.mov"), str(tmp_path), 5, status.st_mtime_ns, "video/quicktime", status.st_ctime_ns)
+    assert item == Found(
+        str(tmp_path / "a.mov"),
+        str(tmp_path),
+        5,
+        status.st_mtime_ns,
+        "video/quicktime",
+        status.st_ctime_ns,
+        inode=(status.st_dev, status.st_ino),
+    )
 
 
 def test_not_recursive(tmp_path: Path) -> None:
@@ -177,8 +185,8 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_what_macos_leaves_on_foreign_disks(tmp_path: Path) -> None:
-    make(tmp_path, "._a.mp4", ".b.mp4")
-    assert found(tmp_path) == [str(tmp_path / ".b.mp4")]
+    make(tmp_path, "._a.mp4", "b.mp4")
+    assert found(tmp_path) == [str(tmp_path / "b.mp4")]
 
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
@@ -254,7 +262,7 @@ def test_folders_nested_deeper_than_calls_can_be(tmp_path: Path) -> None:
 
 def test_what_is_wrong_with_the_named_paths_is_told_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "in/a.mp4", "in/b.mkv", "c.mkv")
-    monkeypatch.setattr(scan_module, "_inside", None)
+    monkeypatch.setattr(scan_module, "_Search", None)
     wrong = refused([str(tmp_path / name) for name in ("in", "in/a.mp4", "none", "c.mkv")])
     assert [(Path(item.path).name, item.code, item.named) for item in wrong] == [
         ("none", "path_missing", True),

@@ -1,0 +1,114 @@
+"""What a search left out, counted by folder and reason. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from synthdub_tui.problems import printable
+from synthdub_tui.sources.scan import Skipped
+from synthdub_tui.sources.skip_rules import Why
+
+FOLDERS_KEPT: Final = 300
+"""Folders that are counted each on its own, and other names of files that are listed; the rest is one number."""
+
+NAMES_SHOWN: Final = 6
+"""Names of folders in a line of text."""
+
+_VIDEOS: Final = frozenset(Why) - {Why.OTHER, Why.OWN_OUTPUT, Why.FOLDER_LINK}
+_WORDS: Final = {
+    Why.HIDDEN: "hidden files",
+    Why.RESERVED: "files of other programs",
+    Why.EXCLUDED: "excluded",
+    Why.SAME_FILE: "other names of one file",
+    Why.OUTPUT_COPY: "copies of outputs",
+}
+
+_Place = tuple[str, Why]
+
+
+@dataclass
+class LeftOut:
+    """Counts by folder and reason. Of a folder that is left out as a whole the videos below it count, for that folder."""
+
+    counts: Counter[_Place] = field(default_factory=Counter)
+    unbounded: set[_Place] = field(default_factory=set)  # there may be more
+    whole: set[_Place] = field(default_factory=set)  # folders that are left out as a whole
+    same: list[tuple[str, str]] = field(default_factory=list)  # a file's other name, and the name that is taken
+
+    def note(self, item: Skipped) -> None:
+        """Count one thing, whose code is a `Why`."""
+        why = Why(item.code)
+        place = self._place(item, why)
+        self.counts[place] += item.videos if item.folder and why is not Why.FOLDER_LINK else 1
+        if item.more:
+            self.unbounded.add(place)
+        if item.folder and place[0]:
+            self.whole.add(place)
+        if why is Why.SAME_FILE and len(self.same) < FOLDERS_KEPT:
+            self.same.append((item.path, item.detail))
+
+    def number(self, *whys: Why) -> int:
+        """How many were left out for these reasons."""
+        return sum(number for (_, why), number in self.counts.items() if why in whys)
+
+    def words(self) -> str:
+        """`18 videos in 3 folders (#recycle 12, @eaDir 6), 1 link to a folder (old), 34 other files`; empty where it is nothing."""
+        links = [path for (path, why), number in self.counts.items() if why is Why.FOLDER_LINK and number]
+        outputs, others = self.number(Why.OWN_OUTPUT), self.number(Why.OTHER)
+        parts = [self._video_words()]
+        parts += [f"{_many(self.number(Why.FOLDER_LINK), 'link')} to folders ({_listed(map(_last, links))})"] if links else []
+        parts += [_many(outputs, "output")] if outputs else []
+        parts += [_many(others, "other file")] if others else []
+        return ", ".join(filter(None, parts))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One for each folder and reason, for programs; an empty folder stands for all that are too many."""
+        return [
+            {"folder": folder, "why": why.value, "count": number, "at_least": (folder, why) in self.unbounded}
+            for (folder, why), number in self.counts.items()
+            if number
+        ]
+
+    def content(self) -> dict[str, Any]:
+        """All of it, for programs and for the state directory."""
+        return {
+            "videos": self.number(*_VIDEOS),
+            "folders": self.rows(),
+            "same_files": [{"file": other, "taken": taken} for other, taken in self.same],
+        }
+
+    def _place(self, item: Skipped, why: Why) -> _Place:
+        place = (item.path if item.folder else item.path.rpartition("/")[0] or "/", why)
+        return place if place in self.counts or len(self.counts) < FOLDERS_KEPT else ("", why)
+
+    def _video_words(self) -> str:
+        places = {place: number for place, number in self.counts.items() if place[1] in _VIDEOS and number}
+        if not places:
+            return ""
+        named: Counter[str] = Counter()
+        for (folder, why), number in places.items():
+            named[_last(folder) if (folder, why) in self.whole else _WORDS[why]] += number
+        more = "at least " if self.unbounded & places.keys() else ""
+        folders = _many(len({folder for folder, _ in places}), "folder")
+        return f"{more}{_many(sum(places.values()), 'video')} in {folders} ({_listed(_counted(named))})"
+
+
+def _counted(named: Mapping[str, int]) -> Iterable[str]:
+    return (f"{name} {number:,}" for name, number in sorted(named.items(), key=lambda item: -item[1]))
+
+
+def _listed(words: Iterable[str]) -> str:
+    listed = list(words)
+    more = f" and {len(listed) - NAMES_SHOWN:,} more" if len(listed) > NAMES_SHOWN else ""
+    return ", ".join(listed[:NAMES_SHOWN]) + more
+
+
+def _last(folder: str) -> str:
+    return printable(folder.rpartition("/")[2], 40)
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -1,0 +1,113 @@
+"""Which of the files that were found are one file under several names: links of both kinds, and one place mounted twice.
+
+Device and inode numbers are compared only while both files lie there, and never kept: they change with every mount. File
+systems in user space may give one number to several files, so the contents have a say too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from synthdub_tui.sources.same_file import Stamp, same_version
+
+if TYPE_CHECKING:
+    from synthdub_tui.sources.scan import Found
+
+ENDS: Final = 64 * 1024
+"""Bytes at the beginning and at the end of two files that are compared."""
+
+_Inode = tuple[int, int]
+
+
+class Names:
+    """The names that are taken, one for each file.
+
+    `jobs` are the paths that have a job with equal options, with the version that the job is about. `named` are the paths that
+    the user gave: no two of them are taken for one. With `force_new` a job elsewhere keeps no file from being taken.
+    """
+
+    def __init__(self, jobs: Mapping[str, Stamp], named: Iterable[str] = (), *, force_new: bool = False) -> None:
+        self._jobs = jobs
+        self._named = frozenset(named)
+        self._force_new = force_new
+        self._by_real: dict[str, str] = {}
+        self._by_inode: dict[_Inode, str] = {}
+        self._paths_by_size: dict[int, list[str]] | None = None  # of the jobs
+        self._inodes_by_size: dict[int, dict[_Inode, str]] = {}  # of the jobs' files, looked up when needed
+
+    def may_get_better(self, found: Found) -> bool:
+        """Whether a better name of the same file may still be found: one that has a job, or is no link."""
+        if found.named or found.path in self._jobs:
+            return False
+        return found.link or (found.names > 1 and bool(self._jobs))
+
+    def take(self, found: Found, real: str) -> str:
+        """Take a file under this name: empty, or the other name under which it is taken, here or by a job. `real` is the path
+        of the file itself."""
+        if not self._force_new and self._is_current(found.path, _stamp(found)):
+            other = ""
+        else:
+            others = (self._taken(found, real), "" if self._force_new else self._with_job(found))
+            other = next((name for name in others if name and not (found.named and name in self._named)), "")
+        if not other:
+            self._by_real[real] = self._by_inode[found.inode] = found.path
+        return other
+
+    def _is_current(self, path: str, stamp: Stamp) -> bool:
+        """Whether the path has a job, and the job is about this version."""
+        known = self._jobs.get(path)
+        return known is not None and same_version(known, stamp)
+
+    def _taken(self, found: Found, real: str) -> str:
+        if real in self._by_real:
+            return self._by_real[real]
+        other = self._by_inode.get(found.inode, "")
+        return other if other and _same_file(found.path, other) else ""
+
+    def _with_job(self, found: Found) -> str:
+        other = self._inodes_of(found.size).get(found.inode, "")
+        if other in ("", found.path) or not self._is_current(other, _stamp(found)):
+            return ""
+        return other if _same_file(found.path, other) else ""
+
+    def _inodes_of(self, size: int) -> dict[_Inode, str]:
+        """The files of jobs of this many bytes, each looked at once."""
+        if self._paths_by_size is None:
+            self._paths_by_size = {}
+            for path, stamp in self._jobs.items():
+                self._paths_by_size.setdefault(stamp.size, []).append(path)
+        if size not in self._inodes_by_size:
+            paths = self._paths_by_size.get(size, ())
+            self._inodes_by_size[size] = {inode: path for path in paths if (inode := _inode(path)) is not None}
+        return self._inodes_by_size[size]
+
+
+def _stamp(found: Found) -> Stamp:
+    return Stamp(found.size, found.mtime_ns)
+
+
+def _inode(path: str) -> _Inode | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two paths lead to one file now: by what the file system says, and by both ends of the contents."""
+    try:
+        looks = [os.stat(path) for path in (one, other)]
+        kept = {(look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns) for look in looks}
+        return len(kept) == 1 and _ends(one) == _ends(other)
+    except OSError:
+        return False
+
+
+def _ends(path: str) -> tuple[bytes, bytes]:
+    with open(path, "rb", buffering=0) as file:
+        begin = file.read(ENDS)
+        file.seek(max(0, os.fstat(file.fileno()).st_size - ENDS))
+        return begin, file.read(ENDS)
