@@ -202,6 +202,11 @@ def _work_arguments(parser: argparse.ArgumentParser) -> None:
     batch.add_argument("--source-language", metavar="CODE", help="language of the videos, or auto (default: en)")
     batch.add_argument("--title", metavar="TEXT", help="prefix of the titles at the service (default: none)")
     _flag(batch, "recursive", "look into subfolders (default: yes)")
+    batch.add_argument(
+        "--exclude", action="append", metavar="GLOB", help="leave out what matches below a named folder; may be repeated"
+    )
+    _flag(batch, "include-hidden", "take names that begin with a dot (default: no)")
+    _flag(batch, "follow-links", "look into folders that links lead to (default: no)")
     batch.add_argument("--force-new", action="store_true", help="start anew: new assets, and credits spent again")
     batch.add_argument("--output-dir", metavar="DIR", help="where outputs go (default: beside their source)")
     _flag(batch, "lipsync", "match the lips; costs more (default: no)")

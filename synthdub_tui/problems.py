@@ -462,6 +462,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
+        "output_copy",
+        "This file is a copy of an output of synthdub",
+        "Files with .dubbed-LANGUAGE in their name are never taken as inputs.",
+        "Name the original, or rename the file if it really is a source.",
+        Retry.USELESS,
+    ),
+    Problem(
         "title_too_long",
         "The title is too long",
         "The service takes at most 256 characters; the title is the prefix, “ - ” and the file's name.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -214,6 +214,7 @@ def _read_key(path: str) -> str:
 def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
     merged = {name: value for name, value in msgspec.structs.asdict(defaults).items() if value is not None}
     merged |= {name: flags[name] for name in Batch.__struct_fields__ if flags.get(name) is not None}
+    merged["exclude"] = tuple(merged.get("exclude", ()))
     if merged.get("output_dir"):
         merged["output_dir"] = _folder(merged["output_dir"])
     return Batch(**merged)
@@ -236,6 +237,8 @@ def _check(settings: Settings) -> None:
     _check_choice("--tier", settings.tier, TIERS)
     _check_choice("--video-duration", settings.batch.video_duration, ("adaptive", "original"))
     _check_choice("--visibility", settings.batch.visibility, ("private", "public"))
+    if settings.batch.exclude:
+        _check_globs(settings.batch.exclude)
     for name, value, least in (
         ("--poll-interval", settings.poll_interval, 0),
         ("--max-uploads", settings.max_uploads, 1),
@@ -247,6 +250,16 @@ def _check(settings: Settings) -> None:
     for limits in (settings.quota.writes, settings.quota.reads):
         if any(calls < 1 or seconds <= 0 for calls, seconds in limits):
             raise Trouble("setting_invalid", "[quota] takes lists of [calls, seconds], both above 0")
+
+
+def _check_globs(patterns: Iterable[str]) -> None:
+    from synthdub_tui.jobs.globs import Glob  # noqa: PLC0415 - seldom needed
+
+    for pattern in patterns:
+        try:
+            Glob(pattern)
+        except ValueError as error:
+            raise Trouble("setting_invalid", f"--exclude does not take {pattern!r}: {error}") from error
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

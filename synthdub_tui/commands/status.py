@@ -15,7 +15,7 @@ from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
 from synthdub_tui.settings import Settings
 from synthdub_tui.sources.same_file import Stamp, same_version
-from synthdub_tui.store.store import Store
+from synthdub_tui.store.store import LEFT_OUT, Store
 
 if TYPE_CHECKING:
     from synthdub_tui.runner.protocol import Meters
@@ -32,6 +32,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
             "paused": meters.paused if meters else False,
             "problem": meters.problem if meters else "",
             **msgspec.structs.asdict(count(loaded.jobs)),
+            "skipped": _left_out(settings),
             "damaged": [file.path for file in loaded.damaged],
             "files": [_file(job) for job in loaded.jobs],
         }
@@ -98,6 +99,11 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
             if dub.failure is not None:
                 what = explain(dub.failure.code, dub.failure.detail)
                 yield f"    {language}: {what.line()} [{what.code}]"
+
+
+def _left_out(settings: Settings) -> dict[str, Any]:
+    """What the last search left out, by folder."""
+    return {name: value for name, value in Store(settings.state_dir).read_document(LEFT_OUT).items() if name != "schema"}
 
 
 def _file(job: Job) -> dict[str, Any]:

@@ -93,7 +93,8 @@ class Adding(Acting):
             return
         ended = "Stopped; what was found stays" if reply.result.get("stopped") else "Added"
         came_to = _came_to(reply.result)
-        self.status.say(f"{ended}: {came_to}." if came_to else NOTHING)
+        left_out = f" Left out: {reply.result['left_out']}." if reply.result.get("left_out") else ""
+        self.status.say((f"{ended}: {came_to}." if came_to else NOTHING) + left_out)
         if reply.result.get("problem") and not came_to and len(paths) > 1:
             Errand(self, lambda errand: errand.tell(self._offer_the_rest, paths, targets, _refused(paths)))
         elif reply.result.get("problem"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState, Job, Rung
@@ -12,12 +13,16 @@ from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.protocol import Cell
-from synthdub_tui.sources.intake import Admitted, Effect, Rejected, admit
+from synthdub_tui.sources.intake import Admitted, Effect, Rejected, admit, job_at
+from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, Skipped
 from synthdub_tui.sources.settle import suspect
+from synthdub_tui.sources.skip_rules import Why
 
 Put = Callable[[Job], None]
 Take = Callable[[Job, Sequence[str]], None]
+
+_LEFT_OUT: Final = frozenset(why.value for why in Why)
 
 
 @dataclass
@@ -25,10 +30,15 @@ class Added:
     """What naming files and folders came to."""
 
     effects: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
-    skipped: int = 0  # other files in folders
+    left_out: LeftOut = field(default_factory=LeftOut)
     troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
     refused: list[Trouble] = field(default_factory=list)  # about paths that the user named
     stopped: bool = False  # by the user, before all was looked at
+
+    @property
+    def skipped(self) -> int:
+        """Files in folders that are no videos, or outputs of ours."""
+        return self.left_out.number(Why.OTHER, Why.OWN_OUTPUT)
 
     @property
     def videos(self) -> int:
@@ -74,6 +84,19 @@ def _settled(outcome: Admitted, found: Found, now: float, seconds: float) -> Adm
     if outcome.job.asset is not None or not suspect(found.mtime_ns, found.ctime_ns, now, seconds):
         return outcome
     return outcome._replace(job=changes.unsettled(outcome.job))
+
+
+def add_languages_of_other_names(
+    jobs: Mapping[str, Job], items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, added: Added
+) -> None:
+    """A file that was found under another name than its job has gets its languages there."""
+    for item in items:
+        if not isinstance(item, Skipped) or item.code != Why.SAME_FILE:
+            continue
+        job = job_at(jobs, item.detail, batch)
+        if job is not None and not job.dubs.keys() >= set(batch.targets):
+            added.effects[Effect.EXTENDED] += 1
+            put(changes.add_targets(job, batch.targets, now))
 
 
 def retry(
@@ -191,7 +214,7 @@ def _note_skipped(added: Added, item: Skipped) -> None:
     trouble = trouble_with(item)
     if item.named:
         added.refused.append(trouble)
-    elif item.code in ("unsupported_file", "own_output"):
-        added.skipped += 1
+    elif item.code in _LEFT_OUT:
+        added.left_out.note(item)
     else:
         added.troubles.append(trouble)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Final
 
 from synthdub_tui.jobs.model import Job, count
@@ -21,12 +21,16 @@ from synthdub_tui.runner.server import Server
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Patience
 from synthdub_tui.settings import Settings
+from synthdub_tui.sources.skip_rules import Why
 
 DONE, FAILED, USAGE, BUSY, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes, see the README."""
 
 REACH_SECONDS: Final = 60.0
 """A service that does not answer at all for this long at the start is a wrong address or no network: `run` gives up."""
+
+SAME_SHOWN: Final = 10
+"""Other names of files that are told one by one."""
 
 LINGER_SECONDS: Final = 30.0
 """A background runner with nothing to do and nobody attached ends after this."""
@@ -153,23 +157,29 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None
             for trouble in added.refused[1:]:
                 reporter.tell(report.problem(trouble.problem))
             raise added.refused[0]
-        if not added.videos and not added.troubles:
-            raise Trouble("nothing_found", ", ".join(paths))
+        if not added.videos and not added.troubles and not added.left_out.same:
+            words = added.left_out.words()
+            raise Trouble("nothing_found", ", ".join(paths) + (f"; left out: {words}" if words else ""))
         for trouble in added.troubles if added.videos else added.troubles[1:]:
             reporter.tell(report.problem(trouble.problem))
-        if not added.videos:
+        if not added.videos and added.troubles:
             raise added.troubles[0]
-        reporter.say(_found(added))
+        for line in _found(added):
+            reporter.say(line)
     runner.retry(actions.free_cells(runner.ledger.jobs), paid=False)
     if runner.paused:
         await runner.pause(False)
         reporter.say("The batch was paused; it goes on now.")
 
 
-def _found(added: actions.Added) -> str:
+def _found(added: actions.Added) -> Iterable[str]:
     parts = [f"{number} {effect.value}" for effect, number in added.effects.items() if number]
     skipped = f", {added.skipped} other files skipped" if added.skipped else ""
-    return f"{added.videos} videos: {', '.join(parts)}{skipped}"
+    yield f"{added.videos} videos: {', '.join(parts)}{skipped}" if parts else f"No other videos{skipped}"
+    for other, taken in added.left_out.same[:SAME_SHOWN]:
+        yield f"{printable(other, 4096)} is the same file as {printable(taken, 4096)}"
+    if len(added.left_out.same) > SAME_SHOWN:
+        yield f"… and {added.left_out.number(Why.SAME_FILE) - SAME_SHOWN:,} more that are other names of one file"
 
 
 async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey, rest: float) -> int:
@@ -282,4 +292,6 @@ def _sum_up(runner: Runner, reporter: Reporter, seconds: float, resumable: bool)
     counts = count(jobs)
     for line in report.summary_lines(counts, jobs, seconds, resumable=resumable):
         reporter.say(line)
-    reporter.tell(report.summary(counts, seconds))
+    if words := runner.left_out.words():
+        reporter.say(f"  Left out: {words}")
+    reporter.tell(report.summary(counts, seconds) | {"skipped": runner.left_out.content()})

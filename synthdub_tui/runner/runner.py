@@ -34,10 +34,12 @@ from synthdub_tui.runner.turns import Line, Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.settings import Settings, is_local
-from synthdub_tui.sources.intake import id_of
+from synthdub_tui.sources.intake import id_of, stamps
+from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, Skipped, refused, scan
+from synthdub_tui.sources.skip_rules import Rules
 from synthdub_tui.store.lock import Lock
-from synthdub_tui.store.store import Damaged, Store
+from synthdub_tui.store.store import LEFT_OUT, Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client
 from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, Refused
 from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Quota, Tier
@@ -78,6 +80,7 @@ class Runner:
         self.reached = False  # the service answered at least once
         self.started = clock.now()
         self._busy_since = 0.0
+        self.left_out = LeftOut()  # by the last search
         self._disk_trouble: Trouble | None = None
         self._durations = Durations()
         schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
@@ -199,7 +202,9 @@ class Runner:
         added = self._take_in(await in_thread(refused, named), batch, actions.Added())
         if added.refused:
             return added
-        scanning = asyncio.create_task(self._take_in_pieces(scan(named, recursive=batch.recursive), batch, added))
+        jobs = await in_thread(stamps, list(self.ledger.jobs.values()), batch)
+        found = scan(named, recursive=batch.recursive, rules=Rules.of(batch), jobs=jobs, force_new=batch.force_new)
+        scanning = asyncio.create_task(self._take_in_pieces(found, batch, added))
         self._scans.add(scanning)
         try:
             await asyncio.wait({scanning})
@@ -209,6 +214,7 @@ class Runner:
         added.stopped = scanning.cancelled()
         if not added.stopped:
             scanning.result()
+        await self._keep_left_out(added.left_out)
         return added
 
     @property
@@ -357,12 +363,19 @@ class Runner:
             ids = [id_of(item, batch) for item in piece if isinstance(item, Found)]
             await self._settle_submissions(ids)
             self._take_in(piece, batch, added)
+            actions.add_languages_of_other_names(self.ledger.jobs, piece, batch, clock.now(), self._put_claimed, added)
             if added.refused:  # it went while we looked elsewhere
                 return
             unsaved.append(ids)
             if len(unsaved) > PIECES_AHEAD:
                 for job_id in unsaved.popleft():
                     await self.ledger.saved(job_id)
+
+    async def _keep_left_out(self, left_out: LeftOut) -> None:
+        """For `status`, which looks at the state directory alone. Not worth an error where it cannot be kept."""
+        self.left_out = left_out
+        with contextlib.suppress(OSError):
+            await self.ledger.write_document(LEFT_OUT, {"schema": SCHEMA, **left_out.content()})
 
     def _take_in(self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added) -> actions.Added:
         items = list(items)

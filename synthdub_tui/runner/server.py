@@ -211,6 +211,8 @@ class Server:
         troubles = added.refused + added.troubles
         result: dict[str, int | str] = {effect.value: count for effect, count in added.effects.items()}
         result |= {"skipped": added.skipped, "problems": len(troubles)}
+        if words := added.left_out.words():
+            result["left_out"] = words
         if added.stopped:
             result["stopped"] = 1
         if troubles:

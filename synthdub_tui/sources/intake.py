@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -55,6 +55,16 @@ def id_of(found: Found, batch: Batch) -> str:
     return changes.job_id(found.path, _options(found, batch))
 
 
+def job_at(jobs: Mapping[str, Job], path: str, batch: Batch) -> Job | None:
+    """The job that the file at a path has with these options."""
+    return jobs.get(changes.job_id(path, _options_at(path, batch)))
+
+
+def stamps(jobs: Iterable[Job], batch: Batch) -> dict[str, Stamp]:
+    """The paths of the jobs with these options, and the version of each that its job is about."""
+    return {job.source.path: stamp_of(job.source) for job in jobs if job.options == _options_at(job.source.path, batch)}
+
+
 def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Admitted | Rejected:
     """Take a file in: a new job, a new version of a known one, further languages of it, or nothing new."""
     options = _options(found, batch)
@@ -78,5 +88,9 @@ def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Ad
 
 
 def _options(found: Found, batch: Batch) -> Options:
-    title = title_of(found.path, batch.title)
+    return _options_at(found.path, batch)
+
+
+def _options_at(path: str, batch: Batch) -> Options:
+    title = title_of(path, batch.title)
     return Options(title, batch.source_language, batch.lipsync, batch.video_duration, batch.visibility)

@@ -55,14 +55,9 @@ class LeftOut:
         return sum(number for (_, why), number in self.counts.items() if why in whys)
 
     def words(self) -> str:
-        """`18 videos in 3 folders (#recycle 12, @eaDir 6), 1 link to a folder (old), 34 other files`; empty where it is nothing."""
+        """`18 videos in 3 folders (#recycle 12, @eaDir 6), 1 link to a folder (old)`; empty where it is nothing of that."""
         links = [path for (path, why), number in self.counts.items() if why is Why.FOLDER_LINK and number]
-        outputs, others = self.number(Why.OWN_OUTPUT), self.number(Why.OTHER)
-        parts = [self._video_words()]
-        parts += [f"{_many(self.number(Why.FOLDER_LINK), 'link')} to folders ({_listed(map(_last, links))})"] if links else []
-        parts += [_many(outputs, "output")] if outputs else []
-        parts += [_many(others, "other file")] if others else []
-        return ", ".join(filter(None, parts))
+        return ", ".join(filter(None, (self._video_words(), _link_words(self.number(Why.FOLDER_LINK), links))))
 
     def rows(self) -> list[dict[str, Any]]:
         """One for each folder and reason, for programs; an empty folder stands for all that are too many."""
@@ -96,6 +91,12 @@ class LeftOut:
         return f"{more}{_many(sum(places.values()), 'video')} in {folders} ({_listed(_counted(named))})"
 
 
+def _link_words(number: int, links: list[str]) -> str:
+    if not links:
+        return ""
+    return f"{_many(number, 'link')} to {'a folder' if number == 1 else 'folders'} ({_listed(map(_last, links))})"
+
+
 def _counted(named: Mapping[str, int]) -> Iterable[str]:
     return (f"{name} {number:,}" for name, number in sorted(named.items(), key=lambda item: -item[1]))
 
@@ -107,7 +108,7 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def _last(folder: str) -> str:
-    return printable(folder.rpartition("/")[2], 40)
+    return printable(folder.rpartition("/")[2], 40) or "other folders"
 
 
 def _many(number: int, word: str) -> str:

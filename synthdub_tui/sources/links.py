@@ -99,11 +99,14 @@ def _inode(path: str) -> _Inode | None:
 def _same_file(one: str, other: str) -> bool:
     """Whether two paths lead to one file now: by what the file system says, and by both ends of the contents."""
     try:
-        looks = [os.stat(path) for path in (one, other)]
-        kept = {(look.st_dev, look.st_ino, look.st_size, look.st_mtime_ns) for look in looks}
-        return len(kept) == 1 and _ends(one) == _ends(other)
+        return _look(one) == _look(other) and _ends(one) == _ends(other)
     except OSError:
         return False
+
+
+def _look(path: str) -> tuple[int, int, int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _ends(path: str) -> tuple[bytes, bytes]:

@@ -259,9 +259,13 @@ def _judge(path: str, root: str, status: os.stat_result, *, link: bool) -> Found
         kind,
         status.st_ctime_ns,
         link=link,
-        inode=(status.st_dev, status.st_ino),
+        inode=_inode(status),
         names=status.st_nlink,
     )
+
+
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _as_output(name: str) -> Why | None:

@@ -90,7 +90,7 @@ _RESERVED_START: Final = (
 _FOUND_BY_CHKDSK: Final = re.compile(r"found\.\d{3}", re.IGNORECASE)
 
 
-_MARK: Final = re.compile(rf"\.dubbed-(?:(?i:{'|'.join(languages.OUTPUT)})|[a-z]{{2,3}}-[A-Z]{{2}})(?![^\W\d_])")
+_MARK: Final = re.compile(rf"(?:(?i:\.dubbed-(?:{'|'.join(languages.OUTPUT)}))|\.dubbed-[a-z]{{2,3}}-[A-Z]{{2}})(?![^\W\d_])")
 """Of an output, in any place of a name: a known code in any case, or one that looks like a code that is new."""
 
 

@@ -29,6 +29,9 @@ SIZE_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of the largest state file that is read: a job of all languages has some 60 kB."""
 
 CACHE: Final = "jobs.cache"
+LEFT_OUT: Final = "left-out"
+"""The document that says what the last search for videos left out."""
+
 CACHE_FROM: Final = 500
 """Jobs from which on it pays to keep a cache: fewer are read as TOML in a tenth of a second."""
 

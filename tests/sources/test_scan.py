@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from synthdub_tui.jobs.globs import Glob
 from synthdub_tui.jobs.output_paths import is_output, output_folder, output_path
 from synthdub_tui.languages import OUTPUT
+from synthdub_tui.sources import links as links_module
 from synthdub_tui.sources import scan as scan_module
-from synthdub_tui.sources.scan import Found, Skipped, content_type, refused, scan
+from synthdub_tui.sources.same_file import Stamp
+from synthdub_tui.sources.scan import COUNT_LIMIT, Found, Skipped, content_type, refused, scan
+from synthdub_tui.sources.skip_rules import Rules
 
 
 def make(folder: Path, *names: str) -> None:
@@ -268,3 +273,196 @@ def test_what_is_wrong_with_the_named_paths_is_told_without_a_search(tmp_path: P
         ("none", "path_missing", True),
         ("c.mkv", "unsupported_file", True),
     ]
+
+
+# -- what is left out ----------------------------------------------------------------------------------------------------
+
+
+def names(folder: Path, *more: Path, rules: Rules | None = None) -> list[str]:
+    """What is found, relative to the folder."""
+    items = scan([str(folder), *map(str, more)], recursive=True, rules=rules)
+    return [os.path.relpath(item.path, folder) for item in items if isinstance(item, Found)]
+
+
+def left_out(folder: Path, *more: Path, rules: Rules | None = None) -> dict[str, tuple[str, int]]:
+    """Reason and number of videos of what is skipped, by its path in the folder."""
+    items = scan([str(folder), *map(str, more)], recursive=True, rules=rules)
+    skipped = [item for item in items if isinstance(item, Skipped)]
+    return {os.path.relpath(item.path, folder): (str(item.code), item.videos) for item in skipped}
+
+
+def test_bins_snapshots_and_indexes_are_left_out_and_their_videos_counted(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "a.mp4",
+        "#recycle/old/b.mp4",
+        "#recycle/c.mp4",
+        "#recycle/note.txt",
+        ".snapshot/daily.0/a.mp4",
+        "x/@eaDir/a.mp4/x.mp4",
+    )
+    assert names(tmp_path) == ["a.mp4"]
+    assert left_out(tmp_path) == {"#recycle": ("reserved", 2), ".snapshot": ("reserved", 1), "x/@eaDir": ("reserved", 1)}
+
+
+def test_a_reserved_folder_is_taken_where_it_is_named_itself(tmp_path: Path) -> None:
+    make(tmp_path, "#recycle/b.mp4", "#recycle/@eaDir/c.mp4", "a.mp4")
+    assert found(tmp_path / "#recycle") == [str(tmp_path / "#recycle/b.mp4")]
+    assert sorted(names(tmp_path, tmp_path / "#recycle")) == ["#recycle/b.mp4", "a.mp4"]
+    assert left_out(tmp_path, tmp_path / "#recycle") == {"#recycle/@eaDir": ("reserved", 1)}
+
+
+def test_hidden_names_are_taken_only_if_asked_for(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", ".b.mp4", ".old/c.mp4", ".Trash-1000/files/d.mp4")
+    assert names(tmp_path) == ["a.mp4"]
+    assert left_out(tmp_path) == {".b.mp4": ("hidden", 0), ".old": ("hidden", 1), ".Trash-1000": ("reserved", 1)}
+    assert names(tmp_path, rules=Rules(include_hidden=True)) == [".b.mp4", ".old/c.mp4", "a.mp4"]
+
+
+def test_what_is_excluded_is_left_out_below_each_named_folder(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", "raw/b.mp4", "x/raw/c.mp4", "x/d.mov")
+    rules = Rules(exclude=(Glob("/raw"), Glob("*.mov")))
+    assert names(tmp_path, rules=rules) == ["a.mp4", "x/raw/c.mp4"]
+    assert left_out(tmp_path, rules=rules) == {"raw": ("excluded", 1), "x/d.mov": ("excluded", 0)}
+    assert names(tmp_path / "x", rules=rules) == []
+    assert names(tmp_path, tmp_path / "x/d.mov", rules=rules) == ["x/d.mov", "a.mp4", "x/raw/c.mp4"]
+
+
+def test_counting_in_a_folder_that_is_left_out_has_an_end(tmp_path: Path) -> None:
+    (tmp_path / "#snapshot").mkdir()
+    for number in range(COUNT_LIMIT + 1):
+        (tmp_path / f"#snapshot/{number}.mp4").touch()
+    (item,) = scan([str(tmp_path)], recursive=True)
+    assert isinstance(item, Skipped)
+    assert (item.videos, item.more) == (COUNT_LIMIT, True)
+
+
+def test_copies_of_outputs_are_left_out_and_refused_where_they_are_named(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4", "a.dubbed-fr-FR (1).mp4", "Copy of a.dubbed-fr-FR.mp4")
+    assert names(tmp_path) == ["a.mp4"]
+    assert {code for code, _ in left_out(tmp_path).values()} == {"output_copy", "own_output"}
+    (named,) = scan([str(tmp_path / "a.dubbed-fr-FR (1).mp4")], recursive=True)
+    assert isinstance(named, Skipped)
+    assert (named.code, named.named) == ("output_copy", True)
+
+
+def test_a_link_to_an_output_is_no_source(tmp_path: Path) -> None:
+    make(tmp_path, "out/a.dubbed-fr-FR.mp4")
+    (tmp_path / "latest.mp4").symlink_to(tmp_path / "out/a.dubbed-fr-FR.mp4")
+    assert names(tmp_path) == []
+    assert left_out(tmp_path)["latest.mp4"] == ("own_output", 0)
+
+
+# -- one file under several names ----------------------------------------------------------------------------------------
+
+
+def same(folder: Path, *more: Path, **options: object) -> dict[str, str]:
+    """Other names of files that are taken, and the names by which those are."""
+    items = scan([str(folder), *map(str, more)], recursive=True, **options)  # type: ignore[arg-type]
+    others = [item for item in items if isinstance(item, Skipped) and item.code == "same_file"]
+    return {os.path.relpath(item.path, folder): os.path.relpath(item.detail, folder) for item in others}
+
+
+def stamp(path: Path) -> Stamp:
+    return Stamp(path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def test_a_link_to_a_video_that_is_found_is_the_same_file(tmp_path: Path) -> None:
+    make(tmp_path, "z/a.mp4")
+    (tmp_path / "1.mp4").symlink_to(tmp_path / "z/a.mp4")
+    (tmp_path / "2.mp4").symlink_to(tmp_path / "1.mp4")
+    assert names(tmp_path) == ["z/a.mp4"]
+    assert same(tmp_path) == {"1.mp4": "z/a.mp4", "2.mp4": "z/a.mp4"}
+
+
+def test_links_to_one_video_elsewhere_are_one_source(tmp_path: Path) -> None:
+    make(tmp_path, "store/a.mp4")
+    (tmp_path / "in").mkdir()
+    for name in ("1.mp4", "2.mp4"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "store/a.mp4")
+    assert names(tmp_path / "in") == ["1.mp4"]
+
+
+def test_hard_links_are_one_source(tmp_path: Path) -> None:
+    make(tmp_path, "b.mp4")
+    (tmp_path / "a.mp4").hardlink_to(tmp_path / "b.mp4")
+    assert names(tmp_path) == ["a.mp4"]
+    assert same(tmp_path) == {"b.mp4": "a.mp4"}
+
+
+def test_files_with_one_inode_number_but_other_contents_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As file systems in user space have them."""
+    make(tmp_path, "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"VIDEO")
+    os.utime(tmp_path / "a.mp4", (1, 1))
+    os.utime(tmp_path / "b.mp4", (1, 1))
+    one = (tmp_path / "a.mp4").stat()
+    monkeypatch.setattr(links_module, "_look", lambda path: (one.st_dev, one.st_ino, 5, one.st_mtime_ns))
+    monkeypatch.setattr(scan_module, "_inode", lambda status: (one.st_dev, one.st_ino))
+    assert names(tmp_path) == ["a.mp4", "b.mp4"]
+
+
+def test_two_names_that_the_user_gave_are_both_taken(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    (tmp_path / "b.mp4").hardlink_to(tmp_path / "a.mp4")
+    (tmp_path / "c.mp4").symlink_to(tmp_path / "a.mp4")
+    assert [Path(path).name for path in found(tmp_path / "c.mp4", tmp_path / "b.mp4")] == ["c.mp4", "b.mp4"]
+
+
+def test_a_name_that_the_user_gave_goes_before_one_that_is_found(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    assert names(tmp_path, tmp_path / "b.mp4") == ["b.mp4"]
+    assert same(tmp_path, tmp_path / "b.mp4") == {"a.mp4": "b.mp4"}
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_name_that_has_a_job_goes_before_one_that_has_none(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    make(tmp_path, "a.mp4")
+    link(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    jobs = {str(tmp_path / "b.mp4"): stamp(tmp_path / "a.mp4")}
+    assert same(tmp_path, jobs=jobs) == {"a.mp4": "b.mp4"}
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_job_of_an_older_version_goes_first_too(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    """Else the new version would be paid for under both names."""
+    make(tmp_path, "a.mp4")
+    link(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    expected = {"a.mp4": "b.mp4"} if link is os.link else {"b.mp4": "a.mp4"}
+    assert same(tmp_path, jobs={str(tmp_path / "b.mp4"): Stamp(1, 1)}) == expected
+
+
+def test_a_name_of_a_file_that_has_a_job_elsewhere_is_the_same_file(tmp_path: Path) -> None:
+    make(tmp_path, "store/a.mp4", "in/other.mp4")
+    (tmp_path / "in/b.mp4").hardlink_to(tmp_path / "store/a.mp4")
+    jobs = {str(tmp_path / "store/a.mp4"): stamp(tmp_path / "store/a.mp4")}
+    assert same(tmp_path / "in", jobs=jobs) == {"b.mp4": "../store/a.mp4"}
+    assert same(tmp_path / "in", jobs=jobs, force_new=True) == {}
+
+
+def test_with_force_new_one_of_two_names_that_have_jobs_is_taken(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp4")
+    (tmp_path / "b.mp4").hardlink_to(tmp_path / "a.mp4")
+    jobs = {str(tmp_path / name): stamp(tmp_path / "a.mp4") for name in ("a.mp4", "b.mp4")}
+    assert same(tmp_path, jobs=jobs) == {}  # nothing new is paid for
+    assert same(tmp_path, jobs=jobs, force_new=True) == {"b.mp4": "a.mp4"}
+
+
+# -- links to folders ----------------------------------------------------------------------------------------------------
+
+
+def test_links_to_folders_are_named_and_not_followed(tmp_path: Path) -> None:
+    make(tmp_path, "in/a.mp4", "else/b.mp4")
+    (tmp_path / "in/more").symlink_to(tmp_path / "else")
+    assert names(tmp_path / "in") == ["a.mp4"]
+    assert left_out(tmp_path / "in") == {"more": ("folder_link", 0)}
+
+
+def test_links_to_folders_are_followed_if_asked_for_and_loops_end(tmp_path: Path) -> None:
+    make(tmp_path, "in/a.mp4", "in/z/c.mp4", "else/b.mp4")
+    for name, target in {"more": "else", "again": "else", "loop": "in", "into": "in/z"}.items():
+        (tmp_path / "in" / name).symlink_to(tmp_path / target)
+    (tmp_path / "else/back").symlink_to(tmp_path / "in")
+    assert names(tmp_path / "in", rules=Rules(follow_links=True)) == ["a.mp4", "z/c.mp4", "again/b.mp4"]
+    assert left_out(tmp_path / "in", rules=Rules(follow_links=True)) == {}
