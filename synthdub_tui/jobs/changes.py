@@ -88,21 +88,59 @@ def add_targets(job: Job, targets: Iterable[str], now: float) -> Job:
     return _staged(replace(job, dubs=job.dubs | new)) if new else job
 
 
+def named_again(job: Job, targets: Iterable[str], now: float) -> Job:
+    """The job with further languages, and with those again that were made from an earlier version of the source."""
+    again = {language for language in targets if language in job.dubs and job.dubs[language].stale}
+    if again:
+        job = replace(job, dubs=job.dubs | {language: _fresh(job.dubs[language], now) for language in again})
+    return _staged(add_targets(job, targets, now))
+
+
 def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
     """The job for a new version of its source: the named languages start anew, with a new asset.
 
     Outputs of the old version stay known as ours, so that the new ones may replace them. Its projects take no more languages.
     """
-    fresh = {}
-    for language in targets:
-        old = job.dubs.get(language)
-        fresh[language] = Dub(DubState.WAITING, now, **(_files_of(old) if old else {}))
+    fresh = {language: _fresh(job.dubs.get(language), now) for language in targets}
     if job.submission is not None:
         raise IllegalMove(f"{job.id}: a submission is under way")
-    job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=job.dubs | fresh)
+    dubs = _outdated(job, source) | fresh
+    job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=dubs)
     for project in job.projects:
         job = _closed(job, project)
     return _staged(job)
+
+
+def source_replaced(job: Job, source: Source) -> Job:
+    """The file is not the one that was uploaded or added: it has to be uploaded before anything more is paid for.
+
+    What waits gets the new version, as if nothing had been tried yet. What was submitted is of the old version, and stays.
+    """
+    sent = job.submission.languages if job.submission else ()
+    dubs = _outdated(job, source)
+    for language in job.in_state(DubState.WAITING):
+        if language in sent:  # if the request does not get through, the dub waits for the new version like the others
+            dubs[language] = replace(dubs[language], next_rung=None, stale=True)
+        else:
+            dubs[language] = _fresh(dubs[language], dubs[language].since)
+    job = replace(job, source=source, dubs=dubs, projects=dict.fromkeys(job.projects, ""))
+    if job.asset is not None:
+        job = replace(job, asset=None, uploads=0, version=job.version + 1)
+    return _staged(job)
+
+
+def _fresh(old: Dub | None, since: float) -> Dub:
+    """A dub that nothing was tried for; files that an older one made stay known as ours."""
+    return Dub(DubState.WAITING, since, **(_files_of(old) if old else {}))
+
+
+def _outdated(job: Job, source: Source) -> dict[str, Dub]:
+    """The dubs, where those that do not wait are marked as made from an earlier version. They are not if only the file's time
+    tells the two apart: the content may be the same, and would be paid for again."""
+    digests = {job.source.digest, source.digest} - {""}
+    if source.size == job.source.size and len(digests) < 2:
+        return dict(job.dubs)
+    return {lang: dub if dub.state is DubState.WAITING else replace(dub, stale=True) for lang, dub in job.dubs.items()}
 
 
 # -- the source at the service ---------------------------------------------------------------------------------------
@@ -141,7 +179,7 @@ def asset_dropped(job: Job) -> Job:
 
 
 def source_adopted(job: Job, source: Source) -> Job:
-    """The file changed before anything of it was sent: the new version is simply taken."""
+    """The same version of the file, with a time that says more than the one that was known."""
     return replace(job, source=source)
 
 
@@ -150,9 +188,9 @@ def unsettled(job: Job) -> Job:
     return replace(job, unsettled=True)
 
 
-def rested(job: Job, source: Source) -> Job:
-    """The source has come to rest as it is now, or is gone: it can have its turn to be uploaded."""
-    return replace(job, unsettled=False, source=source)
+def rested(job: Job) -> Job:
+    """The source has come to rest, or is gone: it can have its turn to be uploaded."""
+    return replace(job, unsettled=False)
 
 
 def mounted(job: Job, mount: str) -> Job:
@@ -585,7 +623,7 @@ def retried(job: Job, language: str, now: float) -> Job:
         lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code in _LOOK_AGAIN)
         tried = _tried(dub, step) if lost else dub.tried
         return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean, tried=tried))
-    job = replace(job, uploads=0)
+    job, clean = replace(job, uploads=0), {**clean, "stale": False}
     if step is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:
         job = replace(job, asset=None, version=job.version + 1)
     if step is Rung.SUBMIT:

@@ -272,6 +272,7 @@ class Dub(_Record, frozen=True):
     failure: Failure | None = None
     hold: Hold | None = None  # of a waiting dub: it is not submitted while this is set
     agreed: tuple[str, ...] = ()  # codes of what speaks against submitting it, and the user went past
+    stale: bool = False  # submitted with an earlier version of the source
     part: Part | None = None
     landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
     captions_ns: tuple[int, ...] = ()  # modification times of captions that we write before the output is complete

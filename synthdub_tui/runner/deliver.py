@@ -91,7 +91,7 @@ class Delivery:
         if changed and suspect(status.st_mtime_ns, status.st_ctime_ns, self._shop.now(), self._shop.settle):
             self._shop.ledger.put(changes.unsettled(job))
             return False
-        self._shop.ledger.put(changes.source_adopted(job, seen_as(job.source, now)))
+        self._shop.ledger.put(adopted(job, now))
         return True
 
     async def _create_asset(self) -> AssetCreated:
@@ -195,6 +195,14 @@ class Delivery:
         except Refused as refusal:
             _log.info("asset refused", extra={"job": self._id, "status": refusal.status})
             return None
+
+
+def adopted(job: Job, now: Stamp) -> Job:
+    """The job with its source as it is now: another version, or the same one with a time that says more."""
+    source = seen_as(job.source, now)
+    if same_version(stamp_of(job.source), now):
+        return changes.source_adopted(job, source)
+    return changes.source_replaced(job, source)
 
 
 def _look_at(source: Source) -> os.stat_result:

@@ -10,10 +10,11 @@ from typing import Final
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.plan import awaits_rest
+from synthdub_tui.runner.deliver import adopted
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.sources.look import look_at
-from synthdub_tui.sources.same_file import Stamp, seen_as
+from synthdub_tui.sources.same_file import Stamp
 from synthdub_tui.sources.settle import Look, Quiet, heed, remaining
 
 LOOK_EVERY: Final = 1.0
@@ -81,10 +82,10 @@ class Rest:
         """Without a look there is no file, or an empty one: its upload says so."""
         job = self._ledger.jobs[job_id]
         if look is None:
-            self._ledger.put(changes.rested(job, job.source))
+            self._ledger.put(changes.rested(job))
             return
         named = job_id in self._named
         quiet = self._waiting[job_id] = heed(self._waiting[job_id], look, named=named)
         if not remaining(quiet, look, self._seconds, named=named):
             now = Stamp(look.stamp.size, look.stamp.mtime_ns)
-            self._ledger.put(changes.rested(job, seen_as(job.source, now)))
+            self._ledger.put(changes.rested(adopted(job, now)))

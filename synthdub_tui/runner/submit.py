@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
+
+from msgspec.structs import replace
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.runner.outputs import ready_to_write
+from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.sources.digest import FileChangedError, digest_of
+from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_of
 from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, NotSent, Refused, Unclear
 
 _log = logging.getLogger(__name__)
@@ -17,6 +24,10 @@ _log = logging.getLogger(__name__)
 
 class _Withdrawn(Exception):
     """The request is not wanted any more, and was not sent."""
+
+
+class _Touched(Exception):
+    """Only the time of the source is another: before anything is sent, its content has to be read."""
 
 
 class Submission:
@@ -46,6 +57,8 @@ class Submission:
                 self._shop.on_trouble(trouble)
                 await self._shop.pause_after(trouble, delay)
                 delay = min(delay * 2, self._shop.patience.back_off_limit)
+            except _Touched:
+                await self._compare()
             except AccountRefused:
                 return  # the dubs wait on
             else:
@@ -131,12 +144,46 @@ class Submission:
 
     async def _record_intent(self) -> None:
         """Called by the client when quota and key allow the request, right before it is sent."""
+        await self._check_source()
         self._shop.account.check()
         job = self._job
         if not set(self._languages) <= set(job.unsent):
             raise _Withdrawn  # cancelled or held while the quota made it wait
         self._shop.ledger.put(changes.intend(job, self._languages, self._project, self._shop.now()))
         await self._shop.ledger.saved(self._id)
+
+    async def _check_source(self) -> None:
+        """What is paid for is what the user has now. Raises _Withdrawn where that is to be uploaded first, or _Touched.
+
+        A source that is gone may have been deleted because it was uploaded.
+        """
+        now = await in_thread(_stamp_now, self._job.source.path)
+        known = self._job.source
+        if now is None or same_version(stamp_of(known), now):
+            return
+        if now.size == known.size and known.digest:
+            raise _Touched
+        self._replace(seen_as(known, now))
+        raise _Withdrawn
+
+    def _replace(self, source: Source) -> None:
+        _log.info("source replaced", extra={"job": self._id})
+        self._shop.ledger.put(changes.source_replaced(self._job, source))
+
+    async def _compare(self) -> None:
+        """Read the source, which may take minutes, and go on with it or with what was uploaded."""
+        known, stop = self._job.source, threading.Event()
+        async with self._shop.reading:
+            try:
+                now = await in_thread(_read, known, stop)
+            finally:
+                stop.set()
+        if self._job.source != known:
+            return  # somebody else looked at it meanwhile
+        if now.digest == known.digest:
+            self._shop.ledger.put(changes.source_adopted(self._job, now))
+        else:
+            self._replace(now)
 
     def _settle_unsent(self) -> None:
         if self._job.submission is not None:
@@ -152,3 +199,25 @@ class Submission:
     def _own(self, language: str) -> str:
         """The spelling under which the job knows a language of the answer."""
         return next((own for own in self._languages if codes.same(own, language)), language)
+
+
+def _stamp_now(path: str) -> Stamp | None:
+    """None where there is no such file any more, or nobody can tell."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def _read(source: Source, stop: threading.Event) -> Source:
+    """The source with its present time and the digest of its content; that one is empty if it cannot be read or is just being
+    written, and what was known of the source if it is gone."""
+    now = _stamp_now(source.path)
+    if now is None:
+        return source
+    try:
+        digest = digest_of(source.path, size=now.size, stop=stop.is_set)
+    except (OSError, FileChangedError):
+        digest = ""
+    return replace(source, size=now.size, mtime_ns=now.mtime_ns, digest=digest)

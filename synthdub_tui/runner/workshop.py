@@ -66,6 +66,7 @@ class Workshop:
     settle: float  # seconds for which a source that was found in a folder must not have changed; 0: off
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one source at a time is read to tell versions apart
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
     claims: Claims = field(init=False)
 

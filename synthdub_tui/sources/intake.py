@@ -83,8 +83,8 @@ def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Ad
     if batch.force_new or not same_version(stamp_of(known.source), stamp):
         return Admitted(changes.renew(known, source, batch.targets, now), Effect.RENEWED)
     known = msgspec.structs.replace(known, source=seen_as(known.source, stamp))
-    extended = changes.add_targets(known, batch.targets, now)
-    return Admitted(extended, Effect.EXTENDED if extended.dubs.keys() != known.dubs.keys() else Effect.KNOWN)
+    extended = changes.named_again(known, batch.targets, now)
+    return Admitted(extended, Effect.KNOWN if extended is known else Effect.EXTENDED)
 
 
 def _options(found: Found, batch: Batch) -> Options:

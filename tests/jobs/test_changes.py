@@ -127,10 +127,18 @@ def test_renewing_starts_the_named_languages_anew(state: DubState) -> None:
     assert not [act for act in activities(job) if isinstance(act, Submit)]  # least of all to the old project
 
 
-def test_renewing_leaves_other_languages_as_they_are() -> None:
+def test_renewing_leaves_other_languages_as_they_are_until_they_are_named_too() -> None:
     before = done(FR, ES)
     job = changes.renew(before, NEWER, [FR], NOW)
-    assert job.dubs[ES] == before.dubs[ES]
+    assert job.dubs[ES] == replace(before.dubs[ES], stale=True)
+    assert changes.named_again(job, [FR], NOW) is job
+    again = changes.named_again(job, [ES], NOW)
+    assert (again.dubs[ES].state, again.dubs[ES].stale, again.dubs[ES].output) == (
+        DubState.WAITING,
+        False,
+        before.dubs[ES].output,
+    )
+    assert changes.named_again(again, [FR, ES], NOW) is again
 
 
 def test_a_language_added_after_a_renewal_goes_with_the_new_version() -> None:

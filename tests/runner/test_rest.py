@@ -120,7 +120,7 @@ async def test_a_file_that_was_named_waits_for_a_second_look_and_one_that_was_fo
     async with Working(bench, settle_seconds=LONG, **ONE) as runner:
         await add(runner, video, other.parent)
         await until(lambda: states_of(runner, named(runner, "one.mp4").id) == {"fr-FR": "done"})
-        assert [job.name for job in runner.unsettled] == ["two.mp4"]
+        await until(lambda: [job.name for job in runner.unsettled] == ["two.mp4"])
         await add(runner, other)
         await until(runner.idle.is_set)
     assert bench.billed == 2
