@@ -45,6 +45,7 @@ _ROUTES: Final = {
 class Asset:
     title: str
     status: str = "awaiting_upload"
+    content: bytes = b""  # as it was uploaded
 
 
 @dataclass
@@ -88,9 +89,9 @@ class PaidRequest:
 
 
 class Service:
-    """`check_paid(title, languages)` is called when a paid request leaves the client."""
+    """`check_paid(title, languages, content)` is called when a paid request leaves the client."""
 
-    def __init__(self, clock: VirtualClock, check_paid: Callable[[str, tuple[str, ...]], None]) -> None:
+    def __init__(self, clock: VirtualClock, check_paid: Callable[[str, tuple[str, ...], bytes], None]) -> None:
         self.assets: dict[str, Asset] = {}
         self.projects: dict[str, Project] = {}
         self.gone: dict[str, Project] = {}  # deleted
@@ -185,10 +186,11 @@ class Service:
         content = _json(request)
         known = {**self.gone, **self.projects}
         title = known[rest[0]].title if rest else content["title"]
+        asset = known[rest[0]].asset if rest else content["sourceAssetId"]
         paid = PaidRequest(title, tuple(content["targetLanguages"]))
         self.paid.append(paid)
         try:
-            self._check_paid(title, paid.languages)
+            self._check_paid(title, paid.languages, self.assets[asset].content)
         except AssertionError as error:
             self.wrong.append(str(error))
         return paid
@@ -299,7 +301,8 @@ class Storage:
         now = Path(source.path).stat()
         if not same_version(stamp_of(source), Stamp(now.st_size, now.st_mtime_ns)):
             raise Trouble("source_changed")
-        self._service.assets[target.key].status = "ready"
+        asset = self._service.assets[target.key]
+        asset.status, asset.content = "ready", Path(source.path).read_bytes()
         return digest_of(source.path, size=source.size)
 
     async def close(self) -> None:

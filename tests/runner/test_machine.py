@@ -31,10 +31,13 @@ from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions
 from synthdub_tui.runner import runner as runner_module
+from synthdub_tui.runner import submit as submit_module
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
+from synthdub_tui.runner.submit import _stamp_now as genuine_look
 from synthdub_tui.settings import QuotaSettings, Settings
 from synthdub_tui.sources.intake import Effect
+from synthdub_tui.sources.same_file import Stamp
 from synthdub_tui.store import durable
 from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store, decode_job
@@ -93,6 +96,8 @@ class Life(RuleBasedStateMachine):
         self.consents: Counter[tuple[str, str]] = Counter()
         self.moderated: set[tuple[str, str]] = set()
         self.foreign: dict[Path, bytes] = {}
+        self.edits = 0
+        self.looked: dict[str, bytes | None] = {}  # what a source held when it was looked at before a paid request
         self.saved: list[Job] = []  # as on disk after the last rule
         self.removed: set[str] = set()  # outputs that the user deleted
         self.forgotten: dict[Endpoint, set[float]] = {endpoint: set() for endpoint in Endpoint}
@@ -144,8 +149,10 @@ class Life(RuleBasedStateMachine):
     def _retryable(self) -> list[Cell]:
         return [cell for cell in self._cells() if changes.rung(self.jobs[cell.job].dubs[cell.language])]
 
-    def _check_intent(self, title: str, names: tuple[str, ...]) -> None:
-        """A paid request leaves: its intent is on disk, and nobody was refused for its content before."""
+    def _check_intent(self, title: str, names: tuple[str, ...], content: bytes) -> None:
+        """A paid request leaves: for what the user has, with its intent on disk, and not for what moderation refused."""
+        seen = self.looked.get(str(self._source(title)))
+        assert seen in (None, content), f"{title}: {content!r} is paid for, and {seen!r} was there at the last look"
         (job,) = [job for job in simulated.stored(self.folder / "state") if job["options"]["title"] == title]
         assert set(job.get("submission", {}).get("languages", ())) == set(names), f"{title}: sent without an intent on disk"
         wrong = [language for language in names if (title, language) in self.moderated]
@@ -172,11 +179,10 @@ class Life(RuleBasedStateMachine):
     @rule(name=files, names=some_languages, captions=st.booleans(), changed=st.booleans())
     def add(self, name: str, names: list[str], captions: bool, changed: bool) -> None:
         """Named again, further languages are added; a file that changed since starts anew."""
-        path = self.folder / "videos" / f"{name}.mp4"
+        path = self._source(name)
         before = {job.name: job for job in self.jobs.values()}.get(path.name)
-        if before is None or changed:
-            path.write_bytes(f"{name} at {self.clock.now}".encode())
-            os.utime(path, ns=(0, int(self.clock.wall() * 1e9)))
+        if before is None or changed or not path.exists():
+            self._write(name)
         batch = Batch(targets=tuple(names), captions=captions)
         try:
             added = self._do(self.runner.add([str(path)], batch))
@@ -186,8 +192,46 @@ class Life(RuleBasedStateMachine):
         assert not added.refused and not added.troubles
         renewed = before is None or added.effects[Effect.RENEWED]
         for language in names:
-            if renewed or before is None or language not in before.dubs:
+            if renewed or before is None or language not in before.dubs or self._is_stale(before, language):
                 self._consent(name, language)
+
+    def _is_stale(self, before: Job, language: str) -> bool:
+        """It may have become so while the file was added."""
+        return before.dubs[language].stale or self.jobs[before.id].version != before.version
+
+    def look(self, path: str) -> Stamp | None:
+        """In place of the look before a paid request."""
+        self.looked[path] = Path(path).read_bytes() if os.path.exists(path) else None
+        return genuine_look(path)
+
+    def _source(self, name: str) -> Path:
+        return self.folder / "videos" / f"{name}.mp4"
+
+    def _write(self, name: str, more: str = "") -> None:
+        self.edits += 1
+        self._source(name).write_bytes(f"{name} {self.edits:05}{more}".encode())
+        self._touch(name)
+
+    def _touch(self, name: str) -> None:
+        """Each time is another one, on a disk that keeps nanoseconds."""
+        now = int(self.clock.wall()) * 1_000_000_000 + self.edits * 1000 + 7
+        os.utime(self._source(name), ns=(now, now))
+
+    @rule(name=files, how=st.sampled_from(("edited", "edited", "longer", "touched", "deleted")))
+    def the_source_changes(self, name: str, how: str) -> None:
+        """At any moment, and nobody says so."""
+        if not self._source(name).exists():
+            return
+        match how:
+            case "edited":
+                self._write(name)
+            case "longer":
+                self._write(name, " and more" * self.edits)
+            case "touched":
+                self.edits += 1
+                self._touch(name)
+            case "deleted":
+                self._source(name).unlink()
 
     def _consent(self, title: str, language: str) -> None:
         self.consents[title, language] += 1
@@ -535,6 +579,9 @@ class Life(RuleBasedStateMachine):
     def _heal(self) -> None:
         self.disk_full = False
         self.service.heal()
+        for job in self.jobs.values():
+            if not Path(job.source.path).exists():
+                self._write(job.options.title)
         if self.runner.paused or self.runner.refusal:
             self._do(self.runner.pause(False))
 
@@ -579,6 +626,7 @@ def wired(service: Service, clock: VirtualClock, life: Life) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "write", write)
         patch.setattr(store_module, "CACHE_FROM", 1)
+        patch.setattr(submit_module, "_stamp_now", life.look)
         patch.setattr(client_module, "_http_clients", clients)
         patch.setattr(runner_module, "Downloader", lambda *_, **__: Files(service, clock))
         patch.setattr(runner_module, "Uploader", lambda *_, **__: Storage(service, clock))
