@@ -22,7 +22,7 @@ LOOK = HELP | {
         "runner.launch",
         "runner.report",
     ),
-    *("settings", "store", "store.durable", "store.migration", "store.store"),
+    *("settings", "sources", "sources.same_file", "store", "store.durable", "store.migration", "store.store"),
 }
 ENGINE = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
 
