@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthdub_tui.jobs.model import Dub, DubState, Job, count
+from synthdub_tui.jobs.plan import awaits_rest
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
@@ -95,6 +96,8 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
         dubs = ", ".join(f"{language} {dub.state.value}" for language, dub in job.dubs.items())
         stage = "" if job.stage in ("dubbing", "ended") else f" [{job.stage.value}]"
         yield f"  {printable(job.name)}{stage}: {dubs}"
+        if awaits_rest(job):
+            yield f"    waits until the file is complete{_last_change(job.source.path)}"
         for language, dub in job.dubs.items():
             if dub.failure is not None:
                 what = explain(dub.failure.code, dub.failure.detail)
@@ -104,6 +107,15 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
 def _left_out(settings: Settings) -> dict[str, Any]:
     """What the last search left out, by folder."""
     return {name: value for name, value in Store(settings.state_dir).read_document(LEFT_OUT).items() if name != "schema"}
+
+
+def _last_change(path: str) -> str:
+    """When the file changed last, where it can be seen."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f" (last change {report.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
 
 
 def _file(job: Job) -> dict[str, Any]:

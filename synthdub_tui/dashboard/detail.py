@@ -13,6 +13,7 @@ from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.words import Line
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Failure, Job, Rung, Stage
+from synthdub_tui.jobs.plan import awaits_rest
 from synthdub_tui.problems import Retry, explain, printable
 
 STATES: Final = {
@@ -100,9 +101,15 @@ def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, sign
     return [*lines, ((" ", ""),), *_files(job, dub)]
 
 
+def _stage(job: Job) -> str:
+    if awaits_rest(job):
+        return "waits until it is complete: a program still writes it, or it changed a moment ago"
+    return STAGES[job.stage]
+
+
 def _progress(batch: Batch, job: Job, language: str, dub: Dub, now: float) -> list[Line]:
     if dub.state is DubState.WAITING:
-        return [((f"The file {STAGES[job.stage]}.", "faint"),)] if job.stage is not Stage.ENDED else []
+        return [((f"The file {_stage(job)}.", "faint"),)] if job.stage is not Stage.ENDED else []
     if dub.state is DubState.DUBBING:
         text = f"for {cells.duration(now - (dub.submitted or dub.since))}"
         usual = batch.durations.usual()
@@ -173,7 +180,7 @@ def _files(job: Job, dub: Dub) -> list[Line]:
 
 
 def _job_lines(batch: Batch, job: Job, now: float, signs: cells.Signs) -> list[Line]:
-    lines: list[Line] = [((STAGES[job.stage], ""),)]
+    lines: list[Line] = [((_stage(job), ""),)]
     upload = batch.transfers.get((job.id, FILE))
     if upload is not None and upload.total:
         lines.append(((f"{cells.size(upload.done)} of {cells.size(upload.total)} at {cells.size(upload.rate)}/s", ""),))

@@ -13,6 +13,7 @@ import pytest
 
 from synthdub_tui.sandbox.config import Failure
 from tests.cli.conftest import MakeShell, Shell, until
+from tests.sources.test_look import HOLDERS, holding
 
 
 def test_run_as_json(make_shell: MakeShell) -> None:
@@ -151,6 +152,16 @@ def test_output_dir_keeps_the_structure(shell: Shell) -> None:
 def test_stop_and_status_without_a_runner(shell: Shell) -> None:
     assert "No runner" in shell.call("stop").out
     assert shell.status()["runner"] is None
+
+
+def test_a_file_that_is_still_being_written_is_waited_for_and_said(shell: Shell) -> None:
+    video = shell.video("rec.mp4")
+    with holding(video, HOLDERS["appending"]):
+        process = shell.start("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0.1")
+        until(lambda: "waits until the file is complete (last change " in shell.call("status").out)
+    assert process.wait(60) == 0
+    assert "waits until" not in shell.call("status").out
+    assert shell.dubs() == {"fr-FR": "done"}
 
 
 def test_languages(shell: Shell) -> None:

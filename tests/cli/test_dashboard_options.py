@@ -43,6 +43,11 @@ def test_flags_of_the_screen_reach_it(tmp_path: Path) -> None:
     assert chosen.read_only and chosen.ascii and chosen.slow_link and not chosen.mouse
 
 
+def test_a_zero_is_passed_on_to_the_runner_and_what_was_not_given_is_not(tmp_path: Path) -> None:
+    launcher = BackgroundRunner(str(tmp_path), {"settle_seconds": 0.0, "tier": None, "api_url": ""}, {})
+    assert launcher._arguments == ["--settle", "0.0"]
+
+
 def test_a_runner_for_a_stored_key_gets_nothing_that_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
 

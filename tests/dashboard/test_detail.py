@@ -81,7 +81,11 @@ def test_a_download_tells_its_bytes() -> None:
 
 
 def test_a_waiting_dub_tells_where_its_file_stands() -> None:
-    assert "waits for an upload slot" in text(make_dub(DubState.WAITING, NOW))
+    waiting = make_dub(DubState.WAITING, NOW)
+    assert "waits for an upload slot" in text(waiting)
+    growing = replace(make_job(0, ["fr-FR"], DubState.WAITING), asset=None, unsettled=True, projects={})
+    assert "The file waits until it is complete" in text(waiting, job=growing)
+    assert "waits until it is complete" in text(language=FILE, job=growing)
 
 
 def test_a_language_that_was_not_asked_for() -> None:
