@@ -28,6 +28,7 @@ commands:
   retry SELECT …      FILE, FILE:LANG or `failed`; asks before what may cost
   cancel SELECT …     FILE or FILE:LANG
   remove SELECT …     take what has ended out of the batch; files stay
+  relocate OLD NEW    a file or folder that was moved: its videos keep what was made of them
   pause, resume       begin nothing new, or go on
   stop                the runner saves and ends; work resumes at the next start
   languages           codes and names
@@ -292,6 +293,15 @@ def _select_arguments(parser: argparse.ArgumentParser) -> None:
     _state_arguments(parser)
 
 
+def _relocate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Say where videos are now. Nothing is sent or paid. OLD and NEW may be equal: the file is the same video."
+    )
+    parser.add_argument("old", metavar="OLD", help="a video or folder as the batch knows it")
+    parser.add_argument("new", metavar="NEW", help="where it is now")
+    _state_arguments(parser)
+
+
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     _json(parser, "for programs")
     _state_arguments(parser)
@@ -312,6 +322,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "retry": _select_arguments,
     "cancel": _select_arguments,
     "remove": _select_arguments,
+    "relocate": _relocate_arguments,
     "pause": _state_arguments,
     "resume": _state_arguments,
     "stop": _state_arguments,
@@ -403,6 +414,12 @@ def _remove(arguments: argparse.Namespace) -> int:
     return remove(_settings(arguments), arguments.select, yes="yes" in arguments)
 
 
+def _relocate(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import relocate  # noqa: PLC0415
+
+    return relocate(_settings(arguments), arguments.old, arguments.new)
+
+
 def _pause(arguments: argparse.Namespace) -> int:
     from synthdub_tui.commands.steer import pause  # noqa: PLC0415
 
@@ -438,6 +455,7 @@ _COMMANDS: Final[dict[str, Handler]] = {
     "retry": _retry,
     "cancel": _cancel,
     "remove": _remove,
+    "relocate": _relocate,
     "pause": _pause,
     "resume": _resume,
     "stop": _stop,

@@ -339,6 +339,44 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "source_touched",
+        "The file has another time, and nothing tells whether its content changed",
+        "No digest was kept of what was dubbed; a copy or a restored backup changes times, too. It stays as it is.",
+        "If it is the same video: `synthdub relocate FILE FILE`, which is free. "
+        "If it changed: `synthdub run --yes FILE` dubs it again, and spends credits for each language.",
+        Retry.ASK,
+    ),
+    Problem(
+        "source_maybe_moved",
+        "The file may be one that was dubbed at another place",
+        "A video of this size, and of this name or time, is gone from its place, and no digest tells whether it is the same. "
+        "Nothing was added.",
+        "If it is the same video: `synthdub relocate OLD NEW`, which is free. If it is another one: `synthdub run --yes FILE`, "
+        "which spends credits for each language.",
+        Retry.ASK,
+    ),
+    Problem(
+        "source_changing",
+        "The file changes while it is compared",
+        "Another program is still writing it, so it is not known whether it is the video that was dubbed. Nothing was spent.",
+        "Wait until the file is finished, then add it again.",
+        Retry.FREE,
+    ),
+    Problem(
+        "source_other_size",
+        "The file at the new place has another size",
+        "It is another video, or its copy is not finished. It stays in the batch at its old place.",
+        "Finish the copy and say `synthdub relocate` again; or add it as a new video, which spends credits.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "place_taken",
+        "The new place has a job already",
+        "The file there was added as a video of its own. The one from the old place stays as it is.",
+        "Remove one of the two with `synthdub remove`, then say `synthdub relocate` again.",
+        Retry.USELESS,
+    ),
+    Problem(
         "source_empty",
         "The file is empty",
         "It has no bytes; a copy or an export did not finish.",

@@ -215,6 +215,7 @@ def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
     merged = {name: value for name, value in msgspec.structs.asdict(defaults).items() if value is not None}
     merged |= {name: flags[name] for name in Batch.__struct_fields__ if flags.get(name) is not None}
     merged["exclude"] = tuple(merged.get("exclude", ()))
+    merged["agreed"] = bool(flags.get("yes"))
     if merged.get("output_dir"):
         merged["output_dir"] = _folder(merged["output_dir"])
     return Batch(**merged)

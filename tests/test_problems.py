@@ -135,7 +135,12 @@ def test_every_row_of_the_vendors_troubleshooting_has_its_cause_and_remedy(sympt
 
 
 def test_what_may_endanger_the_account_or_pay_twice_asks() -> None:
-    assert {code for code, problem in KNOWN.items() if problem.retry is Retry.ASK} == {"moderation", "submission_unknown"}
+    assert {code for code, problem in KNOWN.items() if problem.retry is Retry.ASK} == {
+        "moderation",
+        "submission_unknown",
+        "source_touched",
+        "source_maybe_moved",
+    }
 
 
 def test_a_code_that_is_new_to_us() -> None:

@@ -1,7 +1,8 @@
-"""`synthdub retry`, `cancel`, `remove`, `pause`, `resume`, `stop`: through the runner if one works, else on the store."""
+"""`synthdub retry`, `cancel`, `remove`, `relocate`, `pause`, `resume`, `stop`: through the runner, or else on the store."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -14,8 +15,10 @@ from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, printable
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Remove, Resume, Retry, Stop
+from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Stop
 from synthdub_tui.settings import Settings
+from synthdub_tui.sources import relocation
+from synthdub_tui.sources.known import Known
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Store
 
@@ -80,6 +83,58 @@ def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
     if paid:
         print(f"{paid} left: they were paid for, and are not on disk; say --yes to forget them", file=sys.stderr)
     return 1 if under_way or paid else 0
+
+
+def relocate(settings: Settings, old: str, new: str) -> int:
+    """A file or folder is at another place: its videos keep what was made of them. 1 if some were not found there.
+
+    Raises Trouble("path_missing") where NEW is not there.
+    """
+    old, new = (as_spelled(os.path.abspath(os.path.expanduser(path))) for path in (old, new))
+    if not os.path.exists(new):
+        raise Trouble("path_missing", new)
+    before = _jobs(settings)
+    if os.path.isdir(new) and any(job.source.path == old for job in before.values()):
+        new = os.path.join(new, os.path.basename(old))  # as `mv FILE FOLDER` does
+    meant = {job.id: path for job in before.values() if (path := relocation.new_path(job.source.path, old, new)) is not None}
+    control = Control.connect(settings.state_dir)
+    if control is not None:
+        moved = int(control.ask(Relocate(id=1, old=old, new=new)).result["moved"])
+    else:
+        with _Direct(settings) as direct:
+            moved = _relocate(direct, old, new)
+    left = _left(_jobs(settings), meant)
+    for trouble in left:
+        print(trouble, file=sys.stderr)
+    print(f"{moved} videos moved, {len(left)} left where they were" if left else f"{moved} videos moved")
+    return 1 if left or not moved else 0
+
+
+def _relocate(direct: _Direct, old: str, new: str) -> int:
+    """How many videos moved."""
+    moved = 0
+    for job, path in relocation.moves(Known(direct.jobs), old, new):
+        with contextlib.suppress(Trouble):  # told below
+            source = relocation.source_at(job, path)
+            folder = relocation.moved_folder(job.outputs, old, new)
+            outputs = relocation.outputs_at(job, source, folder)
+            direct.put(changes.relocated(job, source, folder, outputs, time.time()))
+            moved += 1
+    return moved
+
+
+def _left(jobs: dict[str, Job], meant: dict[str, str]) -> list[Trouble]:
+    """Why videos are not known at the places where they were meant to be."""
+    troubles = []
+    known = Known(jobs)
+    for job_id, path in meant.items():
+        try:
+            relocation.source_at(jobs[job_id], path)
+            if any(other.options == jobs[job_id].options and other.id != job_id for other in known.all_at(path)):
+                raise Trouble("place_taken", path)
+        except Trouble as trouble:
+            troubles.append(trouble)
+    return troubles
 
 
 def pause(settings: Settings, *, paused: bool) -> int:

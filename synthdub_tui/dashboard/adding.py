@@ -34,6 +34,8 @@ _EFFECTS: Final = {
     "renewed": "in a new version",
     "extended": "with more languages",
     "known": "there already",
+    "moved": "at a new place",
+    "compared": "compared",
     "skipped": "other files skipped",
 }
 """What naming files came to, as the runner counts it (`sources.intake.Effect`), in words."""

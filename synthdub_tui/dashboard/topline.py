@@ -20,7 +20,7 @@ from synthdub_tui.dashboard.screens.words import Span, in_lines
 from synthdub_tui.jobs.estimate import Rates
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.problems import Problem, explain, printable
-from synthdub_tui.runner.protocol import Meters, QuotaMeter
+from synthdub_tui.runner.protocol import Comparing, Meters, QuotaMeter
 
 _STYLES = {"": "", "faint": "dim", "strong": "bold", "good": "bold", "warn": "bold", "bad": "bold reverse"}
 MOST_LINES: Final = 3
@@ -85,6 +85,8 @@ def traffic_line(about: Overview, width: int, signs: cells.Signs) -> list[Span]:
     if meters is None:
         return [("reading the batch…", "faint")]
     spans: list[Span] = []
+    if meters.comparing is not None:
+        spans.append((_comparing(meters.comparing), ""))
     if meters.up or meters.down or about.rates.moving:
         spans.append((f"{signs.up}{cells.size(meters.up)}/s", "strong" if meters.up else "faint"))
         spans.append((f"{signs.states[DubState.DOWNLOADING]}{cells.size(meters.down)}/s", "strong" if meters.down else "faint"))
@@ -94,6 +96,13 @@ def traffic_line(about: Overview, width: int, signs: cells.Signs) -> list[Span]:
     else:
         spans.append(("no transfers", "faint"))
     return spans + quota_words(meters.quota)
+
+
+def _comparing(now: Comparing) -> str:
+    """The file whose content is read, how far, and how many wait for it."""
+    share = f"{100 * now.done // max(now.total, 1)} %"
+    waiting = f", {now.waiting} more" if now.waiting else ""
+    return f"comparing {printable(now.path.rpartition('/')[2], 40)} {share}{waiting}"
 
 
 def quota_words(quota: tuple[QuotaMeter, ...]) -> list[Span]:

@@ -179,7 +179,7 @@ def asset_dropped(job: Job) -> Job:
 
 
 def source_adopted(job: Job, source: Source) -> Job:
-    """The same version of the file, with a time that says more than the one that was known."""
+    """The same version of the file, with another time: one that says more, or that it has now."""
     return replace(job, source=source)
 
 
@@ -191,6 +191,25 @@ def unsettled(job: Job) -> Job:
 def rested(job: Job) -> Job:
     """The source has come to rest, or is gone: it can have its turn to be uploaded."""
     return replace(job, unsettled=False)
+
+
+def relocated(job: Job, source: Source, folder: str, outputs: Mapping[str, Output], now: float) -> Job:
+    """The source lies at another place. `folder` is where outputs go (empty: beside it), `outputs` are those that went along.
+
+    Dubs that failed because the source was gone wait again.
+    """
+    dubs = {language: replace(dub, output=_at(outputs.get(language), dub.output)) for language, dub in job.dubs.items()}
+    job = replace(job, source=source, outputs=folder, mount="", dubs=dubs)
+    for language in job.in_state(DubState.FAILED):
+        failure = job.dubs[language].failure
+        if failure is not None and failure.code == "source_missing":
+            job = retried(job, language, now)
+    return _staged(job)
+
+
+def _at(there: Output | None, output: Output | None) -> Output | None:
+    """The output where it lies now; it may have been reviewed since somebody looked."""
+    return replace(there, reviewed=output.reviewed) if there is not None and output is not None else output
 
 
 def mounted(job: Job, mount: str) -> Job:

@@ -315,6 +315,15 @@ class Job(_Record, frozen=True):
         return any(dub.state in OPEN and dub.hold is None for dub in self.dubs.values())
 
     @property
+    def paid_for(self) -> bool:
+        """Whether something was paid for this version of the video, or may have been."""
+        return self.submission is not None or any(
+            dub.project or (dub.failure is not None and dub.failure.code == "submission_unknown")
+            for dub in self.dubs.values()
+            if not dub.stale
+        )
+
+    @property
     def unsent(self) -> tuple[str, ...]:
         """Waiting languages for which no paid request is under way, and which nothing holds."""
         sent = self.submission.languages if self.submission else ()

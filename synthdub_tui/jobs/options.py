@@ -16,6 +16,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     include_hidden: bool = False  # take names that begin with a dot; reserved folders never
     follow_links: bool = False  # look into folders that links lead to
     force_new: bool = False
+    agreed: bool = False  # the user agreed to pay for what may have been paid for already
     output_dir: str = ""
     lipsync: bool = False
     video_duration: str = "adaptive"

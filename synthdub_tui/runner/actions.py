@@ -13,13 +13,15 @@ from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.protocol import Cell
-from synthdub_tui.sources.intake import Admitted, Effect, Rejected, admit, job_at
+from synthdub_tui.sources.intake import Admitted, Effect, Missing, Moved, Rejected, Undecided, Unsure, admit, job_at
+from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, Skipped
 from synthdub_tui.sources.settle import suspect
 from synthdub_tui.sources.skip_rules import Why
 
 Put = Callable[[Job], None]
+Decided = Admitted | Rejected | Unsure
 Take = Callable[[Job, Sequence[str]], None]
 
 _LEFT_OUT: Final = frozenset(why.value for why in Why)
@@ -33,6 +35,9 @@ class Added:
     left_out: LeftOut = field(default_factory=LeftOut)
     troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
     refused: list[Trouble] = field(default_factory=list)  # about paths that the user named
+    unsure: int = 0  # videos, each with a trouble, that the user has to decide about before they cost
+    comparing: int = 0  # videos whose content is still to be compared
+    compared: int = 0
     stopped: bool = False  # by the user, before all was looked at
 
     @property
@@ -42,58 +47,79 @@ class Added:
 
     @property
     def videos(self) -> int:
-        """Sources that are in the batch now."""
-        return sum(self.effects.values())
+        """Sources that are in the batch now, or whose content tells whether they are."""
+        return sum(self.effects.values()) + self.unsure + self.comparing
 
 
 def take_in(
-    jobs: Mapping[str, Job],
+    known: Known,
     items: Iterable[Found | Skipped],
     batch: Batch,
     now: float,
     put: Put,
-    so_far: Added | None = None,
+    added: Added,
+    *,
     lost: Container[str] = (),
+    missing: Missing | None = None,
     settle: float = 0.0,
-) -> Added:
-    """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong. Found in pieces,
-    `so_far` is what those before came to. `lost` are ids of jobs whose state is not known any more: what they paid for is paid
-    again only where the user says so (`force_new`). `settle`: seconds for which a source must not have changed."""
-    added = so_far or Added()
-    admitted: list[Admitted] = []
+) -> list[tuple[Found, Moved | Undecided]]:
+    """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong. What it came to is
+    noted in `added`.
+
+    Returns the files that take longer: known ones at a new place, and those whose content decides. `lost` are ids of jobs whose
+    state is not known any more: what they paid for is paid again only where the user says so (`force_new`). `missing` are jobs
+    whose file is gone: each is taken once. `settle`: seconds for which a source must not have changed.
+    """
+    found = []
     for item in items:
         if isinstance(item, Skipped):
             _note_skipped(added, item)
-            continue
-        outcome = admit(jobs, item, batch, now)
-        if isinstance(outcome, Rejected):
-            added.troubles.append(Trouble(outcome.code, f"{outcome.path}: {outcome.detail}"))
-        elif outcome.effect is Effect.NEW and outcome.job.id in lost and not batch.force_new:
-            added.troubles.append(Trouble("state_lost", outcome.job.source.path))
         else:
-            admitted.append(_settled(outcome, item, now, settle))
-    if not added.refused:
-        for outcome in admitted:
-            added.effects[outcome.effect] += 1
-            put(outcome.job)
-    return added
+            found.append(item)
+    later: list[tuple[Found, Moved | Undecided]] = []
+    for item in found if not added.refused else ():
+        outcome = admit(known, item, batch, now, missing=missing)
+        if isinstance(outcome, Admitted) and outcome.effect is Effect.NEW and outcome.job.id in lost and not batch.force_new:
+            added.troubles.append(Trouble("state_lost", outcome.job.source.path))
+        elif isinstance(outcome, Moved | Undecided):
+            later.append((item, outcome))
+            if isinstance(outcome, Moved) and missing is not None:
+                del missing[outcome.job.source.size][outcome.job.id]
+        else:
+            note_outcome(added, settled(outcome, item, now, settle), put)
+    return later
 
 
-def _settled(outcome: Admitted, found: Found, now: float, seconds: float) -> Admitted:
+def note_outcome(added: Added, outcome: Decided, put: Put) -> None:
+    """Take in what was decided about a file."""
+    match outcome:
+        case Admitted(job, effect):
+            added.effects[effect] += 1
+            put(job)
+        case Rejected(path, code, detail):
+            added.troubles.append(Trouble(code, f"{path}: {detail}"))
+        case Unsure(path, code):
+            added.unsure += 1
+            added.troubles.append(Trouble(code, path))
+
+
+def settled(outcome: Decided, found: Found, now: float, seconds: float) -> Decided:
     """As it is, or marked as a new version that may still be written."""
-    if outcome.job.asset is not None or not suspect(found.mtime_ns, found.ctime_ns, now, seconds):
+    if not isinstance(outcome, Admitted) or outcome.job.asset is not None:
+        return outcome
+    if not suspect(found.mtime_ns, found.ctime_ns, now, seconds):
         return outcome
     return outcome._replace(job=changes.unsettled(outcome.job))
 
 
 def add_languages_of_other_names(
-    jobs: Mapping[str, Job], items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, added: Added
+    known: Known, items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, added: Added
 ) -> None:
     """A file that was found under another name than its job has gets its languages there."""
     for item in items:
         if not isinstance(item, Skipped) or item.code != Why.SAME_FILE:
             continue
-        job = job_at(jobs, item.detail, batch)
+        job = job_at(known, item.detail, batch)
         if job is not None and not job.dubs.keys() >= set(batch.targets):
             added.effects[Effect.EXTENDED] += 1
             put(changes.add_targets(job, batch.targets, now))

@@ -8,13 +8,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from synthdub_tui.jobs.model import Job, count
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions, clock, logs, report
 from synthdub_tui.runner.allocator import share_one_arena
 from synthdub_tui.runner.checks import checked
+from synthdub_tui.runner.protocol import Meters
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.runner.server import Server
@@ -23,7 +24,7 @@ from synthdub_tui.runner.workshop import Patience
 from synthdub_tui.settings import Settings
 from synthdub_tui.sources.skip_rules import Why
 
-DONE, FAILED, USAGE, BUSY, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, BUSY, WAITS, INTERRUPTED = 0, 1, 2, 3, 5, 130
 """Exit codes, see the README."""
 
 REACH_SECONDS: Final = 60.0
@@ -37,6 +38,10 @@ LINGER_SECONDS: Final = 30.0
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+COMPARING_SECONDS: Final = 10.0
+"""Between two lines about a file that is compared."""
+
+T = TypeVar("T")
 ReadKey = Callable[[], str]
 
 
@@ -68,8 +73,12 @@ async def run(
         runner.ledger.listen(lambda before, job: _tell(reporter, before, job))
         watch = asyncio.create_task(_watch(runner, reporter))
         try:
-            await _unless_stopped(stop, _take_in(runner, paths, reporter))
+            added = await _unless_stopped(stop, _take_in(runner, paths, reporter))
+            told = len(added.troubles) if added else 0
             code = INTERRUPTED if stop.requested else await _work(runner, reporter, stop, read_key, patience.rest)
+            if added:
+                _tell_compared(added, told, reporter)
+                code = WAITS if code == DONE and added.unsure else code
         finally:
             watch.cancel()
     finally:
@@ -135,22 +144,22 @@ class _Stop:
         self._event.set()
 
 
-async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, None]) -> None:
-    """Do the work, or as much of it as is done when the user wants to end."""
+async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, T]) -> T | None:
+    """Do the work, or as much of it as is done when the user wants to end; None where it was not done."""
     tasks = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
-    if tasks[0].done():
-        tasks[0].result()
+    return tasks[0].result() if tasks[0].done() else None
 
 
-async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None:
-    """Add what was named. Raises Trouble where nothing of it can be used."""
+async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> actions.Added | None:
+    """Add what was named, if anything was. Raises Trouble where nothing of it can be used."""
     if not paths and not runner.ledger.jobs:
         raise Trouble("nothing_to_do")
+    added = None
     if paths:
         added = await runner.add(paths, runner.settings.batch)
         if added.refused:
@@ -170,16 +179,27 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> None
     if runner.paused:
         await runner.pause(False)
         reporter.say("The batch was paused; it goes on now.")
+    return added
 
 
 def _found(added: actions.Added) -> Iterable[str]:
     parts = [f"{number} {effect.value}" for effect, number in added.effects.items() if number]
     skipped = f", {added.skipped} other files skipped" if added.skipped else ""
+    parts += [f"{added.unsure} left as they are"] if added.unsure else []
+    parts += [f"{added.comparing} to be compared"] if added.comparing else []
     yield f"{added.videos} videos: {', '.join(parts)}{skipped}" if parts else f"No other videos{skipped}"
     for other, taken in added.left_out.same[:SAME_SHOWN]:
         yield f"{printable(other, 4096)} is the same file as {printable(taken, 4096)}"
     if len(added.left_out.same) > SAME_SHOWN:
         yield f"… and {added.left_out.number(Why.SAME_FILE) - SAME_SHOWN:,} more that are other names of one file"
+
+
+def _tell_compared(added: actions.Added, told: int, reporter: Reporter) -> None:
+    """What became of the files that were compared while the work went on."""
+    for trouble in added.troubles[told:]:
+        reporter.tell(report.problem(trouble.problem))
+    if added.compared:
+        reporter.say(f"{added.compared} compared. {next(iter(_found(added)))}")
 
 
 async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey, rest: float) -> int:
@@ -253,7 +273,8 @@ def _names(jobs: list[Job]) -> str:
 async def _watch(runner: Runner, reporter: Reporter) -> None:
     """Progress of transfers and trouble of the batch, twice a second."""
     last: dict[tuple[str, str], int] = {}
-    trouble = ""
+    trouble = compared = ""
+    said = 0.0
     while True:
         await asyncio.sleep(0.5)
         meters = runner.overview()
@@ -268,17 +289,23 @@ async def _watch(runner: Runner, reporter: Reporter) -> None:
                 last[moving.job, moving.language] = moving.done
                 job = runner.ledger.jobs[moving.job]
                 reporter.tell(report.progress(job, moving.language, moving.done, moving.total, moving.rate))
+        now = meters.comparing
+        if now is not None and (now.path != compared or time.monotonic() - said >= COMPARING_SECONDS):
+            compared, said = now.path, time.monotonic()
+            reporter.tell(report.comparing(now))
         if reporter.live:
-            reporter.status(_live_line(runner, meters.up, meters.down))
+            reporter.status(_live_line(runner, meters))
 
 
-def _live_line(runner: Runner, up: float, down: float) -> str:
+def _live_line(runner: Runner, meters: Meters) -> str:
     counts = count(runner.ledger.jobs.values())
     parts = [f"{counts.done}/{counts.dubs} done"]
     parts += [f"{counts.failed} failed"] if counts.failed else []
     parts += [f"{counts.dubbing} dubbing"] if counts.dubbing else []
-    parts += [f"↑ {report.size(up)}/s"] if up else []
-    parts += [f"↓ {report.size(down)}/s"] if down else []
+    parts += [f"↑ {report.size(meters.up)}/s"] if meters.up else []
+    parts += [f"↓ {report.size(meters.down)}/s"] if meters.down else []
+    if (now := meters.comparing) is not None:
+        parts.append(f"comparing {printable(now.path.rpartition('/')[2], 40)} {100 * now.done // max(now.total, 1)} %")
     return " · ".join(parts)
 
 

@@ -121,6 +121,13 @@ class StopAdding(_Request, frozen=True, tag="stop_adding"):
     """Look no further for files; what was found stays. The `Add` that is stopped is answered with what it came to."""
 
 
+class Relocate(_Request, frozen=True, tag="relocate"):
+    """The file or folder `old` is `new` now (absolute paths). The reply's `result` counts the videos that `moved`."""
+
+    old: str
+    new: str
+
+
 class AddLanguages(_Request, frozen=True, tag="add_languages"):
     """Add languages to jobs."""
 
@@ -130,7 +137,7 @@ class AddLanguages(_Request, frozen=True, tag="add_languages"):
 
 Request = (
     Hello | Subscribe | Status | Retry | Cancel | Remove | Review | Pause | Resume | Stop | CheckKey | Thumbnail
-    | Add | StopAdding | AddLanguages
+    | Add | StopAdding | AddLanguages | Relocate
 )  # fmt: skip
 
 
@@ -153,6 +160,15 @@ class QuotaMeter(msgspec.Struct, frozen=True, array_like=True):
     wait: float  # seconds until the next call may go; 0 means now
 
 
+class Comparing(msgspec.Struct, frozen=True, array_like=True):
+    """A file whose content is read, to be compared with what is known of it."""
+
+    path: str
+    done: int  # bytes
+    total: int
+    waiting: int  # files that are compared after it
+
+
 class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
     """The batch as a whole."""
 
@@ -165,6 +181,7 @@ class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
     busy: bool = False  # whether some dub goes on by itself
     since: float = 0.0  # when the work that is under way began; 0 if there is none
     quota: tuple[QuotaMeter, ...] = ()
+    comparing: Comparing | None = None
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="is", kw_only=True):

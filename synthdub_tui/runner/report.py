@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.runner.protocol import Comparing
 
 Event = dict[str, Any]
 
@@ -43,6 +44,11 @@ def progress(job: Job, language: str, done: int, total: int, rate: float) -> Eve
     """Bytes of an upload (no language) or a download."""
     extra: dict[str, Any] = {"language": language} if language else {}
     return _event("progress", job, **extra, done=done, total=total, rate=rate)
+
+
+def comparing(now: Comparing) -> Event:
+    """Bytes of a file that is compared with what is known of it."""
+    return _event("progress", None) | {"file": now.path, "of": "comparison", "done": now.done, "total": now.total}
 
 
 def summary(counts: Counts, seconds: float) -> Event:
@@ -135,6 +141,8 @@ def text(event: Event) -> str:
             return f"{name}  added  {size(event['size'])}  → {', '.join(event['languages'])}"
         case "stage" if event["stage"] in ("uploading", "processing"):
             return f"{name}  {event['stage']}"
+        case "progress" if event.get("of") == "comparison":
+            return f"{name}  comparing its content  {100 * event['done'] // max(event['total'], 1)} % of {size(event['total'])}"
         case "dub" if event["state"] == "done":
             return f"{name}  {event['language']}  done  {size(event['size'])}  {printable(event['path'], 1000)}"
         case "dub" if event["state"] in ("dubbing", "cancelled"):

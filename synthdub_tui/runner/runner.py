@@ -13,13 +13,14 @@ from typing import Final
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.durations import Durations
-from synthdub_tui.jobs.model import SCHEMA, DubState, Job, Stage
+from synthdub_tui.jobs.model import SCHEMA, DubState, Job, Source, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions, clock
 from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.checks import checked
+from synthdub_tui.runner.comparing import Comparison, Comparisons
 from synthdub_tui.runner.fetch import remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
@@ -34,7 +35,10 @@ from synthdub_tui.runner.turns import Line, Turns
 from synthdub_tui.runner.worker import Worker
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.settings import Settings, is_local
-from synthdub_tui.sources.intake import id_of, stamps
+from synthdub_tui.sources import relocation
+from synthdub_tui.sources.digest import FileChangedError
+from synthdub_tui.sources.intake import Admitted, Effect, Moved, Undecided, admit, job_of, stamps
+from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, Skipped, refused, scan
 from synthdub_tui.sources.skip_rules import Rules
@@ -58,6 +62,9 @@ SAVE_SECONDS: Final = 5.0
 PIECE: Final = 200
 PIECE_SECONDS: Final = 0.1
 """Files, and time, after which what was found in folders is taken in while the search goes on."""
+
+READINGS: Final = 3
+"""Times that a file is read for comparison before it counts as one that is still being written."""
 
 PIECES_AHEAD: Final = 5
 """Pieces that are taken in before they are on disk."""
@@ -95,6 +102,9 @@ class Runner:
             latest=self._poller.latest,
             guard=self._lock.check,
         )
+        self.known = Known(self.ledger.jobs)
+        self._comparisons = Comparisons(self._decide, self._look_at_waiting)
+        self._shop.comparing = self._comparisons.files
         self._lost: frozenset[str] = frozenset()  # ids of jobs whose files were damaged
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._line: Line[str] = Line()  # jobs that wait for an upload, and for nothing else
@@ -139,6 +149,8 @@ class Runner:
             self._lock.release()
             raise
         self.ledger.load(loaded.jobs)
+        self.known.note_all(loaded.jobs)
+        self.ledger.listen(self.known.note)
         for job in loaded.jobs:
             self._shop.claims.ask_all(job)
         self.quota.restore(self.store.read_document("quota"))
@@ -170,6 +182,7 @@ class Runner:
         self._stopping = True
         self._line.clear()
         self.stop_adding()
+        await self._comparisons.close()
         self.thumbnails.close()
         tasks = [task for _, task in self._workers.values()] + self._tasks
         critical = set(self._shop.critical)
@@ -199,7 +212,8 @@ class Runner:
         Raises Trouble("no_targets" | "unknown_language" | "state_unwritable").
         """
         batch, named = checked(batch), list(paths)
-        added = self._take_in(await in_thread(refused, named), batch, actions.Added())
+        added = actions.Added()
+        self._take_in(await in_thread(refused, named), batch, added, {})
         if added.refused:
             return added
         jobs = await in_thread(stamps, list(self.ledger.jobs.values()), batch)
@@ -223,9 +237,27 @@ class Runner:
         return bool(self._scans)
 
     def stop_adding(self) -> None:
-        """Look no further. What was found so far stays in the batch."""
+        """Look no further, and compare nothing more. What was found so far stays in the batch."""
         for scanning in self._scans:
             scanning.cancel()
+        self._comparisons.give_up()
+
+    async def compared(self, added: actions.Added) -> None:
+        """Returns when nothing of what was added is still to be compared."""
+        await self._comparisons.finished(added)
+
+    async def relocate(self, old: str, new: str) -> int:
+        """The file or folder `old` is `new` now; how many videos moved. Raises Trouble("state_unwritable")."""
+        moved = []
+        for job, path in relocation.moves(self.known, old, new):
+            with contextlib.suppress(Trouble):  # who asks sees which are left, and looks why
+                source = await in_thread(relocation.source_at, job, path)
+                folder = await in_thread(relocation.moved_folder, job.outputs, old, new)
+                await self._move(job.id, source, folder)
+                moved.append(job.id)
+        for job_id in moved:
+            await self.ledger.saved(job_id)
+        return len(moved)
 
     async def add_languages(self, jobs: Iterable[str], languages: Iterable[str]) -> int:
         """Add languages to jobs; how many dubs. Raises Trouble("unknown_language")."""
@@ -323,7 +355,7 @@ class Runner:
     @property
     def unsettled(self) -> list[Job]:
         """Jobs that wait until their source is complete, where nothing else goes on; empty as long as something does."""
-        if self._workers or self._line or self._scans:
+        if self._workers or self._line or self._scans or self._comparisons.busy:
             return []
         return [self.ledger.jobs[job_id] for job_id in self._rest]
 
@@ -348,6 +380,7 @@ class Runner:
             busy=not self.idle.is_set(),
             since=self._busy_since,
             quota=tuple(self._quota_meters()),
+            comparing=self._comparisons.progress,
         )
 
     def _keyless(self) -> Trouble | None:
@@ -359,14 +392,19 @@ class Runner:
     async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: actions.Added) -> None:
         """Never far ahead of the disk, so that a hundred thousand files need no room for a hundred thousand writes."""
         unsaved: deque[list[str]] = deque()
+        missing: dict[int, dict[str, str]] = {}
         while piece := await in_thread(_piece, found):
-            ids = [id_of(item, batch) for item in piece if isinstance(item, Found)]
-            await self._settle_submissions(ids)
-            self._take_in(piece, batch, added)
-            actions.add_languages_of_other_names(self.ledger.jobs, piece, batch, clock.now(), self._put_claimed, added)
+            sources = [item for item in piece if isinstance(item, Found)]
+            await self._settle_submissions([job.id for item in sources if (job := job_of(self.known, item, batch))])
+            await self._find_missing(sources, batch, missing)
+            later = self._take_in(piece, batch, added, missing)
+            self._note_named(sources, batch)
+            actions.add_languages_of_other_names(self.known, piece, batch, clock.now(), self._put_claimed, added)
             if added.refused:  # it went while we looked elsewhere
                 return
-            unsaved.append(ids)
+            for item, outcome in later:
+                await self._take_later(item, outcome, batch, added)
+            unsaved.append([job.id for item in sources if (job := job_of(self.known, item, batch))])
             if len(unsaved) > PIECES_AHEAD:
                 for job_id in unsaved.popleft():
                     await self.ledger.saved(job_id)
@@ -377,11 +415,92 @@ class Runner:
         with contextlib.suppress(OSError):
             await self.ledger.write_document(LEFT_OUT, {"schema": SCHEMA, **left_out.content()})
 
-    def _take_in(self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added) -> actions.Added:
-        items = list(items)
-        self._rest.note_named(id_of(item, batch) for item in items if isinstance(item, Found) and item.named)
-        settle = self.settings.settle_seconds
-        return actions.take_in(self.ledger.jobs, items, batch, clock.now(), self._put_claimed, added, self._lost, settle)
+    def _take_in(
+        self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added, missing: dict[int, dict[str, str]]
+    ) -> list[tuple[Found, Moved | Undecided]]:
+        return actions.take_in(
+            self.known,
+            items,
+            batch,
+            clock.now(),
+            self._put_claimed,
+            added,
+            lost=self._lost,
+            missing=missing,
+            settle=self.settings.settle_seconds,
+        )
+
+    def _note_named(self, found: Iterable[Found], batch: Batch) -> None:
+        named = [item for item in found if item.named]
+        self._rest.note_named([job.id for item in named if (job := job_of(self.known, item, batch))])
+
+    async def _find_missing(self, found: Iterable[Found], batch: Batch, missing: dict[int, dict[str, str]]) -> None:
+        """Note the jobs whose file is gone, where a new file has its size. Each job is looked for once in an adding."""
+        sizes = {item.size for item in found if item.size not in missing and job_of(self.known, item, batch) is None}
+        jobs = [job for size in sizes for job in self.known.of_size(size)]
+        missing.update((size, {}) for size in sizes)
+        for job in await in_thread(_gone_of, jobs) if jobs else ():
+            missing[job.source.size][job.id] = job.source.path
+
+    async def _take_later(self, found: Found, outcome: Moved | Undecided, batch: Batch, added: actions.Added) -> None:
+        if isinstance(outcome, Undecided):
+            self._comparisons.add(Comparison(found, outcome.jobs, batch, added))
+            return
+        await self._move(outcome.job.id, outcome.source, outcome.outputs)
+        again = admit(self.known, found, batch, clock.now())
+        if isinstance(again, Admitted):
+            added.effects[again.effect if again.effect is Effect.NEW else Effect.MOVED] += 1
+            self._put_claimed(again.job)
+
+    async def _decide(self, comparison: Comparison) -> None:
+        """Compare the file as it is now. One that changes while it is read is read again. Raises Trouble and StoppedError."""
+        batch, added = comparison.batch, comparison.added
+        for _ in range(READINGS):
+            found = await in_thread(_as_it_is, comparison.found)
+            missing: dict[int, dict[str, str]] = {}
+            await self._find_missing([found], batch, missing)
+            outcome = admit(self.known, found, batch, clock.now(), missing=missing)
+            if isinstance(outcome, Undecided):
+                try:
+                    digest = await self._comparisons.digest(found)
+                except FileChangedError:
+                    continue
+                except OSError as error:
+                    raise Trouble("source_unreadable", f"{found.path}: {error.strerror}") from error
+                added.compared += 1
+                await self._settle_submissions(outcome.jobs)
+                outcome = admit(self.known, found, batch, clock.now(), missing=missing, digest=digest)
+            if isinstance(outcome, Moved | Undecided):
+                await self._take_later(found, outcome, batch, added)
+            else:
+                outcome = actions.settled(outcome, found, clock.now(), self.settings.settle_seconds)
+                actions.note_outcome(added, outcome, self._put_claimed)
+                self._note_named([found], batch)
+            return
+        raise Trouble("source_changing", comparison.found.path)
+
+    async def _move(self, job_id: str, source: Source, folder: str) -> None:
+        """The job's source is at another place, with what went along. Nothing is under way for it meanwhile that has to do with
+        files, and no paid request. Raises Trouble("state_unwritable")."""
+        with self._comparisons.holding(job_id, source.path):
+            if job_id in self._workers:
+                await self._workers[job_id][0].quiet()
+            await self._settle_submissions([job_id])
+            outputs = await in_thread(relocation.outputs_at, self.ledger.jobs[job_id], source, folder)
+            if job_id in self.ledger.jobs:  # it may have been removed meanwhile
+                self._put_claimed(changes.relocated(self.ledger.jobs[job_id], source, folder, outputs, clock.now()))
+
+    def _look_at_waiting(self, job_id: str) -> None:
+        """A file begins, or ceases, to be compared with this job's."""
+        self.meters.changed = True
+        if self._comparisons.files(job_id):
+            self._line.discard(job_id)
+            self._delivered(job_id)
+        if job_id in self._workers:
+            self._workers[job_id][0].look_again()
+        elif self._tasks and job_id in self.ledger.jobs:  # else `start` takes it up
+            self._employ(job_id)
+        self._check_idle()
 
     async def _settle_submissions(self, jobs: Sequence[str]) -> None:
         """A job cannot start anew while a paid request for it is under way; that takes a minute at most.
@@ -497,7 +616,7 @@ class Runner:
             task.cancel()
 
     def _check_idle(self) -> None:
-        if self._workers or self._line or self._rest or self.ledger.saving:
+        if self._workers or self._line or self._rest or self.ledger.saving or self._comparisons.busy:
             self._busy_since = self._busy_since or clock.now()
             self.idle.clear()
         else:
@@ -584,6 +703,21 @@ class Runner:
         waiting = sum(job.stage not in (Stage.DUBBING, Stage.ENDED) for job in self.ledger.jobs.values())
         horizon = (in_flight + waiting + 40) * self.quota.pace(Endpoint.CREATE_DUBBING)
         return affordable(self.quota.usage()[Endpoint.GET_DUBBING].windows, max(horizon, 1.0))
+
+
+def _gone_of(jobs: list[Job]) -> list[Job]:
+    return [job for job in jobs if _gone(job.source.path)]
+
+
+def _as_it_is(found: Found) -> Found:
+    """The file as it is now. Raises Trouble("source_missing" | "source_unreadable")."""
+    try:
+        status = os.stat(found.path)
+    except FileNotFoundError as error:
+        raise Trouble("source_missing", found.path) from error
+    except OSError as error:
+        raise Trouble("source_unreadable", f"{found.path}: {error.strerror}") from error
+    return found._replace(size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def _gone(path: str) -> bool:

@@ -136,7 +136,7 @@ class Server:
         request = p.decode_request(line)
         if isinstance(request, p.Hello):
             client.send(self._welcome())
-        elif isinstance(request, p.Thumbnail | p.Add | p.Remove) and len(self._tasks) < CLIENTS:
+        elif isinstance(request, p.Thumbnail | p.Add | p.Remove | p.Relocate) and len(self._tasks) < CLIENTS:
             task = asyncio.create_task(self._reply_later(client, request))
             for tasks in (self._tasks, client.pending):
                 tasks.add(task)
@@ -196,21 +196,29 @@ class Server:
             case p.Thumbnail(cell=cell):
                 path = await runner.thumbnails.path(cell.job, cell.language)
                 result = {"path": path} if path else {}
-            case p.Add(paths=paths, batch=batch):
-                result = await self._add(paths, batch)
+            case p.Add() | p.AddLanguages() | p.Relocate():
+                result = await self._answer_about_files(request)
             case p.StopAdding():
                 runner.stop_adding()
-            case p.AddLanguages(jobs=jobs, languages=languages):
-                result["dubs"] = await runner.add_languages(jobs, languages)
             case _:
                 pass  # Status and Stop: the reply itself is the answer
         return p.Reply(id=request.id, result=result, meters=runner.overview())
 
+    async def _answer_about_files(self, request: p.Add | p.AddLanguages | p.Relocate) -> dict[str, int | str]:
+        match request:
+            case p.Add(paths=paths, batch=batch):
+                return await self._add(paths, batch)
+            case p.AddLanguages(jobs=jobs, languages=languages):
+                return {"dubs": await self._runner.add_languages(jobs, languages)}
+            case p.Relocate(old=old, new=new):
+                return {"moved": await self._runner.relocate(old, new)}
+
     async def _add(self, paths: Iterable[str], batch: Batch) -> dict[str, int | str]:
         added = await self._runner.add(paths, batch)
+        await self._runner.compared(added)
         troubles = added.refused + added.troubles
         result: dict[str, int | str] = {effect.value: count for effect, count in added.effects.items()}
-        result |= {"skipped": added.skipped, "problems": len(troubles)}
+        result |= {"skipped": added.skipped, "compared": added.compared, "problems": len(troubles)}
         if words := added.left_out.words():
             result["left_out"] = words
         if added.stopped:

@@ -53,6 +53,12 @@ class Worker:
         self._cancel_unwanted()
         self._changed.set()
 
+    async def quiet(self) -> None:
+        """Returns when nothing goes on that is not wanted any more."""
+        wanted = self._shop.decided(self._job)
+        if ending := [task for activity, task in self._running.items() if activity not in wanted]:
+            await asyncio.wait(ending)
+
     def _ended(self, _: asyncio.Task[None]) -> None:
         """An activity did. Told so, one task waits where another for each wait would cost kilobytes a worker."""
         self._changed.set()
@@ -80,7 +86,7 @@ class Worker:
             await self._cancel_all()
 
     def _cancel_unwanted(self) -> None:
-        wanted = activities(self._job)
+        wanted = self._shop.decided(self._job)
         for activity, task in self._running.items():
             under_way = isinstance(activity, Submit) and self._job.submission is not None
             if activity not in wanted and not under_way and not task.cancelling():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.jobs.plan import Activity, Deliver, Submit, activities
+from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
 from synthdub_tui.runner.account import Account
@@ -67,15 +67,25 @@ class Workshop:
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one source at a time is read to tell versions apart
+    comparing: Callable[[str], list[str]] = lambda _job: []  # files that are compared with a job's
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
     claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.ledger.jobs)
 
+    def decided(self, job: Job) -> list[Activity]:
+        """What should be going on for the job. As long as a file is compared with its source, nothing is uploaded or paid for;
+        and nothing is downloaded where the source may lie elsewhere by now, with its outputs."""
+        files = self.comparing(job.id)
+        if not files:
+            return activities(job)
+        waits = Deliver | Submit if set(files) == {job.source.path} else Deliver | Submit | Download
+        return [activity for activity in activities(job) if not isinstance(activity, waits)]
+
     def wanted(self, job: Job) -> list[Activity]:
         """What should be going on for the job, and can be begun."""
-        wanted = activities(job)
+        wanted = self.decided(job)
         if self.account.refusal is None:
             return wanted
         return [activity for activity in wanted if not isinstance(activity, Deliver | Submit)]

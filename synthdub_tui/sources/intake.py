@@ -12,6 +12,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Options, Source
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import output_folder
+from synthdub_tui.sources.known import Known, fits
 from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_of
 from synthdub_tui.sources.scan import Found
 
@@ -26,6 +27,7 @@ class Effect(StrEnum):
     RENEWED = "renewed"  # another version of a known file, or --force-new
     EXTENDED = "extended"  # further languages
     KNOWN = "known"  # nothing to add
+    MOVED = "moved"  # a known file at a new place
 
 
 class Admitted(NamedTuple):
@@ -33,6 +35,21 @@ class Admitted(NamedTuple):
 
     job: Job
     effect: Effect
+
+
+class Moved(NamedTuple):
+    """A known file at a new place. Where its outputs are is still to be looked at, see `sources.relocation`."""
+
+    job: Job  # as it was
+    source: Source
+    outputs: str  # folder of the outputs; empty: beside the source
+
+
+class Undecided(NamedTuple):
+    """Only its content tells whether a file is one that these jobs know."""
+
+    found: Found
+    jobs: tuple[str, ...]  # ids
 
 
 class Rejected(NamedTuple):
@@ -43,6 +60,19 @@ class Rejected(NamedTuple):
     detail: str = ""
 
 
+class Unsure(NamedTuple):
+    """A file that may have been paid for already, which nothing can tell: it is left as it is unless the user agrees to pay."""
+
+    path: str
+    code: str
+
+
+Outcome = Admitted | Moved | Undecided | Rejected | Unsure
+
+Missing = Mapping[int, dict[str, str]]
+"""Jobs whose file is gone, by its size in bytes: ids, and the paths at which it was looked for."""
+
+
 def title_of(path: str, prefix: str) -> str:
     """Title at the service: the file's name without its ending, after the prefix where there is one."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
@@ -50,41 +80,119 @@ def title_of(path: str, prefix: str) -> str:
     return "".join(char if char.isprintable() else " " for char in title)
 
 
-def id_of(found: Found, batch: Batch) -> str:
-    """Id of the job that a file has, or would have, with these options."""
-    return changes.job_id(found.path, _options(found, batch))
+def job_of(known: Known, found: Found, batch: Batch) -> Job | None:
+    """The job that a file has with these options."""
+    return known.at(found.path, _options(found, batch), batch.title)
 
 
-def job_at(jobs: Mapping[str, Job], path: str, batch: Batch) -> Job | None:
+def job_at(known: Known, path: str, batch: Batch) -> Job | None:
     """The job that the file at a path has with these options."""
-    return jobs.get(changes.job_id(path, _options_at(path, batch)))
+    return known.at(path, _options_at(path, batch), batch.title)
 
 
 def stamps(jobs: Iterable[Job], batch: Batch) -> dict[str, Stamp]:
     """The paths of the jobs with these options, and the version of each that its job is about."""
-    return {job.source.path: stamp_of(job.source) for job in jobs if job.options == _options_at(job.source.path, batch)}
+    fitting = (job for job in jobs if fits(job, _options_at(job.source.path, batch), batch.title))
+    return {job.source.path: stamp_of(job.source) for job in fitting}
 
 
-def admit(jobs: Mapping[str, Job], found: Found, batch: Batch, now: float) -> Admitted | Rejected:
-    """Take a file in: a new job, a new version of a known one, further languages of it, or nothing new."""
+def admit(known: Known, found: Found, batch: Batch, now: float, *, missing: Missing | None = None, digest: str = "") -> Outcome:
+    """Take a file in: a new job, a new version of a known one, further languages of it, or nothing new.
+
+    `missing` are the jobs that a file at a new path may belong to. `digest` is that of the file's content: without it the
+    outcome is `Undecided` where the content decides.
+    """
     options = _options(found, batch)
     if len(options.title) > TITLE_LIMIT:
         return Rejected(found.path, "title_too_long", f"{len(options.title)} characters")
-    source = Source(found.path, found.size, found.mtime_ns, found.content_type)
-    known = jobs.get(changes.job_id(found.path, options))
+    job = known.at(found.path, options, batch.title)
+    if job is not None:
+        return _known(job, found, batch, now, digest)
+    if not batch.force_new:
+        gone = (missing or {}).get(found.size, {}).items()
+        lost = [known.jobs[each] for each, path in gone if each in known.jobs and known.jobs[each].source.path == path]
+        outcome = _moved([job for job in lost if _may_be(job, found, options, batch)], found, batch, digest)
+        if outcome is not None:
+            return outcome
     folder = output_folder(found.path, found.root, batch.output_dir)
-    if known is None:
-        job = changes.new_job(source, options, batch.targets, now=now, outputs=folder, captions=batch.captions)
-        return Admitted(job, Effect.NEW)
-    if folder and folder != known.outputs:
-        known = msgspec.structs.replace(known, outputs=folder, mount="")
-    known = msgspec.structs.replace(known, captions=batch.captions)
-    stamp = Stamp(found.size, found.mtime_ns)
-    if batch.force_new or not same_version(stamp_of(known.source), stamp):
-        return Admitted(changes.renew(known, source, batch.targets, now), Effect.RENEWED)
-    known = msgspec.structs.replace(known, source=seen_as(known.source, stamp))
-    extended = changes.named_again(known, batch.targets, now)
-    return Admitted(extended, Effect.KNOWN if extended is known else Effect.EXTENDED)
+    job = changes.new_job(_source(found), options, batch.targets, now=now, outputs=folder, captions=batch.captions)
+    return Admitted(msgspec.structs.replace(job, id=known.free_id(found.path, options)), Effect.NEW)
+
+
+def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Outcome:
+    """The file at a path that has a job: the same version, another one, or one that has to be compared."""
+    if not batch.force_new and not same_version(stamp_of(job.source), _stamp(found)) and found.size == job.source.size:
+        if job.source.digest and not digest:
+            return Undecided(found, (job.id,))
+        if not job.source.digest and job.paid_for and not batch.agreed:
+            return Unsure(found.path, "source_touched")
+    folder = output_folder(found.path, found.root, batch.output_dir)
+    if folder and folder != job.outputs:
+        job = msgspec.structs.replace(job, outputs=folder, mount="")
+    job = msgspec.structs.replace(job, captions=batch.captions)
+    if batch.force_new or not _same(job.source, found, digest):
+        return Admitted(changes.renew(job, _source(found), batch.targets, now), Effect.RENEWED)
+    job = changes.source_adopted(job, _seen(job.source, found))
+    extended = changes.named_again(job, batch.targets, now)
+    return Admitted(extended, Effect.KNOWN if extended is job else Effect.EXTENDED)
+
+
+def _same(source: Source, found: Found, digest: str) -> bool:
+    """Whether the file is the version that is known: by size and time, else by its content."""
+    return same_version(stamp_of(source), _stamp(found)) or (found.size == source.size and source.digest == digest != "")
+
+
+def _seen(source: Source, found: Found) -> Source:
+    """The same version as it is now: with the finer time where two clocks tell of one, else with the new one."""
+    seen = seen_as(source, _stamp(found))
+    return seen if seen.digest == source.digest else msgspec.structs.replace(seen, digest=source.digest)
+
+
+def _may_be(job: Job, found: Found, options: Options, batch: Batch) -> bool:
+    """Whether a job whose file is gone asks for what is asked for this file. It may have been renamed, title and all."""
+    if job.source.size != found.size or job.source.path == found.path:
+        return False
+    return fits(job, msgspec.structs.replace(options, title=title_of(job.source.path, batch.title)), batch.title)
+
+
+def _moved(lost: list[Job], found: Found, batch: Batch, digest: str) -> Outcome | None:
+    """Which of the jobs whose file is gone this file belongs to; None for none."""
+    lost.sort(key=lambda job: (-_common_end(job.source.path, found.path), job.source.path))
+    if digest and (same := next((job for job in lost if job.source.digest == digest), None)):
+        return _move(same, found, batch)
+    unread = [job for job in lost if not job.source.digest]
+    stamped = [job for job in unread if same_version(stamp_of(job.source), _stamp(found))]
+    if same := next((job for job in stamped if job.name == _name(found)), None):
+        return _move(same, found, batch)
+    if not digest and (read := tuple(job.id for job in lost if job.source.digest)):
+        return Undecided(found, read)
+    named = [job for job in unread if job.name == _name(found)]
+    if any(job.paid_for for job in (*stamped, *named)) and not batch.agreed:
+        return Unsure(found.path, "source_maybe_moved")
+    return None
+
+
+def _move(job: Job, found: Found, batch: Batch) -> Moved:
+    source = msgspec.structs.replace(job.source, path=found.path, mtime_ns=found.mtime_ns, content_type=found.content_type)
+    return Moved(job, source, output_folder(found.path, found.root, batch.output_dir) or job.outputs)
+
+
+def _common_end(one: str, other: str) -> int:
+    """How many of the last names of two paths are the same."""
+    pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
+    return next((count for count, (left, right) in enumerate(pairs) if left != right), 0)
+
+
+def _name(found: Found) -> str:
+    return found.path.rpartition("/")[2]
+
+
+def _stamp(found: Found) -> Stamp:
+    return Stamp(found.size, found.mtime_ns)
+
+
+def _source(found: Found) -> Source:
+    return Source(found.path, found.size, found.mtime_ns, found.content_type)
 
 
 def _options(found: Found, batch: Batch) -> Options:

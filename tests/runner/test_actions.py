@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import resolve
 from synthdub_tui.sources.intake import Batch, Effect
+from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.scan import Found, Skipped, scan
 from synthdub_tui.store.store import Store
 from tests.jobs.making import (
@@ -47,6 +49,11 @@ class Held:
         self.jobs[job.id] = job
         self.puts += 1
 
+    def take_in(self, items: Iterable[Found | Skipped], batch: Batch = BATCH) -> actions.Added:
+        added = actions.Added()
+        assert actions.take_in(Known(self.jobs), items, batch, NOW, self.put, added) == []
+        return added
+
     @property
     def job(self) -> Job:
         (only,) = self.jobs.values()
@@ -66,12 +73,12 @@ def found(name: str, **changed: int) -> Found:
 
 def test_adding_counts_what_it_came_to() -> None:
     held = Held()
-    first = actions.take_in(held.jobs, [found("a.mp4"), found("b.mp4"), found("c.mp4")], BATCH, NOW, held.put)
-    assert first.effects == {Effect.NEW: 3, Effect.RENEWED: 0, Effect.EXTENDED: 0, Effect.KNOWN: 0}
+    first = held.take_in([found("a.mp4"), found("b.mp4"), found("c.mp4")])
+    assert first.effects == {Effect.NEW: 3, Effect.RENEWED: 0, Effect.EXTENDED: 0, Effect.KNOWN: 0, Effect.MOVED: 0}
     items = [found("a.mp4"), found("b.mp4", size=11), found("d.mp4")]
-    second = actions.take_in(held.jobs, items, Batch(targets=(FR, ES)), NOW, held.put)
-    assert second.effects == {Effect.NEW: 1, Effect.RENEWED: 1, Effect.EXTENDED: 0, Effect.KNOWN: 1}
-    third = actions.take_in(held.jobs, [found("a.mp4")], Batch(targets=(DE,)), NOW, held.put)
+    second = held.take_in(items, Batch(targets=(FR, ES)))
+    assert second.effects == {Effect.NEW: 1, Effect.RENEWED: 1, Effect.EXTENDED: 0, Effect.KNOWN: 1, Effect.MOVED: 0}
+    third = held.take_in([found("a.mp4")], Batch(targets=(DE,)))
     assert (third.effects[Effect.EXTENDED], third.videos) == (1, 1)
     assert len(held.jobs) == 4
 
@@ -79,14 +86,14 @@ def test_adding_counts_what_it_came_to() -> None:
 def test_other_files_in_folders_are_only_counted() -> None:
     held = Held()
     items = [found("a.mp4"), Skipped("/videos/notes.txt", "unsupported_file"), Skipped("/videos/a.dubbed-fr.mp4", "own_output")]
-    added = actions.take_in(held.jobs, items, BATCH, NOW, held.put)
+    added = held.take_in(items)
     assert (added.videos, added.skipped, added.troubles, added.refused) == (1, 2, [], [])
 
 
 @pytest.mark.parametrize("code", ["source_empty", "source_unreadable", "path_unreadable", "name_invalid"])
 def test_a_trouble_with_one_file_does_not_stop_the_others(code: str) -> None:
     held = Held()
-    added = actions.take_in(held.jobs, [Skipped("/videos/x.mp4", code, "why"), found("a.mp4")], BATCH, NOW, held.put)
+    added = held.take_in([Skipped("/videos/x.mp4", code, "why"), found("a.mp4")])
     assert added.videos == 1
     (trouble,) = added.troubles
     assert (trouble.code, trouble.detail) == (code, "/videos/x.mp4: why")
@@ -95,14 +102,14 @@ def test_a_trouble_with_one_file_does_not_stop_the_others(code: str) -> None:
 @pytest.mark.parametrize("code", ["unsupported_file", "own_output", "path_missing", "source_empty"])
 def test_a_wrong_path_that_was_named_stops_everything(code: str) -> None:
     held = Held()
-    added = actions.take_in(held.jobs, [found("a.mp4"), Skipped("/videos/x", code, named=True)], BATCH, NOW, held.put)
+    added = held.take_in([found("a.mp4"), Skipped("/videos/x", code, named=True)])
     assert [trouble.code for trouble in added.refused] == [code]
     assert (added.videos, held.puts) == (0, 0)
 
 
 def test_a_title_that_is_too_long_is_a_trouble_of_that_file() -> None:
     held = Held()
-    added = actions.take_in(held.jobs, [found("a" * 300 + ".mp4"), found("b.mp4")], BATCH, NOW, held.put)
+    added = held.take_in([found("a" * 300 + ".mp4"), found("b.mp4")])
     assert ([trouble.code for trouble in added.troubles], added.videos) == (["title_too_long"], 1)
 
 
@@ -210,7 +217,7 @@ async def test_a_file_is_added_anew_after_a_crash_in_a_paid_request(tmp_path: Pa
     store = Store(settings.state_dir)
     store.open()
     before = Held()
-    actions.take_in(before.jobs, scan([str(tmp_path)], recursive=True), batch, NOW, before.put)
+    before.take_in(scan([str(tmp_path)], recursive=True), batch)
     job = changes.asset_ready(changes.asset_created(before.job, "a1", NOW), "")
     store.save(changes.intend(job, [FR, ES], "", NOW))
     runner = Runner(settings)

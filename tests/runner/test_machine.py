@@ -176,20 +176,25 @@ class Life(RuleBasedStateMachine):
         if stage == "done":
             self.work_goes_on(60)
 
-    @rule(name=files, names=some_languages, captions=st.booleans(), changed=st.booleans())
-    def add(self, name: str, names: list[str], captions: bool, changed: bool) -> None:
-        """Named again, further languages are added; a file that changed since starts anew."""
+    @rule(name=files, names=some_languages, captions=st.booleans(), changed=st.booleans(), agreed=st.booleans())
+    def add(self, name: str, names: list[str], captions: bool, changed: bool, agreed: bool = False) -> None:
+        """Named again, further languages are added; a file that changed since starts anew. Where nothing tells whether it did,
+        the user has to agree."""
         path = self._source(name)
         before = {job.name: job for job in self.jobs.values()}.get(path.name)
         if before is None or changed or not path.exists():
             self._write(name)
-        batch = Batch(targets=tuple(names), captions=captions)
+        batch = Batch(targets=tuple(names), captions=captions, agreed=agreed)
         try:
             added = self._do(self.runner.add([str(path)], batch))
+            self._do(self.runner.compared(added))
         except Trouble as trouble:
             assert trouble.code == self.runner.overview().problem == "state_unwritable"
             return
-        assert not added.refused and not added.troubles
+        assert not added.refused
+        if added.troubles:
+            assert before is not None and not agreed and [trouble.code for trouble in added.troubles] == ["source_touched"]
+            return
         renewed = before is None or added.effects[Effect.RENEWED]
         for language in names:
             if renewed or before is None or language not in before.dubs or self._is_stale(before, language):
@@ -535,7 +540,8 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def idle_means_that_nothing_goes_on(self) -> None:
         runner = self.runner
-        assert runner.idle.is_set() == (not (runner._workers or runner._line or runner._rest or runner.ledger.saving))
+        work = runner._workers or runner._line or runner._rest or runner.ledger.saving or runner._comparisons.busy
+        assert runner.idle.is_set() == (not work)
         if runner.idle.is_set() and not runner.halted.is_set():
             waits = DubState.WAITING if runner.refusal else None  # for credits
             assert not any(dub.state in OPEN - {waits} for job in self.jobs.values() for dub in job.dubs.values())

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.sources.intake import TITLE_LIMIT, Admitted, Batch, Effect, Rejected, admit, title_of
+from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.scan import Found
 from tests.jobs.making import DE, ES, FR, NOW
 
@@ -16,7 +17,7 @@ BATCH = Batch(targets=(FR, ES))
 
 
 def admitted(jobs: dict[str, Job], found: Found = FOUND, batch: Batch = BATCH) -> Admitted:
-    outcome = admit(jobs, found, batch, NOW)
+    outcome = admit(Known(jobs), found, batch, NOW)
     assert isinstance(outcome, Admitted)
     return outcome
 
@@ -106,8 +107,8 @@ def test_titles(path: str, prefix: str, title: str) -> None:
 
 def test_a_title_that_is_too_long() -> None:
     long = FOUND._replace(path="/v/" + "a" * 250 + ".mp4")
-    assert isinstance(admit({}, long, replace(BATCH, title="a" * (TITLE_LIMIT - 253)), NOW), Admitted)
-    outcome = admit({}, long, replace(BATCH, title="a" * (TITLE_LIMIT - 252)), NOW)
+    assert isinstance(admit(Known({}), long, replace(BATCH, title="a" * (TITLE_LIMIT - 253)), NOW), Admitted)
+    outcome = admit(Known({}), long, replace(BATCH, title="a" * (TITLE_LIMIT - 252)), NOW)
     assert outcome == Rejected(long.path, "title_too_long", "257 characters")
 
 

@@ -1,0 +1,96 @@
+"""A source at a new place: which outputs went along with it, and what a whole tree that moved comes to. Looks at the disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from msgspec.structs import replace
+
+from synthdub_tui.jobs.model import Job, Output, Source
+from synthdub_tui.problems import Trouble
+from synthdub_tui.sources.known import Known
+from synthdub_tui.sources.same_file import Stamp, same_version
+
+
+def new_path(path: str, old: str, new: str) -> str | None:
+    """Where a file is once `old`, a file or folder, became `new`; None for a file that is not `old` and not below it."""
+    if path == old:
+        return new
+    below = old.rstrip("/") + "/"
+    return os.path.join(new, path[len(below) :]) if path.startswith(below) else None
+
+
+def moves(known: Known, old: str, new: str) -> list[tuple[Job, str]]:
+    """The jobs of files that are `old` or below it, and where each is once `old` became `new`.
+
+    A place that has a job with the same options is left out: two jobs would be one.
+    """
+    found = []
+    for job in known.jobs.values():
+        path = new_path(job.source.path, old, new)
+        if path is not None and not any(other.options == job.options and other is not job for other in known.all_at(path)):
+            found.append((job, path))
+    return found
+
+
+def source_at(job: Job, path: str) -> Source:
+    """The job's source as it lies at `path` now. Raises Trouble where that is no file of the size that is known.
+
+    Codes: "source_missing", "source_unreadable", "source_other_size". The size is all that is compared: the user, or a digest,
+    says that it is the same video.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Trouble("source_missing", path) from error
+    except OSError as error:
+        raise Trouble("source_unreadable", f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise Trouble("source_missing", path)
+    if status.st_size != job.source.size:
+        raise Trouble("source_other_size", f"{path}: {status.st_size:,} bytes instead of {job.source.size:,}")
+    return replace(job.source, path=path, mtime_ns=status.st_mtime_ns)
+
+
+def outputs_at(job: Job, source: Source, folder: str) -> dict[str, Output]:
+    """The outputs, by language, that went along when the job's source became `source` and its outputs those in `folder` (empty:
+    beside the source). Others are where they were."""
+    before = job.outputs or os.path.dirname(job.source.path)
+    after = folder or os.path.dirname(source.path)
+    found = {language: _gone_along(dub.output, before, after) for language, dub in job.dubs.items() if dub.output is not None}
+    return {language: output for language, output in found.items() if output is not None}
+
+
+def moved_folder(folder: str, old: str, new: str) -> str:
+    """The folder of outputs once `old` became `new`, if it went along; else as it was."""
+    there = new_path(folder, old, new) if folder else None
+    return there if there is not None and os.path.isdir(there) else folder
+
+
+def _gone_along(output: Output, before: str, after: str) -> Output | None:
+    """The output in the folder `after`; None unless its file is there, unchanged."""
+    folder, name = os.path.split(output.path)
+    path = os.path.join(after, name)
+    if folder != before or path == output.path:
+        return None
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    if not same_version(Stamp(output.size, output.mtime_ns), Stamp(status.st_size, status.st_mtime_ns)):
+        return None
+    return Output.of(
+        path,
+        output.size,
+        output.mtime_ns,
+        [_where(caption, after) for caption in output.captions],
+        reviewed=output.reviewed,
+        seconds=output.seconds,
+        captions_ns=output.captions_ns,
+    )
+
+
+def _where(caption: str, folder: str) -> str:
+    there = os.path.join(folder, os.path.basename(caption))
+    return there if os.path.lexists(there) else caption
