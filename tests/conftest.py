@@ -6,12 +6,22 @@ import os
 from pathlib import Path
 
 import pytest
+import pytest_timeout
+
+END_SECONDS = 300.0
 
 
 @pytest.hookimpl
 def pytest_xdist_auto_num_workers() -> int:
     """Two more than there are cores, since many tests wait: for timeouts, for terminals, for processes of their own."""
     return (os.cpu_count() or 1) + 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Bound what ends a test, too: pytest-timeout stops its clock as soon as a test fails."""
+    limit = pytest_timeout.Settings(END_SECONDS, "signal", func_only=False, disable_debugger_detection=False)
+    item.config.hook.pytest_timeout_set_timer(item=item, settings=limit)
 
 
 @pytest.fixture(autouse=True)

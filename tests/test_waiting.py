@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,15 @@ from tests import waiting
 from tests.waiting import answering, block_until, exit_code, finished, until
 
 
-@pytest.fixture(autouse=True)
-def no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-
-
 def started(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-uc", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_what_runs_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(waiting, "LOAD", tmp_path / "loadavg")
+    assert waiting._running() == 0  # another system
+    (tmp_path / "loadavg").write_text("0.15 1.58 1.20 5/312 29871\n")
+    assert waiting._running() == 5
 
 
 async def test_what_comes_late_is_waited_for() -> None:
@@ -38,9 +41,13 @@ async def test_what_does_not_come_is_named() -> None:
 
 def test_a_busy_machine_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(waiting.os, "getloadavg", lambda: (0.5, 0.0, 0.0))
+    monkeypatch.setattr(waiting, "_running", lambda: 1)
     assert waiting.patience(20) == 20
     monkeypatch.setattr(waiting.os, "getloadavg", lambda: (12.0, 0.0, 0.0))
     assert waiting.patience(20) == 120
+    monkeypatch.setattr(waiting, "_running", lambda: 20)  # they have only just begun
+    assert waiting.patience(20) == 200
     assert waiting.patience(100) == waiting.LONGEST
 
 
@@ -62,9 +69,41 @@ def test_a_process_that_answers_lives_on() -> None:
     assert exit_code(process) == 0
 
 
-def test_a_process_that_does_not_end_is_killed_and_what_it_wrote_shown() -> None:
-    process = started("print('where it hangs'); import time; time.sleep(1000)")
-    assert process.stdout is not None
+def test_a_process_that_does_not_end_is_killed_and_what_it_wrote_shown(tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    process = started(f"print('where it hangs'); open({str(written)!r}, 'w'); input()")
+    block_until(written.exists)
     with pytest.raises(AssertionError, match="where it hangs"):
-        finished(process, 2)
+        finished(process, 0.1)
     assert process.returncode == -9
+
+
+HANGING = """
+import threading
+
+import pytest
+
+from tests import conftest
+from tests.conftest import pytest_runtest_teardown
+
+conftest.END_SECONDS = 0.5
+
+
+@pytest.fixture
+def thing():
+    yield
+    threading.Event().wait()
+
+
+def test_fails(thing):
+    assert False
+"""
+
+
+def test_what_ends_a_failed_test_does_not_hang_for_good(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(HANGING.partition("\n\n@pytest")[0])
+    (tmp_path / "test_it.py").write_text(HANGING)
+    command = [sys.executable, "-m", "pytest", "-c", "/dev/null", f"--rootdir={tmp_path}", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
+    said, _ = finished(process)
+    assert "1 failed, 1 error" in said

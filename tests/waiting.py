@@ -9,14 +9,17 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, AnyStr, Final
 
-PATIENCE: Final = 30.0
+PATIENCE: Final = 40.0
 """Seconds: many times what the slowest wait takes on an idle machine."""
 
 LONGEST: Final = 240.0
 """Seconds. pytest's own time limit is longer than a few of these, since it does not know what a test waits for."""
+
+LOAD: Final = Path("/proc/loadavg")
 
 Words = str | Callable[[], str]
 """What is waited for; a function if the words are about how things stand when the wait is over."""
@@ -24,7 +27,20 @@ Words = str | Callable[[], str]
 
 def patience(seconds: float = PATIENCE) -> float:
     """Seconds that are enough for what takes at most `seconds` on an idle machine; more while others want its cores too."""
-    return min(max(LONGEST, seconds), seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+    return min(max(LONGEST, seconds), seconds * slowness())
+
+
+def slowness() -> float:
+    """How many times as long as on an idle machine something may take: how many want each core, now or in the last minute."""
+    wanted = max(os.getloadavg()[0], _running())
+    return max(1.0, wanted / (os.cpu_count() or 1))
+
+
+def _running() -> int:
+    try:
+        return int(LOAD.read_text().split()[3].partition("/")[0])
+    except OSError:  # not on Linux
+        return 0
 
 
 async def until(condition: Callable[[], Any], what: Words = "", seconds: float = PATIENCE) -> None:
@@ -65,22 +81,32 @@ def answering(process: subprocess.Popen[Any], what: str, seconds: float = PATIEN
             raise AssertionError(f"killed after {bound:.0f} s without {what}: {process.args!r}")
 
 
-def finished(process: subprocess.Popen[AnyStr], seconds: float = 60.0) -> tuple[AnyStr, AnyStr]:
-    """Wait for the end of a process: what it wrote to its two pipes, None for one that is no pipe. After `patience(seconds)`
-    the process is killed, and AssertionError raised with what it wrote."""
+def finished(process: subprocess.Popen[AnyStr], seconds: float = PATIENCE) -> tuple[AnyStr, AnyStr]:
+    """Wait for the end of a process: what it wrote to its two pipes. After `patience(seconds)` it is killed, and
+    AssertionError raised with what it wrote."""
     bound = patience(seconds)
     try:
         return process.communicate(timeout=bound)
     except subprocess.TimeoutExpired:
-        process.kill()
+        raise _unfinished(process, bound) from None
+
+
+def exit_code(process: subprocess.Popen[Any], seconds: float = PATIENCE) -> int:
+    """Wait for the end of a process as `finished` does, and leave its pipes as they are: its exit code, or less than 0 for
+    the signal that ended it."""
+    bound = patience(seconds)
+    try:
+        return process.wait(bound)
+    except subprocess.TimeoutExpired:
+        raise _unfinished(process, bound) from None
+
+
+def _unfinished(process: subprocess.Popen[Any], bound: float) -> AssertionError:
+    process.kill()
+    wrote: object = "to pipes that are closed"
+    with suppress(ValueError):
         wrote = process.communicate(timeout=LONGEST)
-    raise AssertionError(f"killed after {bound:.0f} s without an end: {process.args!r} wrote {wrote!r}")
-
-
-def exit_code(process: subprocess.Popen[Any], seconds: float = 60.0) -> int:
-    """Wait for the end of a process as `finished` does: its exit code, or less than 0 for the signal that ended it."""
-    finished(process, seconds)
-    return int(process.returncode)
+    return AssertionError(f"killed after {bound:.0f} s without an end: {process.args!r} wrote {wrote!r}")
 
 
 def _check(begun: float, seconds: float, condition: Callable[[], Any], what: Words) -> None:

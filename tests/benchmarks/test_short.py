@@ -16,7 +16,6 @@ def test_there_are_benchmarks() -> None:
     assert "makespan" in BENCHMARKS
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_short(name: str) -> None:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--short"]

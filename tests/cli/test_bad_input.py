@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.waiting import finished
 
 
 def refused(shell: Shell, *words: str, mentions: str, **environment: str | None) -> None:
@@ -144,7 +145,7 @@ def test_service_that_is_not_there(shell: Shell, video: str) -> None:
     assert process.stderr is not None
     assert "cannot be reached" in process.stderr.readline()
     process.terminate()
-    process.communicate(timeout=20)
+    finished(process)
     assert process.returncode == 130
     assert shell.dubs() == {"fr-FR": "waiting"}
 

@@ -14,6 +14,7 @@ import pytest
 from synthdub_tui.sandbox.config import Failure
 from tests.cli.conftest import MakeShell, Shell, until
 from tests.sources.test_look import HOLDERS, holding
+from tests.waiting import exit_code, finished
 
 
 def test_run_as_json(make_shell: MakeShell) -> None:
@@ -126,7 +127,7 @@ def test_steering_a_run_at_work(make_shell: MakeShell) -> None:
     assert shell.call("retry", "intro.mp4:fr-FR").code == 0
     until(lambda: shell.dubs()["fr-FR"] == "dubbing")
     assert shell.call("stop").code == 0
-    assert process.wait(20) == 130
+    assert exit_code(process) == 130
     process.communicate()
     shell.sandbox.advance(3600)
     assert shell.run().code == 0
@@ -189,7 +190,7 @@ def test_sandbox_command(shell: Shell) -> None:
     lines = [process.stdout.readline() for _ in range(3)]
     assert lines[0].startswith("API      http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert exit_code(process) == 0
     process.communicate()
 
 
@@ -217,7 +218,7 @@ def test_an_interrupted_demo_promises_nothing(shell: Shell) -> None:
     while "uploading" not in process.stdout.readline():
         pass
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    out, _ = finished(process)
     assert process.returncode == 130
     assert "left undone" in out
     assert "next start" not in out
@@ -236,7 +237,7 @@ def test_a_reader_that_goes_away_stops_nothing(shell: Shell) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(30) == 0
+    assert exit_code(process) == 0
     assert (shell.videos / "intro.dubbed-fr-FR.mp4").exists()
 
 
@@ -252,7 +253,7 @@ def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
     (shell.home / "moved").rename(shell.state)
     assert any("That trouble is over; the work goes on." in line for line in iter(process.stdout.readline, ""))
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    finished(process)
     assert process.returncode == 130
 
 
@@ -260,6 +261,6 @@ def test_a_reader_that_goes_away_before_the_last_line_is_no_error(shell: Shell) 
     process = shell.start("outputs", PYTHONUNBUFFERED=None)
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(30) == 0
+    assert exit_code(process) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import MakeShell, until
+from tests.waiting import exit_code
 
 ARENA = 64 * 1024 * 1024
 """Room that glibc reserves for an arena, at an address that is a multiple of it, where pointers have 64 bits."""
@@ -59,7 +60,7 @@ def test_the_threads_of_a_runner_share_one_arena(make_shell: MakeShell, command:
     until(lambda: posted() == len(paths))
     if command == "runner":
         shell.call("stop")
-        assert process.wait(30) == 130
+        assert exit_code(process) == 130
         process = shell.start("runner", "--state-dir", str(shell.state))
         until(lambda: shell.call("status", "--json").json["runner"])
     assert threads(process.pid) > 2

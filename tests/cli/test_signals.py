@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 from synthdub_tui.sandbox.config import Fault
 from tests.cli.conftest import MakeShell, Shell, until
+from tests.waiting import exit_code, slowness
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGE = 30_000_000
@@ -29,7 +29,7 @@ QUICK = ("--poll-interval", "0.1", "--settle", "0")
 
 def limit() -> float:
     """Three seconds, on a machine that has them for us."""
-    return 3.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return 3.0 * slowness()
 
 
 class Run:
@@ -54,7 +54,7 @@ class Run:
         """Send it and wait for the end; the seconds that it took."""
         start = time.monotonic()
         self.process.send_signal(number)
-        assert self.process.wait(30) == 130
+        assert exit_code(self.process) == 130
         return time.monotonic() - start
 
     def left_processes(self) -> list[int]:
@@ -283,7 +283,7 @@ def test_stopped_and_continued(make_shell: MakeShell, start: Start) -> None:
         time.sleep(1.0)
         assert len(shell.sandbox.journal) <= before + 1  # only what was under way
         run.process.send_signal(signal.SIGCONT)
-    assert run.process.wait(60) == 0
+    assert exit_code(run.process) == 0
     assert len(shell.sandbox.billed()) == 1
 
 
@@ -326,7 +326,7 @@ def test_the_wall_clock_jumps_while_a_dub_is_waited_for(make_shell: MakeShell, s
     run.asked("GET /v2/dubbing/{id}", len(seen) + 4)
     assert all(later - earlier > 0.05 for earlier, later in pairwise(polls(shell)[len(seen) :]))  # --poll-interval is 0.1
     shell.sandbox.advance(HOUR)
-    assert run.process.wait(30) == 0
+    assert exit_code(run.process) == 0
     assert len(shell.sandbox.billed()) == 1
 
 
@@ -338,7 +338,7 @@ def test_the_wall_clock_jumps_between_two_runs(make_shell: MakeShell, start: Sta
     clock.move(wall=jump)
     shell.sandbox.advance(HOUR)
     again = start(shell, **clock.environment)
-    assert again.process.wait(30) == 0
+    assert exit_code(again.process) == 0
     assert len(shell.sandbox.billed()) == 1
 
 
@@ -353,7 +353,7 @@ def test_the_wall_clock_jumps_while_the_quota_is_waited_for(shell: Shell, start:
     run = start(shell, str(shell.videos), "--targets", "fr-FR", "--config", str(config), **clock.environment)
     run.asked("POST /v2/assets")
     clock.move(wall=jump)
-    assert run.process.wait(60) == 0
+    assert exit_code(run.process) == 0
     times = [record.time for record in shell.sandbox.journal if record.endpoint == "POST /v2/assets"]
     assert len(times) == 3
     assert all(later - earlier > 1.5 for earlier, later in pairwise(times))
@@ -369,7 +369,7 @@ def test_suspended_in_the_middle_of_a_paid_request(make_shell: MakeShell, start:
     run = start(shell, str(shell.video("intro.mp4")), "--targets", "fr-FR", **clock.environment)
     run.asked("POST /v2/dubbing")
     clock.move(wall=HOUR, monotonic=HOUR)
-    code = run.process.wait(30)
+    code = exit_code(run.process)
     assert (code, shell.dubs()["fr-FR"]) in ((0, "done"), (1, "unknown"))
     assert sum(record.endpoint == "POST /v2/dubbing" for record in shell.sandbox.journal) == 1
 
@@ -383,5 +383,5 @@ def test_suspended_in_the_middle_of_transfers(make_shell: MakeShell, start: Star
     clock.move(wall=HOUR, monotonic=HOUR)
     until(lambda: any(path.stat().st_size for path in shell.videos.glob("*.part")))
     clock.move(wall=2 * HOUR, monotonic=2 * HOUR)
-    assert run.process.wait(60) == 0
+    assert exit_code(run.process) == 0
     assert len(shell.sandbox.billed()) == 1

@@ -22,6 +22,7 @@ from tests.cli.conftest import until as until_blocking
 from tests.proofs.exfat import Volume
 from tests.proofs.harness import Scene, flags, scene, until, working
 from tests.soak.torture import SCENARIOS, Torture
+from tests.waiting import finished
 
 NO_LINKS = SCENARIOS[-1]
 MakeVolume = Callable[..., Volume]
@@ -272,7 +273,7 @@ def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: Ma
     assert status.code == 2
     assert "The state directory cannot be used" in status.err
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = finished(process)
     assert (process.returncode, "Traceback" in errors) == (130, False), errors
     volume.unmount()
     volume.mount()
@@ -282,7 +283,6 @@ def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: Ma
 # -- kills -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(600)
 def test_killed_while_outputs_get_their_names(volume: Volume) -> None:
     """State, sources and outputs on the volume; `python -m tests.soak.torture --volume` kills at every step there."""
     torture = Torture(volume.path)

@@ -29,6 +29,7 @@ from synthdub_tui.store.store import decode_job
 from tests.cli.conftest import MakeShell, Said, Shell, until
 from tests.jobs.making import in_every_state
 from tests.proofs.harness import scene
+from tests.waiting import finished
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m"
 BIDI = "\u202egpj\u2066x\u2069"
@@ -247,7 +248,7 @@ def test_a_billion_bytes_where_a_few_are_expected(shell: Shell, flood: Flood) ->
     status = Path(f"/proc/{process.pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = finished(process)
     assert process.returncode == 130
     clean(Said(130, out, err))
     assert peak < 200_000, f"{peak} kB"

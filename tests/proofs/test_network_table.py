@@ -450,7 +450,6 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return dict(zip(map(str, rows), asyncio.run(play_all()), strict=True))
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("row", range(len(ROWS)), ids=[str(row) for row in ROWS])
 def test_row(row: int, outcomes: dict[str, Outcome]) -> None:
     wanted = ROWS[row]

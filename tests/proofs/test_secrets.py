@@ -27,6 +27,7 @@ from tests.cli.conftest import MakeShell, Shell, until
 from tests.dashboard.terminal import Terminal
 from tests.proofs.harness import scene
 from tests.proofs.test_network_table import s3_error
+from tests.waiting import exit_code
 
 KEY = "k3y-9f1c5d27-never-to-be-seen"
 SIGNED = re.compile(rb"X-Amz-(Signature|Credential|Security-Token)|AWS4-HMAC", re.IGNORECASE)
@@ -221,7 +222,7 @@ def test_a_wide_umask_and_a_socket_at_work(make_shell: MakeShell) -> None:
     assert stat.S_IMODE((shell.state / "runner.sock").stat().st_mode) == 0o600
     private(shell)
     process.terminate()
-    assert process.wait(30) == 130
+    assert exit_code(process) == 130
     process.communicate()
     private(shell)
 

@@ -21,6 +21,7 @@ from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.service import running
 from tests.cli.conftest import Shell, until
 from tests.runner.conftest import FAST
+from tests.waiting import finished
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Pope
         yield shell, process
         assert process.poll() is None, process.communicate()
         sandbox.advance(36000.0)
-        out, err = process.communicate(timeout=60)
+        out, err = finished(process)
         assert (process.returncode, err) == (0, ""), (out, err)
         assert len(sandbox.billed()) == 1
 

@@ -31,6 +31,7 @@ from tests.cli.conftest import until as until_blocking
 from tests.proofs.conftest import Disk
 from tests.proofs.harness import PAID, Scene, flags, scene, until, working
 from tests.runner.conftest import QUICK
+from tests.waiting import exit_code
 
 MakeDisk = Callable[[Path], Disk]
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
@@ -339,7 +340,7 @@ def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
     until_blocking(lambda: shell.state.exists() and shell.status()["runner"] == process.pid)
     assert not (shell.state / "runner.sock").exists()
     assert shell.call("stop").code == 0
-    assert process.wait(30) == 130
+    assert exit_code(process) == 130
     process.communicate()
 
 

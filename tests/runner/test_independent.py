@@ -15,6 +15,7 @@ import pytest
 
 from tests.seaweed import SeaweedFS, seaweedfs
 from tests.standin import KEY, StandIn, serving
+from tests.waiting import finished
 
 __all__ = ["seaweedfs"]
 
@@ -44,7 +45,7 @@ class Outside:
 
     def call(self, *words: str) -> tuple[int, str]:
         process = self.start(*words)
-        out, _ = process.communicate(timeout=100)
+        out, _ = finished(process)
         return process.returncode, out
 
     def run(self, *words: str) -> int:
@@ -142,7 +143,7 @@ def _run_and_kill(outside: Outside, video: Path, languages: tuple[str, ...], num
             process.wait()
 
     outside.service.on_request = kill
-    process.communicate(timeout=100)
+    finished(process)
     outside.service.on_request = lambda seen: None
     return process.returncode == -signal.SIGKILL
 

@@ -67,7 +67,6 @@ SENT: Final = frozenset({DubState.DUBBING, DubState.READY, DubState.DOWNLOADING,
 CODES: Final = ("processing_error", "moderation", "new_to_us")
 REFUSALS: Final = ("no", "BrokenAssetUrlError", "named no", "named moderation", "moderation")
 
-pytestmark = pytest.mark.timeout(600)
 
 MEMORY: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None
 EXAMPLES: Final = int(os.environ.get("SYNTHDUB_MACHINE", "80"))

@@ -10,8 +10,6 @@ from tests.soak.torture import SCENARIOS, Scenario, Torture, around_paid, thinne
 
 POST, PUT, MULTIPART, NO_LINKS = SCENARIOS
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def torture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Torture]:

@@ -12,6 +12,7 @@ import pytest
 
 from synthdub_tui.sandbox import Fault, Sandbox, SandboxConfig
 from tests.sandbox.conftest import PLAIN, Caller
+from tests.waiting import finished
 
 
 async def test_in_the_callers_own_loop(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_the_command(number: signal.Signals) -> None:
         headers = {"Authorization": "sandbox-key"}
         assert httpx.get(f"{urls[0]}/v2/assets/x", headers=headers, **PLAIN).status_code == 400
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = finished(process)
         assert (process.returncode, errors) == (0, "")
     finally:
         process.kill()

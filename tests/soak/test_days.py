@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.soak.days import ROUGH, fullest, live, machine, states
 
 
-@pytest.mark.timeout(600)
 def test_a_batch_that_the_day_holds_back(tmp_path: Path) -> None:
     """Through restarts, a kill, suspension, an outage and clocks that jump, until the calls of the day before count no more."""
     with machine(tmp_path, seed=1, files=400, before=600, least=300.0, dubbing=(10.0, 250.0)) as found:

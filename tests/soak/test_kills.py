@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.soak.kills import SHORT, soak
 
 
-@pytest.mark.timeout(600)
 def test_a_batch_survives_kills(tmp_path: Path) -> None:
     counts, violations = soak(tmp_path, seed=1, seconds=240, kills=SHORT.kills[1], size=SHORT)
     assert violations == []

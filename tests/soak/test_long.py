@@ -51,7 +51,6 @@ def test_what_shrinks_leaks_nothing() -> None:
     assert trend([(at, 100 - at / 100) for at in MINUTES], ALLOWED["threads"]).flat
 
 
-@pytest.mark.timeout(600)
 def test_some_seconds_of_it(tmp_path: Path) -> None:
     run = soak(tmp_path, seed=1, plan=Plan(3, 5, 1.0, 3.0, 0.1, dubbing=(0.1, 1.0)))
     assert run.violations == []
