@@ -71,7 +71,7 @@ def test_a_process_that_answers_lives_on() -> None:
 
 def test_a_process_that_does_not_end_is_killed_and_what_it_wrote_shown(tmp_path: Path) -> None:
     written = tmp_path / "written"
-    process = started(f"print('where it hangs'); open({str(written)!r}, 'w'); input()")
+    process = started(f"print('where it hangs'); open({str(written)!r}, 'w'); import time; time.sleep(1000)")
     block_until(written.exists)
     with pytest.raises(AssertionError, match="where it hangs"):
         finished(process, 0.1)
