@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -121,4 +122,22 @@ def test_what_may_have_been_paid_for_is_not_retried_without_consent(shell: Shell
     shell.call("retry", "unknown.mp4", "intent.mp4", "failed")
     shell.call("cancel", "waiting.mp4", "uploading.mp4")
     shell.run("--settle", "0")
+    assert paid(shell) == []
+
+
+def test_a_source_that_was_only_touched_is_not_paid_for_without_consent(shell: Shell) -> None:
+    """0.1 kept no digest: whether its content changed is not known, so the user decides."""
+    shell.call("cancel", "waiting.mp4", "uploading.mp4")
+    touched = shell.home / "lib" / "Café Zürich.mp4"
+    os.utime(touched, (1.7e9, 1.7e9))
+    shell.run(*lib(shell), "--settle", "0")
+    assert paid(shell) == []
+    shell.run(*lib(shell), "--settle", "0", "--yes")
+    assert paid(shell) == [("Café Zürich", "es-ES"), ("Café Zürich", "fr-FR")]
+
+
+def test_a_library_that_moved_since_is_not_paid_for_without_consent(shell: Shell) -> None:
+    shell.call("cancel", "waiting.mp4", "uploading.mp4")
+    (shell.home / "lib").rename(shell.home / "library")
+    shell.run(str(shell.home / "library"), "--targets", "fr-FR,es-ES", "--settle", "0")
     assert paid(shell) == []
