@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synthdub_tui.runner import headless
+from synthdub_tui.runner.outcome import INTERRUPTED
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.settings import Settings, resolve
 
@@ -23,7 +24,7 @@ def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]
     reporter = Reporter(as_json=bool(flags.get("json")))
     with asyncio.Runner() as loop:
         code = loop.run(headless.run(settings, paths, reporter, _key_reader(flags)))
-        if code == headless.INTERRUPTED:
+        if code == INTERRUPTED:
             _leave_at_once(code)
     return code
 

@@ -14,8 +14,8 @@ from synthdub_tui.jobs.plan import awaits_rest
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
+from synthdub_tui.runner.present import missed, present
 from synthdub_tui.settings import Settings
-from synthdub_tui.sources.same_file import Stamp, same_version
 from synthdub_tui.store.store import LEFT_OUT, Store
 
 if TYPE_CHECKING:
@@ -24,23 +24,31 @@ if TYPE_CHECKING:
 
 def status(settings: Settings, *, as_json: bool) -> int:
     """The batch in numbers, each dub's state, and what is wrong with a remedy."""
-    loaded = Store(settings.state_dir).load(set_aside=False)
+    store = Store(settings.state_dir)
+    loaded = store.load(set_aside=False)
+    lost = store.lost({job.id for job in loaded.jobs})
     pid, meters = _runner(settings.state_dir)
+    paused = meters.paused if meters else store.read_document("batch").get("paused") is True
     if as_json:
         content = {
             "state_dir": settings.state_dir,
             "runner": pid,
-            "paused": meters.paused if meters else False,
+            "paused": paused,
             "problem": meters.problem if meters else "",
-            **msgspec.structs.asdict(count(loaded.jobs)),
+            **msgspec.structs.asdict(count(loaded.jobs, paused=paused)),
             "skipped": _left_out(settings),
             "damaged": [file.path for file in loaded.damaged],
-            "files": [_file(job) for job in loaded.jobs],
+            "lost": [video._asdict() for video in lost],
+            "files": [_file(job, paused) for job in loaded.jobs],
         }
         print(report.json_text(content, indent=2))
         return 0
-    for line in _status_lines(settings, loaded.jobs, pid, meters):
+    for line in _status_lines(settings, loaded.jobs, pid, meters, paused):
         print(line)
+    for line in report.missed_lines(missed(loaded.jobs)):
+        print(line)
+    for video in lost:
+        print(explain("state_lost", video.path or video.kept).line())
     for file in loaded.damaged:
         print(explain("state_corrupt", f"{file.path}: {file.reason}").line())
     return 0
@@ -84,16 +92,16 @@ def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
     return control.welcome.pid, meters
 
 
-def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: Meters | None) -> Iterable[str]:
-    counts = count(jobs)
+def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: Meters | None, paused: bool) -> Iterable[str]:
+    counts = count(jobs, paused=paused)
     at_work = f"runner {pid} at work" if pid and meters and meters.busy else f"runner {pid}" if pid else "no runner"
-    yield f"{printable(settings.state_dir, 4096)}  ({at_work}{', paused' if meters and meters.paused else ''})"
+    yield f"{printable(settings.state_dir, 4096)}  ({at_work}{', paused' if paused else ''})"
     states = [f"{getattr(counts, state.value)} {state.value}" for state in DubState if getattr(counts, state.value)]
     yield f"{counts.jobs} files, {counts.dubs} dubs" + (f": {', '.join(states)}" if states else "")
     if meters and meters.problem:
         yield explain(meters.problem, meters.detail).line()
     for job in jobs:
-        dubs = ", ".join(f"{language} {dub.state.value}" for language, dub in job.dubs.items())
+        dubs = ", ".join(f"{language} {_standing(job, language)}" for language in job.dubs)
         stage = "" if job.stage in ("dubbing", "ended") else f" [{job.stage.value}]"
         yield f"  {printable(job.name)}{stage}: {dubs}"
         if awaits_rest(job):
@@ -118,23 +126,33 @@ def _last_change(path: str) -> str:
     return f" (last change {report.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
 
 
-def _file(job: Job) -> dict[str, Any]:
+def _standing(job: Job, language: str) -> str:
+    """A dub's state, and what it waits for where that is said of it alone."""
+    waits_for = job.waits_for(language)
+    return job.dubs[language].state.value + (f" ({waits_for.value.replace('_', ' ')})" if waits_for else "")
+
+
+def _file(job: Job, paused: bool) -> dict[str, Any]:
     return {
         "id": job.id,
         "file": job.source.path,
         "title": job.options.title,
         "source_language": job.options.source_language,
         "stage": job.stage.value,
-        "dubs": [_dub(language, dub) for language, dub in job.dubs.items()],
+        "dubs": [_dub(job, language, paused) for language in job.dubs],
     }
 
 
-def _dub(language: str, dub: Dub) -> dict[str, Any]:
+def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
+    dub = job.dubs[language]
     content: dict[str, Any] = {"language": language, "state": dub.state.value, "since": dub.since}
+    if (waits_for := job.waits_for(language, paused=paused)) is not None:
+        content["waits_for"] = waits_for.value
     if dub.project:
         content["project"] = dub.project
     if dub.output is not None and dub.state is DubState.DONE:
         content |= {"path": dub.output.path, "size": dub.output.size, "captions": list(dub.output.captions)}
+        content["present"] = present(dub.output)
     if dub.failure is not None:
         what = explain(dub.failure.code, dub.failure.detail)
         content["problem"] = {
@@ -164,14 +182,5 @@ def _output(job: Job, language: str, dub: Dub) -> dict[str, Any]:
         "age": round(time.time() - dub.since),
         "captions": list(output.captions),
         "reviewed": output.reviewed,
-        "present": _present(output.path, output.size, output.mtime_ns),
+        "present": present(output),
     }
-
-
-def _present(path: str, size: int, mtime_ns: int) -> str:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return "moved or deleted"
-    same = same_version(Stamp(size, mtime_ns), Stamp(found.st_size, found.st_mtime_ns))
-    return "yes" if same else "changed"

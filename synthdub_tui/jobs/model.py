@@ -342,7 +342,7 @@ class Job(_Record, frozen=True):
             return None
         if dub.hold is not None:
             return dub.hold.reason
-        if self.unsettled:
+        if self.unsettled and self.asset is None:
             return WaitsFor.REST
         return WaitsFor.PAUSE if paused else None
 

@@ -32,6 +32,7 @@ class Added:
     """What naming files and folders came to."""
 
     effects: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
+    named: set[str] = field(default_factory=set)  # paths of the videos that are in the batch now
     left_out: LeftOut = field(default_factory=LeftOut)
     troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
     refused: list[Trouble] = field(default_factory=list)  # about paths that the user named
@@ -95,11 +96,13 @@ def note_outcome(added: Added, outcome: Decided, put: Put) -> None:
     match outcome:
         case Admitted(job, effect):
             added.effects[effect] += 1
+            added.named.add(job.source.path)
             put(job)
         case Rejected(path, code, detail):
             added.troubles.append(Trouble(code, f"{path}: {detail}"))
         case Unsure(path, code):
             added.unsure += 1
+            added.named.add(path)
             added.troubles.append(Trouble(code, path))
 
 

@@ -15,6 +15,8 @@ from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions, clock, logs, report
 from synthdub_tui.runner.allocator import share_one_arena
 from synthdub_tui.runner.checks import checked
+from synthdub_tui.runner.outcome import DONE, INTERRUPTED, NOT_TAKEN, WORTH_A_RUN, End, exit_code
+from synthdub_tui.runner.present import GONE, Missed, missed
 from synthdub_tui.runner.protocol import Meters
 from synthdub_tui.runner.report import Reporter
 from synthdub_tui.runner.runner import Runner
@@ -23,9 +25,6 @@ from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Patience
 from synthdub_tui.settings import Settings
 from synthdub_tui.sources.skip_rules import Why
-
-DONE, FAILED, USAGE, BUSY, WAITS, INTERRUPTED = 0, 1, 2, 3, 5, 130
-"""Exit codes, see the README."""
 
 REACH_SECONDS: Final = 60.0
 """A service that does not answer at all for this long at the start is a wrong address or no network: `run` gives up."""
@@ -75,10 +74,9 @@ async def run(
         try:
             added = await _unless_stopped(stop, _take_in(runner, paths, reporter))
             told = len(added.troubles) if added else 0
-            code = INTERRUPTED if stop.requested else await _work(runner, reporter, stop, read_key, patience.rest)
+            end = End.INTERRUPTED if stop.requested else await _work(runner, reporter, stop, read_key, patience.rest)
             if added:
                 _tell_compared(added, told, reporter)
-                code = WAITS if code == DONE and added.unsure else code
         finally:
             watch.cancel()
     finally:
@@ -86,8 +84,10 @@ async def run(
         logs.end(log)
     if not saved:
         reporter.tell(report.problem(explain("state_unwritable", settings.state_dir)))
-    _sum_up(runner, reporter, time.monotonic() - started, resumable)
-    return code
+    hurried = end is End.INTERRUPTED  # a disk that hangs must not hold up the end
+    lost_outputs = [] if hurried else await in_thread(missed, list(runner.ledger.jobs.values()))
+    _sum_up(runner, reporter, time.monotonic() - started, resumable, lost_outputs)
+    return _exit_code(runner, end, added, lost_outputs)
 
 
 async def serve(settings: Settings, read_key: ReadKey) -> int:
@@ -169,9 +169,10 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> acti
         if not added.videos and not added.troubles and not added.left_out.same:
             words = added.left_out.words()
             raise Trouble("nothing_found", ", ".join(paths) + (f"; left out: {words}" if words else ""))
-        for trouble in added.troubles if added.videos else added.troubles[1:]:
+        usable = added.videos or any(trouble.code in WORTH_A_RUN for trouble in added.troubles)
+        for trouble in added.troubles if usable else added.troubles[1:]:
             reporter.tell(report.problem(trouble.problem))
-        if not added.videos and added.troubles:
+        if not usable and added.troubles:
             raise added.troubles[0]
         for line in _found(added):
             reporter.say(line)
@@ -202,7 +203,7 @@ def _tell_compared(added: actions.Added, told: int, reporter: Reporter) -> None:
         reporter.say(f"{added.compared} compared. {next(iter(_found(added)))}")
 
 
-async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey, rest: float) -> int:
+async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey, rest: float) -> End:
     """`rest`: seconds to wait for sources that are still being written, where nothing else is left to do."""
     server = Server(runner, on_stop=stop.request, read_key=read_key, foreground=True)
     await server.start()
@@ -226,20 +227,20 @@ async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadK
         for task in waits:
             task.cancel()
         await server.close("stopped" if stop.requested else "done")
-    return _exit_code(runner, reporter, stop)
+    return _end(runner, reporter, stop)
 
 
-def _exit_code(runner: Runner, reporter: Reporter, stop: _Stop) -> int:
+def _end(runner: Runner, reporter: Reporter, stop: _Stop) -> End:
+    """Why the run ends; tells what holds up the whole batch."""
     if stop.signal or (stop.requested and not runner.idle.is_set()):
-        return INTERRUPTED
+        return End.INTERRUPTED
     if runner.halted.is_set() or (not runner.idle.is_set() and runner.trouble is not None):
         trouble = runner.trouble or Trouble("internal")
         reporter.tell(report.problem(trouble.problem))
-        return FAILED if runner.reached else USAGE
+        return End.HALTED if runner.reached else End.NEVER_BEGAN
     if runner.refusal is not None:
         reporter.tell(report.problem(runner.refusal.problem))
-    counts = count(runner.ledger.jobs.values())
-    return DONE if counts.done == counts.dubs else FAILED
+    return End.WORKED
 
 
 async def _never_reached(runner: Runner) -> None:
@@ -314,11 +315,36 @@ def _tell(reporter: Reporter, before: Job | None, job: Job) -> None:
         reporter.tell(event)
 
 
-def _sum_up(runner: Runner, reporter: Reporter, seconds: float, resumable: bool) -> None:
+def _sum_up(
+    runner: Runner,
+    reporter: Reporter,
+    seconds: float,
+    resumable: bool,
+    lost_outputs: list[Missed],
+) -> None:
     jobs = runner.ledger.jobs.values()
-    counts = count(jobs)
+    counts = count(jobs, paused=runner.paused)
     for line in report.summary_lines(counts, jobs, seconds, resumable=resumable):
+        reporter.say(line)
+    for line in report.missed_lines(lost_outputs):
         reporter.say(line)
     if words := runner.left_out.words():
         reporter.say(f"  Left out: {words}")
-    reporter.tell(report.summary(counts, seconds) | {"skipped": runner.left_out.content()})
+    gone = sum(lost.how == GONE for lost in lost_outputs)
+    reporter.tell(report.summary(counts, seconds, gone=gone) | {"skipped": runner.left_out.content()})
+
+
+def _exit_code(runner: Runner, end: End, added: actions.Added | None, lost_outputs: list[Missed]) -> int:
+    """With `added`, which names videos, the code is about them alone."""
+    jobs = runner.ledger.jobs
+    if added is None:
+        return exit_code(end, count(jobs.values(), paused=runner.paused))
+    videos = {*added.named, *(taken for _, taken in added.left_out.same)}
+    named = {job.id: job for job in jobs.values() if job.source.path in videos}  # one video has a job for each title
+    return exit_code(
+        end,
+        count(named.values(), paused=runner.paused),
+        unsure=added.unsure,
+        not_taken=sum(trouble.code in NOT_TAKEN for trouble in added.troubles),
+        gone=sum(lost.how == GONE and lost.job.id in named for lost in lost_outputs),
+    )

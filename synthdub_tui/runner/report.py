@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.runner.present import GONE, Missed
 from synthdub_tui.runner.protocol import Comparing
 
 Event = dict[str, Any]
@@ -51,10 +52,13 @@ def comparing(now: Comparing) -> Event:
     return _event("progress", None) | {"file": now.path, "of": "comparison", "done": now.done, "total": now.total}
 
 
-def summary(counts: Counts, seconds: float) -> Event:
-    """The last event of a run."""
-    fields = ("jobs", "dubs", "done", "failed", "cancelled", "unknown")
-    return _event("summary", None) | {name: getattr(counts, name) for name in fields} | {"seconds": round(seconds, 1)}
+def summary(counts: Counts, seconds: float, *, gone: int = 0) -> Event:
+    """The last event of a run. `gone`: finished dubs whose output is not there any more. No budget and no price is known
+    yet: `over_budget` and `credits` are 0."""
+    fields = ("jobs", "dubs", "done", "failed", "cancelled", "unknown", "waiting", "held")
+    numbers = {name: getattr(counts, name) for name in fields}
+    more = {"over_budget": 0, "credits": 0, "gone": gone}
+    return _event("summary", None) | numbers | more | {"seconds": round(seconds, 1)}
 
 
 def _event(name: str, job: Job | None, **extra: Any) -> Event:
@@ -184,10 +188,23 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resuma
     for state in ("failed", "unknown", "cancelled"):
         if number := getattr(counts, state):
             yield f"  {number} {state}"
-    if going_on := counts.dubs - counts.ended:
+    if counts.held:
+        yield f"  {counts.held} held: they wait for you, see `synthdub status`"
+    if going_on := counts.dubs - counts.ended - counts.held:
         yield f"  {going_on} " + ("saved as they are: the next start goes on with them" if resumable else "left undone")
     for job in jobs:
         for language, dub in job.dubs.items():
             if dub.failure is not None and dub.state in (DubState.FAILED, DubState.UNKNOWN):
                 what = explain(dub.failure.code, dub.failure.detail)
                 yield f"  {printable(job.name)} {language}: {what.title} [{printable(what.code)}]. {what.remedy}"
+
+
+def missed_lines(outputs: Iterable[Missed]) -> Iterable[str]:
+    """Finished dubs whose output is not on disk as it was written, and what to do."""
+    for lost in outputs:
+        where = f"  {printable(lost.job.name)} {lost.language}: done, but its output"
+        if lost.how == GONE:
+            again = "`synthdub retry` fetches it again, free while the project is there"
+            yield f"{where} is gone: {printable(lost.path, 4096)} ({again})"
+        else:
+            yield f"{where} was changed since: {printable(lost.path, 4096)}"

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -42,6 +42,15 @@ class Damaged(NamedTuple):
     path: str
     kept: str
     reason: str
+
+
+class Lost(NamedTuple):
+    """A video of which is not known any more what was done for it. `kept` is its damaged file, `path` the video's if that is
+    still told."""
+
+    id: str
+    kept: str
+    path: str
 
 
 class Loaded(NamedTuple):
@@ -99,12 +108,27 @@ class Store:
 
         Raises Trouble("state_unwritable").
         """
+        return frozenset(name.partition(".toml.")[0] for name in self._kept())
+
+    def _kept(self) -> list[str]:
         try:
-            return frozenset(name.partition(".toml.")[0] for name in os.listdir(self._damaged))
+            return os.listdir(self._damaged)
         except FileNotFoundError:
-            return frozenset()
+            return []
         except OSError as error:
             raise Trouble("state_unwritable", f"{error.strerror}: {self._damaged}") from error
+
+    def lost(self, known: Container[str]) -> list[Lost]:
+        """Videos whose state was damaged and set aside, as long as those files lie there, but for `known` ids of jobs.
+
+        Raises Trouble("state_unwritable").
+        """
+        newest: dict[str, Lost] = {}
+        for name in sorted(self._kept()):
+            job_id, path = name.partition(".toml.")[0], os.path.join(self._damaged, name)
+            if job_id not in known:
+                newest[job_id] = Lost(job_id, path, _source_path(path))
+        return list(newest.values())
 
     def save(self, job: Job) -> None:
         """Durable when it returns. Raises OSError."""
@@ -294,6 +318,15 @@ def _read(path: str) -> bytes:
         if os.fstat(file.fileno()).st_size > SIZE_LIMIT:
             raise ValueError("the file is too large")
         return file.readall()
+
+
+def _source_path(kept: str) -> str:
+    """The path of the source, as far as a damaged file still says it."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        for line in _read(kept).decode(errors="replace").splitlines():
+            if line.startswith("path = "):  # the first is that of the source
+                return str(_parse(line)["path"])
+    return ""
 
 
 def _parse(text: str) -> dict[str, Any]:

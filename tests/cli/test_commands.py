@@ -264,3 +264,20 @@ def test_a_reader_that_goes_away_before_the_last_line_is_no_error(shell: Shell) 
     assert exit_code(process) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
+
+
+def test_status_says_what_is_gone_lost_and_held(shell: Shell) -> None:
+    first, second = shell.video("first.mp4"), shell.video("second.mp4")
+    shell.run(str(first), str(second), "--targets", "fr-FR")
+    (shell.videos / "first.dubbed-fr-FR.mp4").unlink()
+    (file,) = (shell.state / "jobs").glob("second-*")
+    file.write_text(f'[source]\npath = "{second}"\nrubbish')
+    shell.run(str(first), "--targets", "fr-FR")
+    assert shell.call("pause").code == 0
+    for _ in range(2):
+        said, status = shell.call("status").out, shell.status()
+        assert "first.mp4 fr-FR: done, but its output is gone" in said
+        assert "second.mp4" in said and "What was done for this video is not known any more" in said
+        assert [lost["path"] for lost in status["lost"]] == [str(second)]
+        assert status["files"][0]["dubs"][0]["present"] == "moved or deleted"
+        assert status["paused"] is True and ", paused" in said

@@ -20,6 +20,7 @@ LOOK = HELP | {
         "jobs.spelling",
         "runner",
         "runner.launch",
+        "runner.present",
         "runner.report",
     ),
     *("settings", "sources", "sources.same_file", "store", "store.durable", "store.migration", "store.store"),

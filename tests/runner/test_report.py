@@ -143,6 +143,11 @@ def test_the_summary() -> None:
         "failed": 1,
         "cancelled": 1,
         "unknown": 1,
+        "waiting": 0,
+        "held": 0,
+        "over_budget": 0,
+        "credits": 0,
+        "gone": 0,
         "seconds": 12.3,
     }
 
