@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.present import GONE, Missed
-from synthdub_tui.runner.protocol import Comparing
+
+if TYPE_CHECKING:
+    from synthdub_tui.runner.protocol import Comparing
 
 Event = dict[str, Any]
 

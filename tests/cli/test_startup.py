@@ -16,6 +16,7 @@ LOOK = HELP | {
         "jobs",
         "jobs.model",
         "jobs.options",
+        "jobs.plan",
         "jobs.sharing",
         "jobs.spelling",
         "runner",
