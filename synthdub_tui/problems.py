@@ -20,7 +20,7 @@ class Retry(StrEnum):
 
     FREE = "free"  # may help, costs nothing
     COSTS = "costs"  # may help, spends credits
-    ASK = "ask"  # may pay twice, or endangers the account: only after a decision for this very dub
+    ASK = "ask"  # may pay twice or for nothing, or endangers the account: only after a decision for this very dub
     USELESS = "useless"  # cannot help before the remedy was applied; costs nothing
 
 
@@ -382,6 +382,27 @@ KNOWN: dict[str, Problem] = _table(
         "It has no bytes; a copy or an export did not finish.",
         "Export or copy it again.",
         Retry.USELESS,
+    ),
+    Problem(
+        "not_a_video",
+        "The file is not a video",
+        "A placeholder, an error page or another kind of file stands under the video's name. Nothing was sent or billed.",
+        "Put the video in its place, then retry or run again.",
+        Retry.USELESS,
+    ),
+    Problem(
+        "no_audio",
+        "The video has no sound track",
+        "Dubbing needs speech, and there is none. Nothing was sent or billed.",
+        "Add the sound and run again; or send it as it is with `synthdub retry FILE:LANG`, which costs credits like any dub.",
+        Retry.ASK,
+    ),
+    Problem(
+        "header_unreadable",
+        "The file's header cannot be read",
+        "It is damaged, incomplete, or of a kind that synthdub does not know; the service may know better.",
+        "The file is sent all the same, and its dubs cost credits. If it does not play, cancel them, or mend and retry it.",
+        Retry.FREE,
     ),
     # -- download and disk -------------------------------------------------------------------------------------------
     Problem(

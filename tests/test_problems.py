@@ -134,12 +134,13 @@ def test_every_row_of_the_vendors_troubleshooting_has_its_cause_and_remedy(sympt
     assert remedy in problem.remedy
 
 
-def test_what_may_endanger_the_account_or_pay_twice_asks() -> None:
+def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> None:
     assert {code for code, problem in KNOWN.items() if problem.retry is Retry.ASK} == {
         "moderation",
         "submission_unknown",
         "source_touched",
         "source_maybe_moved",
+        "no_audio",
     }
 
 

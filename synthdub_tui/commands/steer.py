@@ -12,7 +12,7 @@ from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job
 from synthdub_tui.jobs.spelling import as_spelled, composed
-from synthdub_tui.problems import Trouble, printable
+from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.control import Control
 from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Stop
@@ -30,6 +30,7 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     """Retry dubs by the cheapest rung that may help; asks before anything that may cost."""
     jobs = _jobs(settings)
     cells = _select(jobs, selected)
+    alone = _left_out(jobs, selected, cells)
     costly = [cell for cell in _single(jobs, cells) if actions.needs_consent(jobs[cell.job], cell.language)]
     paid = bool(costly) and (yes or _asked(jobs, costly))
     control = Control.connect(settings.state_dir)
@@ -43,7 +44,8 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     print(f"{retried} to be retried" + ("" if control or not retried else "; `synthdub run` takes them up"))
     if held:
         print(f"{held} left alone: retrying them may spend credits; say --yes to retry them", file=sys.stderr)
-    return 0 if retried or not held else 1
+    _tell_left_out(jobs, alone)
+    return 0 if retried or not (held or alone) else 1
 
 
 def cancel(settings: Settings, selected: list[str]) -> int:
@@ -242,6 +244,26 @@ def _select(jobs: dict[str, Job], selected: Iterable[str]) -> list[Cell]:
             raise Trouble("no_such_job", printable(word))
         cells += found
     return list(dict.fromkeys(cells))
+
+
+def _left_out(jobs: dict[str, Job], selected: Iterable[str], cells: list[Cell]) -> list[Cell]:
+    """Dubs that are meant, too, but retried only where the user names each of them."""
+    left_out = dict.fromkeys(actions.left_out(jobs) if "failed" in selected else ())
+    for cell in _single(jobs, cells):
+        if actions.fails_again(jobs[cell.job], jobs[cell.job].dubs[cell.language]):
+            left_out[cell] = None
+    named = frozenset(cells)
+    return [cell for cell in left_out if cell not in named]
+
+
+def _tell_left_out(jobs: dict[str, Job], cells: list[Cell]) -> None:
+    if cells:
+        print(f"{len(cells)} left out, since they fail again as they are; FILE:LANG retries one all the same:", file=sys.stderr)
+    for cell in cells:
+        job = jobs[cell.job]
+        failure = job.dubs[cell.language].failure
+        why = explain(failure.code, failure.detail).title if failure else ""
+        print(f"  {printable(job.name)} {cell.language}: {why}", file=sys.stderr)
 
 
 def _named(jobs: dict[str, Job], word: str) -> list[Cell]:

@@ -66,7 +66,7 @@ class Deeds(Adding):
             self.status.say(f"Nothing to retry at once.{_left_out(found)}" if found.ask else _nothing_to_retry(dubs))
 
     def action_retry_failed(self) -> None:
-        """Retry every failed dub of the batch, but none that moderation refused and none whose outcome is unknown."""
+        """Retry every failed dub of the batch, but none that moderation refused or that fails again as it is."""
         if not self.allowed():
             return
         batch = self.session.batch
@@ -288,7 +288,8 @@ def _note(found: Sorted) -> list[str]:
 def _left_out(found: Sorted) -> str:
     if not found.ask:
         return ""
-    return f" {many(len(found.ask), 'dub')} left out: refused by moderation or undecided, to be retried one by one."
+    why = "refused by moderation, without sound, no video or undecided"
+    return f" {many(len(found.ask), 'dub')} left out: {why}, to be retried one by one."
 
 
 def _nothing_to_retry(dubs: list[tuple[CellKey, Dub]]) -> str:

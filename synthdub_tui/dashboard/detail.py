@@ -146,10 +146,13 @@ def _retry(dub: Dub, key: str) -> list[Line]:
 
 
 def decision(dub: Dub) -> bool:
-    """Whether a retry needs a decision for this very dub: it may be paid twice, or endangers the account."""
+    """Whether a retry needs a decision for this very dub: it may be paid twice or for nothing, endangers the account, or fails
+    again as long as the file is the same."""
     if dub.state is DubState.UNKNOWN:
         return True
-    return dub.failure is not None and explain(dub.failure.code).retry is Retry.ASK
+    if dub.failure is None:
+        return False
+    return dub.failure.code == "not_a_video" or explain(dub.failure.code).retry is Retry.ASK
 
 
 def _timeline(job: Job, dub: Dub, now: float) -> list[Line]:

@@ -47,7 +47,7 @@ GROUPS: Final[dict[str, tuple[Key, ...]]] = {
     ),
     "Act on the marks, or on the cursor": (
         Key("retry", "r", "retry", "retry", "r"),
-        Key("retry_failed", "R", "retry_failed", "retry all failed, except refused by moderation", "R"),
+        Key("retry_failed", "R", "retry_failed", "retry all failed, except what would fail again as it is", "R"),
         Key("cancel", "x", "cancel", "cancel", "x"),
         Key("undo", "U", "undo", "take a cancel back, within some seconds", "U"),
         Key("add_files", "a", "add_files", "add files", "a"),

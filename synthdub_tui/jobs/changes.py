@@ -48,6 +48,9 @@ UNKNOWN_GRACE: Final = 20.0
 UPLOAD_LIMIT: Final = 3
 """Uploads of one source without the user's asking; expired credentials and unreadable assets cause more than one."""
 
+NO_AUDIO: Final = "no_audio"
+"""The failure of a dub whose source has no sound. A retry agrees to dub it all the same."""
+
 _LOOK_AGAIN: Final = frozenset({"project_not_found", "internal"})
 """Failures after which the project is asked again before anything else."""
 
@@ -120,7 +123,7 @@ def source_replaced(job: Job, source: Source) -> Job:
     dubs = _outdated(job, source)
     for language in job.in_state(DubState.WAITING):
         if language in sent:  # if the request does not get through, the dub waits for the new version like the others
-            dubs[language] = replace(dubs[language], next_rung=None, stale=True)
+            dubs[language] = replace(dubs[language], next_rung=None, stale=True, agreed=())
         else:
             dubs[language] = _fresh(dubs[language], dubs[language].since)
     job = replace(job, source=source, dubs=dubs, projects=dict.fromkeys(job.projects, ""))
@@ -635,9 +638,9 @@ def retried(job: Job, language: str, now: float) -> Job:
     step = rung(dub)
     if step is Rung.ADD and job.projects.get(dub.project) == "":
         step = Rung.PROJECT
-    clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": NEVER}
     if step is None:
         return job
+    clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": NEVER, "agreed": _past_failure(dub)}
     if step is Rung.DOWNLOAD:
         lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code in _LOOK_AGAIN)
         tried = _tried(dub, step) if lost else dub.tried
@@ -654,8 +657,17 @@ def retried(job: Job, language: str, now: float) -> Job:
 def _agreed(job: Job, language: str, reason: WaitsFor) -> Job:
     """The user goes past what holds the dub, which must not hold it again."""
     dub = job.dubs[language]
-    agreed = dub.agreed if reason.value in dub.agreed else (*dub.agreed, reason.value)
-    return hold_released(_with_dub(job, language, replace(dub, agreed=agreed)), language)
+    return hold_released(_with_dub(job, language, replace(dub, agreed=_with_agreement(dub, reason.value))), language)
+
+
+def _past_failure(dub: Dub) -> tuple[str, ...]:
+    """What the user agrees to by a retry of this dub, together with what he agreed to before."""
+    silent = dub.failure is not None and dub.failure.code == NO_AUDIO
+    return _with_agreement(dub, NO_AUDIO) if silent else dub.agreed
+
+
+def _with_agreement(dub: Dub, code: str) -> tuple[str, ...]:
+    return dub.agreed if code in dub.agreed else (*dub.agreed, code)
 
 
 def resumed(job: Job, now: float) -> Job:

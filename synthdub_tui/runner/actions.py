@@ -3,6 +3,7 @@ works on the store directly while no runner works."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sources.intake import Admitted, Effect, Missing, Moved, Rejected, Undecided, Unsure, admit, job_at
 from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.left_out import LeftOut
+from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
 from synthdub_tui.sources.scan import Found, Skipped
 from synthdub_tui.sources.settle import suspect
 from synthdub_tui.sources.skip_rules import Why
@@ -25,6 +27,9 @@ Decided = Admitted | Rejected | Unsure
 Take = Callable[[Job, Sequence[str]], None]
 
 _LEFT_OUT: Final = frozenset(why.value for why in Why)
+
+_BY_CONTENT: Final = frozenset({"not_a_video", changes.NO_AUDIO})
+"""Failures that come again as long as the file is the same."""
 
 
 @dataclass
@@ -131,11 +136,16 @@ def add_languages_of_other_names(
 def retry(
     jobs: Mapping[str, Job], cells: Iterable[Cell], paid: bool, now: float, put: Put, gone: Callable[[str], bool]
 ) -> tuple[int, int]:
-    """Retry dubs: (retried, held back since they may cost and `paid` was not said). `gone`: whether a path has no file."""
+    """Retry dubs: (retried, held back since they may cost and `paid` was not said). `gone`: whether a path has no file.
+
+    What fails again as it is (no video, no sound) is retried only where the dub itself is named, not its file."""
     retried = held = 0
-    for job_id, language in _expand(jobs, cells):
+    named = dict.fromkeys(cells)
+    for job_id, language in _expand(jobs, named):
         job = jobs[job_id]
         dub = job.dubs[language]
+        if Cell(job_id, language) not in named and fails_again(job, dub):
+            continue
         if dub.state is DubState.DONE and not (dub.output and gone(dub.output.path)):
             continue
         rung = changes.rung(dub)
@@ -204,13 +214,32 @@ def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put)
 
 
 def failed_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """All failed dubs but those that moderation refused, which are never retried in bulk."""
-    return [
-        Cell(job.id, language)
-        for job in jobs.values()
-        for language, dub in job.dubs.items()
-        if dub.state is DubState.FAILED and not (dub.failure and dub.failure.code == "moderation")
-    ]
+    """All failed dubs but those that are never retried in bulk: what moderation refused, and what fails again as it is."""
+    return [Cell(job.id, language) for job, language in _failed(jobs) if not _one_by_one(job, job.dubs[language])]
+
+
+def left_out(jobs: Mapping[str, Job]) -> list[Cell]:
+    """Failed dubs that are retried only where the user names that very dub."""
+    return [Cell(job.id, language) for job, language in _failed(jobs) if _one_by_one(job, job.dubs[language])]
+
+
+def _failed(jobs: Mapping[str, Job]) -> Iterable[tuple[Job, str]]:
+    return ((job, language) for job in jobs.values() for language in job.in_state(DubState.FAILED))
+
+
+def _one_by_one(job: Job, dub: Dub) -> bool:
+    return (dub.failure is not None and dub.failure.code == "moderation") or fails_again(job, dub)
+
+
+def fails_again(job: Job, dub: Dub) -> bool:
+    """Whether the dub failed for what its file holds, and the file is still the same. Looks at the file."""
+    if dub.failure is None or dub.failure.code not in _BY_CONTENT:
+        return False
+    try:
+        status = os.stat(job.source.path)
+    except OSError:
+        return True
+    return same_version(stamp_of(job.source), Stamp(status.st_size, status.st_mtime_ns))
 
 
 def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:

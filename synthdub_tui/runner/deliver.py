@@ -12,6 +12,7 @@ from synthdub_tui import languages
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.header_check import warn_if_unreadable, worth_sending
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
@@ -74,8 +75,12 @@ class Delivery:
         async with self._shop.uploads.turn(self._job.source.size):
             await self._shop.open_gate.wait()
             self._shop.account.check()
-            if not await self._adopt_source() or not await ready_to_write(self._shop, self._id):
+            if not await self._adopt_source() or not await worth_sending(self._shop, self._id):
                 return
+            if not await ready_to_write(self._shop, self._id):
+                return
+            if not self._job.uploads:
+                await warn_if_unreadable(self._shop, self._id)
             self._shop.ledger.put(changes.preparing(self._job))
             created = await self._create_asset()
             self._shop.ledger.put(changes.asset_created(self._job, created.id, self._shop.now()))

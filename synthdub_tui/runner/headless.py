@@ -70,6 +70,7 @@ async def run(
         for file in damaged:
             reporter.tell(report.problem(explain("state_corrupt", f"{file.path} → {file.kept}: {file.reason}")))
         runner.ledger.listen(lambda before, job: _tell(reporter, before, job))
+        runner.tell_warning = lambda job, trouble: reporter.tell(report.problem(trouble.problem, job))
         watch = asyncio.create_task(_watch(runner, reporter))
         try:
             added = await _unless_stopped(stop, _take_in(runner, paths, reporter))
@@ -176,7 +177,7 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> acti
             raise added.troubles[0]
         for line in _found(added):
             reporter.say(line)
-    runner.retry(actions.free_cells(runner.ledger.jobs), paid=False)
+    runner.retry(await in_thread(actions.free_cells, dict(runner.ledger.jobs)), paid=False)
     if runner.paused:
         await runner.pause(False)
         reporter.say("The batch was paused; it goes on now.")

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from synthdub_tui.jobs import changes
@@ -84,6 +84,7 @@ class Runner:
         self.halted = asyncio.Event()  # the batch cannot go on before the user acts, see `trouble`
         self.idle = asyncio.Event()  # nothing is left that can go on by itself, and all of it is on disk
         self.trouble: Trouble | None = None
+        self.tell_warning: Callable[[Job, Trouble], None] | None = None  # to whom who watches this process
         self.reached = False  # the service answered at least once
         self.started = clock.now()
         self._busy_since = 0.0
@@ -127,6 +128,7 @@ class Runner:
             uploads=Turns(settings.max_uploads),
             downloads=asyncio.Semaphore(settings.max_downloads),
             on_trouble=self._note_trouble,
+            on_warning=self._note_warning,
             settle=settings.settle_seconds,
         )
         shop.open_gate.set()
@@ -635,6 +637,11 @@ class Runner:
             self.meters.changed = True
             if trouble is not None:
                 _log.warning("service trouble", extra={"code": trouble.code, "detail": trouble.detail})
+
+    def _note_warning(self, job: Job, trouble: Trouble) -> None:
+        _log.warning("source", extra={"job": job.id, "code": trouble.code, "detail": trouble.detail})
+        if self.tell_warning is not None:
+            self.tell_warning(job, trouble)
 
     def _note_refusal(self, refusal: AccountRefused) -> None:
         """What is under way comes to its end, and nothing more is begun."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Source
+from synthdub_tui.runner.header_check import worth_sending
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
@@ -48,6 +49,8 @@ class Submission:
         delay = self._shop.patience.back_off
         while True:
             await self._shop.open_gate.wait()
+            if await worth_sending(self._shop, self._id, self._languages) != self._languages:
+                return
             ready = await ready_to_write(self._shop, self._id, self._languages)
             if ready != self._languages:
                 return  # some failed: the plan now asks for the others

@@ -63,6 +63,7 @@ class Workshop:
     uploads: Turns
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
+    on_warning: Callable[[Job, Trouble], None]  # about a job, without a failure
     settle: float  # seconds for which a source that was found in a folder must not have changed; 0: off
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way

@@ -196,6 +196,7 @@ async def shop(tmp_path: Path) -> Workshop:
         uploads=asyncio.Semaphore(1),
         downloads=asyncio.Semaphore(1),
         on_trouble=lambda trouble: None,
+        on_warning=lambda job, trouble: None,
         settle=0.0,
     )
 
