@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,19 @@ from synthdub_tui.sandbox.service import Sandbox, running
 from tests.runner.conftest import FAST
 from tests.waiting import block_until as until  # noqa: F401
 from tests.waiting import finished
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def _track(handler: bytes) -> bytes:
+    return _box(b"trak", _box(b"mdia", _box(b"hdlr", bytes(8), handler, bytes(13))))
+
+
+HEADER = _box(b"ftyp", b"isom\0\0\0\0") + _box(b"moov", _track(b"vide"), _track(b"soun")) + struct.pack(">I4s", 0, b"mdat")
+"""The header of an MP4 with picture and sound, whose content is all that follows."""
 
 
 class Said(NamedTuple):
@@ -50,8 +64,9 @@ class Shell:
         }
 
     def video(self, name: str, size: int = 1000) -> Path:
+        """A source of that many bytes: a header with picture and sound where there is room for one, and no real content."""
         path = self.videos / name
-        path.write_bytes(b"v" * size)
+        path.write_bytes(HEADER + b"v" * (size - len(HEADER)) if size > len(HEADER) else b"v" * size)
         return path
 
     def start(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> subprocess.Popen[str]:
