@@ -128,6 +128,7 @@ def _print(what: str, times: list[float]) -> None:
 def _sparse(path: Path, size: int) -> None:
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
+        file.write(b"v")  # zeros alone are known to be no video
         file.truncate(size)
 
 
