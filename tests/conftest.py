@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Bound what ends a test, too: pytest-timeout stops its clock as soon as a test fails."""
     limit = pytest_timeout.Settings(END_SECONDS, "signal", func_only=False, disable_debugger_detection=False)
     item.config.hook.pytest_timeout_set_timer(item=item, settings=limit)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hang_ups_end_programs() -> None:
+    """Programs inherit which signals are ignored: after `nohup pytest`, those that tests start would outlive a hang-up."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -35,10 +35,17 @@ def limit() -> float:
 class Run:
     """`synthdub run` in a session of its own."""
 
-    def __init__(self, shell: Shell, *words: str, through: tuple[str, ...] = (), **environment: str) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        *words: str,
+        through: tuple[str, ...] = (),
+        program: tuple[str, str] = ("-m", "synthdub_tui"),
+        **environment: str,
+    ) -> None:
         self.shell = shell
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "synthdub_tui", "run", *QUICK, *words],
+            [*through, sys.executable, *program, "run", *QUICK, *words],
             env={**shell.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -229,23 +236,33 @@ HOUR = 3600.0
 # -- the second signal, and a stop of another kind ---------------------------------------------------------------------
 
 
+PATIENT = """
+import sys
+from synthdub_tui import cli
+from synthdub_tui.runner import headless
+from synthdub_tui.runner.workshop import Patience
+headless.Patience = lambda: Patience(stop=600.0)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""Waits ten minutes for the answer to a paid request."""
+
+
 @pytest.mark.parametrize("first", SIGNALS)
 def test_a_second_sigint_ends_at_once(make_shell: MakeShell, start: Start, first: signal.Signals) -> None:
     """The first one waits for the answer of a paid request; whoever presses Ctrl+C again does not want to."""
     shell = make_shell(faults=(Fault("POST /v2/dubbing", "hang_after"),))
-    run = start(shell, str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    run = start(shell, str(shell.video("intro.mp4")), "--targets", "fr-FR", program=("-c", PATIENT))
     run.asked("POST /v2/dubbing")
     run.process.send_signal(first)
-    waited = _until_signal_is_taken(run)
-    assert run.signalled(signal.SIGINT) + waited < 1.5  # what it would wait for the answer
+    _until_signal_is_taken(run)
+    run.signalled(signal.SIGINT)  # its end is awaited for less than the ten minutes
     assert run.left_processes() == []
     assert shell.run().code == 1
     assert shell.dubs() == {"fr-FR": "unknown"}
 
 
-def _until_signal_is_taken(run: Run) -> float:
+def _until_signal_is_taken(run: Run) -> None:
     """Two signals of one number may be merged by the kernel: wait until the first is delivered."""
-    begun = time.monotonic()
     status = Path(f"/proc/{run.process.pid}/status")
 
     def taken() -> bool:
@@ -253,8 +270,6 @@ def _until_signal_is_taken(run: Run) -> float:
         return int(lines["ShdPnd"], 16) == int(lines["SigPnd"], 16) == 0
 
     until(taken)
-    time.sleep(0.05)  # delivered to Python, whose event loop sees it in its next turn
-    return time.monotonic() - begun
 
 
 def test_nohup(make_shell: MakeShell, start: Start) -> None:

@@ -200,11 +200,11 @@ def test_ten_thousand_files_cost_as_much_as_ten() -> None:
         changed = [replace(job, dubs=dict.fromkeys(job.dubs, make_dub(DubState.READY, 1.0))) for job in jobs]
         best = 9.0
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.thread_time()
             for _ in range(5):
                 batch.put(changed)
                 batch.put(jobs)
                 batch.taken()
-            best = min(best, time.perf_counter() - begun)
+            best = min(best, time.thread_time() - begun)
         times.append(best)
     assert times[1] < 4 * times[0]

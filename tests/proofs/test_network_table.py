@@ -27,6 +27,7 @@ from synthdub_tui.synthesia.client import CallRecord
 from synthdub_tui.synthesia.quota import Endpoint
 from synthdub_tui.transfer import upload as upload_module
 from tests.proofs.harness import PAID, Scene, Tamper, scene, until
+from tests.waiting import patience
 
 AT_ONCE: Final = 16
 """Batches side by side."""
@@ -348,7 +349,7 @@ async def play(row: Row, folder: Path) -> Outcome:
     outcome = Outcome()
     fast = {"processing_seconds": 0.0} if row.refuse else {}  # the first look finds the asset ready, and the cut comes after it
     try:
-        async with asyncio.timeout(50), scene(folder, hasty=row.endpoint if row.hasty else "", **fast) as stage:
+        async with asyncio.timeout(patience(50)), scene(folder, hasty=row.endpoint if row.hasty else "", **fast) as stage:
             await _play(row, stage, outcome)
     except Exception as error:
         outcome.error = error

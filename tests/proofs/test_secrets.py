@@ -292,7 +292,8 @@ async def test_no_core_is_dumped_by_the_dashboard(make_shell: MakeShell) -> None
     command = f"ulimit -c unlimited; exec {sys.executable} -m synthdub_tui {shell.video('intro.mp4')} --targets fr-FR --yes"
     terminal = Terminal(("sh", "-c", command), **shell.environment)
     try:
-        await asyncio.to_thread(until, lambda: shell.state.exists() and shell.status()["runner"])
+        shown = lambda: f"a runner; the dashboard shows\n{terminal.screen}"  # noqa: E731
+        await asyncio.to_thread(until, lambda: shell.state.exists() and shell.status()["runner"], shown)
         assert core_limit(shell.status()["runner"]) == core_limit(terminal.process.pid) == "1"
         terminal.process.send_signal(signal.SIGABRT)
         _, status = await asyncio.to_thread(os.waitpid, terminal.process.pid, 0)

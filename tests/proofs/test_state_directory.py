@@ -31,7 +31,7 @@ from tests.cli.conftest import until as until_blocking
 from tests.proofs.conftest import Disk
 from tests.proofs.harness import PAID, Scene, flags, scene, until, working
 from tests.runner.conftest import QUICK
-from tests.waiting import exit_code
+from tests.waiting import exit_code, patience
 
 MakeDisk = Callable[[Path], Disk]
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
@@ -102,7 +102,7 @@ async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path
         await until(lambda: stage.problem == "state_unwritable")
         os.utime(video, ns=(0, 0))
         with pytest.raises(Trouble) as caught:
-            await asyncio.wait_for(stage.add(video, **ONE), 30)
+            await asyncio.wait_for(stage.add(video, **ONE), patience())
         assert caught.value.code == "state_unwritable"
         monkeypatch.setattr(durable, "write", genuine)
         await stage.ended()

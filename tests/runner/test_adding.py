@@ -19,6 +19,7 @@ from synthdub_tui.runner.server import Server
 from synthdub_tui.sources import scan as scan_module
 from tests.runner.conftest import Bench, MakeBench
 from tests.runner.test_runs import Working, until
+from tests.waiting import patience
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ class Peer:
         self._writer.write(p.encode(request))
 
     async def reply(self) -> p.Reply:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patience()):
             while True:
                 message = p.decode_message(await self._reader.readline())
                 if isinstance(message, p.Reply):
@@ -121,7 +122,7 @@ async def test_sigint_ends_a_search_and_the_same_command_goes_on(
     running = asyncio.create_task(bench.run(videos, targets=("fr-FR",)))
     await until(lambda: (bench.state / "jobs").is_dir() and len(bench.jobs()) == 2)
     os.kill(os.getpid(), signal.SIGINT)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patience()):
         result = await running
     assert (result.code, result.summary["jobs"], bench.calls("POST /v2/assets")) == (130, 2, 0)
     slow_disk.set()

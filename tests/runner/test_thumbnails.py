@@ -19,6 +19,7 @@ from synthdub_tui.runner.thumbnails import LIMIT, is_picture
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.media import thumbnail
 from tests.proofs.harness import Scene, scene, until
+from tests.waiting import patience
 
 PNG = thumbnail("intro", "fr-FR", "png")
 JPEG = (
@@ -128,7 +129,7 @@ async def test_a_slow_picture_holds_up_no_other_request(tmp_path: Path) -> None:
 
 async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Reply:
     writer.write(encode(request))
-    line = await asyncio.wait_for(reader.readline(), 20)
+    line = await asyncio.wait_for(reader.readline(), patience())
     assert b"X-Amz" not in line and b"http" not in line
     answer = decode_message(line)
     assert isinstance(answer, Reply)

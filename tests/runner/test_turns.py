@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from synthdub_tui.runner.turns import Line, Turns
+from tests.waiting import patience
 
 
 def line_of(*sizes: int) -> Line[str]:
@@ -87,5 +88,5 @@ async def test_who_gives_up_takes_no_slot() -> None:
     for task in tasks:  # the holder hands over to one that is cancelled in the same moment
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    async with asyncio.timeout(1), turns.turn(1):
+    async with asyncio.timeout(patience()), turns.turn(1):
         pass

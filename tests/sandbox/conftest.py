@@ -19,7 +19,7 @@ from synthdub_tui.sandbox import Sandbox, SandboxConfig, running
 FAST: dict[str, Any] = {"processing_seconds": 60.0, "dubbing_seconds": (100.0, 200.0)}
 """Long on the sandbox's clock, which the tests move: nothing ends by itself while a test looks."""
 
-PLAIN: dict[str, Any] = {"timeout": 10, "verify": False, "trust_env": False}
+PLAIN: dict[str, Any] = {"timeout": 60, "verify": False, "trust_env": False}
 """Loading certificates takes longer than most of these tests."""
 
 

@@ -14,7 +14,7 @@ from tests.waiting import block_until as until
 
 def connect(caller: Caller, storage: bool = False) -> socket.socket:
     url = caller.sandbox.s3_url if storage else caller.sandbox.api_url
-    return socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5)
+    return socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60)
 
 
 def read_all(raw: socket.socket) -> bytes:

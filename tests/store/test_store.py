@@ -417,10 +417,10 @@ def test_loading_costs_less_than_tomllib_alone() -> None:
         assert callable(function)
         taken = []
         for _ in range(15):
-            started = time.perf_counter()
+            started = time.thread_time()
             for _ in range(20):
                 function(text)
-            taken.append(time.perf_counter() - started)
+            taken.append(time.thread_time() - started)
         return min(taken)
 
     assert best(decode_job) < best(tomllib.loads)

@@ -32,6 +32,7 @@ from synthdub_tui.synthesia.client import (
 from synthdub_tui.synthesia.errors import AccountRefused
 from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Priority, Quota, Tier
 from synthdub_tui.synthesia.schema import AssetStatus, ProjectStatus
+from tests.waiting import patience
 
 from .fault_server import FaultServer, Reply, Seen, answer, html
 from .test_schema import ADDED, ASSET, CREATED, ENTRY, PROJECT, PROJECT_ID
@@ -548,7 +549,7 @@ async def test_a_paused_endpoint_does_not_hold_up_the_first_call_of_another() ->
         client._quota.pause(Endpoint.CREATE_ASSET, 3600)
         waiting = asyncio.create_task(CALLS[Endpoint.CREATE_ASSET](client))
         await asyncio.sleep(0)
-        await asyncio.wait_for(client.get_project("p-1"), 5)
+        await asyncio.wait_for(client.get_project("p-1"), patience())
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 

@@ -49,7 +49,7 @@ async def bucket() -> AsyncIterator[tuple[Bucket, str]]:
 
 @pytest.fixture
 async def uploader(bucket: tuple[Bucket, str]) -> AsyncIterator[Uploader]:
-    made = Uploader(bucket[1], connect_timeout=5, read_timeout=5, attempts=3, backoff=0.01)
+    made = Uploader(bucket[1], connect_timeout=20, read_timeout=20, attempts=3, backoff=0.01)
     yield made
     await made.close()
 

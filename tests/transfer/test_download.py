@@ -517,7 +517,7 @@ async def test_a_cancel_over_tls_keeps_what_came_and_nothing_else(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert download.part.read_bytes() == CONTENT[:5000]
-    await asyncio.wait_for(gone.wait(), 20)
+    await until(gone.is_set)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])

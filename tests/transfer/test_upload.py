@@ -452,7 +452,7 @@ async def test_a_cancel_interrupts_a_pause_between_attempts(bucket: Storage, tmp
 
 
 async def test_a_stalled_peer_does_not_hold_up_a_cancel(bucket: Storage, tmp_path: Path) -> None:
-    uploader = Uploader(bucket[1], connect_timeout=1, read_timeout=1, grace=0.2, backoff=0.01)
+    uploader = Uploader(bucket[1], connect_timeout=4, read_timeout=4, grace=0.2, backoff=0.01)
 
     async def fault(request: Request) -> bool:
         if operation(request) == "part":
@@ -467,7 +467,7 @@ async def test_a_stalled_peer_does_not_hold_up_a_cancel(bucket: Storage, tmp_pat
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 0.9  # less than the timeout of the stalled socket
+    assert time.monotonic() - started < 3.9  # less than the timeout of the stalled socket
     await until(lambda: bucket[0].ended)  # and the abort goes on behind
     await uploader.close()
 
@@ -517,7 +517,7 @@ async def test_a_stalled_peer_does_not_hold_up_the_end_of_the_process(bucket: St
         stdout=subprocess.PIPE,
     )
     await until(lambda: "part" in bucket[0].operations())
-    said, _ = await asyncio.wait_for(process.communicate(b"go\n"), 8)  # the timeouts are 15 and 60 s
+    said, _ = await asyncio.wait_for(process.communicate(b"go\n"), 14)  # the timeouts are 15 and 60 s
     assert (said, process.returncode) == (b"ended\n", 0)
 
 
