@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_timeout
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("busy machines", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("busy machines")
 
 END_SECONDS = 300.0
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import finished
+
 HERE = Path(__file__).parent
 BENCHMARKS = sorted(path.stem for path in HERE.glob("[!_t]*.py") if "--short" in path.read_text())
 
@@ -19,6 +21,7 @@ def test_there_are_benchmarks() -> None:
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_short(name: str) -> None:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--short"]
-    said = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stderr[-2000:]
-    assert said.stdout.count("\n") >= 2  # a table
+    process = subprocess.Popen(command, cwd=HERE.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = finished(process, 240)
+    assert process.returncode == 0, err[-2000:]
+    assert out.count("\n") >= 2  # a table

@@ -264,14 +264,15 @@ async def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     terminal = Terminal((*PLAY, "--socket", str(path), "--state", str(tmp_path)))
     try:
         await terminal.shows("nothing left to do")
-        quiet = 0
-        size = -1
-        while quiet < 20:  # the last paints of the start
-            await asyncio.sleep(0.05)
-            quiet = quiet + 1 if len(terminal.output) == size else 0
-            size = len(terminal.output)
-        await asyncio.sleep(1.2)  # longer than its own clock's step
-        assert len(terminal.output) == size
+        seen = (0, time.monotonic())
+
+        def quiet() -> bool:
+            nonlocal seen
+            if len(terminal.output) != seen[0]:
+                seen = (len(terminal.output), time.monotonic())
+            return time.monotonic() - seen[1] > 2.2
+
+        await until(quiet, "two seconds without a paint, longer than two steps of its own clock")
     finally:
         terminal.close()
         await runner.die()

@@ -149,7 +149,7 @@ def test_cut_anywhere(folder: Path) -> None:
         assert loaded(folder) == JOBS
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damaged_anyhow(folder: Path, data: st.DataObject) -> None:
     whole = bytearray((folder / CACHE).read_bytes())
@@ -165,7 +165,7 @@ nested: st.SearchStrategy[object] = st.recursive(st.none() | st.text(max_size=9)
 
 
 @given(junk=st.binary(max_size=200) | nested.map(msgspec.msgpack.encode) | st.just(b"\x91" * 100_000), whole=st.booleans())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_follows_its_first_line(folder: Path, junk: bytes, whole: bool) -> None:
     head = cache._HEAD.pack(len(junk), zlib.crc32(junk)) if whole else b""
     (folder / CACHE).write_bytes(cache._FORMAT + b"\n" + head + junk)

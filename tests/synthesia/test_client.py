@@ -32,7 +32,7 @@ from synthdub_tui.synthesia.client import (
 from synthdub_tui.synthesia.errors import AccountRefused
 from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Priority, Quota, Tier
 from synthdub_tui.synthesia.schema import AssetStatus, ProjectStatus
-from tests.waiting import patience
+from tests.waiting import patience, until
 
 from .fault_server import FaultServer, Reply, Seen, answer, html
 from .test_schema import ADDED, ASSET, CREATED, ENTRY, PROJECT, PROJECT_ID
@@ -529,16 +529,14 @@ async def test_until_the_key_is_known_to_be_good_calls_go_one_by_one() -> None:
     async with FaultServer(lambda seen: good(Endpoint.GET_ASSET)) as server, opened(server.url) as client:
         server.hold = asyncio.Event()
         calls = [asyncio.create_task(client.get_asset("a-1")) for _ in range(20)]
-        while not server.active:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.active)
         await asyncio.sleep(0.01)
         assert server.active == 1
         server.hold.set()
         await asyncio.gather(*calls)
         server.hold.clear()
         calls = [asyncio.create_task(client.get_asset("a-1")) for _ in range(8)]
-        while server.active < 8:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.active == 8)
         server.hold.set()
         await asyncio.gather(*calls)
     assert len(server.seen) == 28
@@ -572,8 +570,7 @@ async def test_an_answer_to_the_old_key_says_nothing_about_the_new() -> None:
     async with FaultServer(lambda seen: answer(401)) as server, opened(server.url) as client:
         server.hold = asyncio.Event()
         old = asyncio.create_task(client.get_asset("a-1"))
-        while not server.active:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.active)
         client.reset_key("another")
         server.hold.set()
         with pytest.raises(KeyRejected):
@@ -677,8 +674,7 @@ async def test_a_cancelled_call_leaves_the_client_usable() -> None:
 
     async with FaultServer(script) as server, opened(server.url) as client:
         call = asyncio.create_task(client.get_asset("a-1"))
-        while not server.active:
-            await asyncio.sleep(0.001)
+        await until(lambda: server.active)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
