@@ -28,6 +28,7 @@ from tests.soak.promises import Watch, paid_twice
 from tests.soak.records import Unfinished
 from tests.soak.service import Service
 from tests.soak.world import Terminal, World, kill, until
+from tests.waiting import exit_code, patience
 
 LANGUAGES = ("fr-FR", "es-ES", "de-DE", "it", "pt-BR")
 WORK = ("--settle", "0", "--poll-interval", "0.1", "--tier", "unlimited")
@@ -97,18 +98,18 @@ class Round:
     def _run(self) -> None:
         process = self.world.start("run", *self._words(), *WORK)
         self._end(process.pid, lambda: process.poll() is not None)
-        process.wait()
+        exit_code(process)
 
     def _runner(self) -> None:
         process = self.world.start("runner", *WORK)
         self._end(process.pid, lambda: process.poll() is not None)
-        process.wait()
+        exit_code(process)
 
     def _dashboard(self) -> None:
         """The dashboard starts a runner of its own. Either is killed first, or only the runner, and then the rest."""
         start = time.time()
         terminal = Terminal(self.world, *WORK)
-        if not until(self.world.runner, 60, 0.05):
+        if not until(self.world.runner, patience(60), 0.05):
             self.violations.append(f"the dashboard started no runner: {terminal.output[-2000:]!r}")
         until(lambda: False, self._chance.uniform(0, self._span))
         first, second = self._chance.sample(["dashboard", "runner"], 2)
@@ -116,7 +117,7 @@ class Round:
         if first == "dashboard":
             self._check_outlives()
         self._kill_of(second, terminal)
-        terminal.process.wait()
+        exit_code(terminal.process)
         terminal.close()
         self._kill_of("runner", terminal)  # the dashboard was quick to replace one that was killed before it
         self._lives.append((start, time.time()))

@@ -30,6 +30,7 @@ from tests.soak.promises import Watch, paid_twice
 from tests.soak.service import Service
 from tests.soak.vitals import ALLOWED, MEASURES, MIB, OF_THE_WORK, Probe, Trend, lows, trend
 from tests.soak.world import Terminal, World, kill, until
+from tests.waiting import exit_code, patience
 
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE", "it", "pt-BR")
 WORK: Final = ("--settle", "0", "--poll-interval", "1", "--tier", "unlimited", "--max-uploads", "6", "--max-downloads", "16")
@@ -104,7 +105,7 @@ class Soak:
         self.violations: list[str] = []
         files = [self.world.video(f"s{seed}-{n:03}.mp4", LARGE if n % 50 == 9 else 2000) for n in range(plan.files)]
         self._runner = self.world.start("runner", *WORK)
-        if not until(self.world.runner, 60, 0.05):
+        if not until(self.world.runner, patience(60), 0.05):
             raise RuntimeError("the runner does not answer")
         self._terminal = Terminal(self.world, *WORK)
         self.player = Player(self.world, self.watch, random.Random(seed), files, LANGUAGES, self._terminal)
@@ -131,10 +132,10 @@ class Soak:
     def close(self) -> None:
         """End what is left of it."""
         kill(self._terminal.process.pid)
-        self._terminal.process.wait()
+        exit_code(self._terminal.process)
         self._terminal.close()
         kill(self._runner.pid)
-        self._runner.wait()
+        exit_code(self._runner)
 
     def trends(self) -> Iterator[tuple[str, str, Trend]]:
         """Process, measure, and how it went after the warm-up."""
@@ -196,7 +197,7 @@ class Soak:
             self._note("not all came to be done")
         kill(self._terminal.process.pid)  # or it would start a new runner
         self.player.ask(p.Stop())
-        if not until(lambda: self._runner.poll() is not None, 30):
+        if not until(lambda: self._runner.poll() is not None, patience()):
             self._note("the runner does not end")
         elif self._runner.returncode:
             self._note(f"the runner ended with {self._runner.returncode}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.long import Plan, soak
+from tests.soak.long import CALM_SECONDS, Plan, soak
 from tests.soak.vitals import ALLOWED, MEASURES, MIB, lows, trend
 
 MINUTES = [minute * 60.0 for minute in range(42)]
@@ -51,6 +51,7 @@ def test_what_shrinks_leaks_nothing() -> None:
     assert trend([(at, 100 - at / 100) for at in MINUTES], ALLOWED["threads"]).flat
 
 
+@pytest.mark.timeout(2 * CALM_SECONDS)  # it says what did not come to its end within those
 def test_some_seconds_of_it(tmp_path: Path) -> None:
     run = soak(tmp_path, seed=1, plan=Plan(3, 5, 1.0, 3.0, 0.1, dubbing=(0.1, 1.0)))
     assert run.violations == []

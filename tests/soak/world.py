@@ -17,6 +17,7 @@ from pathlib import Path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.control import Control
 from tests.soak.service import Service
+from tests.waiting import block_until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "synthdub_tui")
@@ -92,7 +93,8 @@ class World:
                 words = (folder / "cmdline").read_text(errors="replace").split("\0")
             except OSError:
                 continue
-            if words[1 : 1 + len(wanted)] == wanted and not _gone(int(folder.name)):
+            start = words.index("-m") if "-m" in words else 0  # after the interpreter's own options
+            if words[start : start + len(wanted)] == wanted and not _gone(int(folder.name)):
                 found.append(int(folder.name))
         return found
 
@@ -140,7 +142,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-    until(lambda: _gone(pid), 20)
+    block_until(lambda: _gone(pid), f"process {pid} to be gone after SIGKILL")
 
 
 def until(condition: Callable[[], object], seconds: float, step: float = 0.005) -> bool:
