@@ -57,7 +57,7 @@ class Adding(Acting):
             return
         from synthdub_tui.dashboard.screens.add_files import AddFilesScreen  # noqa: PLC0415 - not for the first frame
 
-        screen = AddFilesScreen(self._start_folder())
+        screen = AddFilesScreen(self._start_folder(), self.options.batch)
         self.app.push_screen(screen, lambda chosen: self._files_chosen(chosen, screen.count))
 
     def _files_chosen(self, chosen: list[str] | None, count: Count) -> None:

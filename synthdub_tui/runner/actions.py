@@ -20,13 +20,11 @@ from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
 from synthdub_tui.sources.scan import Found, Skipped
 from synthdub_tui.sources.settle import suspect
-from synthdub_tui.sources.skip_rules import Why
+from synthdub_tui.sources.skip_rules import LEFT_OUT, Why
 
 Put = Callable[[Job], None]
 Decided = Admitted | Rejected | Unsure
 Take = Callable[[Job, Sequence[str]], None]
-
-_LEFT_OUT: Final = frozenset(why.value for why in Why)
 
 _BY_CONTENT: Final = frozenset({"not_a_video", changes.NO_AUDIO})
 """Failures that come again as long as the file is the same."""
@@ -272,7 +270,7 @@ def _note_skipped(added: Added, item: Skipped) -> None:
     trouble = trouble_with(item)
     if item.named:
         added.refused.append(trouble)
-    elif item.code in _LEFT_OUT:
+    elif item.code in LEFT_OUT:
         added.left_out.note(item)
     else:
         added.troubles.append(trouble)

@@ -54,6 +54,11 @@ class LeftOut:
         """How many were left out for these reasons."""
         return sum(number for (_, why), number in self.counts.items() if why in whys)
 
+    @property
+    def videos(self) -> int:
+        """Videos that were left out, but for our own outputs."""
+        return self.number(*_VIDEOS)
+
     def words(self) -> str:
         """`18 videos in 3 folders (#recycle 12, @eaDir 6), 1 link to a folder (old)`; empty where it is nothing of that."""
         links = [path for (path, why), number in self.counts.items() if why is Why.FOLDER_LINK and number]
@@ -70,7 +75,7 @@ class LeftOut:
     def content(self) -> dict[str, Any]:
         """All of it, for programs and for the state directory."""
         return {
-            "videos": self.number(*_VIDEOS),
+            "videos": self.videos,
             "folders": self.rows(),
             "same_files": [{"file": other, "taken": taken} for other, taken in self.same],
         }

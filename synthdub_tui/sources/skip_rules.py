@@ -31,6 +31,9 @@ class Why(StrEnum):
     OTHER = "unsupported_file"  # no video
 
 
+LEFT_OUT: Final = frozenset(why.value for why in Why)
+"""The codes of what is left out; any other code is a problem."""
+
 _RESERVED: Final = frozenset(
     name.casefold()
     for names in (

@@ -254,7 +254,14 @@ async def test_languages_are_added_to_the_file_under_the_cursor(tmp_path: Path) 
 async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x" * 100)
     runner = FakeRunner(tmp_path / "runner.sock", [make_job(0, TWO, name="x/../clip0.mp4")])
-    came_to: dict[str, int | str] = {"new": 2, "known": 0, "skipped": 34, "problem": "path_missing", "problem_detail": "/x"}
+    came_to: dict[str, int | str] = {
+        "new": 2,
+        "known": 0,
+        "skipped": 34,
+        "left_out": "3 videos in 1 folder (#recycle 3)",
+        "problem": "path_missing",
+        "problem_detail": "/x",
+    }
     runner.answer = lambda request: Reply(id=0, result=came_to) if isinstance(request, Add) else None
     batch = Batch(targets=("fr-FR",), title="T")
     async with desk(tmp_path, runner=runner, batch=batch) as opened:
@@ -268,7 +275,7 @@ async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
         assert str(tmp_path / "clip.mp4") in question(opened) and "French (France) (fr-FR)" in question(opened)
         assert "Up to 1 dub: 1 video in 1 language. Every dub spends credits." in question(opened)
         await opened.press("y")
-        await opened.says("Added: 2 new, 34 other files skipped.")
+        await opened.says("Added: 2 new, 34 other files skipped. Left out: 3 videos in 1 folder (#recycle 3).")
         assert [note.title for note in opened.app._notifications] == ["There is no such file or folder"]
         (request,) = opened.runner.asked(Add)
         assert isinstance(request, Add) and request.paths == (str(tmp_path / "clip.mp4"),)

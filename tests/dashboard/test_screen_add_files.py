@@ -9,6 +9,7 @@ from synthdub_tui.dashboard.screens import folder as folder_module
 from synthdub_tui.dashboard.screens.add_files import AddFilesScreen
 from synthdub_tui.dashboard.screens.folder import complete
 from synthdub_tui.dashboard.screens.parts import SearchBox
+from synthdub_tui.jobs.options import Batch
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 
 
@@ -31,7 +32,7 @@ async def test_shows_videos_and_counts_the_rest(library: Path, size: tuple[int, 
         assert "notes" not in hand.app.text
         assert "dubbed" not in hand.app.text
     async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("not shown: 1 output, 2 others, 1 dot file")
+        await hand.sees("not shown: 1 output, 2 others, 1 hidden file")
         await hand.press("full_stop")
         await hand.sees(".hidden.mp4", "3 videos")
 
@@ -252,11 +253,22 @@ async def test_a_vast_folder_streams_and_does_not_freeze(library: Path, monkeypa
         await hand.sees("> [ ] outro.MOV")
 
 
+async def test_a_marked_folder_says_how_many_videos_are_left_out(library: Path) -> None:
+    for name in ("sub/#recycle/a.mp4", "sub/drafts/b.mp4", "sub/a.dubbed-de (1).mp4", "#recycle/c.mp4"):
+        (library / name).parent.mkdir(exist_ok=True)
+        (library / name).write_bytes(b"x")
+    async with shown(AddFilesScreen(library, Batch(exclude=("drafts",)))) as hand:
+        await hand.sees("sub/", "2 videos, 1 folder")
+        assert "#recycle" not in hand.app.text
+        await hand.press("space")
+        await hand.sees("1 marked: 2 videos, 4.0 kB, 3 left out")
+
+
 async def test_counting_stops_when_unmarked(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, ended = threading.Event(), threading.Event()
     found = folder_module.scan([str(library / "sub")], recursive=True)
 
-    def slow(paths: list[str], *, recursive: bool):  # type: ignore[no-untyped-def]
+    def slow(paths: list[str], *, recursive: bool, rules: object):  # type: ignore[no-untyped-def]
         try:
             yield next(found)
             gate.wait(30)

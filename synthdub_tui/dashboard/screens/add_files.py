@@ -12,14 +12,13 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, list_folder, resolved
+from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, is_video, list_folder, resolved
 from synthdub_tui.dashboard.screens.marks import Count, Marks
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, many, size
-from synthdub_tui.jobs.output_paths import is_output
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import explain, printable
-from synthdub_tui.sources.scan import content_type
 
 SIZE_WIDTH: Final = 9
 
@@ -44,12 +43,12 @@ class AddFilesScreen(Page[list[str]]):
         Binding("q", "close", "back", show=False),
     ]
 
-    def __init__(self, start: Path, *, title: str = "Add videos") -> None:
+    def __init__(self, start: Path, batch: Batch | None = None, *, title: str = "Add videos") -> None:
         super().__init__()
         self._title = title
         self._listing = Listing(os.path.abspath(start), [])
         self._shown: list[Entry] = []
-        self._marks = Marks(self, self._update)
+        self._marks = Marks(self, batch or Batch(), self._update)
         self._errand: Errand | None = None
         self._completing: Errand | None = None
         self._want = ""  # name to put the cursor on as soon as it is listed
@@ -259,7 +258,7 @@ class AddFilesScreen(Page[list[str]]):
             return
         path = resolved(typed, self._listing.path)
         name = os.path.basename(path)
-        if content_type(name) is not None and not is_output(name) and not typed.endswith("/"):
+        if is_video(name) and not typed.endswith("/"):
             self._go(os.path.dirname(path), name)
         else:
             self._go(path)
@@ -343,6 +342,6 @@ def _counted(listing: Listing, shown: list[Entry]) -> str:
     counted = many(videos, "video") + ", " + many(len(shown) - videos, "folder")
     if len(shown) != len(listing.entries):
         counted += f" of {len(listing.entries):,}"
-    left = [("output", listing.outputs), ("other", listing.others), ("dot file", listing.hidden)]
+    left = [("output", listing.outputs), ("other", listing.others), ("hidden file", listing.hidden)]
     hidden = ", ".join(many(number, word) for word, number in left if number)
     return f"{counted}; not shown: {hidden}" if hidden else counted

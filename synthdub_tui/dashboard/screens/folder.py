@@ -6,14 +6,17 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import scandir
 from typing import Final
 
 from synthdub_tui.dashboard.screens.errand import Errand
+from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import is_output
 from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, content_type, scan
+from synthdub_tui.sources.skip_rules import LEFT_OUT, Rules, is_output_copy, is_reserved
 
 TELL_EVERY: Final = 0.25
 """Seconds between two reports."""
@@ -87,13 +90,13 @@ def _names(errand: Errand, listing: Listing, show_hidden: bool, tell: Callable[[
 def _take(item: os.DirEntry[str], found: list[Entry], listing: Listing, show_hidden: bool) -> None:
     if item.name.startswith("._"):  # what macOS leaves beside files on foreign disks; never a video
         listing.others += 1
-    elif item.name.startswith(".") and not show_hidden:
+    elif (item.name.startswith(".") or is_reserved(item.name)) and not show_hidden:
         listing.hidden += 1
     elif _is_folder(item):
         found.append(Entry(item.name, item.path, True))
     elif content_type(item.name) is None:
         listing.others += 1
-    elif is_output(item.name):
+    elif is_output(item.name) or is_output_copy(item.name):
         listing.outputs += 1
     else:
         found.append(Entry(item.name, item.path, False))
@@ -133,14 +136,15 @@ class Tally:
     videos: int = 0
     bytes: int = 0
     unreadable: int = 0
+    left_out: int = 0
     done: bool = False
 
 
-def count_videos(errand: Errand, path: str, tell: Callable[[Tally], None]) -> None:
+def count_videos(errand: Errand, path: str, batch: Batch, tell: Callable[[Tally], None]) -> None:
     """In a thread: count what is below a folder, and tell as it grows."""
-    tally = Tally()
+    tally, left_out = Tally(), LeftOut()
     told = time.monotonic()
-    for item in scan([path], recursive=True):
+    for item in scan([path], recursive=batch.recursive, rules=Rules.of(batch)):
         if errand.stopped:
             return
         if isinstance(item, Found):
@@ -148,8 +152,11 @@ def count_videos(errand: Errand, path: str, tell: Callable[[Tally], None]) -> No
             tally.bytes += item.size
         elif item.code in {"path_unreadable", "source_unreadable"}:
             tally.unreadable += 1
+        elif item.code in LEFT_OUT:
+            left_out.note(item)
+            tally.left_out = left_out.videos
         if time.monotonic() - told > TELL_EVERY:
-            errand.tell(tell, Tally(tally.videos, tally.bytes, tally.unreadable))
+            errand.tell(tell, replace(tally))
             told = time.monotonic()
     tally.done = True
     errand.tell(tell, tally)
@@ -173,7 +180,12 @@ def complete(typed: str, base: str) -> tuple[str, list[str]]:
 def _completes(item: os.DirEntry[str], start: str) -> bool:
     if not item.name.startswith(start) or (item.name.startswith(".") and not start):
         return False
-    return _is_folder(item) or (content_type(item.name) is not None and not is_output(item.name))
+    return _is_folder(item) or is_video(item.name)
+
+
+def is_video(name: str) -> bool:
+    """Whether a name is one of a video that may be added."""
+    return content_type(name) is not None and not is_output(name) and not is_output_copy(name)
 
 
 def resolved(typed: str, base: str) -> str:

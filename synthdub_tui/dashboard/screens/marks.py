@@ -11,6 +11,7 @@ from textual.message_pump import MessagePump
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.folder import Entry, Tally, count_videos
 from synthdub_tui.dashboard.screens.words import many, size
+from synthdub_tui.jobs.options import Batch
 
 
 class Count(NamedTuple):
@@ -21,9 +22,13 @@ class Count(NamedTuple):
 
 
 class Marks:
-    """Folders are counted in threads; unmarking one stops its count. `changed` is called when a count grows."""
+    """Folders are counted in threads, by the batch options; unmarking one stops its count.
 
-    def __init__(self, owner: MessagePump, changed: Callable[[], None]) -> None:
+    `changed` is called when a count grows.
+    """
+
+    def __init__(self, owner: MessagePump, batch: Batch, changed: Callable[[], None]) -> None:
+        self._batch = batch
         self._owner = owner
         self._changed = changed
         self._marked: dict[str, Entry | Tally] = {}
@@ -96,15 +101,17 @@ class Marks:
         self._sum = None
 
     def _summed(self) -> str:
-        total = unreadable = 0
+        total = unreadable = left_out = 0
         for mark in self._marked.values():
             if isinstance(mark, Tally):
                 total, unreadable = total + mark.bytes, unreadable + mark.unreadable
+                left_out += mark.left_out
             else:
                 total += max(0, mark.size or 0)
         count = self.count
         notes = "" if count.all else ", counting…"
         notes += f", {unreadable:,} unreadable" if unreadable else ""
+        notes += f", {left_out:,} left out" if left_out else ""
         return f"{many(count.videos, 'video')}, {size(total)}{notes}"
 
     def _count(self, path: str) -> None:
@@ -114,4 +121,4 @@ class Marks:
                 self._sum = None
                 self._changed()
 
-        self._errands[path] = Errand(self._owner, lambda errand: count_videos(errand, path, told))
+        self._errands[path] = Errand(self._owner, lambda errand: count_videos(errand, path, self._batch, told))
