@@ -112,7 +112,7 @@ class _Search:
         while self._linked:
             yield from self._search(self._linked.popleft())
         for found in sorted(self._waiting, key=lambda found: found.link):
-            yield self._taken(found)
+            yield self._taken(found, self._place(found.path))
 
     def _search(self, top: _Folder) -> Iterator[Found | Skipped]:
         """Folders may be nested deeper than calls can be."""
@@ -178,10 +178,10 @@ class _Search:
         elif self._names.may_get_better(item):
             self._waiting.append(item)
         else:
-            yield self._taken(item)
+            yield self._taken(item, place)
 
-    def _taken(self, found: Found) -> Found | Skipped:
-        real = os.path.realpath(found.path) if found.link else self._place(found.path)
+    def _taken(self, found: Found, place: str) -> Found | Skipped:
+        real = os.path.realpath(found.path) if found.link else place
         other = self._names.take(found, real)
         return Skipped(found.path, Why.SAME_FILE, other) if other else found
 

@@ -99,6 +99,8 @@ _MARK: Final = re.compile(rf"(?:(?i:\.dubbed-(?:{'|'.join(languages.OUTPUT)}))|\
 
 def is_output_copy(name: str) -> bool:
     """Whether another program gave this name to a copy of an output, as `a.dubbed-fr-FR (1).mp4`."""
+    if ".dubbed-" not in name.lower():  # as nearly always
+        return False
     return _MARK.search(name) is not None and not is_output(name)
 
 
