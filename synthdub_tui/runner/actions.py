@@ -125,6 +125,7 @@ def add_languages_of_other_names(
     for item in items:
         if not isinstance(item, Skipped) or item.code != Why.SAME_FILE:
             continue
+        added.named.add(item.detail)
         job = job_at(known, item.detail, batch)
         if job is not None and not job.dubs.keys() >= set(batch.targets):
             added.effects[Effect.EXTENDED] += 1

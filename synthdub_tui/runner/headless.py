@@ -340,8 +340,7 @@ def _exit_code(runner: Runner, end: End, added: actions.Added | None, lost_outpu
     jobs = runner.ledger.jobs
     if added is None:
         return exit_code(end, count(jobs.values(), paused=runner.paused))
-    videos = {*added.named, *(taken for _, taken in added.left_out.same)}
-    named = {job.id: job for job in jobs.values() if job.source.path in videos}  # one video has a job for each title
+    named = {job.id: job for job in jobs.values() if job.source.path in added.named}  # one video has a job for each title
     return exit_code(
         end,
         count(named.values(), paused=runner.paused),
