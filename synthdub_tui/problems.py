@@ -205,6 +205,15 @@ KNOWN: dict[str, Problem] = _table(
         Retry.ASK,
     ),
     Problem(
+        "already_paid",
+        "This video was dubbed into this language before",
+        "A receipt on this machine says that the same content was sent and accepted, or may have been. Its project cannot be "
+        "found at the service, and its file is not here.",
+        "Nothing was sent. Look for it in Synthesia Studio, or where the other batch saved it. A retry sends it again and "
+        "costs credits again; `synthdub cancel FILE:LANG` leaves it.",
+        Retry.ASK,
+    ),
+    Problem(
         "video_duration_limit_reached",
         "The video is longer than the account allows",
         "Plans have a longest video and a budget of minutes.",

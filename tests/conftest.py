@@ -40,3 +40,4 @@ def _apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     """Receipts of what was paid outlive state directories, but no test."""
     data: Path = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("SYNTHDUB_DATA_DIR", str(data))
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))  # where a test gives settings an environment of its own

@@ -146,9 +146,10 @@ def _settings(
         "api_url": api_url,
         "s3_endpoint_url": s3_url,
         "state_dir": str(root / "state"),
+        "data_dir": str(root / "data"),
         "targets": tuple(targets),
         "poll_interval": 0.5,
         "settle_seconds": 0.0,  # the videos were made just now
     }
-    environment = {"SYNTHESIA_API_KEY": key}
+    environment = {"SYNTHESIA_API_KEY": key, "SYNTHDUB_DATA_DIR": str(root / "data")}
     return resolve(flags, environment), flags, environment

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from rich.cells import cell_len, set_cell_size
 
 from synthdub_tui.dashboard.batch import Totals, percent
-from synthdub_tui.jobs.model import Dub, DubState, Job, Stage
+from synthdub_tui.jobs.model import Dub, DubState, Job, Stage, WaitsFor
 from synthdub_tui.problems import printable
 from synthdub_tui.runner.protocol import Transfer
 
@@ -93,7 +93,20 @@ def legend(signs: Signs) -> list[tuple[str, str]]:
         (f"{signs.up} 40%", "beside a file: being uploaded"),
         ("prep proc", "beside a file: the service prepares, reads it"),
     ]
-    return [*shown, *file]
+    held = (
+        f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.ALREADY_PAID]}",
+        "paid for before: enter says when and by which batch",
+    )
+    return [*shown, held, *file]
+
+
+HELD: Final = {WaitsFor.ALREADY_PAID: "paid"}
+"""The same for a waiting dub that only the user lets go on."""
+
+
+def sign_state(dub: Dub) -> DubState:
+    """The state whose sign and colour a dub shows: one that is held needs a decision as an unknown one does."""
+    return DubState.UNKNOWN if dub.hold is not None else dub.state
 
 
 WIDE: Final = 8
@@ -103,8 +116,10 @@ COMPACT: Final = 6
 
 def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, compact: bool, marked: bool) -> str:
     """A cell, `WIDE` or `COMPACT` wide."""
-    sign = signs.states[dub.state]
-    if dub.state is DubState.DUBBING:
+    sign = signs.states[sign_state(dub)]
+    if dub.hold is not None:
+        said = HELD.get(dub.hold.reason, WORDS[DubState.UNKNOWN])
+    elif dub.state is DubState.DUBBING:
         said = elapsed(now - (dub.submitted or dub.since))
     elif dub.state is DubState.DOWNLOADING:
         said = f"{percent(transfer)}%" if transfer is not None and transfer.total else signs.dots

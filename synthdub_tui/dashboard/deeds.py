@@ -20,7 +20,7 @@ from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.protocol import Cancel, Pause, Remove, Resume, Retry, Review
 
 UNDO: Final = 5.0
@@ -98,8 +98,7 @@ class Deeds(Adding):
     def _ask_to_decide(self, cell: CellKey) -> None:
         dub = self.session.batch.dub(*cell)
         assert dub is not None
-        code = dub.failure.code if dub.failure is not None else "submission_unknown"
-        problem = explain(code, dub.failure.detail if dub.failure is not None else "")
+        problem = _why(dub)
         rung = changes.rung(dub)
         lines = [*self.lines([cell]), problem.title + ".", problem.cause, problem.remedy]
         lines += [f"Retrying it {RUNGS[rung]}." if rung is not None else ""]
@@ -260,6 +259,15 @@ class Deeds(Adding):
         self.status.say(f"Copied {what}, if your terminal allows it: {printable(text, 4096)}")
 
 
+def _why(dub: Dub) -> Problem:
+    """What speaks against a retry."""
+    if dub.hold is not None:
+        return explain(dub.hold.reason.value, dub.hold.detail)
+    if dub.failure is not None:
+        return explain(dub.failure.code, dub.failure.detail)
+    return explain("submission_unknown")
+
+
 def _sorted(dubs: list[tuple[CellKey, Dub]]) -> Sorted:
     found = Sorted([], [], [])
     for cell, dub in dubs:
@@ -288,7 +296,7 @@ def _note(found: Sorted) -> list[str]:
 def _left_out(found: Sorted) -> str:
     if not found.ask:
         return ""
-    why = "refused by moderation, without sound, no video or undecided"
+    why = "refused by moderation, paid for before, without sound, no video or undecided"
     return f" {many(len(found.ask), 'dub')} left out: {why}, to be retried one by one."
 
 

@@ -12,7 +12,7 @@ from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.words import Line
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import PAID, Dub, DubState, Failure, Job, Rung, Stage
+from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, Stage
 from synthdub_tui.jobs.plan import awaits_rest
 from synthdub_tui.problems import Retry, explain, printable
 
@@ -88,14 +88,17 @@ def describe(batch: Batch, job_id: str, language: str, now: float, signs: cells.
 
 
 def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, signs: cells.Signs, keymap: Keymap) -> list[Line]:
-    sign = signs.states[dub.state]
-    state = (f"{sign} {STATES[dub.state]}", _ROLES.get(dub.state, ""))
+    shown = cells.sign_state(dub)
+    words = "waits for you: it was paid for before" if dub.hold is not None else STATES[dub.state]
+    state = (f"{signs.states[shown]} {words}", _ROLES.get(shown, ""))
     lines: list[Line] = [
         ((f"{languages.name(language)} ({language})  ", ""), state),
         *_progress(batch, job, language, dub, now),
     ]
-    if dub.failure is not None:
-        lines += [((" ", ""),), *_problem(dub.failure)]
+    if dub.hold is not None:
+        lines += [((" ", ""),), *_problem(dub.hold.reason.value, f"{moment(dub.hold.at, now)}, {dub.hold.detail}")]
+    elif dub.failure is not None:
+        lines += [((" ", ""),), *_problem(dub.failure.code, dub.failure.detail)]
     lines += _retry(dub, keymap.shown("retry"))
     lines += [((" ", ""),), (("What happened", "strong"),), *_timeline(job, dub, now)]
     return [*lines, ((" ", ""),), *_files(job, dub)]
@@ -123,15 +126,15 @@ def _progress(batch: Batch, job: Job, language: str, dub: Dub, now: float) -> li
     return [((f"{cells.size(transfer.done)}{total} at {cells.size(transfer.rate)}/s", ""),)]
 
 
-def _problem(failure: Failure) -> list[Line]:
-    problem = explain(failure.code, failure.detail)
+def _problem(code: str, detail: str) -> list[Line]:
+    problem = explain(code, detail)
     lines: list[Line] = [((problem.title, "bad"),)]
     if problem.detail:
         lines.append((("It said: ", "faint"), (printable(problem.detail), "")))
     if problem.cause:
         lines.append((("Why: ", "faint"), (problem.cause, "")))
     lines.append((("What to do: ", "faint"), (problem.remedy, "")))
-    lines.append((("Code: ", "faint"), (printable(failure.code), "")))
+    lines.append((("Code: ", "faint"), (printable(code), "")))
     return lines
 
 
@@ -140,7 +143,8 @@ def _retry(dub: Dub, key: str) -> list[Line]:
     if rung is None or dub.state is DubState.DONE:
         return []
     if decision(dub):
-        words = "asks you first: it may be paid twice." if dub.state is DubState.UNKNOWN else "asks you first: see above."
+        twice = dub.state is DubState.UNKNOWN or dub.hold is not None
+        words = "asks you first: it may be paid twice." if twice else "asks you first: see above."
         return [((f"{key} retry ", "key"), (words, "warn"))]
     return [((f"{key} retry ", "key"), (RUNGS[rung] + ".", "warn" if rung in PAID else "good"))]
 
@@ -148,7 +152,7 @@ def _retry(dub: Dub, key: str) -> list[Line]:
 def decision(dub: Dub) -> bool:
     """Whether a retry needs a decision for this very dub: it may be paid twice or for nothing, endangers the account, or fails
     again as long as the file is the same."""
-    if dub.state is DubState.UNKNOWN:
+    if dub.state is DubState.UNKNOWN or dub.hold is not None:
         return True
     if dub.failure is None:
         return False

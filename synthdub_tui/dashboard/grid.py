@@ -151,7 +151,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         if dub is not None:
             transfer = model.transfers.get((job, code)) if dub.state is DubState.DOWNLOADING else None
             text = cells.dub_text(dub, transfer, now, self._signs, compact=measures.compact, marked=marked)
-            look = self._look(dub.state.value if model.applies(dub, code) else "faint")
+            look = self._look(cells.sign_state(dub).value if model.applies(dub, code) else "faint")
         if self.cursor == (job, code):
             look += self._look("cursor")
         return Segment(text, self._filtered(look))

@@ -570,6 +570,32 @@ def held(job: Job, language: str, hold: Hold) -> Job:
     return _staged(_with_dub(job, language, replace(job.dubs[language], hold=hold)))
 
 
+def taken_up(job: Job, language: str, project: str, submitted: float, now: float) -> Job:
+    """The language was paid for before, in a project that is still there: it is followed instead of being sent again."""
+    job = replace(job, projects={project: "", **job.projects})
+    job = _accepted(job, language, project, "", now, submitted=submitted, erred=False, old_video="")
+    return _staged(job)
+
+
+def recovered(job: Job, language: str, output: Output, project: str, submitted: float, now: float) -> Job:
+    """The language was paid for before, and its finished file is where it belongs."""
+    job = taken_up(job, language, project, submitted, now)
+    job = _move(job, language, DubState.READY, now)
+    return _staged(_move(job, language, DubState.DONE, now, output=output))
+
+
+def agreed_to(job: Job, languages: Iterable[str], reason: WaitsFor) -> Job:
+    """The user goes past what may hold these dubs, whether or not it does so already."""
+    for language in languages:
+        job = _agreed(job, language, reason)
+    return job
+
+
+def digest_known(job: Job, digest: str) -> Job:
+    """The content of the present source was read whole."""
+    return replace(job, source=replace(job.source, digest=digest))
+
+
 def hold_released(job: Job, language: str) -> Job:
     """What held the dub is over: it waits as any other."""
     return _staged(_with_dub(job, language, replace(job.dubs[language], hold=None)))

@@ -42,7 +42,7 @@ class Delivery:
     async def run(self) -> None:
         """Ends when the asset is ready, with the waiting dubs failed, or where the account is refused."""
         try:
-            while not (self._job.asset and self._job.asset.ready):
+            while self._job.unsent and not (self._job.asset and self._job.asset.ready):
                 await self._step()
         except AccountRefused as refusal:
             self._shop.account.refuse(refusal)
@@ -77,7 +77,8 @@ class Delivery:
             self._shop.account.check()
             if not await self._adopt_source() or not await worth_sending(self._shop, self._id):
                 return
-            if not await ready_to_write(self._shop, self._id):
+            await self._shop.paid_before.clear(self._id, self._job.unsent)
+            if not self._job.unsent or not await ready_to_write(self._shop, self._id):
                 return
             if not self._job.uploads:
                 await warn_if_unreadable(self._shop, self._id)

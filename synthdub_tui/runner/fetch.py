@@ -81,6 +81,8 @@ class Fetch:
             self._shop.meters.ended(self._id, self._language)
 
     async def _fetch_all(self) -> None:
+        if output := await self._shop.paid_before.output_of(self._job, self._language):
+            return await self._note_done(output)
         await in_thread(check_writable, self._job, self._language)
         if not await in_thread(self._landed):
             await self._video()
@@ -88,6 +90,10 @@ class Fetch:
         status = await in_thread(os.lstat, self._final)
         header = await in_thread(video_header.look_at, self._final)
         output = Output.of(self._final, status.st_size, status.st_mtime_ns, captions, seconds=header.seconds)
+        await self._shop.paid_before.note_output(self._job, self._language, output)
+        await self._note_done(output)
+
+    async def _note_done(self, output: Output) -> None:
         self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
         await self._shop.ledger.saved(self._id)
 

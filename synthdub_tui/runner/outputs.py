@@ -6,16 +6,18 @@ import contextlib
 import errno
 import os
 import stat
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Dub, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.sources.same_file import Stamp, same_time, same_version
 from synthdub_tui.transfer.part import disk_trouble, try_part
+
+if TYPE_CHECKING:
+    from synthdub_tui.runner.workshop import Workshop
 
 CAPTIONS: Final = ("srt", "vtt")
 """Endings of captions files."""

@@ -26,6 +26,8 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
         yield _event("stage", job, stage=job.stage.value)
     for language, dub in job.dubs.items():
         old = before.dubs.get(language) if before else None
+        if dub.hold is not None and dub.hold != (old.hold if old else None):
+            yield problem(explain(dub.hold.reason.value, dub.hold.detail), job, language)
         if dub.state is (old.state if old else DubState.WAITING):
             continue
         event = _event("dub", job, language=language, state=dub.state.value)

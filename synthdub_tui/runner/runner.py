@@ -43,6 +43,7 @@ from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, Skipped, refused, scan
 from synthdub_tui.sources.skip_rules import Rules
 from synthdub_tui.store.lock import Lock
+from synthdub_tui.store.receipts import Receipts, account_of
 from synthdub_tui.store.store import LEFT_OUT, Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client
 from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, Refused
@@ -130,6 +131,8 @@ class Runner:
             on_trouble=self._note_trouble,
             on_warning=self._note_warning,
             settle=settings.settle_seconds,
+            receipts=Receipts(settings.data_dir, account_of(settings.api_url, settings.api_key)),
+            state_dir=settings.state_dir,
         )
         shop.open_gate.set()
         return shop
@@ -145,6 +148,8 @@ class Runner:
             raise Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") from error
         try:
             self.store.open()
+            if self._shop.receipts.open(self.store.folder):
+                _log.warning("receipts in the state directory", extra={"folder": self.settings.data_dir})
             loaded = self.store.load()
             self._lost = self.store.set_aside()
         except Trouble:
@@ -346,6 +351,7 @@ class Runner:
     async def check_key(self, key: str) -> None:
         """Use this key from now on, and ask the service whether it takes it. Raises Trouble."""
         self.client.reset_key(key)
+        self._shop.paid_before.use_account(account_of(self.settings.api_url, key))
         with contextlib.suppress(Refused):  # it does not know that asset, as expected: the key is good
             await self.client.get_asset("00000000-0000-4000-8000-000000000000")
         self.trouble = None
@@ -395,7 +401,7 @@ class Runner:
         """Never far ahead of the disk, so that a hundred thousand files need no room for a hundred thousand writes."""
         unsaved: deque[list[str]] = deque()
         missing: dict[int, dict[str, str]] = {}
-        while piece := await in_thread(_piece, found):
+        while piece := await in_thread(self._next_piece, found):
             sources = [item for item in piece if isinstance(item, Found)]
             await self._settle_submissions([job.id for item in sources if (job := job_of(self.known, item, batch))])
             await self._find_missing(sources, batch, missing)
@@ -416,6 +422,17 @@ class Runner:
         self.left_out = left_out
         with contextlib.suppress(OSError):
             await self.ledger.write_document(LEFT_OUT, {"schema": SCHEMA, **left_out.content()})
+
+    def _next_piece(self, found: Iterator[Found | Skipped]) -> list[Found | Skipped]:
+        """What is found next. Copies of our outputs are no inputs, whatever their names; blocking."""
+        return [self._unless_own(item) if isinstance(item, Found) else item for item in _piece(found)]
+
+    def _unless_own(self, item: Found) -> Found | Skipped:
+        try:
+            own = self._shop.paid_before.own_output(item.path, item.size)
+        except OSError:  # why it cannot be read is found out where it is looked at to be sent
+            return item
+        return Skipped(item.path, "own_output") if own else item
 
     def _take_in(
         self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added, missing: dict[int, dict[str, str]]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -39,6 +40,7 @@ class Submission:
         self._id = job_id
         self._languages = languages
         self._project = project
+        self._receipt = ""  # of the request under way
 
     @property
     def _job(self) -> Job:
@@ -49,12 +51,9 @@ class Submission:
         delay = self._shop.patience.back_off
         while True:
             await self._shop.open_gate.wait()
-            if await worth_sending(self._shop, self._id, self._languages) != self._languages:
-                return
-            ready = await ready_to_write(self._shop, self._id, self._languages)
-            if ready != self._languages:
-                return  # some failed: the plan now asks for the others
             try:
+                if not await self._may_be_paid():
+                    return  # not all of them: the plan now asks for the others
                 await self._request()
             except NotSent as trouble:
                 self._shop.on_trouble(trouble)
@@ -67,6 +66,14 @@ class Submission:
             else:
                 self._shop.on_trouble(None)
                 return
+
+    async def _may_be_paid(self) -> bool:
+        """Whether nothing speaks against paying for all of these languages; where something does, it is noted in the job."""
+        if await worth_sending(self._shop, self._id, self._languages) != self._languages:
+            return False
+        if not await self._shop.paid_before.clear(self._id, self._languages):
+            return False
+        return await ready_to_write(self._shop, self._id, self._languages) == self._languages
 
     async def _request(self) -> None:
         """The request in a task of its own: cancelling this worker must not cut a paid request off from its answer."""
@@ -87,10 +94,16 @@ class Submission:
         except _Withdrawn:
             return
         except (NotSent, KeyRejected, AccountRefused):
-            self._settle_unsent()
+            try:  # first the receipt, or the next try would take its own for somebody else's
+                await self._note_refused()
+            finally:
+                self._settle_unsent()
             raise
         except Refused as refusal:
-            self._refused(refusal)
+            try:
+                await self._note_refused()
+            finally:
+                self._refused(refusal)
         except (Unclear, asyncio.CancelledError) as trouble:
             if self._job.submission is not None:
                 _log.warning("outcome unknown", extra={"job": self._id, "languages": self._languages})
@@ -127,7 +140,10 @@ class Submission:
             videos = {self._own(info.language): info.video for info in answer.created}
             refused = {self._own(language): words for language, words in answer.refused}
             self._shop.account.accept()
-            self._shop.ledger.put(changes.added(self._job, videos, refused, self._shop.now()))
+            try:  # first the receipt: once the job has moved on, this task is not wanted any more, and cancelled
+                await self._note_accepted(self._project, refused)
+            finally:
+                self._shop.ledger.put(changes.added(self._job, videos, refused, self._shop.now()))
             return
         asset = self._job.asset
         if asset is None:
@@ -143,7 +159,10 @@ class Submission:
             before_send=self._record_intent,
         )
         self._shop.account.accept()
-        self._shop.ledger.put(changes.created(self._job, project, self._shop.now()))
+        try:
+            await self._note_accepted(project)
+        finally:
+            self._shop.ledger.put(changes.created(self._job, project, self._shop.now()))
 
     async def _record_intent(self) -> None:
         """Called by the client when quota and key allow the request, right before it is sent."""
@@ -154,6 +173,20 @@ class Submission:
             raise _Withdrawn  # cancelled or held while the quota made it wait
         self._shop.ledger.put(changes.intend(job, self._languages, self._project, self._shop.now()))
         await self._shop.ledger.saved(self._id)
+        self._receipt = await self._shop.paid_before.intend(self._id, self._languages, self._project)
+        if not self._receipt:
+            self._settle_unsent()
+            raise _Withdrawn  # another process paid for one of them just now
+
+    async def _note_accepted(self, project: str, refused: Iterable[str] = ()) -> None:
+        await self._shop.paid_before.note_accepted(self._job, self._receipt, project)
+        if refused:
+            await self._shop.paid_before.note_refused(self._job, self._receipt, refused)
+
+    async def _note_refused(self) -> None:
+        if self._receipt:
+            await self._shop.paid_before.note_refused(self._job, self._receipt)
+            self._receipt = ""
 
     async def _check_source(self) -> None:
         """What is paid for is what the user has now. Raises _Withdrawn where that is to be uploaded first, or _Touched.

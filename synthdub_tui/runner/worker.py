@@ -165,7 +165,9 @@ class Worker:
                 if isinstance(heard, Refused):
                     self._shop.ledger.put(changes.project_lost(self._job, project, heard.detail, now))
                 else:
-                    self._shop.ledger.put(changes.observed(self._job, project, _seen(heard), now))
+                    seen, before = _seen(heard), self._job
+                    await self._shop.paid_before.note_failures(before, changes.observed(before, project, seen, now), project)
+                    self._shop.ledger.put(changes.observed(self._job, project, seen, now))
 
     def _awaited(self, project: str) -> dict[str, Awaited]:
         """What is under way in the project."""

@@ -17,8 +17,10 @@ from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.claims import Claims
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
+from synthdub_tui.runner.paid_before import PaidBefore
 from synthdub_tui.runner.poller import Poller
 from synthdub_tui.runner.turns import Turns
+from synthdub_tui.store.receipts import Receipts
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import NotSent, Unavailable, Unclear
 from synthdub_tui.transfer.download import Downloader
@@ -45,6 +47,7 @@ class Patience:
     upload_pause: float = 5.0  # before a source is uploaded again; doubled each time
     upload_rounds: int = 20  # tries of an upload while the storage takes nothing, each of several requests
     rest: float = 60.0  # for files that are still being written, where nothing else is left to do
+    paid_answer: float = 200.0  # for the answer to a paid request of which there is only a receipt
     stop: float = 1.5  # for a paid request under way when the runner ends
 
 
@@ -61,19 +64,23 @@ class Workshop:
     meters: Meters
     patience: Patience
     uploads: Turns
+    receipts: Receipts
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
     on_warning: Callable[[Job, Trouble], None]  # about a job, without a failure
     settle: float  # seconds for which a source that was found in a folder must not have changed; 0: off
+    state_dir: str
     open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one source at a time is read to tell versions apart
     comparing: Callable[[str], list[str]] = lambda _job: []  # files that are compared with a job's
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
     claims: Claims = field(init=False)
+    paid_before: PaidBefore = field(init=False)
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.ledger.jobs)
+        self.paid_before = PaidBefore(self, self.receipts, self.state_dir)
 
     def decided(self, job: Job) -> list[Activity]:
         """What should be going on for the job. As long as a file is compared with its source, nothing is uploaded or paid for;

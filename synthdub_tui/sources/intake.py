@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import Job, Options, Source
+from synthdub_tui.jobs.model import Job, Options, Source, WaitsFor
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import output_folder
 from synthdub_tui.sources.known import Known, fits
@@ -116,7 +116,7 @@ def admit(known: Known, found: Found, batch: Batch, now: float, *, missing: Miss
             return outcome
     folder = output_folder(found.path, found.root, batch.output_dir)
     job = changes.new_job(_source(found), options, batch.targets, now=now, outputs=folder, captions=batch.captions)
-    return Admitted(msgspec.structs.replace(job, id=known.free_id(found.path, options)), Effect.NEW)
+    return Admitted(_meant(msgspec.structs.replace(job, id=known.free_id(found.path, options)), batch), Effect.NEW)
 
 
 def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Outcome:
@@ -131,7 +131,7 @@ def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Out
         job = msgspec.structs.replace(job, outputs=folder, mount="")
     job = msgspec.structs.replace(job, captions=batch.captions)
     if batch.force_new or not _same(job.source, found, digest):
-        return Admitted(changes.renew(job, _source(found), batch.targets, now), Effect.RENEWED)
+        return Admitted(_meant(changes.renew(job, _source(found), batch.targets, now), batch), Effect.RENEWED)
     job = changes.source_adopted(job, _seen(job.source, found))
     extended = changes.named_again(job, batch.targets, now)
     return Admitted(extended, Effect.KNOWN if extended is job else Effect.EXTENDED)
@@ -193,6 +193,11 @@ def _stamp(found: Found) -> Stamp:
 
 def _source(found: Found) -> Source:
     return Source(found.path, found.size, found.mtime_ns, found.content_type)
+
+
+def _meant(job: Job, batch: Batch) -> Job:
+    """--force-new says that what was paid for before is to be paid for again."""
+    return changes.agreed_to(job, batch.targets, WaitsFor.ALREADY_PAID) if batch.force_new else job
 
 
 def _options(found: Found, batch: Batch) -> Options:

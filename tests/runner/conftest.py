@@ -30,6 +30,7 @@ QUICK = Patience(
     download_rounds=5,
     upload_pause=0.02,
     upload_rounds=3,
+    paid_answer=1.0,
 )
 
 FAST: dict[str, Any] = {"processing_seconds": 0.05, "dubbing_seconds": (0.05, 0.2)}

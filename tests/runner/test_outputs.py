@@ -198,6 +198,8 @@ async def shop(tmp_path: Path) -> Workshop:
         on_trouble=lambda trouble: None,
         on_warning=lambda job, trouble: None,
         settle=0.0,
+        receipts=nothing,
+        state_dir="",
     )
 
 

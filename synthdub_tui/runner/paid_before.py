@@ -1,0 +1,286 @@
+"""Before a paid request: was this content paid for in this language already, by whichever batch?
+
+Where a receipt says so, nothing is sent. The finished file, or else the project at the service, is taken up, which is free;
+where neither is there any more, the dub is held (`already_paid`) until the user decides. `--force-new` and a retry that the
+user agreed to pay for go past all of this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
+from synthdub_tui.jobs.output_paths import output_path
+from synthdub_tui.runner.outputs import is_ours
+from synthdub_tui.runner.threads import in_thread
+from synthdub_tui.sources.digest import FileChangedError, digest_of, fingerprint
+from synthdub_tui.sources.same_file import same_time
+from synthdub_tui.store.receipts import MODERATION, Content, Receipt, Receipts, SavedOutput
+from synthdub_tui.synthesia.errors import NotSent, Refused
+from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo, ProjectStatus
+
+if TYPE_CHECKING:
+    from synthdub_tui.runner.workshop import Workshop
+
+_log = logging.getLogger(__name__)
+
+NEW_PROJECT_SECONDS: Final = 120.0
+"""A project this young may not be known everywhere at the service yet: it is followed although it is not found."""
+
+LOOK_AGAIN_SECONDS: Final = 2.0
+"""Between two looks at a request that another process is just sending."""
+
+
+class PaidBefore:
+    """Receipts of the account, and what follows from them for a job."""
+
+    def __init__(self, shop: Workshop, receipts: Receipts, state_dir: str) -> None:
+        self._shop = shop
+        self._receipts = receipts
+        self._state_dir = state_dir
+
+    def use_account(self, account: str) -> None:
+        """Another key is in use from now on."""
+        self._receipts.account = account
+
+    # -- before a request ----------------------------------------------------------------------------------------------
+
+    async def clear(self, job_id: str, languages: Iterable[str]) -> bool:
+        """Look at the receipts for these waiting languages. Whether all of them are still to be paid for; the others were taken
+        up, held or failed. Raises Trouble where the source cannot be read, KeyRejected, or OSError for the receipts."""
+        open_questions = [language for language in languages if not _agreed(self._job(job_id).dubs[language])]
+        if open_questions:
+            known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
+            if known:
+                await self._know_digest(job_id)
+                for language in open_questions:
+                    await self._look(job_id, language)
+        return set(languages) <= set(self._job(job_id).unsent)
+
+    async def intend(self, job_id: str, languages: tuple[str, ...], project: str) -> str:
+        """Record a paid request before it is sent; its id. Empty where another process paid for one of its languages since
+        `clear`. Raises Trouble("state_unwritable") where it cannot be recorded."""
+        await self._know_digest(job_id)
+        job = self._job(job_id)
+        try:
+            return await in_thread(
+                self._receipts.intend,
+                _content(job),
+                languages,
+                at=self._shop.now(),
+                project=project,
+                state_dir=self._state_dir,
+                file=job.source.path,
+                unless_paid=[language for language in languages if not _agreed(job.dubs[language])],
+            )
+        except OSError as error:
+            raise NotSent("state_unwritable", f"{error.strerror}: {error.filename or 'receipts'}") from error
+
+    # -- after a request -----------------------------------------------------------------------------------------------
+    # A line that cannot be written leaves the receipt as it is, which says "may have been paid": the safe side.
+
+    async def note_accepted(self, job: Job, receipt: str, project: str) -> None:
+        """The service accepted the request as, or into, that project."""
+        await self._note(self._receipts.accepted, job.source.size, receipt, project)
+
+    async def note_refused(self, job: Job, receipt: str, languages: Iterable[str] = ()) -> None:
+        """It was not accepted, or not for these languages: nothing was billed."""
+        await self._note(self._receipts.refused, job.source.size, receipt, tuple(languages))
+
+    async def note_failures(self, before: Job, job: Job, project: str) -> None:
+        """Languages that the service ended without a video since `before`."""
+        for language, dub in job.dubs.items():
+            failure = dub.failure
+            if dub is before.dubs.get(language) or dub.state is not DubState.FAILED or failure is None:
+                continue
+            if dub.project == project and failure.scope in (Scope.LANGUAGE, Scope.PROJECT):
+                await self._note(self._receipts.failed, job.source.size, project, language, failure.code)
+
+    async def output_of(self, job: Job, language: str) -> Output | None:
+        """The finished file of the dub's project, where another batch has saved it already under this very name."""
+        return await in_thread(self._output_of, job, language)
+
+    def _output_of(self, job: Job, language: str) -> Output | None:
+        path = output_path(job.source.path, language, job.outputs)
+        if not os.path.lexists(path) or is_ours(job.dubs[language], path):
+            return None
+        for receipt in self._receipts.find(_content(job)):
+            saved = receipt.outputs.get(language)
+            if saved is not None and receipt.project == job.dubs[language].project and (output := _output_at(path, saved)):
+                return output
+        return None
+
+    def own_output(self, path: str, size: int) -> bool:
+        """Whether a file is a copy of what we downloaded, whatever its name: never an input. Blocking. Raises OSError."""
+        return self._receipts.is_ours(size, lambda: fingerprint(path))
+
+    async def note_output(self, job: Job, language: str, output: Output) -> None:
+        """A finished file is on disk."""
+        times = changes.captions_ns(job.dubs[language])
+        await self._note(self._save_output, _content(job), job.dubs[language].project, language, output.with_captions(times))
+
+    def _save_output(self, content: Content, project: str, language: str, output: Output) -> None:
+        saved = SavedOutput(
+            id="",
+            language=language,
+            path=output.path,
+            size=output.size,
+            mtime_ns=output.mtime_ns,
+            fingerprint=fingerprint(output.path),
+            seconds=output.seconds,
+            captions=output.captions,
+            captions_ns=output.captions_ns,
+        )
+        self._receipts.saved(content, project, saved)
+
+    async def _note(self, write: object, *arguments: object) -> None:
+        try:
+            await in_thread(write, *arguments)  # type: ignore[arg-type]
+        except OSError as error:
+            _log.warning("receipt not written", extra={"reason": error.strerror})
+
+    # -- one language --------------------------------------------------------------------------------------------------
+
+    async def _look(self, job_id: str, language: str) -> None:
+        while language in self._job(job_id).unsent:
+            job = self._job(job_id)
+            receipts = await in_thread(self._receipts.find, _content(job))
+            if any(each.failed.get(language) == MODERATION for each in receipts):
+                words = "refused before, for the same content"
+                self._put(changes.failed(job, language, MODERATION, words, Scope.LANGUAGE, self._shop.now()))
+                return
+            standing = [each for each in receipts if each.stands_for(language)]
+            if not standing:
+                return
+            if await self._recovered(job_id, language, standing) or await self._taken_up(job_id, language, standing):
+                return
+            if any(self._under_way(each) for each in standing):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            elif all(each.stands_for(language) for each in standing):
+                self._hold(job_id, language, standing[0])
+
+    async def _recovered(self, job_id: str, language: str, standing: list[Receipt]) -> bool:
+        """Whether the finished file stands where it belongs."""
+        job = self._job(job_id)
+        path = output_path(job.source.path, language, job.outputs)
+        for receipt in standing:
+            saved = receipt.outputs.get(language)
+            if saved is None or not (output := await in_thread(_output_at, path, saved)):
+                continue
+            if language in self._job(job_id).unsent:
+                now, at = self._shop.now(), receipt.request.at
+                self._put(changes.recovered(self._job(job_id), language, output, receipt.project, at, now))
+            return True
+        return False
+
+    async def _taken_up(self, job_id: str, language: str, standing: list[Receipt]) -> bool:
+        """Whether a project of these receipts has the language, going on or complete. Failures are noted in the receipts."""
+        for receipt in standing:
+            if not receipt.project:
+                continue
+            found = await self._ask(receipt.project)
+            code = _failure_of(found, language) if found is not None else ""
+            if code:
+                receipt.failed[language] = code
+                size = self._job(job_id).source.size
+                await self._note(self._receipts.failed, size, receipt.project, language, code)
+            elif found is not None or self._age(receipt) < NEW_PROJECT_SECONDS:
+                if language in self._job(job_id).unsent:
+                    now, at = self._shop.now(), receipt.request.at
+                    self._put(changes.taken_up(self._job(job_id), language, receipt.project, at, now))
+                return True
+        return False
+
+    async def _ask(self, project: str) -> ProjectInfo | None:
+        """The project as it is now; None where the service does not know it any more."""
+        try:
+            return cast(ProjectInfo, await self._shop.reach(lambda: self._shop.client.get_project(project)))
+        except Refused:
+            return None
+
+    def _hold(self, job_id: str, language: str, receipt: Receipt) -> None:
+        request = receipt.request
+        detail = f"{request.file} in {request.state_dir}" + (f", project {receipt.project}" if receipt.project else "")
+        hold = Hold(WaitsFor.ALREADY_PAID, request.at, detail)
+        if language in self._job(job_id).unsent:
+            self._put(changes.held(self._job(job_id), language, hold))
+
+    def _under_way(self, receipt: Receipt) -> bool:
+        """Whether its answer may still come, to this process or another one."""
+        return not receipt.project and self._age(receipt) < self._shop.patience.paid_answer
+
+    def _age(self, receipt: Receipt) -> float:
+        """Seconds since it was sent. One from the future comes of a clock that was put back, and counts as old."""
+        age = self._shop.now() - receipt.request.at
+        return age if age >= 0 else NEW_PROJECT_SECONDS + self._shop.patience.paid_answer
+
+    # -- shared --------------------------------------------------------------------------------------------------------
+
+    async def _know_digest(self, job_id: str) -> None:
+        """Read the source whole where its content is not known: after it was uploaded by a runner that was killed, or before
+        it is uploaded, where a source of its size was paid for."""
+        source = self._job(job_id).source
+        if source.digest:
+            return
+        try:
+            digest = await in_thread(digest_of, source.path, size=source.size)
+        except (OSError, FileChangedError) as error:  # uploaded, and deleted or changed since: what was sent cannot be told
+            _log.info("content not known", extra={"job": job_id, "reason": str(error)})
+            return
+        job = self._job(job_id)
+        if job.source is source:
+            self._put(changes.digest_known(job, digest))
+
+    def _job(self, job_id: str) -> Job:
+        return self._shop.ledger.jobs[job_id]
+
+    def _put(self, job: Job) -> None:
+        self._shop.ledger.put(job)
+
+
+def _content(job: Job) -> Content:
+    return Content.of(job.source.size, job.source.digest, job.options)
+
+
+def _agreed(dub: Dub) -> bool:
+    """Whether the user said that this dub may be paid for, whatever was paid before."""
+    return dub.next_rung in PAID or WaitsFor.ALREADY_PAID.value in dub.agreed
+
+
+def _output_at(path: str, saved: SavedOutput) -> Output | None:
+    """The finished file with its captions, as far as they stand there as they were saved."""
+    try:
+        status = os.lstat(path)
+        if status.st_size != saved.size or fingerprint(path) != saved.fingerprint:
+            return None
+    except OSError:
+        return None
+    folder = os.path.dirname(path)
+    places = [os.path.join(folder, os.path.basename(caption)) for caption in saved.captions]
+    there = [(place, time) for place in places if (time := _time(place))]
+    ours = [time for _, time in there if any(same_time(time, known) for known in saved.captions_ns)]
+    return Output.of(
+        path, status.st_size, status.st_mtime_ns, [place for place, _ in there], seconds=saved.seconds, captions_ns=ours
+    )
+
+
+def _time(path: str) -> int:
+    try:
+        return os.lstat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _failure_of(info: ProjectInfo, language: str) -> str:
+    """The code under which the service ended the language; empty where it goes on, is complete, or is not listed yet."""
+    if info.status is ProjectStatus.ERROR:
+        return info.error_code
+    wanted = language.replace("_", "-").lower()
+    entries = [each for each in info.languages if each.language.replace("_", "-").lower() == wanted]
+    ended = [each for each in entries if each.state is LanguageState.ERROR]
+    return ended[-1].error_code if entries and len(ended) == len(entries) else ""

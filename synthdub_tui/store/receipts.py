@@ -1,0 +1,329 @@
+"""Receipts: what was paid for, known outside every state directory, so that losing one does not mean paying again.
+
+One line of JSON for each paid request, appended and synced with the job's own intent, and one more for what became of it. Lines
+lie in files by the size of the source (`receipts/<size mod 256>.jsonl`), so that a look at one video reads a small file, and a
+video whose size no receipt has is not read at all. Nothing is ever rewritten: a line that a crash cut off is passed over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from synthdub_tui.jobs.model import Options
+from synthdub_tui.store import durable
+
+SHARDS: Final = 256
+
+MODERATION: Final = "moderation"
+"""The code of a failure that no new request may pass over."""
+
+
+class PaidRequest(msgspec.Struct, frozen=True, tag_field="is", tag="request", omit_defaults=True, kw_only=True):
+    """A paid request that is about to be sent. `project` is set for PUT, which adds to one; POST learns it by the answer."""
+
+    id: str
+    at: float
+    account: str
+    digest: str
+    size: int
+    options: str
+    languages: tuple[str, ...]
+    project: str = ""
+    state_dir: str = ""
+    file: str = ""
+
+
+class _Accepted(msgspec.Struct, frozen=True, tag_field="is", tag="accepted"):
+    id: str
+    project: str
+
+
+class _Refused(msgspec.Struct, frozen=True, tag_field="is", tag="refused"):
+    """Nothing was billed for these languages, or, where there are none, for all of the request."""
+
+    id: str
+    languages: tuple[str, ...] = ()
+
+
+class _Failed(msgspec.Struct, frozen=True, tag_field="is", tag="failed"):
+    """The service accepted the language and ended it without a video."""
+
+    id: str
+    language: str
+    code: str
+
+
+class SavedOutput(msgspec.Struct, frozen=True, tag_field="is", tag="output", kw_only=True):
+    """A finished file that came of a request: where it was saved, and what tells it again."""
+
+    id: str
+    language: str
+    path: str
+    size: int
+    mtime_ns: int
+    fingerprint: str
+    seconds: float = 0.0
+    captions: tuple[str, ...] = ()
+    captions_ns: tuple[int, ...] = ()
+
+
+class _Ours(msgspec.Struct, frozen=True, tag_field="is", tag="ours"):
+    """Content that we downloaded, filed under its own size: never an input."""
+
+    size: int
+    fingerprint: str
+
+
+_Line = PaidRequest | _Accepted | _Refused | _Failed | SavedOutput | _Ours
+
+_decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is paid for: content of a source under certain options. Size in bytes."""
+
+    size: int
+    digest: str
+    options: str
+
+    @classmethod
+    def of(cls, size: int, digest: str, options: Options) -> Content:
+        """The title is left out: it follows the file's name, and a renamed video is the same video."""
+        told = (options.source_language, options.video_duration, options.visibility, "lipsync" if options.lipsync else "")
+        return cls(size, digest, " ".join(filter(None, told)))
+
+
+@dataclass
+class Receipt:
+    """What is known of one paid request."""
+
+    request: PaidRequest
+    project: str = ""
+    refused: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)  # language → code
+    outputs: dict[str, SavedOutput] = field(default_factory=dict)  # by language
+
+    def take(self, line: _Accepted | _Refused | _Failed | SavedOutput) -> None:
+        """One more line about the request."""
+        match line:
+            case _Accepted():
+                self.project = line.project
+            case _Refused():
+                self.refused.update(line.languages or self.request.languages)
+            case _Failed():
+                self.failed[line.language] = line.code
+            case SavedOutput():
+                self.outputs[line.language] = line
+
+    def stands_for(self, language: str) -> bool:
+        """Whether the language was, or may have been, paid for and did not end in failure."""
+        return language in self.request.languages and language not in self.refused and language not in self.failed
+
+
+class _Shard:
+    """One file of receipts as far as it was read."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.receipts: dict[str, Receipt] = {}
+        self.by_size: dict[int, list[Receipt]] = {}
+        self.ours: dict[int, set[str]] = {}
+
+    def take(self, line: _Line) -> None:
+        """Lines about a request that is not known here are passed over."""
+        if isinstance(line, PaidRequest):
+            receipt = self.receipts[line.id] = Receipt(line, line.project)
+            self.by_size.setdefault(line.size, []).append(receipt)
+        elif isinstance(line, _Ours):
+            self.ours.setdefault(line.size, set()).add(line.fingerprint)
+        elif known := self.receipts.get(line.id):
+            known.take(line)
+
+
+class Receipts:
+    """The receipts of one account. Blocking and thread-safe; several processes may append at the same time.
+
+    All methods raise OSError where the folder cannot be read or written.
+    """
+
+    def __init__(self, data_dir: str, account: str) -> None:
+        self.account = account
+        self._folder = os.path.join(data_dir, "receipts")
+        self._shards: dict[int, _Shard] = {}
+        self._lock = threading.Lock()
+
+    def open(self, fallback: str) -> bool:
+        """Make the folder. Where that is not possible, as in a container with a random user, receipts lie in the folder
+        `fallback`, and last as long as it does; returns whether that had to be."""
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            usable = os.access(self._folder, os.W_OK | os.X_OK)
+        except OSError:
+            usable = False
+        if not usable:
+            self._folder = os.path.join(fallback, "receipts")
+        return not usable
+
+    def any_of_size(self, size: int) -> bool:
+        """Whether a source of this size was ever paid for: only then is its content worth reading before it is uploaded."""
+        with self._lock:
+            return any(receipt.request.account == self.account for receipt in self._fresh(size).by_size.get(size, ()))
+
+    def find(self, content: Content) -> list[Receipt]:
+        """Requests for this content and these options, the newest first."""
+        with self._lock:
+            return self._found(content)
+
+    def is_ours(self, size: int, fingerprint: Callable[[], str]) -> bool:
+        """Whether a file of this size is one that we downloaded; `fingerprint` is asked only where the size fits."""
+        with self._lock:
+            known = self._fresh(size).ours.get(size)
+        return known is not None and fingerprint() in known
+
+    def intend(
+        self,
+        content: Content,
+        languages: Sequence[str],
+        *,
+        at: float,
+        project: str = "",
+        state_dir: str = "",
+        file: str = "",
+        unless_paid: Iterable[str] = (),
+    ) -> str:
+        """Record a paid request, durably, before it is sent. Its id; empty where one of the languages `unless_paid` turns out
+        to have been paid for meanwhile, by another process: then nothing was recorded."""
+        request = PaidRequest(
+            id=uuid.uuid4().hex[:16],
+            at=at,
+            account=self.account,
+            digest=content.digest,
+            size=content.size,
+            options=content.options,
+            languages=tuple(languages),
+            project=project,
+            state_dir=state_dir,
+            file=file,
+        )
+        with self._lock, self._appending(content.size) as append:
+            receipts = self._found(content)
+            if any(receipt.stands_for(language) for receipt in receipts for language in unless_paid):
+                return ""
+            append(request)
+        return request.id
+
+    def accepted(self, size: int, request: str, project: str) -> None:
+        """The request was accepted as, or into, that project."""
+        self._append(size, _Accepted(request, project))
+
+    def refused(self, size: int, request: str, languages: Iterable[str] = ()) -> None:
+        """The request was not accepted, or not for these languages: nothing was billed."""
+        self._append(size, _Refused(request, tuple(languages)))
+
+    def failed(self, size: int, project: str, language: str, code: str) -> None:
+        """The service ended the language of a project without a video."""
+        for receipt in self._standing(size, project, language):
+            self._append(size, _Failed(receipt.request.id, language, code))
+
+    def saved(self, content: Content, project: str, output: SavedOutput) -> None:
+        """A finished file is on disk. `output.id` is filled in here. Known as ours whether or not there is a receipt for it."""
+        self._append(output.size, _Ours(output.size, output.fingerprint))
+        for receipt in self._standing(content.size, project, output.language):
+            self._append(content.size, msgspec.structs.replace(output, id=receipt.request.id))
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _standing(self, size: int, project: str, language: str) -> list[Receipt]:
+        with self._lock:
+            receipts = self._fresh(size).by_size.get(size, [])
+            return [each for each in receipts if project and each.project == project and each.stands_for(language)]
+
+    def _found(self, content: Content) -> list[Receipt]:
+        if not content.digest:
+            return []  # the content is not known, so nothing can be told of it
+        receipts = self._fresh(content.size).by_size.get(content.size, ())
+        wanted = (self.account, content.digest, content.options)
+        return [
+            each for each in reversed(receipts) if (each.request.account, each.request.digest, each.request.options) == wanted
+        ]
+
+    def _path(self, size: int) -> str:
+        return os.path.join(self._folder, f"{size % SHARDS:02x}.jsonl")
+
+    def _fresh(self, size: int) -> _Shard:
+        """The shard with all that was appended up to now, by whichever process."""
+        number = size % SHARDS
+        shard = self._shards.setdefault(number, _Shard())
+        try:
+            with open(self._path(size), "rb", buffering=0) as file:
+                end = os.fstat(file.fileno()).st_size
+                if end < shard.offset:  # somebody put an older copy back: what we know of later ones is still true
+                    shard.offset = 0
+                if end > shard.offset:
+                    file.seek(shard.offset)
+                    data = file.readall()
+                    whole = data[: data.rfind(b"\n") + 1]
+                    shard.offset += len(whole)
+                    for line in _lines(whole):
+                        shard.take(line)
+        except FileNotFoundError:
+            shard.offset = 0
+        return shard
+
+    def _append(self, size: int, line: _Line) -> None:
+        with self._lock, self._appending(size) as append:
+            append(line)
+
+    @contextlib.contextmanager
+    def _appending(self, size: int) -> Iterator[Callable[[_Line], None]]:
+        """Within the context no other process appends to the shard. What is appended is durable when the context ends."""
+        path = self._path(size)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(path, flags, 0o600)
+        try:
+            _lock_if_possible(handle)
+            new = not os.fstat(handle).st_size
+            yield lambda line: _write_line(handle, line)
+            os.fsync(handle)
+            if new:
+                durable.sync_folder(self._folder)
+        finally:
+            os.close(handle)
+
+
+def account_of(api_url: str, key: str) -> str:
+    """Tells accounts apart without telling the key."""
+    return hashlib.sha256(f"{api_url}\0{key}".encode()).hexdigest()[:16]
+
+
+def _lines(data: bytes) -> Iterator[_Line]:
+    for text in data.splitlines():
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield _decoder.decode(text)
+
+
+def _write_line(handle: int, line: _Line) -> None:
+    """A line that a crash cut off is ended first, so that it damages no other."""
+    end = os.fstat(handle).st_size
+    torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"
+    data = memoryview((b"\n" if torn else b"") + msgspec.json.encode(line) + b"\n")
+    while data:
+        data = data[os.write(handle, data) :]
+
+
+def _lock_if_possible(handle: int) -> None:
+    """Some network file systems know no locks: appending is still atomic enough for lines of this length."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX)
