@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Final, cast
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.runner.outputs import is_ours
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.outputs import is_ours, make_folder
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.sources.digest import FileChangedError, digest_of, fingerprint
 from synthdub_tui.sources.same_file import same_time
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from synthdub_tui.runner.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-
-NEW_PROJECT_SECONDS: Final = 120.0
-"""A project this young may not be known everywhere at the service yet: it is followed although it is not found."""
 
 LOOK_AGAIN_SECONDS: Final = 2.0
 """Between two looks at a request that another process is just sending."""
@@ -147,6 +146,12 @@ class PaidBefore:
     # -- one language --------------------------------------------------------------------------------------------------
 
     async def _look(self, job_id: str, language: str) -> None:
+        try:
+            await in_thread(make_folder, self._job(job_id))
+            if not await self._shop.claims.holds(self._job(job_id), language):
+                return  # another job writes that file: this one fails before it is paid
+        except Trouble:
+            return  # the same
         while language in self._job(job_id).unsent:
             job = self._job(job_id)
             receipts = await in_thread(self._receipts.find, _content(job))
@@ -189,7 +194,7 @@ class PaidBefore:
                 receipt.failed[language] = code
                 size = self._job(job_id).source.size
                 await self._note(self._receipts.failed, size, receipt.project, language, code)
-            elif found is not None or self._age(receipt) < NEW_PROJECT_SECONDS:
+            elif found is not None or self._age(receipt) < self._shop.patience.new_project:
                 if language in self._job(job_id).unsent:
                     now, at = self._shop.now(), receipt.request.at
                     self._put(changes.taken_up(self._job(job_id), language, receipt.project, at, now))
@@ -217,7 +222,7 @@ class PaidBefore:
     def _age(self, receipt: Receipt) -> float:
         """Seconds since it was sent. One from the future comes of a clock that was put back, and counts as old."""
         age = self._shop.now() - receipt.request.at
-        return age if age >= 0 else NEW_PROJECT_SECONDS + self._shop.patience.paid_answer
+        return age if age >= 0 else math.inf
 
     # -- shared --------------------------------------------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ class Runner:
             on_trouble=self._note_trouble,
             on_warning=self._note_warning,
             settle=settings.settle_seconds,
-            receipts=Receipts(settings.data_dir, account_of(settings.api_url, settings.api_key)),
+            receipts=Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key)),
             state_dir=settings.state_dir,
         )
         shop.open_gate.set()

@@ -47,6 +47,7 @@ class Patience:
     upload_pause: float = 5.0  # before a source is uploaded again; doubled each time
     upload_rounds: int = 20  # tries of an upload while the storage takes nothing, each of several requests
     rest: float = 60.0  # for files that are still being written, where nothing else is left to do
+    new_project: float = 120.0  # for which a project may not be known everywhere at the service yet
     paid_answer: float = 200.0  # for the answer to a paid request of which there is only a receipt
     stop: float = 1.5  # for a paid request under way when the runner ends
 

@@ -30,6 +30,7 @@ QUICK = Patience(
     download_rounds=5,
     upload_pause=0.02,
     upload_rounds=3,
+    new_project=0.0,
     paid_answer=1.0,
 )
 
