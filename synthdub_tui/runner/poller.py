@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 
 from synthdub_tui.problems import Trouble
@@ -35,6 +36,14 @@ News = ProjectInfo | Refused
 """What a watcher hears: the project, or that the service does not know it."""
 
 
+@dataclass
+class _Watcher:
+    """A job that follows a project."""
+
+    news: asyncio.Queue[News]
+    dubs: dict[str, Awaited]
+
+
 class Poller:
     """Asks the service about projects. `on_trouble` hears of outages, and with None of their end."""
 
@@ -42,7 +51,7 @@ class Poller:
         self._client = client
         self._schedule = schedule
         self._on_trouble = on_trouble
-        self._watchers: dict[str, asyncio.Queue[News]] = {}
+        self._watchers: dict[str, dict[str, _Watcher]] = {}  # by project and job: copies of a video may share a project
         self._of_use: set[str] = set()  # projects whose answers are kept; of others some may still be on the way
         self._latest: dict[str, ProjectInfo] = {}
         self._asking: dict[str, asyncio.Task[ProjectInfo]] = {}
@@ -51,30 +60,53 @@ class Poller:
         self._wake = asyncio.Event()
 
     @asynccontextmanager
-    async def watching(self, project: str, dubs: Mapping[str, Awaited]) -> AsyncIterator[Callable[[], Awaitable[News]]]:
-        """Within the context the project is polled; the callable given waits for the next news. `dubs`: see `expect`."""
-        queue: asyncio.Queue[News] = asyncio.Queue()
+    async def watching(
+        self, project: str, job: str, dubs: Mapping[str, Awaited]
+    ) -> AsyncIterator[Callable[[], Awaitable[News]]]:
+        """Within the context the project is polled for a job; the callable given waits for the next news. `dubs`: see
+        `expect`."""
         self._of_use.add(project)
-        self._watchers[project] = queue
-        self._schedule.add(project, now(), _folded(dubs))
+        watchers = self._watchers.setdefault(project, {})
+        watcher = watchers[job] = _Watcher(asyncio.Queue(), _folded(dubs))
+        if len(watchers) == 1:
+            self._schedule.add(project, now(), watcher.dubs)
+        else:
+            self._expect_all(project)
+            if known := self._latest.get(project):
+                watcher.news.put_nowait(known)
         self._wake.set()
         try:
-            yield queue.get
+            yield watcher.news.get
         finally:
-            del self._watchers[project]
-            self._schedule.remove(project)
+            del watchers[job]
+            if watchers:
+                self._expect_all(project)
+            else:
+                del self._watchers[project]
+                self._schedule.remove(project)
 
-    def expect(self, project: str, dubs: Mapping[str, Awaited]) -> None:
-        """The dubs under way in a watched project, by language."""
-        self._schedule.expect(project, _folded(dubs))
-        self._wake.set()
+    def expect(self, project: str, job: str, dubs: Mapping[str, Awaited]) -> None:
+        """The job's dubs under way in a project that it watches, by language."""
+        watcher = self._watchers.get(project, {}).get(job)
+        if watcher is not None:
+            watcher.dubs = _folded(dubs)
+            self._expect_all(project)
+            self._wake.set()
+
+    def _expect_all(self, project: str) -> None:
+        every: dict[str, Awaited] = {}
+        for watcher in self._watchers[project].values():
+            every |= watcher.dubs
+        self._schedule.expect(project, every)
 
     def latest(self, project: str) -> ProjectInfo | None:
         """The last answer, for its URLs; it may be too old for them."""
         return self._latest.get(project)
 
     def forget(self, project: str) -> None:
-        """Nothing more is wanted of the project."""
+        """A job wants nothing more of the project."""
+        if project in self._watchers:
+            return  # another one does
         self._of_use.discard(project)
         self._latest.pop(project, None)
         self._refused.pop(project, None)
@@ -146,9 +178,8 @@ class Poller:
             self._tell(project, refusal)
 
     def _tell(self, project: str, news: News) -> None:
-        queue = self._watchers.get(project)
-        if queue is not None:
-            queue.put_nowait(news)
+        for watcher in self._watchers.get(project, {}).values():
+            watcher.news.put_nowait(news)
 
 
 def _finished(info: ProjectInfo) -> list[str]:

@@ -99,7 +99,7 @@ class Worker:
                 task.add_done_callback(self._ended)
                 self._running[activity] = task
             elif isinstance(activity, Watch):
-                self._shop.poller.expect(activity.project, self._awaited(activity.project))
+                self._shop.poller.expect(activity.project, self._id, self._awaited(activity.project))
 
     def _forget_projects(self) -> None:
         for project in self._job.projects:
@@ -158,7 +158,7 @@ class Worker:
         """Take in what the service says; ends by being cancelled when the job wants nothing more of the project."""
         if not self._seconds:
             self._seconds = (await in_thread(video_header.look_at, self._job.source.path)).seconds
-        async with self._shop.poller.watching(project, self._awaited(project)) as news:
+        async with self._shop.poller.watching(project, self._id, self._awaited(project)) as news:
             while True:
                 heard = await news()
                 now = self._shop.now()

@@ -49,7 +49,7 @@ def test_a_file_dubbed_anew_leaves_no_answers_behind() -> None:
 async def test_an_answer_that_comes_when_all_is_over_is_not_kept(asked_for: str) -> None:
     poller = Poller(cast(Client, client := Slow()), Schedule(0.01), lambda trouble: None)
     polling = asyncio.create_task(poller.run())
-    async with poller.watching("p1", {}):
+    async with poller.watching("p1", "job", {}):
         if asked_for == "a download":
             asking = asyncio.create_task(poller.fresh("p1"))
         await client.asked.wait()
@@ -61,6 +61,22 @@ async def test_an_answer_that_comes_when_all_is_over_is_not_kept(asked_for: str)
     await asyncio.sleep(0)
     assert poller.latest("p1") is None
     assert not poller._of_use
+    polling.cancel()
+
+
+async def test_two_jobs_may_follow_one_project_and_the_second_hears_at_once_what_is_known() -> None:
+    poller = Poller(cast(Client, client := Slow()), Schedule(0.01), lambda trouble: None)
+    polling = asyncio.create_task(poller.run())
+    async with poller.watching("p1", "one", {}) as first:
+        client.may_answer.set()
+        heard = await first()
+        async with poller.watching("p1", "two", {}) as second:
+            assert await second() is heard
+            poller.expect("p1", "two", {})
+        poller.forget("p1")
+        assert poller.latest("p1") is not None
+    poller.forget("p1")
+    assert poller.latest("p1") is None
     polling.cancel()
 
 
