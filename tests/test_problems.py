@@ -140,11 +140,8 @@ def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> Non
         "submission_unknown",
         "source_touched",
         "source_maybe_moved",
-<<<<<<< HEAD
         "no_audio",
-=======
         "already_paid",
->>>>>>> 201d289 (Nothing is paid for that a receipt knows)
     }
 
 

@@ -70,6 +70,7 @@ class Bench:
         self.videos = folder / "videos"
         self.videos.mkdir()
         self.state = folder / "state"
+        self.data = folder / "data"
 
     def video(self, name: str, size: int = 2000) -> Path:
         """A source; the sandbox does not look into it."""
@@ -84,6 +85,7 @@ class Bench:
             "api_url": self.sandbox.api_url,
             "s3_endpoint_url": self.sandbox.s3_url,
             "state_dir": str(self.state),
+            "data_dir": str(self.data),
             "poll_interval": 0.05,
             "settle_seconds": 0.0,
             "tier": "unlimited",
