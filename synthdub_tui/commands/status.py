@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthdub_tui.jobs.model import Dub, DubState, Job, count
-from synthdub_tui.jobs.plan import awaits_rest
+from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
@@ -104,7 +103,7 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
         dubs = ", ".join(f"{language} {_standing(job, language)}" for language in job.dubs)
         stage = "" if job.stage in ("dubbing", "ended") else f" [{job.stage.value}]"
         yield f"  {printable(job.name)}{stage}: {dubs}"
-        if awaits_rest(job):
+        if any(job.waits_for(language) is WaitsFor.REST for language in job.unsent):
             yield f"    waits until the file is complete{_last_change(job.source.path)}"
         for language, dub in job.dubs.items():
             if dub.failure is not None:
