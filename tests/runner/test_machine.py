@@ -221,11 +221,22 @@ class Life(RuleBasedStateMachine):
         now = int(self.clock.wall()) * 1_000_000_000 + self.edits * 1000 + 7
         os.utime(self._source(name), ns=(now, now))
 
-    @rule(name=files, how=st.sampled_from(("edited", "edited", "longer", "touched", "deleted")))
-    def the_source_changes(self, name: str, how: str) -> None:
-        """At any moment, and nobody says so."""
-        if not self._source(name).exists():
-            return
+    @precondition(lambda self: self.jobs)
+    @rule(
+        number=picks,
+        how=st.sampled_from(("edited", "edited", "longer", "touched", "deleted")),
+        names=st.none() | some_languages,
+    )
+    def the_source_changes(self, number: int, how: str, names: list[str] | None) -> None:
+        """At any moment; perhaps just before something more is asked for, with which nobody says so."""
+        name = list(self.jobs.values())[number % len(self.jobs)].options.title
+        if self._source(name).exists():
+            self._change(name, how)
+        if names is not None:
+            self.add_languages(name, names)
+            self.loop.run_for(1)
+
+    def _change(self, name: str, how: str) -> None:
         match how:
             case "edited":
                 self._write(name)
