@@ -35,6 +35,7 @@ from synthdub_tui.jobs.model import (
     Submission,
     WaitsFor,
 )
+from synthdub_tui.jobs.moderation import MODERATION, is_moderation
 
 ABSENT_LIMIT: Final = 600.0
 """Seconds for which a complete project may fail to list a language before the dub counts as failed."""
@@ -282,7 +283,7 @@ def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: 
         dub = job.dubs[language]
         if language in videos:
             job = _accepted(job, language, submission.project, videos[language], now)
-        elif language in refused and (dub.next_rung is not Rung.ADD or _moderated(refused[language])):
+        elif language in refused and (dub.next_rung is not Rung.ADD or is_moderation("", refused[language])):
             job = _turned_down(job, language, "language_refused", refused[language], now)
         elif dub.state is not DubState.WAITING:
             continue
@@ -309,6 +310,8 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     submission = _submission(job)
     job = replace(job, submission=None)
     named = [language for language in submission.languages if language in languages]
+    if not named and is_moderation(code, detail):
+        code = MODERATION  # and be it said of an asset or a project: never sent again by itself
     if not named and submission.project:
         job = _closed(job, submission.project)
         if code == "project_not_found":
@@ -316,7 +319,7 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     if not named and code in _ASSET_TROUBLE and job.uploads < UPLOAD_LIMIT:
         return asset_dropped(job)
     for language in named or submission.languages:
-        job = _turned_down(job, language, code, languages.get(language, detail), now)
+        job = _turned_down(job, language, code, languages.get(language) or detail, now)
     return _staged(replace(job, asset=None) if code in _ASSET_TROUBLE else job)
 
 
@@ -381,17 +384,12 @@ def _closed(job: Job, project: str) -> Job:
 def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> Job:
     """The service refused the language. Where it was cancelled meanwhile it stays so; but what moderation refused is noted,
     since it must not be sent again without consent."""
-    dub, code = job.dubs[language], "moderation" if _moderated(words) else code
+    dub, code = job.dubs[language], MODERATION if is_moderation(code, words) else code
     if dub.state is DubState.WAITING:
         return failed(job, language, code, words, Scope.SUBMISSION, now)
-    if dub.state is DubState.CANCELLED and code == "moderation":
+    if dub.state is DubState.CANCELLED and code == MODERATION:
         return _with_dub(job, language, replace(dub, failure=Failure(code, Scope.SUBMISSION, now, words)))
     return job
-
-
-def _moderated(words: str) -> bool:
-    """Refusals for content are told apart by their words, since they must never be repeated in bulk or by themselves."""
-    return "moderation" in words.lower()
 
 
 # -- what the service says -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import cast
 from synthdub_tui import languages
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Source
+from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.header_check import warn_if_unreadable, worth_sending
 from synthdub_tui.runner.outputs import ready_to_write
@@ -225,4 +226,4 @@ def _look_at(source: Source) -> os.stat_result:
 
 
 def _asset_code(code: str) -> str:
-    return code if code in ("asset_upload", "language_detect") else "asset_unknown_error"
+    return code if code in ("asset_upload", "language_detect", MODERATION) else "asset_unknown_error"

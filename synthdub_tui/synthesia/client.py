@@ -29,6 +29,7 @@ from typing import Final, TypeVar
 import httpx
 
 from synthdub_tui import __version__
+from synthdub_tui.jobs.moderation import MODERATION, is_moderation
 from synthdub_tui.problems import Trouble
 
 from . import schema
@@ -51,7 +52,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 _MEDIA = re.compile(r"media type|content.?type")
 
 _SERVICE_CODES = frozenset(
-    {"moderation", "video_duration_limit_reached", "invalid_target_language", "processing_error", "BrokenAssetUrlError"}
+    {"video_duration_limit_reached", "invalid_target_language", "processing_error", "BrokenAssetUrlError"}
 )
 """Words in `error` that are codes in their own right, with an explanation and rules of their own."""
 
@@ -291,7 +292,8 @@ class Client:
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))
         if call.endpoint.write and _about_account(answer, said):
             raise AccountRefused("account_refused", said.words or f"HTTP {answer.status}")
-        rejected = answer.status == 401 or (answer.status == 403 and not answer.html)
+        content = call.endpoint.write and is_moderation(said.error, said.words)
+        rejected = answer.status == 401 or (answer.status == 403 and not answer.html and not content)
         if key == self._key:  # else it was changed meanwhile, and the answer says nothing about the new one
             if rejected:
                 self._reject_key(said.words)
@@ -347,7 +349,7 @@ def _understood(call: _Call, answer: _Answer, read: Callable[[object], Read]) ->
 
 def _about_account(answer: _Answer, said: ErrorBody) -> bool:
     """Whether a refusal is about credits or the plan, and so would meet the next file as well."""
-    forbidden = answer.status == 403 and not answer.html
+    forbidden = answer.status == 403 and not answer.html and not is_moderation(said.error, said.words)
     return answer.status == 402 or (forbidden and _ACCOUNT.search(said.words.lower()) is not None)
 
 
@@ -372,6 +374,8 @@ def _failure(call: _Call, answer: _Answer, said: ErrorBody) -> Trouble:
 def _refusal_code(call: _Call, status: int, said: ErrorBody) -> str:
     """The code of `problems.py` that explains a refusal best."""
     text = said.words.lower()
+    if is_moderation(said.error, text):
+        return "language_refused" if said.languages else MODERATION
     if said.error in _SERVICE_CODES:
         return said.error
     if status == 415 or (call.endpoint is Endpoint.CREATE_ASSET and status == 400 and _MEDIA.search(text)):

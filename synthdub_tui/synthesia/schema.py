@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from synthdub_tui.jobs.moderation import MODERATION, is_moderation
 from synthdub_tui.problems import Trouble, printable
 
 from .errors import Refused
@@ -368,12 +369,11 @@ def _word(value: object) -> str:
 
 
 def _code(answer: dict[str, object]) -> str:
-    """An error code, or the words that stand in its place; empty if none."""
-    for name in ("errorCode", "error"):
-        value = answer.get(name)
-        if isinstance(value, str) and value.strip():
-            return printable(value.strip(), _CODE_LIMIT)
-    return ""
+    """An error code, or the words that stand in its place; empty if none. Moderation has one code, however it is said."""
+    said = [words(answer.get(name)) for name in ("errorCode", "error", "message", "context", "reason")]
+    if is_moderation(said[0], " ".join(said[1:])):
+        return MODERATION
+    return printable(said[0] or said[1], _CODE_LIMIT)
 
 
 def _entries(answer: dict[str, object], *names: str) -> list[dict[str, object]]:

@@ -420,6 +420,23 @@ async def test_refusals(endpoint: Endpoint, reply: Reply, code: str) -> None:
     assert (trouble.code, trouble.status) == (code, reply.status)
 
 
+@pytest.mark.parametrize("endpoint", [each for each in Endpoint if each.write])
+@pytest.mark.parametrize("status", [400, 403, 422])
+@pytest.mark.parametrize(
+    ("error", "context"),
+    [("content_moderation", ""), ("Forbidden", "The content was flagged"), ("Bad request", "No credits for rejected content")],
+)
+async def test_a_refusal_for_content_is_moderation_and_not_about_the_key_or_the_account(
+    endpoint: Endpoint, status: int, error: str, context: str
+) -> None:
+    replies = [answer(status, {"error": error, "context": context}), good(Endpoint.GET_ASSET)]
+    async with FaultServer(lambda seen: replies.pop(0)) as server, opened(server.url) as client:
+        with pytest.raises(Refused) as caught:
+            await CALLS[endpoint](client)
+        assert caught.value.code == "moderation"
+        await CALLS[Endpoint.GET_ASSET](client)
+
+
 async def test_refused_languages() -> None:
     reply = answer(400, {"dubbedErrors": [{"language": "xx-XX", "error": "unsupported"}, {"language": None, "error": "odd"}]})
     trouble = await failure(reply, Endpoint.CREATE_DUBBING)

@@ -338,3 +338,15 @@ def test_titles() -> None:
     assert built["title"] == "caf? ☕"
     built = json.loads(schema.asset_request(title="", content_type="video/mp4", size=1))
     assert built["title"] == "Untitled"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"errorCode": "content_moderation"}, {"errorCode": "unknown", "error": "The script was flagged"}, {"error": "MODERATION"}],
+)
+def test_moderation_has_one_code_in_projects_languages_and_assets(said: dict[str, str]) -> None:
+    failed = {"status": "error", **said}
+    assert read_project(failed).error_code == "moderation"
+    (entry,) = read_project({"status": "complete", "dubbedAssets": [{"language": "fr-FR", **failed}]}).languages
+    assert entry.error_code == "moderation"
+    assert read_asset(failed).error_code == "moderation"

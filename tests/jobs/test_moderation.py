@@ -1,0 +1,79 @@
+"""Refusals for content are known by what they mean: they are never sent again in bulk or by themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.moderation import is_moderation
+from tests.jobs.making import DE, FR, NOW, asked, failed_language
+
+
+@pytest.mark.parametrize("code", ["moderation", "MODERATION", "content_moderation", "moderation_rejected", "ModerationError"])
+def test_a_code_in_other_words_is_moderation(code: str) -> None:
+    assert is_moderation(code)
+
+
+@pytest.mark.parametrize("code", ["rejected", "content_rejected", "REJECTED", "ContentPolicyViolation", "flagged", "nsfw"])
+def test_what_rejects_without_another_reason_is_moderation(code: str) -> None:
+    assert is_moderation(code)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Your video was rejected.",
+        "The content has been flagged by our review",
+        "This script contains inappropriate content",
+        "It goes against our Acceptable Use Policy",
+        "violates the terms of service",
+        "Content of this kind is not allowed",
+        "content moderation: no credits were charged",
+    ],
+)
+def test_words_beside_any_code_tell_it(words: str) -> None:
+    assert is_moderation("", words)
+    assert is_moderation("processing_error", words)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("", ""),
+        ("processing_error", ""),
+        ("video_duration_limit_reached", "The video was rejected"),
+        ("invalid_target_language", "fr-XX was rejected"),
+        ("BrokenAssetUrlError", "The asset's URL was rejected: media type"),
+        ("request_refused", "title too odd"),
+        ("language_refused", "unsupported"),
+        ("", "Request rejected: insufficient credits"),
+        ("", "Content-Type rejected"),
+        ("", "Bad request: moderate the size of `targetLanguages`"),
+        ("canceled", "Canceled by the user"),
+    ],
+)
+def test_another_reason_is_none(code: str, words: str) -> None:
+    assert not is_moderation(code, words)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("request_refused", "The script was flagged"), ("content_moderation", ""), ("BrokenAssetUrlError", "policy")],
+)
+def test_a_submission_refused_for_its_content_fails_as_moderation(code: str, words: str) -> None:
+    job = changes.refused(asked(FR), code, words, {}, NOW)
+    assert code_of(job, FR) == "moderation"
+
+
+def test_a_language_refused_for_its_content_fails_as_moderation() -> None:
+    job = changes.retried(failed_language(FR), FR, NOW)
+    job = changes.intend(changes.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
+    job = changes.added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
+    assert (code_of(job, FR), code_of(job, DE)) == ("moderation", "language_refused")
+
+
+def code_of(job: Job, language: str) -> str:
+    failure = job.dubs[language].failure
+    assert failure is not None
+    return failure.code
