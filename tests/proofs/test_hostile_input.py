@@ -7,6 +7,7 @@ import gzip
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -82,7 +83,7 @@ def test_names_of_files_and_words_of_the_service(make_shell: MakeShell) -> None:
     shell.sandbox.inject(
         Fault("POST /v2/dubbing", "status", status=400, body=refused, content_type="application/json", count=1)
     )
-    text = run(shell, str(shell.videos), "--targets", "fr-FR,es-ES")
+    text = run(shell, str(shell.videos), "--targets", "fr-FR,es-ES", "--include-hidden")
     assert text.code == 1
     assert text.out.count("  done  ") == len(NAMES) - 1  # one was refused
     said = run(shell, "--json")
@@ -104,10 +105,11 @@ def test_names_of_files_and_words_of_the_service(make_shell: MakeShell) -> None:
     ours = {f"{name}.dubbed-fr-FR.{ending}" for name in NAMES for ending in ("mp4", "srt", "vtt")}
     sources = {f"{name}.mp4" for name in NAMES} | {os.fsdecode(b"\xff\xfe\x1b[31m.mp4")}
     assert {path.name for path in shell.videos.iterdir()} == ours | sources
-    others = {
-        path for path in shell.home.rglob("*") if not {"sandbox", "videos", "state"} & set(path.parts[len(shell.home.parts) :])
-    }
-    assert others <= before
+    receipts = shell.home / ".local" / "share" / "synthdub-tui" / "receipts"
+    known = (shell.home / "sandbox", shell.videos, shell.state, receipts)
+    others = {path for path in shell.home.rglob("*") if not any(path.is_relative_to(folder) for folder in known)}
+    assert others <= before | set(receipts.parents)
+    assert all(re.fullmatch("[0-9a-f]{2}.jsonl", path.name) for path in receipts.iterdir())
     state = {path.relative_to(shell.state).parts[0] for path in shell.state.rglob("*")}
     assert state <= {"batch.toml", "durations.toml", "jobs", "lock", "log", "quota.toml"}
     for path in shell.state.rglob("*"):

@@ -15,6 +15,7 @@ from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sandbox.http import Request, Response
 from synthdub_tui.transfer import upload as upload_module
 from synthdub_tui.transfer.upload import part_size
+from tests.cli.conftest import HEADER
 from tests.proofs.harness import Scene, scene, until
 from tests.proofs.test_network_table import s3_error, status
 
@@ -158,7 +159,7 @@ async def test_a_terabyte(tmp_path: Path) -> None:
         await stage.ended()
         before = resident()
         video = stage.videos / "huge.mp4"
-        video.touch()
+        video.write_bytes(HEADER)
         os.truncate(video, 10**12)
         await stage.add(video, **ONE)
         await until(lambda: any(moving.done > 50_000_000 for moving in stage.runner.meters.transfers()))

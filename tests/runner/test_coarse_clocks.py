@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.commands.status import _present
 from synthdub_tui.dashboard.screens.outputs_check import state_of
 from synthdub_tui.dashboard.screens.outputs_query import OutputRow
+from synthdub_tui.runner.present import THERE, present
 from synthdub_tui.sources.digest import digest_of
 from tests.runner.conftest import Bench
 
@@ -54,7 +54,7 @@ async def test_a_coarser_clock_pays_for_nothing_again(bench: Bench, step: int, u
     assert again.jobs["intro.mp4"].source == before, "the finer time is kept, and the digest with it"
     for dub in again.jobs["intro.mp4"].dubs.values():
         assert dub.output is not None
-        assert _present(dub.output.path, dub.output.size, dub.output.mtime_ns) == "yes"
+        assert present(dub.output) == THERE
         assert state_of(OutputRow("", "", "", 0.0, dub.output, False)) == ""
 
 

@@ -21,6 +21,7 @@ from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.outputs import check_writable, is_ours, ready_to_write, try_name
 from synthdub_tui.runner.workshop import Patience, Workshop
 from synthdub_tui.sources.intake import Batch, admit
+from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.scan import Found, scan
 from synthdub_tui.store.store import Store
 from tests.jobs.making import DE, ES, FR, NOW, done, downloading, queued
@@ -32,7 +33,7 @@ def job_of(path: Path, *targets: str, output_dir: str = "") -> Job:
     path.write_bytes(b"video")
     (found,) = scan([str(path)], recursive=True)
     assert isinstance(found, Found)
-    admitted = admit({}, found, Batch(targets=targets or (FR,), output_dir=output_dir), NOW)
+    admitted = admit(Known({}), found, Batch(targets=targets or (FR,), output_dir=output_dir), NOW)
     assert not hasattr(admitted, "code")
     return cast(Any, admitted).job
 

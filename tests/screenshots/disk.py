@@ -29,6 +29,9 @@ class Item:
         del follow_symlinks
         return self._file.size is None
 
+    def is_symlink(self) -> bool:
+        return False
+
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         del follow_symlinks
         return _status(self._file)
