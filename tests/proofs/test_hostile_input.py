@@ -111,7 +111,7 @@ def test_names_of_files_and_words_of_the_service(make_shell: MakeShell) -> None:
     assert others <= before | set(receipts.parents)
     assert all(re.fullmatch("[0-9a-f]{2}.jsonl", path.name) for path in receipts.iterdir())
     state = {path.relative_to(shell.state).parts[0] for path in shell.state.rglob("*")}
-    assert state <= {"batch.toml", "durations.toml", "jobs", "lock", "log", "quota.toml"}
+    assert state <= {"batch.toml", "durations.toml", "jobs", "left-out.toml", "lock", "log", "quota.toml"}
     for path in shell.state.rglob("*"):
         assert hostile(path.name) == set()
     log = (shell.state / "log" / "synthdub.log").read_text()
