@@ -87,6 +87,10 @@ class PaidBefore:
         """The service accepted the request as, or into, that project."""
         await self._note(self._receipts.accepted, job.source.size, receipt, project)
 
+    async def note_unclear(self, job: Job, receipt: str) -> None:
+        """The answer to the request was lost."""
+        await self._note(self._receipts.unclear, job.source.size, receipt)
+
     async def note_refused(self, job: Job, receipt: str, languages: Iterable[str] = ()) -> None:
         """It was not accepted, or not for these languages: nothing was billed."""
         await self._note(self._receipts.refused, job.source.size, receipt, tuple(languages))
@@ -217,7 +221,7 @@ class PaidBefore:
 
     def _under_way(self, receipt: Receipt) -> bool:
         """Whether its answer may still come, to this process or another one."""
-        return not receipt.project and self._age(receipt) < self._shop.patience.paid_answer
+        return not receipt.project and not receipt.unclear and self._age(receipt) < self._shop.patience.paid_answer
 
     def _age(self, receipt: Receipt) -> float:
         """Seconds since it was sent. One from the future comes of a clock that was put back, and counts as old."""

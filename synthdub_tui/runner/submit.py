@@ -107,12 +107,12 @@ class Submission:
         except (Unclear, asyncio.CancelledError) as trouble:
             if self._job.submission is not None:
                 _log.warning("outcome unknown", extra={"job": self._id, "languages": self._languages})
-                self._shop.ledger.put(changes.unclear(self._job, self._shop.now()))
+                await self._unclear()
             if isinstance(trouble, asyncio.CancelledError):
                 raise
         except Exception:
             if self._job.submission is not None:
-                self._shop.ledger.put(changes.unclear(self._job, self._shop.now()))
+                await self._unclear()
             raise
         finally:
             await self._shop.ledger.saved(self._id)
@@ -182,6 +182,14 @@ class Submission:
         await self._shop.paid_before.note_accepted(self._job, self._receipt, project)
         if refused:
             await self._shop.paid_before.note_refused(self._job, self._receipt, refused)
+
+    async def _unclear(self) -> None:
+        """Nobody knows what became of the request."""
+        try:
+            if self._receipt:
+                await self._shop.paid_before.note_unclear(self._job, self._receipt)
+        finally:
+            self._shop.ledger.put(changes.unclear(self._job, self._shop.now()))
 
     async def _note_refused(self) -> None:
         if self._receipt:

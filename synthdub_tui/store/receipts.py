@@ -48,6 +48,12 @@ class _Accepted(msgspec.Struct, frozen=True, tag_field="is", tag="accepted"):
     project: str
 
 
+class _Unclear(msgspec.Struct, frozen=True, tag_field="is", tag="unclear"):
+    """Nobody knows whether the request was accepted, and no answer will come any more."""
+
+    id: str
+
+
 class _Refused(msgspec.Struct, frozen=True, tag_field="is", tag="refused"):
     """Nothing was billed for these languages, or, where there are none, for all of the request."""
 
@@ -84,7 +90,7 @@ class _Ours(msgspec.Struct, frozen=True, tag_field="is", tag="ours"):
     fingerprint: str
 
 
-_Line = PaidRequest | _Accepted | _Refused | _Failed | SavedOutput | _Ours
+_Line = PaidRequest | _Accepted | _Unclear | _Refused | _Failed | SavedOutput | _Ours
 
 _decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
 
@@ -110,15 +116,18 @@ class Receipt:
 
     request: PaidRequest
     project: str = ""
+    unclear: bool = False
     refused: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)  # language → code
     outputs: dict[str, SavedOutput] = field(default_factory=dict)  # by language
 
-    def take(self, line: _Accepted | _Refused | _Failed | SavedOutput) -> None:
+    def take(self, line: _Accepted | _Unclear | _Refused | _Failed | SavedOutput) -> None:
         """One more line about the request."""
         match line:
             case _Accepted():
                 self.project = line.project
+            case _Unclear():
+                self.unclear = True
             case _Refused():
                 self.refused.update(line.languages or self.request.languages)
             case _Failed():
@@ -226,6 +235,10 @@ class Receipts:
     def accepted(self, size: int, request: str, project: str) -> None:
         """The request was accepted as, or into, that project."""
         self._append(size, _Accepted(request, project))
+
+    def unclear(self, size: int, request: str) -> None:
+        """The answer to the request was lost."""
+        self._append(size, _Unclear(request))
 
     def refused(self, size: int, request: str, languages: Iterable[str] = ()) -> None:
         """The request was not accepted, or not for these languages: nothing was billed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -64,9 +65,11 @@ class Shell:
         }
 
     def video(self, name: str, size: int = 1000) -> Path:
-        """A source of that many bytes: a header with picture and sound where there is room for one, and no real content."""
+        """A source of that many bytes: a header with picture and sound where there is room for one, and content of its own."""
         path = self.videos / name
-        path.write_bytes(HEADER + b"v" * (size - len(HEADER)) if size > len(HEADER) else b"v" * size)
+        own = hashlib.sha256(os.fsencode(name)).hexdigest().encode()
+        header = HEADER if size > len(HEADER) else b""
+        path.write_bytes((header + own * (size // len(own) + 1))[:size])
         return path
 
     def start(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> subprocess.Popen[str]:

@@ -257,14 +257,15 @@ async def test_two_sources_of_one_output_name(tmp_path: Path) -> None:
 
 
 async def test_two_batches_race_for_one_output(tmp_path: Path) -> None:
-    """Two state directories, one source: the slower one must not write into the part, nor the finished file, of the other."""
+    """Two users, one source: the slower one must not write into the part, nor the finished file, of the other."""
     async with scene(tmp_path, output_padding=400_000) as stage:
         stage.sandbox.inject(Fault("download", "slow", bytes_per_second=400_000, count=1))
         await stage.add(stage.video(), **ONE)
         part = stage.videos / "intro.dubbed-fr-FR.mp4.part"
         await until(lambda: part.exists() and statuses(stage))
         held = part.stat().st_ino
-        async with working(stage.sandbox, tmp_path, state_dir=str(tmp_path / "other")) as second:
+        other = {"state_dir": str(tmp_path / "other"), "data_dir": str(tmp_path / "another user's")}
+        async with working(stage.sandbox, tmp_path, **other) as second:
             await second.add([str(stage.videos / "intro.mp4")], second.settings.batch)
             rival = Scene(stage.sandbox, tmp_path, second)
             await until(lambda: not {"waiting", "dubbing", "ready"} & set(rival.states().values()), 30)
