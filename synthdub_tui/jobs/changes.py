@@ -26,6 +26,7 @@ from synthdub_tui.jobs.model import (
     Output,
     Part,
     ProjectSeen,
+    Refusal,
     Rung,
     Scope,
     Seen,
@@ -207,7 +208,7 @@ def relocated(job: Job, source: Source, folder: str, outputs: Mapping[str, Outpu
     for language in job.in_state(DubState.FAILED):
         failure = job.dubs[language].failure
         if failure is not None and failure.code == "source_missing":
-            job = retried(job, language, now)
+            job = _again(job, language, now)
     return _staged(job)
 
 
@@ -223,8 +224,8 @@ def mounted(job: Job, mount: str) -> Job:
 
 def source_failed(job: Job, code: str, detail: str, now: float) -> Job:
     """Nothing more can be submitted: every waiting dub fails, and nothing was billed. A request under way is left alone."""
-    for language in job.unsent:
-        job = failed(job, language, code, detail, Scope.SOURCE, now)
+    while job.unsent:
+        job = failed(job, job.unsent[0], code, detail, Scope.SOURCE, now)
     return _staged(replace(job, asset=None))
 
 
@@ -312,6 +313,7 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     named = [language for language in submission.languages if language in languages]
     if not named and is_moderation(code, detail):
         code = MODERATION  # and be it said of an asset or a project: never sent again by itself
+        job = _refusal_noted(job, submission.languages, "", detail, now)
     if not named and submission.project:
         job = _closed(job, submission.project)
         if code == "project_not_found":
@@ -388,7 +390,8 @@ def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> 
     if dub.state is DubState.WAITING:
         return failed(job, language, code, words, Scope.SUBMISSION, now)
     if dub.state is DubState.CANCELLED and code == MODERATION:
-        return _with_dub(job, language, replace(dub, failure=Failure(code, Scope.SUBMISSION, now, words)))
+        job = _refusal_noted(job, (language,), language, words, now)
+        return _with_dub(job, language, replace(job.dubs[language], failure=Failure(code, Scope.SUBMISSION, now, words)))
     return job
 
 
@@ -555,9 +558,45 @@ def reviewed(job: Job, language: str, mark: bool) -> Job:
 
 
 def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: float, **facts: Any) -> Job:
-    """The dub does not go on by itself."""
+    """The dub does not go on by itself. What moderation refused is noted for as long as the job is known."""
     failure = Failure(code, scope, now, detail)
-    return _staged(_move(job, language, DubState.FAILED, now, failure=failure, absent_since=NEVER, **facts))
+    job = _move(job, language, DubState.FAILED, now, failure=failure, absent_since=NEVER, **facts)
+    if code == MODERATION:
+        about = language if scope in (Scope.LANGUAGE, Scope.SUBMISSION) else ""
+        job = _refusal_noted(job, (language,), about, detail, now)
+    return _staged(job)
+
+
+def moderated(job: Job, about: str, words: str, now: float) -> Job:
+    """Moderation refused this content before, whoever sent it: in the language `about`, or as a whole where that is empty."""
+    return _staged(_refusal_noted(job, (), about, words, now))
+
+
+def _refusal_noted(job: Job, sent: Iterable[str], about: str, words: str, now: float) -> Job:
+    """The job with the fact; what the user agreed to before it counts no more. Where all that was `sent` is of an earlier
+    version of the source, nothing is known of the present one."""
+    sent = tuple(sent)
+    if sent and all(job.dubs[language].stale for language in sent):
+        return job
+    dubs = {lang: _not_agreed(dub) if about in ("", lang) else dub for lang, dub in job.dubs.items()}
+    fact = Refusal(about, now, job.source.size, job.source.digest, words)
+    return replace(job, dubs=dubs, refused=job.refused if job.refusal(about) else (*job.refused, fact))
+
+
+def _barred(job: Job) -> Job:
+    """The job, where no dub waits to be sent that moderation refused, unless the user agreed to that very dub since."""
+    sent = job.submission.languages if job.submission else ()
+    for language in job.in_state(DubState.WAITING) if job.refused else ():
+        dub, refusal = job.dubs[language], job.refusal(language)
+        if refusal is not None and language not in sent and MODERATION not in dub.agreed:
+            failure = Failure(MODERATION, Scope.SUBMISSION, refusal.at, refusal.words)
+            job = _move(job, language, DubState.FAILED, dub.since, failure=failure)
+    return job
+
+
+def _not_agreed(dub: Dub) -> Dub:
+    """What moderation refused is sent once for each consent."""
+    return replace(dub, agreed=tuple(code for code in dub.agreed if code != MODERATION)) if MODERATION in dub.agreed else dub
 
 
 def held(job: Job, language: str, hold: Hold) -> Job:
@@ -655,7 +694,21 @@ def rung(dub: Dub) -> Rung | None:
 
 def retried(job: Job, language: str, now: float) -> Job:
     """The user wants the dub again, by its rung; a held one is released. For a finished dub the caller has seen that its file
-    is gone."""
+    is gone; what moderation refused, the user was asked about."""
+    if must_not_be_sent(job, language):
+        dub = job.dubs[language]
+        job = _with_dub(job, language, replace(dub, agreed=_with_agreement(dub, MODERATION)))
+    return _again(job, language, now)
+
+
+def must_not_be_sent(job: Job, language: str) -> bool:
+    """Whether a retry would send what moderation refused: never without the user's consent to that very dub."""
+    dub = job.dubs[language]
+    refused = job.refusal(language) is not None or (dub.failure is not None and dub.failure.code == MODERATION)
+    return refused and rung(dub) not in (None, Rung.DOWNLOAD)
+
+
+def _again(job: Job, language: str, now: float) -> Job:
     dub = job.dubs[language]
     if dub.hold is not None:
         return _agreed(job, language, dub.hold.reason)
@@ -749,7 +802,8 @@ def _move(job: Job, language: str, state: DubState, now: float, **facts: Any) ->
     dub = job.dubs[language]
     if state not in LEGAL[dub.state]:
         raise IllegalMove(f"{job.id} {language}: {dub.state} → {state}")
-    return _with_dub(job, language, replace(dub, state=state, since=now, hold=None, **facts))
+    dub = replace(dub, state=state, since=now, hold=None, **facts)
+    return _with_dub(job, language, dub if state is DubState.WAITING else _not_agreed(dub))
 
 
 def _with_dub(job: Job, language: str, dub: Dub) -> Job:
@@ -758,6 +812,7 @@ def _with_dub(job: Job, language: str, dub: Dub) -> Job:
 
 def _staged(job: Job, least: Stage | None = None) -> Job:
     """The job with its stage told from its facts; what only a running worker knows (preparing) is kept, or is `least`."""
+    job = _barred(job)
     stage = _stage(job, least or job.stage)
     return job if stage is job.stage else replace(job, stage=stage)
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """Version of the state files. A file with a larger one comes from a newer synthdub and is left alone."""
 
 
@@ -165,6 +165,21 @@ class Failure(_Record, frozen=True):
     detail: str = ""  # words of the service or the system, untrusted
 
 
+class Refusal(_Record, frozen=True):
+    """Moderation refused a content. Nothing erases this, and it says nothing about another content."""
+
+    language: str  # empty: the video as a whole, in whatever language
+    at: float
+    size: int  # of the content, in bytes
+    digest: str = ""  # of the content; empty where it was not known
+    words: str = ""  # of the service, untrusted
+
+    def is_about(self, source: Source) -> bool:
+        """Whether the source may hold that content. It does not where size or digest say so."""
+        digests = {self.digest, source.digest} - {""}
+        return self.size == source.size and len(digests) < 2
+
+
 class Part(_Record, frozen=True):
     """A download under way. `etag` lets it continue; once complete, size and time tell that the final file is ours."""
 
@@ -298,6 +313,7 @@ class Job(_Record, frozen=True):
     version: int = 0  # raised when the source is to be uploaded anew on purpose
     projects: dict[str, str] = {}  # of use: id → id of the asset it was made from, oldest first; empty if it takes no more
     submission: Submission | None = None
+    refused: tuple[Refusal, ...] = ()  # by moderation, earlier contents of the source included; outlives the dubs
 
     @property
     def name(self) -> str:
@@ -345,6 +361,12 @@ class Job(_Record, frozen=True):
         if self.unsettled and self.asset is None:
             return WaitsFor.REST
         return WaitsFor.PAUSE if paused else None
+
+    def refusal(self, language: str) -> Refusal | None:
+        """The last refusal by moderation that holds for this language of the present source."""
+        return next(
+            (each for each in reversed(self.refused) if each.language in ("", language) and each.is_about(self.source)), None
+        )
 
     def in_state(self, *states: DubState) -> tuple[str, ...]:
         """Languages whose dub is in one of these states."""

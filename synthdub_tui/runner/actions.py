@@ -214,20 +214,20 @@ def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put)
 
 def failed_cells(jobs: Mapping[str, Job]) -> list[Cell]:
     """All failed dubs but those that are never retried in bulk: what moderation refused, and what fails again as it is."""
-    return [Cell(job.id, language) for job, language in _failed(jobs) if not _one_by_one(job, job.dubs[language])]
+    return [Cell(job.id, language) for job, language in _failed(jobs) if not _one_by_one(job, language)]
 
 
 def left_out(jobs: Mapping[str, Job]) -> list[Cell]:
     """Failed dubs that are retried only where the user names that very dub."""
-    return [Cell(job.id, language) for job, language in _failed(jobs) if _one_by_one(job, job.dubs[language])]
+    return [Cell(job.id, language) for job, language in _failed(jobs) if _one_by_one(job, language)]
 
 
 def _failed(jobs: Mapping[str, Job]) -> Iterable[tuple[Job, str]]:
     return ((job, language) for job in jobs.values() for language in job.in_state(DubState.FAILED))
 
 
-def _one_by_one(job: Job, dub: Dub) -> bool:
-    return (dub.failure is not None and dub.failure.code == "moderation") or fails_again(job, dub)
+def _one_by_one(job: Job, language: str) -> bool:
+    return changes.must_not_be_sent(job, language) or fails_again(job, job.dubs[language])
 
 
 def fails_again(job: Job, dub: Dub) -> bool:
@@ -250,9 +250,7 @@ def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
 
 def needs_consent(job: Job, language: str) -> bool:
     """Whether retrying this dub may spend credits again, or endanger the account."""
-    dub = job.dubs[language]
-    moderated = dub.failure is not None and dub.failure.code == "moderation"
-    return moderated or changes.rung(dub) in PAID
+    return changes.must_not_be_sent(job, language) or changes.rung(job.dubs[language]) in PAID
 
 
 def _expand(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> Iterable[tuple[str, str]]:

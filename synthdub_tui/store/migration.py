@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from synthdub_tui.jobs.model import SCHEMA
+from synthdub_tui.jobs.moderation import is_moderation
 from synthdub_tui.store import durable
 
 OLDEST: Final = 1
@@ -52,15 +53,15 @@ def keep_copy(folder: str, schema: int) -> None:
 
 def _captions_times(content: dict[str, Any]) -> None:
     """1 → 2: whether captions are ours is told by their times, where it was told by their names."""
-    for dub in _tables(content.get("dubs")):
-        for output in _tables({"": dub.get("output")}):
+    for dub in _tables(content.get("dubs")).values():
+        for output in _tables({"": dub.get("output")}).values():
             captions = output.get("captions")
             if isinstance(captions, list):
                 output["captions_ns"] = [time for path in captions for time in _time(path)]
 
 
-def _tables(found: object) -> list[dict[str, Any]]:
-    return [value for value in found.values() if isinstance(value, dict)] if isinstance(found, dict) else []
+def _tables(found: object) -> dict[str, dict[str, Any]]:
+    return {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
 
 
 def _time(path: object) -> list[int]:
@@ -76,5 +77,34 @@ def _nothing(_: dict[str, Any]) -> None:
     synthdub of schema 2 would lose them."""
 
 
-_STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times, _nothing)
+def _refusals(content: dict[str, Any]) -> None:
+    """3 → 4: what moderation refused is a fact about the content, where it was a failure of the dub that a retry erased.
+
+    Where no language of the video was ever accepted, the video is taken to be refused as a whole.
+    """
+    source, dubs = content.get("source"), content.get("dubs")
+    if not isinstance(source, dict) or not isinstance(dubs, dict):
+        return
+    accepted = any(dub.get("project") for dub in _tables(dubs).values())
+    content["refused"] = [
+        {
+            "language": language if accepted and failure.get("scope") != "project" else "",
+            "at": failure.get("at"),
+            "size": source.get("size"),
+            "digest": source.get("digest", ""),
+            "words": failure.get("detail", ""),
+        }
+        for language, dub in _tables(dubs).items()
+        for failure in _tables({"": dub.get("failure")}).values()
+        if _is_refusal(failure) and not dub.get("stale")
+    ]
+
+
+def _is_refusal(failure: dict[str, Any]) -> bool:
+    """Codes and words about the own disk are no words of the service."""
+    of_service = failure.get("scope") in ("language", "project", "submission")
+    return of_service and is_moderation(str(failure.get("code")), str(failure.get("detail", "")))
+
+
+_STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times, _nothing, _refusals)
 """From each schema to the next, the oldest first."""

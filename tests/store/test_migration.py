@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import SCHEMA, DubState
+from synthdub_tui.jobs.model import SCHEMA, DubState, Refusal
 from synthdub_tui.problems import Trouble
 from synthdub_tui.store import durable
 from synthdub_tui.store.store import Store
@@ -177,3 +177,43 @@ def test_old_files_of_any_shape_are_read_or_set_aside(folder: Path, dubs: str) -
     path = folder / "jobs" / f"{ID}.toml"
     path.write_text(f"schema = 1\n{dubs}\n")
     assert len(opened(folder).load().damaged) == 2
+
+
+REFUSED = """
+[dubs.es-ES]
+state = "failed"
+since = 5.0
+{project}
+
+[dubs.es-ES.failure]
+code = "{code}"
+scope = "{scope}"
+at = 5.0
+detail = "words"
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "scope", "about"),
+    [
+        ("moderation", "language", "es-ES"),
+        ("content_moderation", "submission", "es-ES"),
+        ("moderation", "project", ""),
+        ("processing_error", "language", None),
+        ("moderation", "download", None),
+    ],
+)
+def test_what_moderation_refused_is_a_fact_of_the_job(folder: Path, code: str, scope: str, about: str | None) -> None:
+    path = folder / "jobs" / f"{ID}.toml"
+    path.write_text(path.read_text() + REFUSED.format(code=code, scope=scope, project='project = "p"'))
+    (job,) = opened(folder).load().jobs
+    assert job.refused == (() if about is None else (Refusal(about, 5.0, 42953, "", "words"),))
+
+
+def test_a_video_of_which_the_service_accepted_nothing_was_refused_as_a_whole(folder: Path) -> None:
+    path = folder / "jobs" / f"{ID}.toml"
+    before = path.read_text()
+    start, end = before.index("[dubs.fr-FR]"), before.index("[asset]")
+    path.write_text(before[:start] + REFUSED.format(code="moderation", scope="submission", project="") + before[end:])
+    (job,) = opened(folder).load().jobs
+    assert job.refusal("de-DE") is not None

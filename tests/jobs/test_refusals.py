@@ -1,0 +1,156 @@
+"""What moderation refused is a fact about the content: it outlives the dub, and only consent to that very dub goes past it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Scope, Seen, SeenState, Source
+from synthdub_tui.jobs.moderation import MODERATION
+from synthdub_tui.jobs.plan import activities
+from synthdub_tui.runner.actions import failed_cells, needs_consent
+from synthdub_tui.store.store import decode_job, encode_job
+from tests.jobs.making import DE, ES, FR, NEWER, NOW, asked, cancelled, dubbing, erred, failed_language, failed_project, listing
+
+TOUCHED = Source("/videos/intro.mp4", 10, 9, "video/mp4")
+COPIED = replace(TOUCHED, path="/videos/renamed.mp4")
+REFUSED_LANGUAGE = failed_language(FR, code=MODERATION)
+REFUSED_WHOLE = failed_project(FR, code=MODERATION)
+
+
+def retried(job: Job, language: str = FR) -> Job:
+    return changes.retried(job, language, NOW)
+
+
+def read_again(job: Job) -> Job:
+    return changes.resumed(decode_job(encode_job(job).decode()), NOW + 5)
+
+
+def removed(job: Job, language: str = FR) -> Job:
+    left = changes.removed(changes.add_targets(job, [DE], NOW), [language])
+    assert left is not None
+    return left
+
+
+ERASERS: dict[str, Callable[[Job], Job]] = {
+    "a retry that was cancelled before it was sent": lambda job: cancelled(retried(job), FR),
+    "a touched file": lambda job: changes.source_replaced(job, TOUCHED),
+    "a new version by time alone": lambda job: changes.renew(job, TOUCHED, [FR], NOW),
+    "a retry, then a touched file": lambda job: changes.source_replaced(retried(job), TOUCHED),
+    "a moved file": lambda job: changes.relocated(job, COPIED, "", {}, NOW),
+    "a restart": read_again,
+    "removing the dub and naming it again": lambda job: changes.add_targets(removed(job), [FR], NOW),
+    "a source that was missing and is back": lambda job: changes.relocated(
+        changes.source_failed(retried(job), "source_missing", "", NOW), COPIED, "", {}, NOW
+    ),
+}
+
+
+@pytest.mark.parametrize("job", [REFUSED_LANGUAGE, REFUSED_WHOLE], ids=["language", "whole"])
+@pytest.mark.parametrize("eraser", ERASERS.values(), ids=ERASERS.keys())
+def test_nothing_erases_a_refusal(job: Job, eraser: Callable[[Job], Job]) -> None:
+    after = eraser(job)
+    assert FR not in after.unsent
+    assert needs_consent(after, FR)
+    assert FR not in [cell.language for cell in failed_cells({after.id: after})]
+
+
+def test_another_language_of_a_video_that_was_refused_whole_is_not_sent() -> None:
+    job = changes.add_targets(REFUSED_WHOLE, [ES], NOW)
+    failure = job.dubs[ES].failure
+    assert failure is not None
+    assert (job.dubs[ES].state, failure.code) == (DubState.FAILED, MODERATION)
+    assert activities(job) == []
+
+
+def test_another_language_of_a_video_of_which_one_was_refused_is_sent() -> None:
+    assert changes.add_targets(REFUSED_LANGUAGE, [ES], NOW).unsent == (ES,)
+
+
+def test_a_refused_project_lets_nothing_else_of_the_video_go_out() -> None:
+    job = changes.add_targets(dubbing(FR), [ES], NOW)
+    job = changes.observed(job, "p1", ProjectSeen(SeenState.ERROR, MODERATION), NOW)
+    assert job.unsent == ()
+
+
+def test_a_refused_request_lets_nothing_else_of_the_video_go_out() -> None:
+    job = changes.add_targets(asked(FR), [ES], NOW)
+    job = changes.refused(job, "request_refused", "violates our content policy", {}, NOW)
+    assert job.unsent == ()
+    assert changes.add_targets(job, [DE], NOW).unsent == ()
+
+
+def test_a_refused_language_of_a_request_is_about_no_other_one() -> None:
+    job = changes.refused(asked(FR, ES), "request_refused", "", {FR: "moderation"}, NOW)
+    assert job.unsent == (ES,)
+
+
+def test_an_asset_that_moderation_refused_is_refused_as_a_whole() -> None:
+    job = changes.source_failed(changes.add_targets(REFUSED_LANGUAGE, [ES, DE], NOW), MODERATION, "", NOW)
+    assert job.unsent == ()
+    assert needs_consent(job, DE)
+
+
+def test_who_names_the_dub_sends_it_once() -> None:
+    job = retried(changes.add_targets(REFUSED_WHOLE, [ES], NOW), ES)
+    assert job.unsent == (ES,)
+    again = changes.not_sent(changes.intend(job, [ES], "", NOW))
+    assert again.unsent == (ES,)
+    accepted = changes.created(changes.intend(again, [ES], "", NOW), "p2", NOW)
+    ended = changes.observed(accepted, "p2", listing(erred(ES)), NOW)
+    assert needs_consent(ended, ES)
+    assert retried(ended, ES).unsent == (ES,)
+
+
+def test_consent_outlasts_a_restart() -> None:
+    assert read_again(retried(REFUSED_WHOLE)).unsent == (FR,)
+
+
+def test_consent_is_to_one_dub_alone() -> None:
+    job = changes.add_targets(REFUSED_WHOLE, [ES], NOW)
+    assert retried(job, ES).unsent == (ES,)
+
+
+def test_a_new_refusal_ends_a_consent_that_came_before_it() -> None:
+    job = changes.add_targets(failed_language(FR, ES, code=MODERATION), [DE], NOW)
+    job = retried(job, ES)
+    assert set(job.unsent) == {ES, DE}
+    job = changes.refused(changes.intend(job, [DE], "", NOW), "request_refused", "moderation", {}, NOW)
+    assert job.unsent == ()
+
+
+@pytest.mark.parametrize("change", [changes.source_replaced, lambda job, source: changes.renew(job, source, [FR], NOW)])
+def test_another_content_is_another_matter(change: Callable[[Job, Source], Job]) -> None:
+    job = change(REFUSED_WHOLE, NEWER)
+    job = changes.named_again(job, [FR, ES], NOW)
+    assert set(job.unsent) == {FR, ES}
+
+
+def test_an_edited_video_of_the_same_size_is_another_content() -> None:
+    job = changes.failed(changes.digest_known(asked_nothing(), "one"), FR, MODERATION, "", Scope.LANGUAGE, NOW)
+    edited = replace(TOUCHED, digest="two")
+    assert changes.renew(job, edited, [FR], NOW).unsent == (FR,)
+    assert changes.renew(changes.renew(job, edited, [FR], NOW), replace(TOUCHED, digest="one"), [FR], NOW).unsent == ()
+
+
+def asked_nothing() -> Job:
+    return changes.not_sent(asked(FR))
+
+
+def test_what_the_service_says_of_an_earlier_version_is_not_about_this_one() -> None:
+    job = changes.source_replaced(dubbing(FR), NEWER)
+    job = changes.observed(job, "p1", listing(Seen(FR, SeenState.ERROR, "v", MODERATION)), NOW)
+    assert needs_consent(job, FR)
+    assert changes.named_again(job, [FR], NOW).unsent == (FR,)
+
+
+def test_fetching_again_what_passed_in_the_end_asks_nothing() -> None:
+    job = retried(REFUSED_LANGUAGE)
+    job = changes.created(changes.intend(job, [FR], "", NOW), "p2", NOW)
+    job = changes.observed(job, "p2", listing(Seen(FR, SeenState.COMPLETE, "v2")), NOW)
+    job = changes.failed(job, FR, "disk_full", "", Scope.DOWNLOAD, NOW)
+    assert not needs_consent(job, FR)
+    assert [cell.language for cell in failed_cells({job.id: job})] == [FR]
