@@ -20,7 +20,7 @@ LOOP = (sys.executable, "-c", "while True: pass")
 @contextmanager
 def busy(loops: int) -> Iterator[None]:
     """So many processes that never wait."""
-    started = [subprocess.Popen(LOOP, start_new_session=True) for _ in range(loops)]
+    started = [subprocess.Popen(LOOP) for _ in range(loops)]
     try:
         yield
     finally:
