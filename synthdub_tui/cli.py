@@ -37,7 +37,8 @@ commands:
 """
 
 EPILOG: Final = """\
-environment: SYNTHESIA_API_KEY, SYNTHDUB_API_URL, SYNTHDUB_S3_ENDPOINT_URL, SYNTHDUB_STATE_DIR, SYNTHDUB_CONFIG, NO_COLOR
+environment: SYNTHESIA_API_KEY, SYNTHDUB_API_URL, SYNTHDUB_S3_ENDPOINT_URL, SYNTHDUB_STATE_DIR, SYNTHDUB_DATA_DIR (receipts),
+             SYNTHDUB_CONFIG, NO_COLOR
              (flags go before the environment, that before the configuration file)
 exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong usage, configuration or key, nothing was
              sent; 3 another runner holds the state directory; 5 nothing failed, and some dubs wait for you;

@@ -1,0 +1,27 @@
+"""What the documents say of the tests is true: each test that they name exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NAMED = re.compile(r"`(?:tests/)?([a-z_/]+\.py)(?:::(test_\w+))?`")
+
+
+def named(document: str) -> list[tuple[str, str]]:
+    return NAMED.findall((ROOT / "docs" / document).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("document", ["libraries.md"])
+def test_every_test_that_a_document_names_exists(document: str) -> None:
+    found = named(document)
+    assert len(found) > 20
+    missing = [
+        f"{path}::{test}"
+        for path, test in found
+        if not (ROOT / "tests" / path).is_file() or (test and f"def {test}(" not in (ROOT / "tests" / path).read_text("utf-8"))
+    ]
+    assert missing == []
