@@ -2,7 +2,7 @@
 
 What an error says about the request is in its class, see `errors.py`. A write counts as not sent only where httpx failed
 before it had a connection to send on (`ConnectError`, `ConnectTimeout`, `PoolTimeout`, `ProxyError`); every other failure
-of a write is `Unclear`.
+of a write is `Unclear`. What an answer says about its request is told in `answers.py`.
 
 Writes never reuse a connection. The server may close an idle one while a request is on its way; httpcore (1.0) checks an idle
 socket for a close before it reuses it, which leaves that race open, and after a failed write it hides the error and reports
@@ -29,14 +29,14 @@ from typing import Final, TypeVar
 import httpx
 
 from synthdub_tui import __version__
-from synthdub_tui.jobs.moderation import MODERATION, is_moderation
 from synthdub_tui.problems import Trouble
 
 from . import schema
-from .errors import AccountRefused, KeyRejected, NotSent, Refused, Unavailable, Unclear
+from .answers import Answer, judged, lost, rejects_key, untaken
+from .errors import KeyRejected, NotSent, Refused, Unavailable, Unclear
 from .quota import Endpoint, Priority, Quota
 from .retry_after import DEFAULT_WAIT, asked_wait
-from .schema import AssetCreated, AssetInfo, BadAnswer, ErrorBody, LocalesAdded, ProjectInfo
+from .schema import AssetCreated, AssetInfo, BadAnswer, LocalesAdded, ProjectInfo
 
 __all__ = ["BeforeSend", "CallRecord", "Client", "KeyRejected", "NotSent", "Refused", "Timeouts", "Unavailable", "Unclear"]
 
@@ -47,32 +47,7 @@ BeforeSend = Callable[[], Awaitable[None]]
 
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}", re.ASCII)
 
-_PAID = frozenset({Endpoint.CREATE_DUBBING, Endpoint.ADD_LOCALES})
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-_MEDIA = re.compile(r"media type|content.?type")
-
-_SERVICE_CODES = frozenset(
-    {"video_duration_limit_reached", "invalid_target_language", "processing_error", "BrokenAssetUrlError"}
-)
-"""Words in `error` that are codes in their own right, with an explanation and rules of their own."""
-
-_NOT_FOUND: dict[Endpoint, str] = {
-    Endpoint.CREATE_ASSET: "service_answer",  # nothing is named that could be missing: the address is wrong
-    Endpoint.GET_ASSET: "asset_not_found",
-    Endpoint.CREATE_DUBBING: "asset_not_found",
-    Endpoint.GET_DUBBING: "project_not_found",
-    Endpoint.ADD_LOCALES: "project_not_found",
-}
-
-_UNTAKEN = frozenset({408, 425})
-"""The server did not take the request on (RFC 9110, 15.5.9; RFC 8470, 5.2): safe to repeat."""
-
-_ACCOUNT = re.compile(r"credit|balance|payment|billing|subscription|quota|\bplan\b")
-"""Words of a 403 that is about what the account has or may, not about the key."""
-
-_NO_METHOD = frozenset({405, 501})
-"""The server does not know the method, there or at all. Of a PUT, whose work a POST can do, that says: not to this project."""
-
 
 Read = TypeVar("Read")
 
@@ -105,25 +80,6 @@ class _Call:
     path: str
     body: bytes = b""
     before_send: BeforeSend | None = None
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """An answer whose status arrived. `broken` is (code, detail) where the body did not arrive in a usable way."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes = b""
-    broken: tuple[str, str] | None = None
-
-    @property
-    def html(self) -> bool:
-        """Whether a proxy or a web server speaks, not the API."""
-        return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip()[:1] == b"<"
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
 
 
 class Client:
@@ -245,7 +201,7 @@ class Client:
 
     # -- gates ---------------------------------------------------------------------------------------------------------
 
-    async def _exchange(self, call: _Call, priority: Priority) -> _Answer:
+    async def _exchange(self, call: _Call, priority: Priority) -> Answer:
         """Sends a call once key and quota allow it. Returns a 2xx answer, raises for all else."""
         while not self._key_good:
             async with self._first_call:
@@ -266,7 +222,7 @@ class Client:
         if self._rejection is not None:
             raise KeyRejected(*self._rejection)
 
-    def _note_key(self, answer: _Answer) -> None:
+    def _note_key(self, answer: Answer) -> None:
         """Learns from an answer that the key is good. What a proxy may have said, or a limit, proves nothing."""
         unproven = answer.status >= 500 or 300 <= answer.status < 400 or answer.status in {403, 407, 408, 425, 429}
         if not unproven and not answer.html:
@@ -282,7 +238,7 @@ class Client:
 
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, call: _Call, at: float) -> _Answer:
+    async def _ask(self, call: _Call, at: float) -> Answer:
         """Sends a call in the slot taken at `at`, and judges the answer. Returns a 2xx answer, raises for all else."""
         if call.before_send is not None:
             await call.before_send()
@@ -290,26 +246,18 @@ class Client:
         key = self._key
         answer = await self._send(call, key, at)
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))
-        if call.endpoint.write and _about_account(answer, said):
-            raise AccountRefused("account_refused", said.words or f"HTTP {answer.status}")
-        content = call.endpoint.write and is_moderation(said.error, said.words)
-        rejected = answer.status == 401 or (answer.status == 403 and not answer.html and not content)
         if key == self._key:  # else it was changed meanwhile, and the answer says nothing about the new one
-            if rejected:
+            if rejects_key(call.endpoint, answer, said):
                 self._reject_key(said.words)
             else:
                 self._note_key(answer)
-        if rejected:
-            raise KeyRejected("key_rejected", said.words)
         if answer.ok:
             return answer
         if answer.status == 429:
-            wait = asked_wait(answer.headers) or DEFAULT_WAIT
-            self._quota.pause(call.endpoint, wait)
-            raise _untaken(call, "rate_limited", retry_after=wait)
-        raise _failure(call, answer, said)
+            self._quota.pause(call.endpoint, asked_wait(answer.headers) or DEFAULT_WAIT)
+        raise judged(call.endpoint, answer, said)
 
-    async def _send(self, call: _Call, key: str, at: float) -> _Answer:
+    async def _send(self, call: _Call, key: str, at: float) -> Answer:
         """One request, one answer. Raises NotSent, Unclear or Unavailable if no status arrived."""
         write = call.endpoint.write
         client = self._writer if write else self._reader
@@ -326,78 +274,25 @@ class Client:
                     await response.aclose()
         except _NEVER_SENT as error:
             self._quota.never_arrived(call.endpoint, at)
-            raise _untaken(call, "service_unreachable", _said(error)) from error
+            raise untaken(call.endpoint, "service_unreachable", _said(error)) from error
         except (httpx.HTTPError, OSError) as error:  # asyncio's TimeoutError is an OSError
-            raise _lost(call, "service_unreachable", _said(error)) from error
+            raise lost(call.endpoint, "service_unreachable", _said(error)) from error
         finally:
             if self._on_call is not None:
                 self._on_call(CallRecord(call.endpoint, status, time.perf_counter() - started, len(call.body)))
 
 
-# -- judging -----------------------------------------------------------------------------------------------------------
+# -- answers -----------------------------------------------------------------------------------------------------------
 
 
-def _understood(call: _Call, answer: _Answer, read: Callable[[object], Read]) -> Read:
+def _understood(call: _Call, answer: Answer, read: Callable[[object], Read]) -> Read:
     """What a 2xx answer says. A write's answer that cannot be understood leaves open what the service did."""
     if answer.broken is not None:
-        raise _lost(call, *answer.broken)
+        raise lost(call.endpoint, *answer.broken)
     try:
         return read(schema.decode(answer.body))
     except BadAnswer as error:
-        raise _lost(call, "service_down" if answer.html else error.code, error.detail) from error
-
-
-def _about_account(answer: _Answer, said: ErrorBody) -> bool:
-    """Whether a refusal is about credits or the plan, and so would meet the next file as well."""
-    forbidden = answer.status == 403 and not answer.html and not is_moderation(said.error, said.words)
-    return answer.status == 402 or (forbidden and _ACCOUNT.search(said.words.lower()) is not None)
-
-
-def _failure(call: _Call, answer: _Answer, said: ErrorBody) -> Trouble:
-    """What an answer that is neither 2xx, 401, 403 of the API nor 429 means for the call."""
-    status, wait = answer.status, asked_wait(answer.headers)
-    detail = f"HTTP {status}: {said.words}" if said.words else f"HTTP {status}"
-    if status in _UNTAKEN or (status == 403 and answer.html):
-        return _untaken(call, "service_down", detail, retry_after=wait)
-    if status == 404 and answer.html and call.endpoint is not Endpoint.ADD_LOCALES:
-        return _untaken(call, "service_answer", detail, retry_after=wait)
-    if status >= 500 and not (status == 501 and said.error):  # the API's own 501 is a refusal (API reference)
-        return _lost(call, "service_down", detail, retry_after=wait)
-    if status < 400:
-        detail = f"HTTP {status}, a redirect"
-        return (
-            Refused("service_answer", detail, status=status) if call.endpoint.write else _lost(call, "service_answer", detail)
-        )
-    return Refused(_refusal_code(call, status, said), said.words or detail, status=status, languages=said.languages)
-
-
-def _refusal_code(call: _Call, status: int, said: ErrorBody) -> str:
-    """The code of `problems.py` that explains a refusal best."""
-    text = said.words.lower()
-    if is_moderation(said.error, text):
-        return "language_refused" if said.languages else MODERATION
-    if said.error in _SERVICE_CODES:
-        return said.error
-    if status == 415 or (call.endpoint is Endpoint.CREATE_ASSET and status == 400 and _MEDIA.search(text)):
-        return "media_type"
-    if "brokenasseturlerror" in text:
-        return "BrokenAssetUrlError"
-    if status in {404, 410} or (status in _NO_METHOD and call.endpoint is Endpoint.ADD_LOCALES):
-        return _NOT_FOUND[call.endpoint]
-    return "language_refused" if said.languages else "request_refused"
-
-
-def _untaken(call: _Call, code: str, detail: str = "", *, retry_after: float | None = None) -> Trouble:
-    """The error of a call that certainly had no effect."""
-    kind = NotSent if call.endpoint.write else Unavailable
-    return kind(code, detail, retry_after=retry_after)
-
-
-def _lost(call: _Call, code: str, detail: str, *, retry_after: float | None = None) -> Trouble:
-    """The error of a call whose effect is not known. Only paid ones ask the user; `code` says why for the others."""
-    if not call.endpoint.write:
-        return Unavailable(code, detail, retry_after=retry_after)
-    return Unclear("submission_unknown" if call.endpoint in _PAID else code, detail)
+        raise lost(call.endpoint, "service_down" if answer.html else error.code, error.detail) from error
 
 
 def _said(error: Exception) -> str:
@@ -411,15 +306,15 @@ def _said(error: Exception) -> str:
 # -- bytes -------------------------------------------------------------------------------------------------------------
 
 
-async def _received(response: httpx.Response) -> _Answer:
+async def _received(response: httpx.Response) -> Answer:
     """The whole answer. A body that breaks off or is unusable does not take away what the status says."""
     try:
-        return _Answer(response.status_code, response.headers, await _body(response))
+        return Answer(response.status_code, response.headers, await _body(response))
     except BadAnswer as error:
         broken = (error.code, error.detail)
     except (httpx.HTTPError, OSError) as error:
         broken = ("service_unreachable", _said(error))
-    return _Answer(response.status_code, response.headers, broken=broken)
+    return Answer(response.status_code, response.headers, broken=broken)
 
 
 async def _body(response: httpx.Response) -> bytes:

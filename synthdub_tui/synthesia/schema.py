@@ -39,6 +39,9 @@ _CONTENT_TYPES = frozenset({"video/mp4", "video/webm", "video/quicktime"})
 _DURATIONS = frozenset({"adaptive", "original"})
 _VISIBILITIES = frozenset({"private", "public"})
 
+_CREATED = ("createdImportedAsset", "createdDubbedAssets")
+"""What an answer names that accepted something, whatever else it says."""
+
 _COMPLETE = frozenset({"complete", "completed"})
 _FAILED = frozenset({"error", "failed"})
 _RUNNING = frozenset({"in_progress", "uploading", "processing", "queued", "pending"})
@@ -147,11 +150,15 @@ class LocalesAdded:
 
 
 class ErrorBody(NamedTuple):
-    """What an error answer says: its code or words, the context, and (language, error) of `dubbedErrors`."""
+    """What an error answer says: its code or words, the context, and (language, error) of `dubbedErrors`.
+
+    `of_api`: it has a form of the API reference, `{"error": str}` or `{"dubbedErrors": [{…}]}`; gateways have their own.
+    """
 
     error: str = ""
     context: str = ""
     languages: tuple[tuple[str, str], ...] = ()
+    of_api: bool = False
 
     @property
     def words(self) -> str:
@@ -246,7 +253,9 @@ def read_error(body: bytes) -> ErrorBody:
     if not isinstance(answer, dict):
         return ErrorBody()
     error = answer.get("error") or answer.get("message") or answer.get("detail")
-    return ErrorBody(words(error), words(answer.get("context")), _language_errors(answer))
+    languages = _language_errors(answer)
+    of_api = bool(words(answer.get("error")) or languages) and not any(name in answer for name in _CREATED)
+    return ErrorBody(words(error), words(answer.get("context")), languages, of_api)
 
 
 def words(text: object) -> str:
