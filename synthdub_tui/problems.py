@@ -164,7 +164,7 @@ KNOWN: dict[str, Problem] = _table(
     Problem(
         "submission_unknown",
         "It is unknown whether the service accepted the dub",
-        "The connection broke, or synthdub was killed, between sending a paid request and reading its answer.",
+        "The connection broke, synthdub was killed, or something other than the service's API answered the paid request.",
         "Look in Synthesia Studio whether the dub is there. Retrying sends it again and may be billed twice.",
         Retry.ASK,
     ),

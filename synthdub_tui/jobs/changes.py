@@ -325,15 +325,16 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
     return _staged(replace(job, asset=None) if code in _ASSET_TROUBLE else job)
 
 
-def unclear(job: Job, now: float) -> Job:
-    """Nobody knows whether the request was accepted: only the user decides what happens to these dubs."""
+def unclear(job: Job, now: float, detail: str = "") -> Job:
+    """Nobody knows whether the request was accepted: only the user decides what happens to these dubs. `detail`: what came
+    instead of the service's answer."""
     submission = _submission(job)
     job = replace(job, submission=None)
     for language in submission.languages:
         dub = job.dubs[language]
         facts = {
             "project": submission.project,
-            "failure": Failure("submission_unknown", Scope.SUBMISSION, now),
+            "failure": Failure("submission_unknown", Scope.SUBMISSION, now, detail),
             "checked": False,
         }
         if dub.state is DubState.WAITING:

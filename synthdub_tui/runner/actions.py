@@ -30,6 +30,17 @@ _BY_CONTENT: Final = frozenset({"not_a_video", changes.NO_AUDIO})
 """Failures that come again as long as the file is the same."""
 
 
+_THIS_SIDE: Final = frozenset(
+    {
+        *("source_missing", "source_unreadable", "source_changed", "source_changing", "source_empty", *_BY_CONTENT),
+        *("output_exists", "output_claimed", "output_unwritable", "output_unmounted", "name_too_long", "name_refused"),
+        *("disk_full", "upload_failed", "upload_denied", "upload_region", "credentials_expired", "storage_trouble"),
+        *("asset_not_uploaded", "internal"),
+    }
+)
+"""Failures for a reason on this side, before anything paid was sent; the reason may be gone with the next start."""
+
+
 @dataclass
 class Added:
     """What naming files and folders came to."""
@@ -242,10 +253,15 @@ def fails_again(job: Job, dub: Dub) -> bool:
 
 
 def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """Failed dubs that a new start may take up by itself: nothing was billed for them, or only the download failed."""
-    return [
-        cell for cell in failed_cells(jobs) if changes.rung(jobs[cell.job].dubs[cell.language]) in (Rung.DOWNLOAD, Rung.SUBMIT)
-    ]
+    """Failed dubs that a new start may take up by itself: only the download failed, or nothing was sent for a reason on this
+    side. What the service refused it would refuse again, so that is sent again only by the user's retry."""
+    return [cell for cell in failed_cells(jobs) if _mends_itself(jobs[cell.job].dubs[cell.language])]
+
+
+def _mends_itself(dub: Dub) -> bool:
+    step = changes.rung(dub)
+    unsent = dub.failure is not None and dub.failure.code in _THIS_SIDE
+    return step is Rung.DOWNLOAD or (step is Rung.SUBMIT and unsent)
 
 
 def needs_consent(job: Job, language: str) -> bool:

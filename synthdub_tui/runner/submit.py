@@ -107,7 +107,7 @@ class Submission:
         except (Unclear, asyncio.CancelledError) as trouble:
             if self._job.submission is not None:
                 _log.warning("outcome unknown", extra={"job": self._id, "languages": self._languages})
-                await self._unclear()
+                await self._unclear(trouble.detail if isinstance(trouble, Unclear) else "")
             if isinstance(trouble, asyncio.CancelledError):
                 raise
         except Exception:
@@ -183,13 +183,13 @@ class Submission:
         if refused:
             await self._shop.paid_before.note_refused(self._job, self._receipt, refused)
 
-    async def _unclear(self) -> None:
+    async def _unclear(self, detail: str = "") -> None:
         """Nobody knows what became of the request."""
         try:
             if self._receipt:
                 await self._shop.paid_before.note_unclear(self._job, self._receipt)
         finally:
-            self._shop.ledger.put(changes.unclear(self._job, self._shop.now()))
+            self._shop.ledger.put(changes.unclear(self._job, self._shop.now(), detail))
 
     async def _note_refused(self) -> None:
         if self._receipt:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.model import DubState, Job, Scope
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
@@ -173,7 +173,10 @@ def test_what_a_new_start_takes_up_by_itself_is_free() -> None:
     for job, cells in (
         (failed_download(FR), 1),
         (failed_source(FR), 1),
-        (changes.refused(asked(FR), "request_refused", "", {}, NOW), 1),
+        (changes.failed(queued(FR), FR, "output_exists", "", Scope.SUBMISSION, NOW), 1),
+        (changes.refused(asked(FR), "request_refused", "", {}, NOW), 0),
+        (changes.refused(asked(FR), "language_refused", "", {FR: "no"}, NOW), 0),
+        (changes.source_failed(queued(FR), "media_type", "", NOW), 0),
         (changes.refused(asked(FR), "request_refused", "moderation", {}, NOW), 0),
         (failed_language(FR), 0),
         (failed_project(FR), 0),

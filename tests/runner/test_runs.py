@@ -497,6 +497,27 @@ async def test_a_service_that_adds_no_languages_is_asked_for_a_new_project(bench
     assert (bench.billed, bench.calls("POST /v2/dubbing"), bench.calls("PUT /v2/dubbing/{id}")) == (2, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        ({"status": 400, "body": '{"error": "title too odd"}', "content_type": "application/json"}, "failed"),
+        ({"status": 400, "body": "what?"}, "unknown"),
+        ({"status": 303}, "unknown"),
+        ({"status": 403, "body": "<html></html>"}, "unknown"),
+        ({"status": 408}, "unknown"),
+        ({"status": 409, "body": '{"error": "Conflict"}', "content_type": "application/json"}, "unknown"),
+    ],
+)
+async def test_what_was_not_accepted_or_may_have_been_is_never_sent_again_by_the_next_run(
+    bench: Bench, answer: dict[str, Any], state: str
+) -> None:
+    video = bench.video("intro.mp4")
+    bench.sandbox.inject(Fault("POST /v2/dubbing", "status", **answer))
+    for _ in range(3):
+        assert (await bench.run(video, targets=("fr-FR",))).states("intro.mp4") == {"fr-FR": state}
+    assert bench.calls("POST /v2/dubbing") == 1
+
+
 REFUSED: dict[str, Any] = {"status": 402, "body": '{"error": "No credits left"}', "content_type": "application/json"}
 
 
