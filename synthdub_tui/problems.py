@@ -422,6 +422,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "download_endless",
+        "Nothing tells where the downloaded file ends",
+        "The storage, or a proxy in between, gives neither its length nor its end: one that was cut off would look complete.",
+        "Nothing was saved. Look for a proxy that changes answers, then retry, which is free; or download it in Studio.",
+        Retry.FREE,
+    ),
+    Problem(
         "download_address",
         "The download address is not one that synthdub follows",
         "The service named an address that is not http(s), or one inside this machine or network.",

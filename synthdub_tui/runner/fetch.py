@@ -34,7 +34,12 @@ Find = Callable[[ProjectInfo | None], Awaitable[str]]
 CAPTIONS_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a captions file; hours of speech need some hundred kilobytes."""
 
-_LASTING: Final = frozenset({"disk_full", "output_unwritable", "output_exists", "output_unmounted", "download_address"})
+_LASTING: Final = frozenset(
+    {
+        *("disk_full", "output_unwritable", "output_exists", "output_unmounted"),
+        *("download_address", "download_endless"),
+    }
+)
 """Troubles that trying again at once cannot mend."""
 
 
@@ -165,6 +170,7 @@ class Fetch:
             address,
             self._part,
             etag=before.etag,
+            whole=video_header.is_whole,
             on_start=self._note_start,
             progress=lambda done, total: self._shop.meters.moved(self._id, self._language, done, total or 0),
         )
@@ -198,7 +204,7 @@ class Fetch:
             try:
                 offered = await self._in_rounds(find, functools.partial(self._fetch_caption, part))
             except Trouble as trouble:
-                if trouble.code != "download_failed":
+                if trouble.code not in ("download_failed", "download_endless"):
                     raise
                 raise Trouble("captions_failed", trouble.detail) from trouble
             finally:

@@ -46,6 +46,7 @@ FaultKind = Literal[
     "hang_after",  # processed, nothing answered, for `seconds`; then closed
     "delay",  # processed, answered after `seconds`
     "slow",  # the answer's body at `bytes_per_second`
+    "chunked",  # the answer's body in chunks, without Content-Length
     "truncate",  # a clean close after `after_bytes` of the answer's body, fewer than Content-Length promised
     "truncate_silently",  # the same without Content-Length: only the closing ends the body
     "status",  # nothing processed; `status` and `body`

@@ -89,6 +89,7 @@ def spoil(fault: Fault, response: Response) -> Response:
             "reset_during": Delivery(reset_at=fault.after_bytes),
             "hang_after": Delivery(wait=wait, reset_at=-1),
             "delay": Delivery(wait=wait),
+            "chunked": Delivery(chunked=True),
             "slow": Delivery(rate=fault.bytes_per_second),
             "truncate": Delivery(close_at=fault.after_bytes),
             "truncate_silently": Delivery(close_at=fault.after_bytes, with_length=False),

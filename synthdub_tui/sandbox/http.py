@@ -50,6 +50,7 @@ class Delivery:
     reset_at: int | None = None  # RST after so many bytes of the body; -1: before the head
     close_at: int | None = None  # clean close after so many bytes of the body
     with_length: bool = True  # else the end of the connection ends the body
+    chunked: bool = False  # in chunks instead of with a length
     rate: float | None = None  # bytes/s of this answer
 
 
@@ -281,7 +282,8 @@ class _Connection:
             # h11 would turn a body without length into a chunked one, whose end can be told from a break.
             lines = [f"HTTP/1.1 {response.status} OK", *(f"{k}: {v}" for k, v in headers), "Connection: close", "", ""]
             return "\r\n".join(lines).encode("latin-1")
-        if response.status != HTTPStatus.NO_CONTENT and not any(name == "Content-Length" for name, _ in headers):
+        told = response.delivery.chunked or any(name == "Content-Length" for name, _ in headers)
+        if response.status != HTTPStatus.NO_CONTENT and not told:
             headers.append(("Content-Length", str(response.size)))
         if self._http.their_state is not h11.DONE:
             headers.append(("Connection", "close"))

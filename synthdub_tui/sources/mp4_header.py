@@ -53,6 +53,15 @@ def is_still(window: Window) -> bool:
     return boxes[-1].end == window.size and b"meta" in names and b"moov" not in names
 
 
+def is_whole(window: Window) -> bool:
+    """Whether the file certainly ends where it is meant to: after its index and its content, of which there is one each. Of
+    content in fragments, others could have followed. Raises OSError and Spent."""
+    boxes = list(_boxes(window, 0, window.size, endless=False))
+    names = [box.name for box in boxes]
+    once = names.count(b"moov") == names.count(b"mdat") == 1 and b"moof" not in names
+    return once and boxes[-1].end == window.size
+
+
 def read(window: Window) -> Layout:
     """What the file's index lists. Raises OSError and Spent."""
     index = content = None
@@ -96,8 +105,8 @@ def _child(window: Window, parent: _Box, name: bytes) -> _Box | None:
     return next((box for box in children if box.name == name), None)
 
 
-def _boxes(window: Window, start: int, end: int) -> Iterator[_Box]:
-    """Boxes one after the other, as far as there is sense in it."""
+def _boxes(window: Window, start: int, end: int, *, endless: bool = True) -> Iterator[_Box]:
+    """Boxes one after the other, as far as there is sense in it. `endless`: also one that goes on to the end, wherever."""
     for _ in range(BOXES):
         if start + 8 > end:
             return
@@ -109,7 +118,8 @@ def _boxes(window: Window, start: int, end: int) -> Iterator[_Box]:
         if size == 1 and len(head) == 16:
             (size,) = struct.unpack_from(">Q", head, 8)
             content = 16
-        size = size or end - start
+        if endless:
+            size = size or end - start
         if size < content:
             return
         yield _Box(name, start + content, start + size)

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import logging
 import os
+import re
 import socket
 import threading
 from typing import Any, Final
@@ -24,7 +25,9 @@ from urllib3.util import Url, make_headers, parse_url
 
 from synthdub_tui import __version__
 from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.body import CODINGS, Chunked, Sized, Unpacked
 from synthdub_tui.transfer.guard import Address, check_url, host_of, is_local_name, redirected, resolve
+from synthdub_tui.transfer.part import Read
 from synthdub_tui.transfer.reasons import Broken, reason
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -34,6 +37,11 @@ REDIRECTS: Final = 5
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 PORTS: Final = {"http": 80, "https": 443}
 HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": f"synthdub/{__version__}"}
+
+EARLY: Final = 64 * 1024
+"""Bytes: more than urllib3 reads ahead."""
+
+_NUMBER: Final = re.compile(r"\d{1,18}")
 
 _FAULTS: Final = (HTTPError, http.client.HTTPException, OSError, UnicodeError)
 """What connecting, asking and reading raise where the line or the other side is at fault."""
@@ -49,33 +57,67 @@ class Answer:
         self._line = socket.socket(fileno=os.dup(connected.fileno()))  # beneath TLS, and by now: descriptors may run out
         self._lock = threading.Lock()  # held while reading: a descriptor closed meanwhile could soon be another file's
         self._closed = False
-        self._fresh = True
+        self._early: bytes | None = None
+        self.packed = self.header("Content-Encoding").strip().lower() not in ("", "identity")
+        """Whether the body is compressed, which nobody asked for: ranges are not of the content then."""
+        self.length: int | None = None
+        """Bytes of the content; None where that is not said."""
+        self.definite = self.packed
+        """Whether the end of the content can be told from a break of the connection."""
+        self.fault = ""
+        """Why the body cannot be read, empty if it can."""
+        self._body = self._content(self._sent())
 
     def header(self, name: str) -> str:
         """The value of a header, "" if there is none."""
         return str(self._response.headers.get(name, ""))
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read what has come of the body, at least a byte; 0 at the end of the connection. Raises Broken, also once closed.
-
-        Where the body ends is for the caller to know, and that it has no transfer coding.
-        """
+        """Read what has come of the content, at least a byte; 0 at the end, which is that of the connection where it is not
+        `definite`. Raises Broken, also once closed."""
         with self._lock:
             try:
-                count = 0 if self._closed else self._read(buffer)
+                count = 0 if self._closed else self._body(buffer)
             except _FAULTS as error:
                 raise Broken(reason(error)) from None
             if self._closed:  # perhaps meanwhile, and what a cut stream gave is not to be trusted
                 raise Broken("it was closed")
             return count
 
+    def _sent(self) -> Read:
+        """The body as it was sent, without what its transfer adds."""
+        length, coding = self.header("Content-Length"), self.header("Transfer-Encoding").strip().lower()
+        if coding == "chunked":
+            plain = self._response._original_response
+            assert plain is not None
+            plain.chunked = False  # http.client would take what was cut off within a chunk's size for the end
+            self.definite = True
+            return Chunked(self._read)
+        if coding:
+            self.fault = "the answer has a transfer coding that was not asked for"
+        elif _NUMBER.fullmatch(length):
+            self.definite = True
+            self.length = None if self.packed else int(length)
+            return Sized(self._read, int(length))
+        return self._read
+
+    def _content(self, sent: Read) -> Read:
+        coding = self.header("Content-Encoding").strip().lower()
+        if not self.packed:
+            return sent
+        if coding in CODINGS:
+            return Unpacked(sent, coding)
+        self.fault = "the answer is compressed in a way that was not asked for"
+        return sent
+
     def _read(self, buffer: memoryview) -> int:
-        if not self._fresh:
+        if self._early is None:  # what came along with the head is in a buffer of urllib3: empty after this
+            self._early = self._response.read1(EARLY)
+        if not self._early:
             return int(self._socket.recv_into(buffer))
-        self._fresh = False
-        early = self._response.read1(len(buffer))  # what came along with the head is in a buffer of urllib3: empty after this
-        buffer[: len(early)] = early
-        return len(early)
+        piece, self._early = self._early[: len(buffer)], self._early[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def close(self) -> None:
         """Close the connection. A read under way ends."""
@@ -130,7 +172,11 @@ class Opener:
     def _ask(self, connection: HTTPConnection, url: Url, headers: dict[str, str]) -> Answer:
         connection.timeout = self._stall
         connection.request(
-            "GET", url.request_uri, headers=HEADERS | {"Host": url.netloc or ""} | headers, preload_content=False
+            "GET",
+            url.request_uri,
+            headers=HEADERS | {"Host": url.netloc or ""} | headers,
+            preload_content=False,
+            decode_content=False,
         )
         connected = connection.sock  # the connection forgets it where the answer is its last
         return Answer(connection.getresponse(), connected)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import random
 import re
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from synthdub_tui.problems import Trouble
+from synthdub_tui.transfer.body import CUT
 from synthdub_tui.transfer.part import PartFile, land
 from synthdub_tui.transfer.reasons import Broken
 from synthdub_tui.transfer.threads import DaemonPool
@@ -27,6 +29,7 @@ __all__ = ["Downloader", "Fetched", "UrlExpired", "land", "no_progress", "nothin
 
 OnStart = Callable[[str, int | None], Awaitable[None]]
 Progress = Callable[[int, int | None], None]
+Whole = Callable[[str], bool]
 
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two attempts at most, also if the storage asks for more."""
@@ -34,11 +37,18 @@ LONGEST_PAUSE: Final = 30.0
 THREADS: Final = 64
 """Downloads that can be under way, given up ones that still wait for an answer included; more wait for a thread."""
 
+LARGEST: Final = 2**62
+"""Bytes: no file is larger."""
+
+ENDLESS: Final = 3
+"""Answers without a definite end after which the storage is not asked again."""
+
 EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _STRONG: Final = re.compile(r'"[\x21\x23-\x7e]*"')
-_RANGE: Final = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})")
+_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
+_MD5: Final = re.compile(r'"([0-9A-Fa-f]{32})"')
 _NO_RANGE: Final = re.compile(r"bytes \*/(\d{1,18})")
 _NUMBER: Final = re.compile(r"\d{1,18}")
 
@@ -61,6 +71,11 @@ class UrlExpired(Trouble):
 
 async def nothing_to_note(etag: str, total: int | None) -> None:
     """For what is too small to be continued."""
+
+
+def nothing_tells(path: str) -> bool:
+    """For what does not show whether it is complete."""
+    return False
 
 
 def no_progress(received: int, total: int | None) -> None:
@@ -91,6 +106,7 @@ class Downloader:
         *,
         etag: str = "",
         limit: int | None = None,
+        whole: Whole = nothing_tells,
         on_start: OnStart = nothing_to_note,
         progress: Progress = no_progress,
     ) -> Fetched:
@@ -100,19 +116,22 @@ class Downloader:
         on disk: save the validator there ("" if there is no strong one: such a part cannot be continued).
         `progress(received, total)` comes about ten times a second, and at the end. With a `limit` in bytes (captions) a
         longer answer is refused; without one (videos) an empty one is.
+        `whole(path)`, called in a thread, says whether a file is complete by its content, where the storage does not tell.
         A cancel leaves a part that can be continued.
 
-        Raises Trouble: UrlExpired, download_failed, download_address, disk_full, output_unwritable.
+        Raises Trouble: UrlExpired, download_failed, download_endless, download_address, disk_full, output_unwritable.
         """
         opener = await self._ready()
         file = await PartFile.open(part, self._pool)
         try:
-            job = _Fetch(opener, self._pool, url, file, etag, limit, on_start, progress)
+            job = _Fetch(
+                opener, self._pool, url, file, etag, limit, lambda etag: _has_md5(part, etag) or whole(part), on_start, progress
+            )
             await self._persist(job)
             now = await file.finish()
         finally:
             await file.close()
-        if now.st_size != job.total:
+        if now.st_size != file.size:
             raise Trouble("download_failed", "the part file was changed by another program")
         return Fetched(now.st_size, job.etag, now.st_mtime_ns)
 
@@ -158,6 +177,7 @@ class _Fetch:
         file: PartFile,
         etag: str,
         limit: int | None,
+        whole: Callable[[str], bool],
         on_start: OnStart,
         progress: Progress,
     ) -> None:
@@ -168,10 +188,12 @@ class _Fetch:
         self.etag = _strong(etag)  # what the part was fetched under; "" if it cannot be continued
         self._announced: str | None = self.etag or None
         self._limit = limit
+        self._whole = whole
         self._on_start = on_start
         self._progress = progress
         self._reported = -1
-        self.total = 0
+        self._endless = 0  # answers of which nothing tells whether they came to their end
+        self.total: int | None = 0  # None where it is not known before the end
 
     async def attempt(self) -> None:
         """Fetch what is missing. Raises Broken where another attempt may get further, and Trouble where none will."""
@@ -202,8 +224,8 @@ class _Fetch:
             raise Broken(f"HTTP {status}", _wanted_pause(answer))
         if status not in {200, 206}:
             raise Trouble("download_failed", f"HTTP {status}")
-        if answer.header("Content-Encoding").strip().lower() not in {"", "identity"}:
-            raise Trouble("download_failed", "the answer is compressed, which was not asked for")
+        if answer.fault:
+            raise Trouble("download_failed", answer.fault)
         if answer.header("Content-Type").lower().startswith("text/html"):
             raise Broken("a web page came instead of the file")
         if status == 206:
@@ -221,20 +243,20 @@ class _Fetch:
 
     def _continue(self, answer: Answer, offset: int) -> None:
         match = _RANGE.fullmatch(answer.header("Content-Range"))
-        if not offset or match is None or int(match[1]) != offset:
+        if not offset or answer.packed or match is None or int(match[1]) != offset:
             raise self._start_over("the storage sent another range than asked for")
         if _strong(answer.header("ETag") or self.etag) != self.etag:
             raise self._start_over("the file changed at the storage")
-        if _length(answer) != int(match[2]) - offset:
+        total = int(match[3])
+        if int(match[2]) != total - 1 or answer.length not in (None, total - offset):
             raise self._start_over("the storage sent more or less than it said")
-        self._accept(int(match[2]))
+        self._accept(total)
 
     async def _begin(self, answer: Answer) -> None:
-        length = _length(answer)
-        if length is None:
-            raise Trouble("download_failed", "the storage did not say how long the file is")
-        self._accept(length)
-        self.etag = _strong(answer.header("ETag"))
+        self.total = answer.length
+        if answer.length is not None:
+            self._accept(answer.length)
+        self.etag = "" if answer.packed else _strong(answer.header("ETag"))
         await self.file.clear()
         if self.etag != self._announced:
             await self._on_start(self.etag, self.total)
@@ -253,9 +275,29 @@ class _Fetch:
 
     async def _receive(self, answer: Answer) -> None:
         """Write the body to the end of the part. What arrived before a break is kept."""
-        await self.file.fill(answer.readinto, self.total - self.file.size, self._report)
-        if self.file.size < self.total:
-            raise Broken("the connection ended early")
+        await self.file.fill(answer.readinto, self._end() - self.file.size, self._report)
+        if self.total is not None:
+            if self.file.size < self.total:
+                raise Broken(CUT)
+            return
+        self._accept(self.file.size)
+        if not answer.definite:
+            looking = self._pool.submit(self._whole, answer.header("ETag"))
+            if not await asyncio.wrap_future(looking):
+                self._note_endless()
+
+    def _end(self) -> int:
+        """Where the part is full: a byte past the limit tells that there is more."""
+        if self.total is not None:
+            return self.total
+        return self._limit + 1 if self._limit is not None else LARGEST
+
+    def _note_endless(self) -> None:
+        """With a validator the next attempt asks for what comes after the end, which is for the storage to deny."""
+        self._endless += 1
+        if self._endless >= ENDLESS:
+            raise Trouble("download_endless")
+        raise Broken("nothing tells whether the file is complete")
 
     def _report(self) -> None:
         if self.file.size != self._reported:
@@ -268,10 +310,16 @@ def _strong(etag: str) -> str:
     return etag if _STRONG.fullmatch(etag) else ""
 
 
-def _length(answer: Answer) -> int | None:
-    """Bytes of the body; None if that is not said. With a transfer coding the bytes on the line are not those of the body."""
-    length = answer.header("Content-Length")
-    return int(length) if _NUMBER.fullmatch(length) and not answer.header("Transfer-Encoding") else None
+def _has_md5(path: str, etag: str) -> bool:
+    """Whether the file is the one that the ETag is the MD5 of, as it is at S3 for what was uploaded in one piece."""
+    match = _MD5.fullmatch(etag)
+    if match is None:
+        return False
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == match[1].lower()
+    except OSError:
+        return False
 
 
 def _close_answer(asking: Future[Answer]) -> None:

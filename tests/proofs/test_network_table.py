@@ -96,8 +96,8 @@ def status(endpoint: str, number: int, body: str = "<h1>Oops</h1>", **more: Any)
 
 
 def gzipped(_: Request, response: Response) -> Response:
-    assert isinstance(response.body, bytes)
-    return replace(response, body=gzip.compress(response.body), headers=(*response.headers, ("Content-Encoding", "gzip")))
+    body = gzip.compress(b"".join(response.pieces()))
+    return replace(response, body=body, headers=(*response.headers, ("Content-Encoding", "gzip")))
 
 
 def labelled(_: Request, response: Response) -> Response:
@@ -305,6 +305,9 @@ def file_rows(endpoint: str) -> Iterator[Row]:
         "429 date": status(endpoint, 429, count=1, headers={"Retry-After": formatdate(0, usegmt=True)}),
         "429 bare": status(endpoint, 429, count=1),
         "200 HTML": fault(endpoint, "body", count=1, body="<html>Sign in</html>"),
+        "chunked": fault(endpoint, "chunked"),
+        "never a length": fault(endpoint, "truncate_silently", after_bytes=10**9),
+        "truncated in silence": fault(endpoint, "truncate_silently", after_bytes=100, count=2),
     }
     for name, faults in passing.items():
         yield Row(endpoint, name, End.PASSES, "", faults)
@@ -313,14 +316,14 @@ def file_rows(endpoint: str) -> Iterator[Row]:
         "always reset": fault(endpoint, "reset_before"),
         "always 503": status(endpoint, 503),
         "always expired": status(endpoint, 403),
-        "never a length": fault(endpoint, "truncate_silently", after_bytes=10**9),
         "always HTML": fault(endpoint, "body", body="<html>Sign in</html>"),
         "redirected in circles": status(endpoint, 302, headers={"Location": "/elsewhere"}),
         "redirected to nobody": redirect(endpoint),
     }
     for name, faults in lasting.items():
         yield Row(endpoint, name, End.FAILS, code, faults)
-    yield Row(endpoint, "compressed", End.FAILS, code, tamper=labelled)
+    yield Row(endpoint, "gzip unasked", End.PASSES, tamper=gzipped)
+    yield Row(endpoint, "encoding unknown", End.FAILS, code, tamper=labelled)
     inside = status(endpoint, 302, headers={"Location": "file:///etc/passwd"})
     yield Row(endpoint, "redirected to a file", End.FAILS, "download_address", inside)
 

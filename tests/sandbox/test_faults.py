@@ -69,6 +69,16 @@ def test_truncated_in_silence(caller: Caller) -> None:
     assert "content-length" not in answer.headers
 
 
+def test_chunks(caller: Caller) -> None:
+    (dub,) = caller.complete("fr-FR")
+    whole = caller.plain.get(dub["download"]).content
+    caller.sandbox.inject(Fault("download", "chunked"))
+    answer = caller.plain.get(dub["download"])
+    assert answer.content == whole
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in answer.headers
+
+
 def test_a_download_that_is_reset_has_begun(make: Make) -> None:
     caller = make(output_padding=5_000_000, faults=(Fault("download", "reset_during", after_bytes=1_000_000),))
     (dub,) = caller.complete("fr-FR")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.sources import window
-from synthdub_tui.sources.video_header import Kind, VideoHeader, look_at
+from synthdub_tui.sources.video_header import Kind, VideoHeader, is_whole, look_at
 from tests.sources.making import media
 
 
@@ -444,3 +444,31 @@ def test_any_bytes_raise_nothing(tmp_path_factory: pytest.TempPathFactory, conte
     path = tmp_path_factory.getbasetemp() / "any.mp4"
     path.write_bytes(head + content)
     assert look_at(str(path)).kind in Kind
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (box(b"ftyp") + box(b"moov", mvhd(1, 1)) + box(b"mdat", bytes(50)), True),
+        (box(b"mdat", bytes(50)) + large_box(b"moov", mvhd(1, 1)) + box(b"free"), True),
+        (box(b"ftyp") + box(b"moov", mvhd(1, 1)) + last_box(b"mdat", bytes(50)), False),
+        (box(b"ftyp") + box(b"moov", mvhd(1, 1)), False),
+        (box(b"moov", mvhd(1, 1)) + box(b"mdat") + box(b"mdat"), False),
+        (box(b"moov", mvhd(1, 1)) + box(b"moof") + box(b"mdat"), False),
+        (webm(), False),
+        (b"", False),
+    ],
+)
+def test_whole_is_only_what_could_not_go_on(tmp_path: Path, content: bytes, whole: bool) -> None:
+    path = tmp_path / "video.mp4"
+    path.write_bytes(content)
+    assert is_whole(str(path)) is whole
+
+
+def test_a_video_that_was_cut_off_anywhere_is_not_whole(tmp_path: Path) -> None:
+    content = box(b"ftyp") + box(b"moov", mvhd(1, 1)) + box(b"mdat", bytes(50))
+    path = tmp_path / "video.mp4"
+    for end in range(len(content)):
+        path.write_bytes(content[:end])
+        assert not is_whole(str(path))
+    assert not is_whole(str(tmp_path / "gone.mp4"))

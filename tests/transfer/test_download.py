@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import hashlib
 import os
 import socket
 import stat
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,10 @@ import pytest
 
 from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer import part as part_module
-from synthdub_tui.transfer.download import Downloader, Fetched, UrlExpired, land
+from synthdub_tui.transfer.download import ENDLESS, Downloader, Fetched, UrlExpired, Whole, land, nothing_tells
 from synthdub_tui.transfer.part import BLOCK, holding
 from tests.transfer.conftest import until
-from tests.transfer.servers import CERTIFICATE, Hangup, Request, Site, relaying, saying, serving
+from tests.transfer.servers import CERTIFICATE, Handler, Hangup, Request, Site, relaying, saying, serving
 
 CONTENT = b"".join(number.to_bytes(4, "big") for number in range(900_000))  # 3.4 MiB, no two blocks alike
 
@@ -57,12 +59,13 @@ class Download:
         self.started.append((etag, total, self.part.stat().st_size))
         self.etag = etag
 
-    async def fetch(self, limit: int | None = None) -> Fetched:
+    async def fetch(self, limit: int | None = None, whole: Whole = nothing_tells) -> Fetched:
         return await self.downloader.fetch(
             self.url,
             str(self.part),
             etag=self.etag,
             limit=limit,
+            whole=whole,
             on_start=self.on_start,
             progress=lambda received, total: self.progress.append((received, total)),
         )
@@ -274,34 +277,140 @@ async def test_a_url_that_ran_out(site: Site, download: Download, status: int) -
     assert download.part.read_bytes() == CONTENT[:1000]  # to be continued from a fresh one
 
 
-async def test_no_length(site: Site, download: Download) -> None:
-    async def lengthless(request: Request) -> None:
-        await request.answer(200, CONTENT, Content_Length="")
+def chunked(content: bytes, size: int = 70_000, end: bytes = b"0\r\n\r\n") -> bytes:
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + end
+
+
+def lengthless(status: int, body: bytes, **headers: str) -> Handler:
+    """An answer that only the end of the connection ends."""
+
+    async def handle(request: Request) -> None:
+        await request.answer(status, body, Content_Length="", **headers)
         raise Hangup
 
-    site.script = [lengthless]
-    assert await download.fails() == ("download_failed", "the storage did not say how long the file is")
-    assert download.part.read_bytes() == b""
+    return handle
 
 
-async def test_a_transfer_coding_is_not_taken_for_the_body(site: Site, download: Download) -> None:
+def in_chunks(status: int, content: bytes, **headers: str) -> Handler:
+    """An answer whose connection stays open."""
+    return saying(status, chunked(content), Content_Length="", Transfer_Encoding="chunked", **headers)
+
+
+@pytest.mark.parametrize("size", [1, 5, 4096, 70_000, len(CONTENT)])
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"000;name=value\r\nTrailer: x\r\n\r\n", b"0\n\n"])
+async def test_chunks_have_an_end_though_the_connection_stays(site: Site, download: Download, size: int, end: bytes) -> None:
+    content = CONTENT if size > 100 else CONTENT[:3000]
+    site.script = [saying(200, chunked(content, size, end), Transfer_Encoding="chunked", ETag='"v1"', Content_Length="")]
+    assert (await download.fetch()).size == len(content)
+    assert download.part.read_bytes() == content
+    assert download.started == [('"v1"', None, 0)]
+
+
+async def test_chunks_go_before_a_length(site: Site, download: Download) -> None:
     site.script = [saying(200, b"5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="chunked", ETag='"v1"')]
-    assert await download.fails() == ("download_failed", "the storage did not say how long the file is")
-    assert download.part.read_bytes() == b""
+    await download.fetch()
+    assert download.part.read_bytes() == b"hello"
 
 
-async def test_a_range_without_a_length(site: Site, download: Download) -> None:
-    """The whole file may come with one."""
+async def test_chunks_that_are_cut_off_anywhere_are_noticed(downloader: Downloader, tmp_path: Path) -> None:
+    """Within a size, too: the "00" of a "00a" is not the last chunk."""
+    content = CONTENT[:30]
+    body = b"00a\r\n" + content[:10] + b"\r\n" + chunked(content[10:], 10)
+    cuts = iter(range(len(body) - len(b"\n\r\n")))  # then the last chunk is there
 
-    async def lengthless(request: Request) -> None:
-        await request.answer(206, CONTENT[1000:], ETag='"v1"', Content_Range=site.span(1000), Content_Length="")
+    async def handle(request: Request) -> None:
+        cut = next(cuts, len(body))
+        await request.answer(200, body[:cut], Content_Length="", Transfer_Encoding="chunked")
         raise Hangup
 
-    site.script = [lengthless]
-    download.holding(1000, '"v1"')
+    once = Downloader(allow_local=True, attempts=1, stall=5)
+    async with serving(handle) as url:
+        for _ in range(len(body) - 3):
+            download = Download(once, url, tmp_path / "part")
+            assert await download.fails() == ("download_failed", "the connection ended early")
+        await download.fetch()
+    await once.close()
+    assert download.part.read_bytes() == content
+
+
+@pytest.mark.parametrize("body", [b"5\r\nhello more\r\n0\r\n\r\n", b"-5\r\nhello\r\n", b"zz\r\n", b"\r\n", b"1" * 9000])
+async def test_chunks_that_make_no_sense(site: Site, download: Download, body: bytes) -> None:
+    site.script = [saying(200, body, Content_Length="", Transfer_Encoding="chunked")] * 3
+    code, detail = await download.fails()
+    assert code == "download_failed"
+    assert "chunk" in detail
+
+
+async def test_chunks_are_continued_after_a_break(site: Site, download: Download) -> None:
+    async def breaking(request: Request) -> None:
+        await request.answer(200, chunked(CONTENT)[:100_000], Content_Length="", Transfer_Encoding="chunked", ETag='"v1"')
+        raise Hangup
+
+    async def rest(request: Request) -> None:
+        start = site.wanted(request) or 0
+        await in_chunks(206, CONTENT[start:], ETag='"v1"', Content_Range=site.span(start))(request)
+
+    site.script = [breaking, rest]
     await download.fetch()
     assert download.part.read_bytes() == CONTENT
-    assert site.asked() == ["bytes=1000-", ""]
+    assert [asked != "" for asked in site.asked()] == [False, True]
+
+
+async def test_chunks_of_a_server_without_ranges_start_over(site: Site, download: Download) -> None:
+    download.holding(1000, '"v1"')
+    site.script = [in_chunks(200, CONTENT[::-1], ETag='"v2"')]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT[::-1]
+    assert download.started == [('"v2"', None, 0)]
+
+
+async def test_another_transfer_coding_is_not_taken_for_the_body(site: Site, download: Download) -> None:
+    site.script = [saying(200, b"5\r\nhello\r\n0\r\n\r\n", Transfer_Encoding="gzip, chunked", ETag='"v1"')]
+    assert await download.fails() == ("download_failed", "the answer has a transfer coding that was not asked for")
+    assert download.part.read_bytes() == b""
+
+
+async def test_without_a_length_the_storage_is_asked_what_comes_after_the_end(site: Site, download: Download) -> None:
+    site.script = [lengthless(200, CONTENT, ETag='"v1"')]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", f"bytes={len(CONTENT)}-"]
+
+
+async def test_without_a_length_a_break_is_noticed_by_what_comes_after_it(site: Site, download: Download) -> None:
+    site.script = [lengthless(200, CONTENT[:5000], ETag='"v1"')]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", "bytes=5000-"]
+
+
+async def test_without_a_length_an_md5_tells_that_it_is_whole(site: Site, download: Download) -> None:
+    etag = f'"{hashlib.md5(CONTENT).hexdigest()}"'
+    site.script = [lengthless(200, CONTENT, ETag=etag)]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert len(site.seen) == 1
+
+
+async def test_without_a_length_the_file_may_tell_that_it_is_whole(site: Site, download: Download) -> None:
+    site.script = [lengthless(200, CONTENT[:5000]), lengthless(200, CONTENT)]
+    await download.fetch(whole=lambda path: Path(path).read_bytes() == CONTENT)
+    assert download.part.read_bytes() == CONTENT
+
+
+async def test_where_nothing_tells_the_end_it_fails_after_some_tries(site: Site, download: Download) -> None:
+    site.script = [lengthless(200, CONTENT)] * 9
+    assert await download.fails() == ("download_endless", "")
+    assert len(site.seen) == ENDLESS
+
+
+async def test_a_range_without_a_length_says_the_total(site: Site, download: Download) -> None:
+    download.holding(1000, '"v1"')
+    site.script = [lengthless(206, CONTENT[1000:], ETag='"v1"', Content_Range=site.span(1000))]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["bytes=1000-"]
 
 
 async def test_the_last_answer_of_a_connection(site: Site, download: Download) -> None:
@@ -324,10 +433,61 @@ async def test_more_bytes_than_the_total(site: Site, download: Download) -> None
     assert site.asked() == ["bytes=1000-", ""]
 
 
-async def test_compressed_unasked(site: Site, download: Download) -> None:
-    site.script = [saying(200, gzip.compress(CONTENT), Content_Encoding="gzip", ETag='"v1"')]
-    code, detail = await download.fails()
-    assert (code, detail) == ("download_failed", "the answer is compressed, which was not asked for")
+def bare(content: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(content) + packer.flush()
+
+
+PACKED = {
+    "gzip": gzip.compress(CONTENT),
+    "x-gzip": gzip.compress(CONTENT[:1000]) + gzip.compress(CONTENT[1000:]) + bytes(100),
+    "deflate": zlib.compress(CONTENT),
+    "Deflate": bare(CONTENT),
+}
+
+
+@pytest.mark.parametrize("coding", PACKED)
+@pytest.mark.parametrize("answer", [saying, in_chunks, lengthless])
+async def test_what_was_compressed_unasked_is_unpacked(site: Site, download: Download, coding: str, answer: Any) -> None:
+    site.script = [answer(200, PACKED[coding], Content_Encoding=coding, ETag='"v1"')]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert download.etag == ""  # such a part cannot be continued: ranges are of what is compressed
+
+
+@pytest.mark.parametrize("coding", PACKED)
+@pytest.mark.parametrize("answer", [saying, in_chunks, lengthless])
+async def test_what_is_compressed_and_cut_off_is_noticed(site: Site, download: Download, coding: str, answer: Any) -> None:
+    cut = PACKED[coding][: -200 if coding == "x-gzip" else -1]
+    site.script = [answer(200, cut, Content_Encoding=coding, ETag='"v1"')]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+    assert site.asked() == ["", ""]
+
+
+async def test_a_compressed_part_is_no_continuation(site: Site, download: Download) -> None:
+    download.holding(1000, '"v1"')
+    packed = gzip.compress(CONTENT)
+    site.script = [saying(206, packed[1000:], Content_Encoding="gzip", ETag='"v1"', Content_Range=site.span(1000))]
+    await download.fetch()
+    assert download.part.read_bytes() == CONTENT
+
+
+async def test_what_is_compressed_is_unpacked_up_to_the_limit(site: Site, download: Download) -> None:
+    site.script = [saying(200, gzip.compress(bytes(10**8)), Content_Encoding="gzip")]
+    assert await download.fails(limit=1000) == ("download_failed", "the file is larger than 1000 bytes")
+    assert download.part.stat().st_size <= 1001
+
+
+async def test_compressed_and_damaged(site: Site, download: Download) -> None:
+    site.script = [saying(200, b"no gzip at all", Content_Encoding="gzip")] * 3
+    assert await download.fails() == ("download_failed", "the compressed answer is damaged")
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
+async def test_compressed_in_a_way_that_cannot_be_undone(site: Site, download: Download, coding: str) -> None:
+    site.script = [saying(200, b"secrets", Content_Encoding=coding, ETag='"v1"')]
+    assert await download.fails() == ("download_failed", "the answer is compressed in a way that was not asked for")
     assert download.part.read_bytes() == b""
 
 
