@@ -438,8 +438,8 @@ KNOWN: dict[str, Problem] = _table(
     Problem(
         "captions_failed",
         "The captions could not be downloaded",
-        "The video is complete; its srt or vtt address did not answer well.",
-        "Retry: only the captions are fetched, for free. Or add the file again with --no-captions.",
+        "The video is complete and saved; its srt or vtt address did not answer well.",
+        "The next runs try again by themselves, some times. `synthdub retry FILE:LANG` fetches only the captions, free.",
         Retry.FREE,
     ),
     Problem(

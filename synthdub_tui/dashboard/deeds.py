@@ -55,7 +55,7 @@ class Deeds(Adding):
         dubs = self.dubs(self.targets())
         found = _sorted(dubs)
         if len(dubs) == 1 and dubs[0][1].state is DubState.DONE:
-            self._fetch_again(dubs[0][0])
+            self._fetch_again(*dubs[0])
         elif len(found.ask) == 1 and not found.free and not found.paid:
             self._ask_to_decide(found.ask[0])
         elif found.paid:
@@ -106,12 +106,13 @@ class Deeds(Adding):
         self.ask("Retry it all the same?", lines, then, danger=True, yes="Retry", otherwise=NOTHING)
 
     @work(exit_on_error=False, name="fetch again")
-    async def _fetch_again(self, cell: CellKey) -> None:
+    async def _fetch_again(self, cell: CellKey, dub: Dub) -> None:
         self.status.say("Looking whether its file is still there…")
         reply = await self.send(Retry(cells=as_cells([cell])))
         if reply is not None:
             again = reply.result.get("retried", 0)
-            self.status.say("Its file is gone: fetching it again, free." if again else "It is done, and its file is there.")
+            found = "It lacks captions: fetching" if dub.lacks_captions else "Its file is gone: fetching it"
+            self.status.say(f"{found} again, free." if again else "It is done, and its file is there.")
 
     def _rung_lines(self, cells: list[CellKey]) -> list[str]:
         groups: dict[str, list[CellKey]] = {}
@@ -272,7 +273,7 @@ def _sorted(dubs: list[tuple[CellKey, Dub]]) -> Sorted:
     found = Sorted([], [], [])
     for cell, dub in dubs:
         rung = changes.rung(dub)
-        if rung is None or dub.state is DubState.DONE:
+        if rung is None or (dub.state is DubState.DONE and not dub.lacks_captions):
             continue
         if decision(dub):
             found.ask.append(cell)

@@ -140,8 +140,10 @@ def _problem(code: str, detail: str) -> list[Line]:
 
 def _retry(dub: Dub, key: str) -> list[Line]:
     rung = changes.rung(dub)
-    if rung is None or dub.state is DubState.DONE:
+    if rung is None or (dub.state is DubState.DONE and not dub.lacks_captions):
         return []
+    if dub.lacks_captions:
+        return [((f"{key} retry ", "key"), ("fetches its captions, free.", "good"))]
     if decision(dub):
         twice = dub.state is DubState.UNKNOWN or dub.hold is not None
         words = "asks you first: it may be paid twice." if twice else "asks you first: see above."

@@ -518,13 +518,14 @@ def captions_landing(job: Job, language: str, times: tuple[int, ...]) -> Job:
     return _with_dub(job, language, replace(job.dubs[language], captions_ns=times))
 
 
-def downloaded(job: Job, language: str, output: Output, now: float) -> Job:
-    """The file is complete on disk, under its final name."""
+def downloaded(job: Job, language: str, output: Output, now: float, *, lacking: Failure | None = None) -> Job:
+    """The file is complete on disk, under its final name. `lacking`: why not all of its captions are."""
     dub = job.dubs[language]
-    output = output.with_captions(captions_ns(dub))
-    return _staged(
-        _move(job, language, DubState.DONE, now, part=None, landed=None, captions_ns=(), output=output, failure=None)
-    )
+    facts = {
+        **{"part": None, "landed": None, "captions_ns": (), "output": output.with_captions(captions_ns(dub))},
+        **{"failure": lacking, "captions_tries": dub.captions_tries + 1 if lacking else 0},
+    }
+    return _staged(_move(job, language, DubState.DONE, now, **facts))
 
 
 def captions_ns(dub: Dub) -> tuple[int, ...]:
@@ -668,8 +669,20 @@ def cancelled(job: Job, language: str, now: float) -> Job:
     dub = job.dubs[language]
     if dub.state not in OPEN and dub.state is not DubState.UNKNOWN:
         return job
+    if _only_captions(dub):
+        lacking = Failure("captions_failed", Scope.DOWNLOAD, now, "fetching them was cancelled")
+        return _staged(_move(job, language, DubState.DONE, now, part=None, failure=lacking))
     failure = dub.failure if dub.state is DubState.UNKNOWN else None
     return _staged(_move(job, language, DubState.CANCELLED, now, part=None, landed=_landed(dub), failure=failure))
+
+
+def _only_captions(dub: Dub) -> bool:
+    """Whether a dub that was done is under way for its captions: the output is noted as what has landed already."""
+    return dub.state in OPEN and dub.output is not None and dub.part == _as_landed(dub.output)
+
+
+def _as_landed(output: Output) -> Part:
+    return Part(output.size, "", output.mtime_ns)
 
 
 def rung(dub: Dub) -> Rung | None:
@@ -695,7 +708,8 @@ def rung(dub: Dub) -> Rung | None:
 
 def retried(job: Job, language: str, now: float) -> Job:
     """The user wants the dub again, by its rung; a held one is released. For a finished dub the caller has seen that its file
-    is gone; what moderation refused, the user was asked about."""
+    is gone, or lacks captions: then only these are fetched where the file is still there. What moderation refused, the user
+    was asked about."""
     if must_not_be_sent(job, language):
         dub = job.dubs[language]
         job = _with_dub(job, language, replace(dub, agreed=_with_agreement(dub, MODERATION)))
@@ -722,6 +736,8 @@ def _again(job: Job, language: str, now: float) -> Job:
     if step is Rung.DOWNLOAD:
         lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code in _LOOK_AGAIN)
         tried = _tried(dub, step) if lost else dub.tried
+        if dub.lacks_captions and dub.output is not None:
+            clean["part"] = _as_landed(dub.output)
         return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean, tried=tried))
     job, clean = replace(job, uploads=0), {**clean, "stale": False}
     if step is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:

@@ -292,6 +292,12 @@ class Dub(_Record, frozen=True):
     landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
     captions_ns: tuple[int, ...] = ()  # modification times of captions that we write before the output is complete
     output: Output | None = None
+    captions_tries: int = 0  # in a row that ended with the video, but without all of its captions
+
+    @property
+    def lacks_captions(self) -> bool:
+        """Whether it is done but for captions that could not be saved; `failure` says why."""
+        return self.state is DubState.DONE and self.failure is not None
 
 
 class Job(_Record, frozen=True):

@@ -13,6 +13,7 @@ from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState, Job, Rung
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.checks import trouble_with
+from synthdub_tui.runner.present import THERE, present
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sources.intake import Admitted, Effect, Missing, Moved, Rejected, Undecided, Unsure, admit, job_at
 from synthdub_tui.sources.known import Known
@@ -25,6 +26,9 @@ from synthdub_tui.sources.skip_rules import LEFT_OUT, Why
 Put = Callable[[Job], None]
 Decided = Admitted | Rejected | Unsure
 Take = Callable[[Job, Sequence[str]], None]
+
+CAPTIONS_TRIES: Final = 3
+"""Times that captions are looked for by themselves, each with a start of its own."""
 
 _BY_CONTENT: Final = frozenset({"not_a_video", changes.NO_AUDIO})
 """Failures that come again as long as the file is the same."""
@@ -156,7 +160,7 @@ def retry(
         dub = job.dubs[language]
         if Cell(job_id, language) not in named and fails_again(job, dub):
             continue
-        if dub.state is DubState.DONE and not (dub.output and gone(dub.output.path)):
+        if dub.state is DubState.DONE and not _incomplete(dub, gone):
             continue
         rung = changes.rung(dub)
         if rung is None:
@@ -167,6 +171,13 @@ def retry(
         put(changes.retried(job, language, now))
         retried += 1
     return retried, held
+
+
+def _incomplete(dub: Dub, gone: Callable[[str], bool]) -> bool:
+    """Whether something of a finished dub can be fetched again: its file is gone, or it lacks captions and the file is as it
+    was (with one that the user changed, nothing would tell any more that it is ours)."""
+    output = dub.output
+    return output is not None and (gone(output.path) or (dub.lacks_captions and present(output) == THERE))
 
 
 def cancel(jobs: Mapping[str, Job], cells: Iterable[Cell], now: float, put: Put) -> int:
@@ -253,15 +264,22 @@ def fails_again(job: Job, dub: Dub) -> bool:
 
 
 def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """Failed dubs that a new start may take up by itself: only the download failed, or nothing was sent for a reason on this
-    side. What the service refused it would refuse again, so that is sent again only by the user's retry."""
-    return [cell for cell in failed_cells(jobs) if _mends_itself(jobs[cell.job].dubs[cell.language])]
+    """What a new start may take up by itself: failed dubs of which only the download failed, or of which nothing was sent for a
+    reason on this side; and, some times, finished ones that lack captions. What the service refused it would refuse again, so
+    that is sent again only by the user's retry."""
+    failed = [cell for cell in failed_cells(jobs) if _mends_itself(jobs[cell.job].dubs[cell.language])]
+    done = ((job, language) for job in jobs.values() for language in job.in_state(DubState.DONE))
+    return failed + [Cell(job.id, language) for job, language in done if _looks_for_captions(job.dubs[language])]
 
 
 def _mends_itself(dub: Dub) -> bool:
     step = changes.rung(dub)
     unsent = dub.failure is not None and dub.failure.code in _THIS_SIDE
     return step is Rung.DOWNLOAD or (step is Rung.SUBMIT and unsent)
+
+
+def _looks_for_captions(dub: Dub) -> bool:
+    return dub.lacks_captions and dub.captions_tries < CAPTIONS_TRIES
 
 
 def needs_consent(job: Job, language: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import Dub, DubState, Job, Output, Part, Scope
+from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import CAPTIONS, captions_of_ours, check_writable, is_ours, landed, taken_only
@@ -34,12 +34,8 @@ Find = Callable[[ProjectInfo | None], Awaitable[str]]
 CAPTIONS_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a captions file; hours of speech need some hundred kilobytes."""
 
-_LASTING: Final = frozenset(
-    {
-        *("disk_full", "output_unwritable", "output_exists", "output_unmounted"),
-        *("download_address", "download_endless"),
-    }
-)
+_OF_THE_DISK: Final = frozenset({"disk_full", "output_unwritable", "output_exists", "output_unmounted"})
+_LASTING: Final = _OF_THE_DISK | {"download_address", "download_endless"}
 """Troubles that trying again at once cannot mend."""
 
 
@@ -91,15 +87,15 @@ class Fetch:
         await in_thread(check_writable, self._job, self._language)
         if not await in_thread(self._landed):
             await self._video()
-        captions = await self._captions() if self._job.captions else ()
+        captions, lacking = await self._captions() if self._job.captions else ((), None)
         status = await in_thread(os.lstat, self._final)
         header = await in_thread(video_header.look_at, self._final)
         output = Output.of(self._final, status.st_size, status.st_mtime_ns, captions, seconds=header.seconds)
         await self._shop.paid_before.note_output(self._job, self._language, output)
-        await self._note_done(output)
+        await self._note_done(output, lacking)
 
-    async def _note_done(self, output: Output) -> None:
-        self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now()))
+    async def _note_done(self, output: Output, lacking: Failure | None = None) -> None:
+        self._shop.ledger.put(changes.downloaded(self._job, self._language, output, self._shop.now(), lacking=lacking))
         await self._shop.ledger.saved(self._id)
 
     # -- the video -----------------------------------------------------------------------------------------------------
@@ -182,13 +178,27 @@ class Fetch:
 
     # -- captions ------------------------------------------------------------------------------------------------------
 
-    async def _captions(self) -> tuple[str, ...]:
-        saved = []
+    async def _captions(self) -> tuple[tuple[str, ...], Failure | None]:
+        """Those that could be saved, and why not all were: the video is complete without them."""
+        saved: list[str] = []
+        lacking = None
         for ending in CAPTIONS:
             path = output_path(self._job.source.path, self._language, self._job.outputs, ending)
-            if await self._caption(path, ending):
-                saved.append(path)
-        return tuple(saved)
+            try:
+                if await self._caption(path, ending):
+                    saved.append(path)
+            except KeyRejected:
+                raise
+            except Trouble as trouble:
+                lacking = self._lacking(trouble)
+            except OSError as error:  # of the output's volume
+                lacking = self._lacking(disk_trouble(error))
+        return tuple(saved), lacking
+
+    def _lacking(self, trouble: Trouble) -> Failure:
+        code = trouble.code if trouble.code in _OF_THE_DISK else "captions_failed"
+        _log.info("no captions", extra={"job": self._id, "language": self._language, "code": trouble.code})
+        return Failure(code, Scope.DOWNLOAD, self._shop.now(), trouble.detail)
 
     async def _caption(self, path: str, ending: str) -> bool:
         """False where the service offers none."""
@@ -203,10 +213,6 @@ class Fetch:
             offered = False
             try:
                 offered = await self._in_rounds(find, functools.partial(self._fetch_caption, part))
-            except Trouble as trouble:
-                if trouble.code not in ("download_failed", "download_endless"):
-                    raise
-                raise Trouble("captions_failed", trouble.detail) from trouble
             finally:
                 if not offered:
                     _remove(part)  # too small to be continued

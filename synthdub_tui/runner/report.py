@@ -198,7 +198,7 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resuma
         yield f"  {going_on} " + ("saved as they are: the next start goes on with them" if resumable else "left undone")
     for job in jobs:
         for language, dub in job.dubs.items():
-            if dub.failure is not None and dub.state in (DubState.FAILED, DubState.UNKNOWN):
+            if dub.failure is not None and (dub.lacks_captions or dub.state in (DubState.FAILED, DubState.UNKNOWN)):
                 what = explain(dub.failure.code, dub.failure.detail)
                 yield f"  {printable(job.name)} {language}: {what.title} [{printable(what.code)}]. {what.remedy}"
 

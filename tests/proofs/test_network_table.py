@@ -467,6 +467,8 @@ def test_row(row: int, outcomes: dict[str, Outcome]) -> None:
         case End.WAITS:
             assert outcome.held, outcome
             assert states == {"done"}, outcome
+        case End.FAILS if wanted.endpoint == "captions":  # without which the video is done all the same
+            assert states == {f"done {wanted.code}"}, outcome
         case End.FAILS | End.LOST:
             assert states == {f"failed {wanted.code}"}, outcome
         case End.UNKNOWN:

@@ -160,19 +160,6 @@ async def test_captions_are_optional(bench: Bench) -> None:
     assert bench.outputs() == ["intro.dubbed-fr-FR.mp4"]
 
 
-async def test_failing_captions_keep_the_video_and_a_retry_fetches_only_them(make_bench: MakeBench) -> None:
-    bench = make_bench(faults=(Fault("captions", "status", status=500),))
-    video = bench.video("intro.mp4")
-    result = await bench.run(video, targets=("fr-FR",))
-    assert result.code == 1
-    assert [problem for problem in result.problems() if problem[0]] == [("intro.mp4", "fr-FR", "captions_failed")]
-    assert bench.outputs() == ["intro.dubbed-fr-FR.mp4"]
-    bench.sandbox.clear_faults()
-    assert (await bench.run()).code == 0
-    assert len(bench.outputs()) == 3
-    assert (bench.calls("download"), bench.billed) == (1, 1)
-
-
 async def test_detected_source_language(make_bench: MakeBench) -> None:
     bench = make_bench(detected_language="de")
     result = await bench.run(bench.video("intro.mp4"), targets=("fr-FR",), source_language="auto")

@@ -132,6 +132,7 @@ async def test_captions_that_the_user_corrected_are_never_overwritten(bench: Ben
         captions = bench.videos / "intro.dubbed-fr-FR.srt"
         captions.write_text("corrected by hand")
         reworded(monkeypatch)
+        bench.video("intro.mp4", size=3000)  # or it would be known as paid for, with its captions as they are
         renewed(runner)
         await until(runner.idle.is_set)
         failure = only(runner).dubs["fr-FR"].failure
