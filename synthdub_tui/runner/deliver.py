@@ -21,7 +21,7 @@ from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_o
 from synthdub_tui.sources.settle import suspect
 from synthdub_tui.synthesia.errors import AccountRefused, Refused
 from synthdub_tui.synthesia.schema import AssetCreated, AssetInfo, AssetStatus
-from synthdub_tui.transfer.upload import UploadTarget
+from synthdub_tui.transfer.upload import Unconfirmed, UploadTarget
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +139,8 @@ class Delivery:
                 if trouble.code != "upload_failed" or left <= 0:
                     raise
                 await self._shop.outlast(self._id, "", trouble, delay)
+                if isinstance(trouble, Unconfirmed) and await self._arrived():
+                    return trouble.digest
                 delay = min(delay * 2, patience.back_off_limit)
 
     async def _upload_again(self, trouble: Trouble) -> None:
@@ -155,11 +157,15 @@ class Delivery:
 
     async def _check_interrupted(self) -> None:
         """The last run ended during the upload: only the service knows whether all of it arrived."""
-        info = await self._look()
-        if info is not None and info.status in (AssetStatus.PROCESSING, AssetStatus.READY):
+        if await self._arrived():
             self._shop.ledger.put(changes.asset_uploaded(self._job))
         else:
             self._shop.ledger.put(changes.asset_dropped(self._job))
+
+    async def _arrived(self) -> bool:
+        """Whether the service has got the whole file."""
+        info = await self._look()
+        return info is not None and info.status in (AssetStatus.PROCESSING, AssetStatus.READY)
 
     async def _await_ready(self) -> None:
         """Ask until the service has looked at the file. A status that is new to us is waited for, but not for ever."""

@@ -25,7 +25,7 @@ from synthdub_tui.transfer.part import let_go
 from synthdub_tui.transfer.s3 import Attempts, Link, UploadTarget, as_trouble, make_client
 from synthdub_tui.transfer.threads import DaemonPool, watch
 
-__all__ = ["UploadTarget", "Uploader", "part_size"]
+__all__ = ["Unconfirmed", "UploadTarget", "Uploader", "part_size"]
 
 MIB: Final = 1024 * 1024
 THRESHOLD: Final = 8 * MIB
@@ -43,6 +43,15 @@ ABORT_AFTER: Final = 0.25
 
 WAITERS: Final = 64
 """Uploads that can be under way, given up ones on a stalled line included; more wait for a thread."""
+
+
+class Unconfirmed(Trouble):
+    """All of the source was sent, but no answer says that the storage has it: look before it is sent again. `digest` is that
+    of what was sent."""
+
+    def __init__(self, trouble: Trouble, digest: str) -> None:
+        super().__init__(trouble.code, trouble.detail)
+        self.digest = digest
 
 
 def part_size(size: int) -> int:
@@ -83,7 +92,7 @@ class Uploader:
         the number may go down when a part is sent again. A cancel aborts the transfer and with it the multipart upload.
 
         Raises Trouble: source_missing, source_unreadable, source_empty, source_changed, credentials_expired, upload_region,
-        upload_denied, upload_failed.
+        upload_denied, upload_failed (as Unconfirmed where all was sent).
         """
         work = _Upload(source, target, self._link)
         done = asyncio.wrap_future(self._pool.submit(work.run))
@@ -123,6 +132,7 @@ class _Upload:
         self._client: Any = None
         self._transfer: Any = None
         self._upload_id = ""  # of the multipart upload, once there is one
+        self._completing = False  # all parts were taken, and the storage is asked to put them together
         self._moved = 0
         self._reported = -1
 
@@ -162,6 +172,8 @@ class _Upload:
             trouble = self._fault or as_trouble(error)
             if trouble is None:
                 raise
+            if self._completing and trouble.code == "upload_failed":
+                trouble = Unconfirmed(trouble, self._digests.result())
             raise trouble from None
         check(self._source)
         return self._digests.result()
@@ -171,6 +183,7 @@ class _Upload:
 
         client = self._client = make_client(self._link, self._target)
         client.meta.events.register("after-call.s3.CreateMultipartUpload", self._note_upload)
+        client.meta.events.register("before-call.s3.CompleteMultipartUpload", self._note_completing)
         Attempts(self._link, self._stop, self._give_up).install(client)
         config = TransferConfig(
             multipart_threshold=THRESHOLD,
@@ -181,6 +194,9 @@ class _Upload:
         manager = TransferManager(client, config, self._files(), DaemonPool)
         try:
             self._start(manager).result()
+        except Exception:
+            if not self._arrived(client):
+                raise
         finally:
             self._over.set()
             manager.shutdown()
@@ -202,6 +218,22 @@ class _Upload:
 
     def _note_upload(self, parsed: Any, **_: Any) -> None:
         self._upload_id = str(parsed.get("UploadId", ""))
+
+    def _note_completing(self, **_: Any) -> None:
+        self._completing = True
+
+    def _arrived(self, client: Any) -> bool:
+        """Whether the storage has put the parts together although its answer was lost; asked again to, it may say that it knows
+        no such upload. The key was made for this source alone. Not everybody with such credentials may look."""
+        if not self._completing or self._stop.is_set():
+            return False
+        try:
+            found = client.head_object(Bucket=self._target.bucket, Key=self._target.key)
+        except (Exception, CancelledError) as error:
+            if as_trouble(error) is None and not isinstance(error, Trouble | CancelledError):
+                raise
+            return False
+        return int(found.get("ContentLength", -1)) == self._source.size
 
     def _abort_if_stuck(self) -> None:
         """s3transfer aborts once all requests under way have ended, which on a stalled line is too late: the program may be

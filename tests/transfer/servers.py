@@ -138,6 +138,8 @@ class Bucket:
 
     objects: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, dict[int, str]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of the parts by the key's path, also of parts that were sent again."""
     ended: list[str] = field(default_factory=list)
     seen: list[Request] = field(default_factory=list)
     fault: Callable[[Request], Awaitable[bool]] | None = None
@@ -185,11 +187,18 @@ class Bucket:
         self.ended.append(request.query["uploadId"])
         await request.answer(204, Content_Length="")
 
+    async def head(self, request: Request) -> None:
+        if request.path in self.objects:
+            await request.answer(200, Content_Length=str(self.sizes[request.path]))
+        else:
+            await request.answer(404, Content_Length="")
+
     async def _digest(self, request: Request) -> str:
         digest = hashlib.sha256()
         await request.go_ahead()
         async for data in request.chunks(self.pause):
             digest.update(data)
+            self.sizes[request.path] = self.sizes.get(request.path, 0) + len(data)
         return digest.hexdigest()
 
 

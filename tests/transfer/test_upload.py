@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,20 @@ from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.digest import RANGE, digest_of
 from synthdub_tui.transfer import upload
-from synthdub_tui.transfer.upload import MIB, PART, PIECE, Uploader, UploadTarget, part_size
+from synthdub_tui.transfer.upload import MIB, PART, PIECE, Unconfirmed, Uploader, UploadTarget, part_size
 from tests.transfer.conftest import OBJECT, TARGET, digests, make_source, source_of, until
-from tests.transfer.servers import CERTIFICATE, Bucket, Hangup, Request, operation, s3_error, saying, serving, unwrapped
+from tests.transfer.servers import (
+    CERTIFICATE,
+    Bucket,
+    Handler,
+    Hangup,
+    Request,
+    operation,
+    s3_error,
+    saying,
+    serving,
+    unwrapped,
+)
 
 Storage = tuple[Bucket, str]
 
@@ -240,6 +252,73 @@ async def test_a_passing_fault_is_overcome(bucket: Storage, uploader: Uploader, 
     await uploader.upload(make_source(tmp_path / "a.mp4", 9 * MIB), TARGET, ignore)
     assert bucket[0].objects == {OBJECT: digests(tmp_path / "a.mp4")}
     assert bucket[0].operations().count("part") == 3
+
+
+def _losing(storage: Bucket, then: Handler, look: Handler | None = None) -> Any:
+    """Parts are put together, but the answer to it is lost, and `then` answers whoever asks again."""
+
+    async def fault(request: Request) -> bool:
+        if operation(request) == "head" and look is not None:
+            await look(request)
+            return True
+        if operation(request) != "complete":
+            return False
+        if storage.objects:
+            return bool(await _answering(then)(request))
+        await storage.complete(replace(request, writer=Nowhere()))  # type: ignore[arg-type]
+        raise Hangup
+
+    return fault
+
+
+class Nowhere:
+    """Where an answer is lost."""
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+
+GONE = saying(404, s3_error("NoSuchUpload"))
+
+
+@pytest.mark.parametrize("then", [GONE, saying(500, b"<html>"), saying(503, s3_error("SlowDown"))])
+async def test_a_lost_answer_to_the_last_request_is_found_out(
+    bucket: Storage, uploader: Uploader, tmp_path: Path, then: Handler
+) -> None:
+    storage = bucket[0]
+    storage.fault = _losing(storage, then)
+    source = make_source(tmp_path / "a.mp4", PART + MIB)
+    assert await uploader.upload(source, TARGET, ignore) == digest_of(source.path, size=source.size)
+    assert storage.operations().count("part") == 2
+    assert storage.operations().count("head") == 1
+
+
+@pytest.mark.parametrize(
+    "look", [saying(403, Content_Length=""), saying(404, Content_Length=""), saying(200, Content_Length="5")]
+)
+async def test_where_nobody_may_look_it_is_said_that_all_was_sent(
+    bucket: Storage, uploader: Uploader, tmp_path: Path, look: Handler
+) -> None:
+    storage = bucket[0]
+    storage.fault = _losing(storage, GONE, look)
+    source = make_source(tmp_path / "a.mp4", PART + MIB)
+    with pytest.raises(Unconfirmed) as caught:
+        await uploader.upload(source, TARGET, ignore)
+    assert (caught.value.code, caught.value.digest) == ("upload_failed", digest_of(source.path, size=source.size))
+
+
+async def test_what_failed_before_the_last_request_is_not_looked_for(
+    bucket: Storage, uploader: Uploader, tmp_path: Path
+) -> None:
+    async def fault(request: Request) -> bool:
+        return operation(request) == "part" and bool(await _answering(saying(503))(request))
+
+    bucket[0].fault = fault
+    with pytest.raises(Trouble) as caught:
+        await uploader.upload(make_source(tmp_path / "a.mp4", PART + MIB), TARGET, ignore)
+    assert not isinstance(caught.value, Unconfirmed)
+    assert "head" not in bucket[0].operations()
 
 
 async def test_a_failed_part_leaves_no_multipart_upload(bucket: Storage, uploader: Uploader, tmp_path: Path) -> None:
