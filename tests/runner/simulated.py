@@ -73,25 +73,36 @@ class Project:
         return [each for each in self.languages.values() if running and each.status == "in_progress"]
 
 
-@dataclass
+@dataclass(eq=False)
 class PaidRequest:
     """One that left the client. It may have been taken for all its languages; once it arrived, it was for `new`."""
 
     title: str
     languages: tuple[str, ...]
+    asset: str
+    content: bytes  # as it was uploaded
+    lipsync: bool
     arrived: bool = False
     new: tuple[str, ...] = ()
+    project: Project | None = None
+    tries: dict[str, Language] = field(default_factory=dict)  # what became of `new`
 
     @property
     def exposed(self) -> tuple[str, ...]:
         """What was paid for by it, or may have been."""
         return self.new if self.arrived else self.languages
 
+    def stands_for(self, language: str) -> bool:
+        """Whether the language was paid for by it, or may have been, and has not ended in failure."""
+        failed = self.project is not None and self.project.status == "error"
+        ended = language in self.tries and self.tries[language].status == "error"
+        return language in self.exposed and not failed and not ended
+
 
 class Service:
-    """`check_paid(title, languages, content)` is called when a paid request leaves the client."""
+    """`check_paid` is called with each paid request that leaves the client."""
 
-    def __init__(self, clock: VirtualClock, check_paid: Callable[[str, tuple[str, ...], bytes], None]) -> None:
+    def __init__(self, clock: VirtualClock, check_paid: Callable[[PaidRequest], None]) -> None:
         self.assets: dict[str, Asset] = {}
         self.projects: dict[str, Project] = {}
         self.gone: dict[str, Project] = {}  # deleted
@@ -187,10 +198,11 @@ class Service:
         known = {**self.gone, **self.projects}
         title = known[rest[0]].title if rest else content["title"]
         asset = known[rest[0]].asset if rest else content["sourceAssetId"]
-        paid = PaidRequest(title, tuple(content["targetLanguages"]))
+        languages = tuple(content["targetLanguages"])
+        paid = PaidRequest(title, languages, asset, self.assets[asset].content, content.get("lipsyncEnabled", False))
         self.paid.append(paid)
         try:
-            self._check_paid(title, paid.languages, self.assets[asset].content)
+            self._check_paid(paid)
         except AssertionError as error:
             self.wrong.append(str(error))
         return paid
@@ -253,9 +265,9 @@ class Service:
         """Languages that the project does not have, or that failed in it, are dubbed, and billed."""
         again = {language for language, known in project.languages.items() if known.status != "error"}
         paid.new = tuple(language for language in paid.languages if language not in again)
-        paid.arrived = True
+        paid.arrived, paid.project = True, project
         for language in paid.new:
-            project.languages[language] = Language(self._new("video-"))
+            project.languages[language] = paid.tries[language] = Language(self._new("video-"))
         if paid.new:
             project.status = "in_progress"
         return [{"language": language, "id": project.languages[language].video} for language in paid.new]
@@ -298,7 +310,10 @@ class Storage:
             raise Trouble("upload_failed", "refused")
         if fault := self._service.fault("upload"):
             raise Trouble(fault)
-        now = Path(source.path).stat()
+        try:
+            now = Path(source.path).stat()
+        except FileNotFoundError as error:
+            raise Trouble("source_missing") from error
         if not same_version(stamp_of(source), Stamp(now.st_size, now.st_mtime_ns)):
             raise Trouble("source_changed")
         asset = self._service.assets[target.key]

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 import pytest
@@ -44,7 +44,7 @@ from synthdub_tui.store.store import Store, decode_job
 from synthdub_tui.synthesia import client as client_module
 from synthdub_tui.synthesia.quota import Endpoint
 from tests.runner import simulated
-from tests.runner.simulated import Files, Service, Storage
+from tests.runner.simulated import Files, PaidRequest, Service, Storage
 from tests.virtual_time import VirtualClock, VirtualLoop, virtual_time
 
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE")
@@ -148,10 +148,11 @@ class Life(RuleBasedStateMachine):
     def _retryable(self) -> list[Cell]:
         return [cell for cell in self._cells() if changes.rung(self.jobs[cell.job].dubs[cell.language])]
 
-    def _check_intent(self, title: str, names: tuple[str, ...], content: bytes) -> None:
+    def _check_intent(self, paid: PaidRequest) -> None:
         """A paid request leaves: for what the user has, with its intent on disk, and not for what moderation refused."""
+        title, names = paid.title, paid.languages
         seen = self.looked.get(str(self._source(title)))
-        assert seen in (None, content), f"{title}: {content!r} is paid for, and {seen!r} was there at the last look"
+        assert seen in (None, paid.content), f"{title}: {paid.content!r} is paid for, and {seen!r} was there at the last look"
         (job,) = [job for job in simulated.stored(self.folder / "state") if job["options"]["title"] == title]
         assert set(job.get("submission", {}).get("languages", ())) == set(names), f"{title}: sent without an intent on disk"
         wrong = [language for language in names if (title, language) in self.moderated]
@@ -339,6 +340,8 @@ class Life(RuleBasedStateMachine):
             self.foreign[path] = b"foreign"
 
     def _take_foreign_files_away(self) -> None:
+        for job in self.jobs.values():
+            self._own_again(job)
         for path in self.foreign:
             path.unlink()
         self.foreign.clear()
@@ -436,7 +439,7 @@ class Life(RuleBasedStateMachine):
         self.loop.run_for(moment)
         self._forget_calls()
         self.loop.kill()
-        self._close_files()
+        close_files(self.folder)
         self._start_again(away)
 
     def _start_again(self, away: float) -> None:
@@ -445,16 +448,6 @@ class Life(RuleBasedStateMachine):
         self.loop = VirtualLoop(self.clock)
         self.disk_full = False
         self.runner = self._start()
-
-    def _close_files(self) -> None:
-        """As the kernel does for a process that is killed."""
-        for name in os.listdir("/dev/fd"):
-            try:
-                inside = os.readlink(f"/dev/fd/{name}").startswith(f"{self.folder}/")
-            except OSError:
-                continue
-            if inside:
-                os.close(int(name))
 
     def _forget_calls(self) -> None:
         """Counters that were not saved yet are lost with a process: calls of the last second, or since the disk is full."""
@@ -471,6 +464,14 @@ class Life(RuleBasedStateMachine):
         self._look_at_the_disk()
         for job in self.jobs.values():
             self._learn_moderation(job)
+            self._own_again(job)
+
+    def _own_again(self, job: Job) -> None:
+        """The output of a dub that was removed is found, and taken, where the dub is asked for again."""
+        for dub in job.dubs.values():
+            path = Path(dub.output.path) if dub.output and _done(dub) else None
+            if path in self.foreign and self.foreign[path] != b"foreign":
+                del self.foreign[path]
 
     def _look_at_the_disk(self) -> None:
         """The files, and that a start with the cache that is there would take them for what they are."""
@@ -625,8 +626,28 @@ def _done(dub: Dub) -> bool:
     return dub.state is DubState.DONE
 
 
+def close_files(folder: Path) -> None:
+    """As the kernel does for processes that are killed: those below the folder."""
+    for name in os.listdir("/dev/fd"):
+        try:
+            inside = os.readlink(f"/dev/fd/{name}").startswith(f"{folder}/")
+        except OSError:
+            continue
+        if inside:
+            os.close(int(name))
+
+
+class Disk(Protocol):
+    """What a machine says of its disk."""
+
+    disk_full: bool
+
+    def look(self, path: str) -> Stamp | None:
+        """In place of the look before a paid request."""
+
+
 @contextmanager
-def wired(service: Service, clock: VirtualClock, life: Life) -> Iterator[None]:
+def wired(service: Service, clock: VirtualClock, life: Disk) -> Iterator[None]:
     """Runners made within talk to the simulated service, and write to a disk that may be full."""
     genuine = durable.write
 
