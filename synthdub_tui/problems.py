@@ -205,6 +205,14 @@ KNOWN: dict[str, Problem] = _table(
         Retry.ASK,
     ),
     Problem(
+        "left_refused",
+        "Left as it is: refused by moderation",
+        "The service refused this very content before, in these languages or as a whole.",
+        "Nothing was sent for it. Edit the video and name it again, or ask support. `synthdub retry FILE:LANG` sends it all "
+        "the same, after a question: it may cost credits, and repeated rejections can get the account banned.",
+        Retry.USELESS,
+    ),
+    Problem(
         "already_paid",
         "This video was dubbed into this language before",
         "A receipt on this machine says that the same content was sent and accepted, or may have been. Its project cannot be "

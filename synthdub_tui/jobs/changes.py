@@ -224,8 +224,8 @@ def mounted(job: Job, mount: str) -> Job:
 
 def source_failed(job: Job, code: str, detail: str, now: float) -> Job:
     """Nothing more can be submitted: every waiting dub fails, and nothing was billed. A request under way is left alone."""
-    while job.unsent:
-        job = failed(job, job.unsent[0], code, detail, Scope.SOURCE, now)
+    for language in job.unsent:
+        job = _ended(job, language, Failure(code, Scope.SOURCE, now, detail))
     return _staged(replace(job, asset=None))
 
 
@@ -389,7 +389,7 @@ def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> 
     since it must not be sent again without consent."""
     dub, code = job.dubs[language], MODERATION if is_moderation(code, words) else code
     if dub.state is DubState.WAITING:
-        return failed(job, language, code, words, Scope.SUBMISSION, now)
+        return _ended(job, language, Failure(code, Scope.SUBMISSION, now, words))
     if dub.state is DubState.CANCELLED and code == MODERATION:
         job = _refusal_noted(job, (language,), language, words, now)
         return _with_dub(job, language, replace(job.dubs[language], failure=Failure(code, Scope.SUBMISSION, now, words)))
@@ -561,12 +561,16 @@ def reviewed(job: Job, language: str, mark: bool) -> Job:
 
 def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: float, **facts: Any) -> Job:
     """The dub does not go on by itself. What moderation refused is noted for as long as the job is known."""
-    failure = Failure(code, scope, now, detail)
-    job = _move(job, language, DubState.FAILED, now, failure=failure, absent_since=NEVER, **facts)
-    if code == MODERATION:
-        about = language if scope in (Scope.LANGUAGE, Scope.SUBMISSION) else ""
-        job = _refusal_noted(job, (language,), about, detail, now)
-    return _staged(job)
+    return _staged(_ended(job, language, Failure(code, scope, now, detail), **facts))
+
+
+def _ended(job: Job, language: str, failure: Failure, **facts: Any) -> Job:
+    """The dub alone: where moderation refused the whole, what else waits is not barred yet."""
+    job = _move(job, language, DubState.FAILED, failure.at, failure=failure, absent_since=NEVER, **facts)
+    if failure.code != MODERATION:
+        return job
+    about = language if failure.scope in (Scope.LANGUAGE, Scope.SUBMISSION) else ""
+    return _refusal_noted(job, (language,), about, failure.detail, failure.at)
 
 
 def moderated(job: Job, about: str, words: str, now: float) -> Job:
@@ -591,7 +595,8 @@ def _barred(job: Job) -> Job:
     for language in job.in_state(DubState.WAITING) if job.refused else ():
         dub, refusal = job.dubs[language], job.refusal(language)
         if refusal is not None and language not in sent and MODERATION not in dub.agreed:
-            failure = Failure(MODERATION, Scope.SUBMISSION, refusal.at, refusal.words)
+            words = f"not sent, since it was refused before{': ' if refusal.words else ''}{refusal.words}"
+            failure = Failure(MODERATION, Scope.SUBMISSION, refusal.at, words)
             job = _move(job, language, DubState.FAILED, dub.since, failure=failure)
     return job
 

@@ -106,7 +106,16 @@ def take_in(
                 del missing[outcome.job.source.size][outcome.job.id]
         else:
             note_outcome(added, settled(outcome, item, now, settle), put)
+            if isinstance(outcome, Admitted) and batch.force_new:
+                _note_refused(added, outcome.job, batch.targets)
     return later
+
+
+def _note_refused(added: Added, job: Job, targets: Iterable[str]) -> None:
+    """Say what was not begun anew, since moderation refused it."""
+    refused = [language for language in targets if job.refusal(language)]
+    if refused:
+        added.troubles.append(Trouble("left_refused", f"{job.source.path}: {', '.join(refused)}"))
 
 
 def note_outcome(added: Added, outcome: Decided, put: Put) -> None:

@@ -1,8 +1,9 @@
-"""Before a paid request: was this content paid for in this language already, by whichever batch?
+"""Before a paid request: was this content paid for in this language already, or refused by moderation, by whichever batch?
 
 Where a receipt says so, nothing is sent. The finished file, or else the project at the service, is taken up, which is free;
 where neither is there any more, the dub is held (`already_paid`) until the user decides. `--force-new` and a retry that the
-user agreed to pay for go past all of this.
+user agreed to pay for go past all of this. What moderation refused fails before it is sent, whatever its options; only consent
+to that very dub goes past that.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
+from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import is_ours, make_folder
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.sources.digest import FileChangedError, digest_of, fingerprint
 from synthdub_tui.sources.same_file import same_time
-from synthdub_tui.store.receipts import MODERATION, Content, Receipt, Receipts, SavedOutput
+from synthdub_tui.store.receipts import Content, Receipt, Receipts, SavedOutput
 from synthdub_tui.synthesia.errors import NotSent, Refused
 from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo, ProjectStatus
 
@@ -52,13 +54,15 @@ class PaidBefore:
     async def clear(self, job_id: str, languages: Iterable[str]) -> bool:
         """Look at the receipts for these waiting languages. Whether all of them are still to be paid for; the others were taken
         up, held or failed. Raises Trouble where the source cannot be read, KeyRejected, or OSError for the receipts."""
-        open_questions = [language for language in languages if not _agreed(self._job(job_id).dubs[language])]
+        open_questions = [language for language in languages if _open_question(self._job(job_id).dubs[language])]
         if open_questions:
             known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
             if known:
                 await self._know_digest(job_id)
                 for language in open_questions:
-                    await self._look(job_id, language)
+                    if not _agreed(self._job(job_id).dubs[language]):
+                        await self._look(job_id, language)
+                    await self._bar_moderated(job_id, language)
         return set(languages) <= set(self._job(job_id).unsent)
 
     async def intend(self, job_id: str, languages: tuple[str, ...], project: str) -> str:
@@ -76,6 +80,7 @@ class PaidBefore:
                 state_dir=self._state_dir,
                 file=job.source.path,
                 unless_paid=[language for language in languages if not _agreed(job.dubs[language])],
+                unless_moderated=[language for language in languages if MODERATION not in job.dubs[language].agreed],
             )
         except OSError as error:
             raise NotSent("state_unwritable", f"{error.strerror}: {error.filename or 'receipts'}") from error
@@ -95,6 +100,10 @@ class PaidBefore:
         """It was not accepted, or not for these languages: nothing was billed."""
         await self._note(self._receipts.refused, job.source.size, receipt, tuple(languages))
 
+    async def note_verdict(self, job: Job, receipt: str, about: str, words: str) -> None:
+        """Moderation refused the request: the language `about`, or where that is empty the content as a whole."""
+        await self._note(self._receipts.moderated, job.source.size, receipt, about, words)
+
     async def note_failures(self, before: Job, job: Job, project: str) -> None:
         """Languages that the service ended without a video since `before`."""
         for language, dub in job.dubs.items():
@@ -102,6 +111,8 @@ class PaidBefore:
             if dub is before.dubs.get(language) or dub.state is not DubState.FAILED or failure is None:
                 continue
             if dub.project == project and failure.scope in (Scope.LANGUAGE, Scope.PROJECT):
+                if (failure.code, failure.scope) == (MODERATION, Scope.PROJECT):
+                    await self._note(self._receipts.moderated_in, job.source.size, project, failure.detail)
                 await self._note(self._receipts.failed, job.source.size, project, language, failure.code)
 
     async def output_of(self, job: Job, language: str) -> Output | None:
@@ -159,10 +170,6 @@ class PaidBefore:
         while language in self._job(job_id).unsent:
             job = self._job(job_id)
             receipts = await in_thread(self._receipts.find, _content(job))
-            if any(each.failed.get(language) == MODERATION for each in receipts):
-                words = "refused before, for the same content"
-                self._put(changes.failed(job, language, MODERATION, words, Scope.LANGUAGE, self._shop.now()))
-                return
             standing = [each for each in receipts if each.stands_for(language)]
             if not standing:
                 return
@@ -172,6 +179,17 @@ class PaidBefore:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             elif all(each.stands_for(language) for each in standing):
                 self._hold(job_id, language, standing[0])
+
+    async def _bar_moderated(self, job_id: str, language: str) -> None:
+        """Let the job know what moderation said of its content to another one, before which nothing goes out."""
+        job = self._job(job_id)
+        dub = job.dubs.get(language)
+        if dub is None or dub.state is not DubState.WAITING or MODERATION in dub.agreed:
+            return
+        verdict = await in_thread(self._receipts.verdict, _content(job), language)
+        if verdict is not None and self._job(job_id).source is job.source:
+            about = "" if verdict.whole else language
+            self._put(changes.moderated(self._job(job_id), about, verdict.words, self._shop.now()))
 
     async def _recovered(self, job_id: str, language: str, standing: list[Receipt]) -> bool:
         """Whether the finished file stands where it belongs."""
@@ -194,16 +212,24 @@ class PaidBefore:
                 continue
             found = await self._ask(receipt.project)
             code = _failure_of(found, language) if found is not None else ""
-            if code:
-                receipt.failed[language] = code
-                size = self._job(job_id).source.size
-                await self._note(self._receipts.failed, size, receipt.project, language, code)
+            if found is not None and code:
+                await self._note_ended(self._job(job_id).source.size, receipt, language, code, found)
             elif found is not None or self._age(receipt) < self._shop.patience.new_project:
                 if language in self._job(job_id).unsent:
                     now, at = self._shop.now(), receipt.request.at
                     self._put(changes.taken_up(self._job(job_id), language, receipt.project, at, now))
                 return True
         return False
+
+    async def _note_ended(self, size: int, receipt: Receipt, language: str, code: str, found: ProjectInfo) -> None:
+        """On disk where that can be written, and in any case for this process."""
+        whole = found.status is ProjectStatus.ERROR
+        if code == MODERATION and whole:
+            await self._note(self._receipts.moderated_in, size, receipt.project, "")
+        await self._note(self._receipts.failed, size, receipt.project, language, code)
+        receipt.failed[language] = code
+        if code == MODERATION:
+            receipt.verdicts["" if whole else language] = ""
 
     async def _ask(self, project: str) -> ProjectInfo | None:
         """The project as it is now; None where the service does not know it any more."""
@@ -254,6 +280,11 @@ class PaidBefore:
 
 def _content(job: Job) -> Content:
     return Content.of(job.source.size, job.source.digest, job.options)
+
+
+def _open_question(dub: Dub) -> bool:
+    """Whether a receipt could speak against paying for the dub."""
+    return not _agreed(dub) or MODERATION not in dub.agreed
 
 
 def _agreed(dub: Dub) -> bool:

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job, Source
+from synthdub_tui.jobs.moderation import is_moderation
 from synthdub_tui.runner.header_check import worth_sending
 from synthdub_tui.runner.outputs import ready_to_write
 from synthdub_tui.runner.threads import in_thread
@@ -101,6 +102,7 @@ class Submission:
             raise
         except Refused as refusal:
             try:
+                await self._note_verdicts(refusal.code, self._named(refusal) or {"": refusal.detail})
                 await self._note_refused()
             finally:
                 self._refused(refusal)
@@ -141,6 +143,7 @@ class Submission:
             refused = {self._own(language): words for language, words in answer.refused}
             self._shop.account.accept()
             try:  # first the receipt: once the job has moved on, this task is not wanted any more, and cancelled
+                await self._note_verdicts("", refused)
                 await self._note_accepted(self._project, refused)
             finally:
                 self._shop.ledger.put(changes.added(self._job, videos, refused, self._shop.now()))
@@ -233,12 +236,22 @@ class Submission:
         if self._job.submission is not None:
             self._shop.ledger.put(changes.not_sent(self._job))
 
+    async def _note_verdicts(self, code: str, said: Mapping[str, str]) -> None:
+        """Let other batches know what moderation refused. `said`: language, or empty for all of the request → words."""
+        for about, words in said.items():
+            if self._receipt and is_moderation(code, words):
+                await self._shop.paid_before.note_verdict(self._job, self._receipt, about, words)
+
     def _refused(self, refusal: Refused) -> None:
-        named = {self._own(language): words for language, words in refusal.languages if language}
         job = self._job
         if job.submission is None:  # found wrong by the client before the intent was recorded
             job = changes.intend(job, self._languages, self._project, self._shop.now())
+        named = self._named(refusal)
         self._shop.ledger.put(changes.refused(job, refusal.code, refusal.detail, named, self._shop.now()))
+
+    def _named(self, refusal: Refused) -> dict[str, str]:
+        """The words about each language that the service names."""
+        return {self._own(language): words or refusal.detail for language, words in refusal.languages if language}
 
     def _own(self, language: str) -> str:
         """The spelling under which the job knows a language of the answer."""

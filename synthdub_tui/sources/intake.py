@@ -131,10 +131,20 @@ def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Out
         job = msgspec.structs.replace(job, outputs=folder, mount="")
     job = msgspec.structs.replace(job, captions=batch.captions)
     if batch.force_new or not _same(job.source, found, digest):
-        return Admitted(_meant(changes.renew(job, _source(found), batch.targets, now), batch), Effect.RENEWED)
+        return _renewed(job, found, batch, now, digest)
     job = changes.source_adopted(job, _seen(job.source, found))
     extended = changes.named_again(job, batch.targets, now)
     return Admitted(extended, Effect.KNOWN if extended is job else Effect.EXTENDED)
+
+
+def _renewed(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Admitted:
+    """The job begun anew, but for what moderation refused of this very content."""
+    source = msgspec.structs.replace(_source(found), digest=digest)
+    seen = msgspec.structs.replace(job, source=source)
+    anew = [language for language in batch.targets if language not in job.dubs or not seen.refusal(language)]
+    if batch.force_new and not anew:
+        return Admitted(job, Effect.KNOWN)
+    return Admitted(_meant(changes.renew(job, source, anew, now), batch), Effect.RENEWED)
 
 
 def _same(source: Source, found: Found, digest: str) -> bool:

@@ -15,17 +15,15 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from synthdub_tui.jobs.model import Options
+from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.store import durable
 
 SHARDS: Final = 256
-
-MODERATION: Final = "moderation"
-"""The code of a failure that no new request may pass over."""
 
 
 class PaidRequest(msgspec.Struct, frozen=True, tag_field="is", tag="request", omit_defaults=True, kw_only=True):
@@ -69,6 +67,21 @@ class _Failed(msgspec.Struct, frozen=True, tag_field="is", tag="failed"):
     code: str
 
 
+class _Moderated(msgspec.Struct, frozen=True, tag_field="is", tag="moderated", omit_defaults=True):
+    """Moderation refused the content in that language, or, where that is empty, as a whole. What was billed other lines say."""
+
+    id: str
+    language: str = ""
+    words: str = ""
+
+
+class Verdict(NamedTuple):
+    """What moderation said of a content."""
+
+    whole: bool  # in whatever language
+    words: str  # of the service, untrusted
+
+
 class SavedOutput(msgspec.Struct, frozen=True, tag_field="is", tag="output", kw_only=True):
     """A finished file that came of a request: where it was saved, and what tells it again."""
 
@@ -90,7 +103,7 @@ class _Ours(msgspec.Struct, frozen=True, tag_field="is", tag="ours"):
     fingerprint: str
 
 
-_Line = PaidRequest | _Accepted | _Unclear | _Refused | _Failed | SavedOutput | _Ours
+_Line = PaidRequest | _Accepted | _Unclear | _Refused | _Failed | _Moderated | SavedOutput | _Ours
 
 _decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
 
@@ -120,8 +133,9 @@ class Receipt:
     refused: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)  # language → code
     outputs: dict[str, SavedOutput] = field(default_factory=dict)  # by language
+    verdicts: dict[str, str] = field(default_factory=dict)  # of moderation: language, or empty for the whole → words
 
-    def take(self, line: _Accepted | _Unclear | _Refused | _Failed | SavedOutput) -> None:
+    def take(self, line: _Accepted | _Unclear | _Refused | _Failed | _Moderated | SavedOutput) -> None:
         """One more line about the request."""
         match line:
             case _Accepted():
@@ -132,12 +146,25 @@ class Receipt:
                 self.refused.update(line.languages or self.request.languages)
             case _Failed():
                 self.failed[line.language] = line.code
+                if line.code == MODERATION:
+                    self.verdicts.setdefault(line.language, "")
+            case _Moderated():
+                self.verdicts[line.language] = line.words
             case SavedOutput():
                 self.outputs[line.language] = line
 
     def stands_for(self, language: str) -> bool:
         """Whether the language was, or may have been, paid for and did not end in failure."""
         return language in self.request.languages and language not in self.refused and language not in self.failed
+
+
+def _verdict(receipts: Sequence[Receipt], language: str) -> Verdict | None:
+    """What moderation said of the whole, else of the language."""
+    for about in ("", language):
+        for receipt in receipts:
+            if about in receipt.verdicts:
+                return Verdict(whole=not about, words=receipt.verdicts[about])
+    return None
 
 
 class _Shard:
@@ -194,6 +221,11 @@ class Receipts:
         with self._lock:
             return self._found(content)
 
+    def verdict(self, content: Content, language: str) -> Verdict | None:
+        """What moderation said of this content, under whichever options; None where it refused neither it nor the language."""
+        with self._lock:
+            return _verdict(self._of_content(content), language)
+
     def is_ours(self, size: int, fingerprint: Callable[[], str]) -> bool:
         """Whether a file of this size is one that we downloaded; `fingerprint` is asked only where the size fits."""
         with self._lock:
@@ -210,9 +242,11 @@ class Receipts:
         state_dir: str = "",
         file: str = "",
         unless_paid: Iterable[str] = (),
+        unless_moderated: Iterable[str] = (),
     ) -> str:
         """Record a paid request, durably, before it is sent. Its id; empty where one of the languages `unless_paid` turns out
-        to have been paid for meanwhile, by another process: then nothing was recorded."""
+        to have been paid for meanwhile, by another process, or one of `unless_moderated` to have been refused: then nothing was
+        recorded."""
         request = PaidRequest(
             id=uuid.uuid4().hex[:16],
             at=at,
@@ -228,6 +262,8 @@ class Receipts:
         with self._lock, self._appending(content.size) as append:
             receipts = self._found(content)
             if any(receipt.stands_for(language) for receipt in receipts for language in unless_paid):
+                return ""
+            if any(_verdict(self._of_content(content), language) for language in unless_moderated):
                 return ""
             append(request)
         return request.id
@@ -249,6 +285,18 @@ class Receipts:
         for receipt in self._standing(size, project, language):
             self._append(size, _Failed(receipt.request.id, language, code))
 
+    def moderated(self, size: int, request: str, about: str, words: str) -> None:
+        """Moderation refused the content of a request: in the language `about`, or as a whole where that is empty."""
+        self._append(size, _Moderated(request, about, words))
+
+    def moderated_in(self, size: int, project: str, words: str) -> None:
+        """Moderation refused a project, and its content as a whole."""
+        with self._lock:
+            receipts = [each for each in self._fresh(size).by_size.get(size, ()) if project and each.project == project]
+        for receipt in receipts:
+            if "" not in receipt.verdicts:
+                self.moderated(size, receipt.request.id, "", words)
+
     def saved(self, content: Content, project: str, output: SavedOutput) -> None:
         """A finished file is on disk. `output.id` is filled in here. Known as ours whether or not there is a receipt for it."""
         self._append(output.size, _Ours(output.size, output.fingerprint))
@@ -263,13 +311,15 @@ class Receipts:
             return [each for each in receipts if project and each.project == project and each.stands_for(language)]
 
     def _found(self, content: Content) -> list[Receipt]:
+        return [each for each in self._of_content(content) if each.request.options == content.options]
+
+    def _of_content(self, content: Content) -> list[Receipt]:
+        """Whatever the options. The newest first."""
         if not content.digest:
             return []  # the content is not known, so nothing can be told of it
         receipts = self._fresh(content.size).by_size.get(content.size, ())
-        wanted = (self.account, content.digest, content.options)
-        return [
-            each for each in reversed(receipts) if (each.request.account, each.request.digest, each.request.options) == wanted
-        ]
+        wanted = (self.account, content.digest)
+        return [each for each in reversed(receipts) if (each.request.account, each.request.digest) == wanted]
 
     def _path(self, size: int) -> str:
         return os.path.join(self._folder, f"{size % SHARDS:02x}.jsonl")

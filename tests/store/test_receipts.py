@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthdub_tui.jobs.model import Options
-from synthdub_tui.store.receipts import Content, Receipts, SavedOutput, account_of
+from synthdub_tui.store.receipts import Content, Receipts, SavedOutput, Verdict, account_of
 
 CONTENT = Content(1000, "xxh3:aa", "en adaptive private")
 FR, ES = "fr-FR", "es-ES"
@@ -83,6 +84,41 @@ def test_a_request_is_not_recorded_where_another_process_paid_meanwhile(tmp_path
     assert intend(mine, FR, unless_paid=[FR]) == ""
     assert intend(mine, ES, unless_paid=[ES])
     assert intend(mine, FR)  # the user said so
+
+
+def test_what_moderation_refused_is_known_whatever_the_options(tmp_path: Path) -> None:
+    paid = receipts(tmp_path)
+    request = intend(paid, FR)
+    paid.moderated(1000, request, FR, "words")
+    other = replace(CONTENT, options="de adaptive private")
+    assert receipts(tmp_path).verdict(other, FR) == Verdict(whole=False, words="words")
+    assert receipts(tmp_path).verdict(other, ES) is None
+    paid.moderated(1000, request, "", "all of it")
+    assert receipts(tmp_path).verdict(other, ES) == Verdict(whole=True, words="all of it")
+    assert receipts(tmp_path).verdict(replace(CONTENT, digest="xxh3:bb"), FR) is None
+
+
+def test_a_refused_project_is_refused_whole(tmp_path: Path) -> None:
+    paid = receipts(tmp_path)
+    paid.accepted(1000, intend(paid, FR), "p")
+    paid.moderated_in(1000, "p", "words")
+    assert receipts(tmp_path).verdict(CONTENT, ES) == Verdict(whole=True, words="words")
+
+
+def test_failures_of_older_receipts_tell_what_moderation_refused(tmp_path: Path) -> None:
+    paid = receipts(tmp_path)
+    paid.accepted(1000, intend(paid, FR, ES), "p")
+    paid.failed(1000, "p", FR, "moderation")
+    paid.failed(1000, "p", ES, "processing_error")
+    assert receipts(tmp_path).verdict(CONTENT, FR) == Verdict(whole=False, words="")
+    assert receipts(tmp_path).verdict(CONTENT, ES) is None
+
+
+def test_a_request_is_not_recorded_for_what_another_process_saw_refused_meanwhile(tmp_path: Path) -> None:
+    one, other = receipts(tmp_path), receipts(tmp_path)
+    one.moderated(1000, intend(one, FR), FR, "")
+    assert intend(other, FR, ES, unless_moderated=(FR, ES)) == ""
+    assert intend(other, FR, ES, unless_moderated=(ES,)) != ""
 
 
 def test_an_output_is_found_by_its_receipt_and_by_its_content(tmp_path: Path) -> None:
