@@ -178,10 +178,19 @@ class Library(RuleBasedStateMachine):
 
     # -- the user ------------------------------------------------------------------------------------------------------
 
-    @initialize(settle=st.sampled_from((0.0, 0.0, 10.0)), apart=st.booleans(), name=names, content=st.sampled_from(CONTENTS))
-    def first(self, settle: float, apart: bool, name: str, content: bytes) -> None:
+    @initialize(
+        settle=st.sampled_from((0.0, 0.0, 10.0)),
+        apart=st.booleans(),
+        name=names,
+        content=st.sampled_from(CONTENTS),
+        languages=some_languages,
+        seconds=moments,
+    )
+    def first(self, settle: float, apart: bool, name: str, content: bytes, languages: list[str], seconds: float) -> None:
         self.settle, self.apart = settle, apart
         self.replace(name, content)
+        self.add("home", name, False, languages, "")
+        self.loop.run_for(2 + seconds)  # so that it is about to be paid for
 
     @rule(
         house=houses, name=names, whole=st.booleans(), languages=some_languages, how=st.sampled_from(("", "", "lipsync", "new"))
