@@ -19,7 +19,16 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.digest import digest_of
 from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
 from synthdub_tui.synthesia.quota import Endpoint
-from synthdub_tui.transfer.download import Fetched, OnStart, Progress, UrlExpired, no_progress, nothing_to_note
+from synthdub_tui.transfer.download import (
+    Fetched,
+    OnStart,
+    Progress,
+    UrlExpired,
+    Whole,
+    no_progress,
+    nothing_tells,
+    nothing_to_note,
+)
 from synthdub_tui.transfer.upload import UploadTarget
 from tests.virtual_time import VirtualClock
 
@@ -338,6 +347,7 @@ class Files:
         *,
         etag: str = "",
         limit: int | None = None,
+        whole: Whole = nothing_tells,
         on_start: OnStart = nothing_to_note,
         progress: Progress = no_progress,
     ) -> Fetched:
