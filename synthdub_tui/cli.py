@@ -263,6 +263,7 @@ def _codes(words: str) -> list[str]:
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Dub without a screen. Without PATH: whatever the state directory still has to do."
     _work_arguments(parser)
+    parser.add_argument("--resume", action="store_true", help="end a pause first; without, a paused batch begins nothing new")
     _json(parser, "one JSON object a line")
 
 

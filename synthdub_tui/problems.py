@@ -148,6 +148,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.FREE,
     ),
     Problem(
+        "paused",
+        "The batch is paused",
+        "Somebody paused it, or its file was damaged; a new run does not end a pause.",
+        "`synthdub resume`, or `synthdub run --resume`, goes on. Until then nothing new is sent or billed.",
+        Retry.FREE,
+    ),
+    Problem(
         "rate_limited",
         "The account's rate limit is used up",
         "Too many calls within a minute, an hour or a day; other programs with the same key count too.",

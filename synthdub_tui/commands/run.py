@@ -23,7 +23,7 @@ def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]
     """The same as a whole process: once an interrupted run has saved, nothing may hold up its end, no name look-up either."""
     reporter = Reporter(as_json=bool(flags.get("json")))
     with asyncio.Runner() as loop:
-        code = loop.run(headless.run(settings, paths, reporter, _key_reader(flags)))
+        code = loop.run(headless.run(settings, paths, reporter, _key_reader(flags), resume=bool(flags.get("resume"))))
         if code == INTERRUPTED:
             _leave_at_once(code)
     return code

@@ -27,7 +27,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
     loaded = store.load(set_aside=False)
     lost = store.lost({job.id for job in loaded.jobs})
     pid, meters = _runner(settings.state_dir)
-    paused = meters.paused if meters else store.read_document("batch").get("paused") is True
+    paused = meters.paused if meters else store.paused()
     if as_json:
         content = {
             "state_dir": settings.state_dir,

@@ -147,7 +147,8 @@ def pause(settings: Settings, *, paused: bool) -> int:
     else:
         with _Direct(settings) as direct:
             direct.store.write_document("batch", direct.store.read_document("batch") | {"paused": paused})
-    print("Paused: what is under way finishes, nothing new begins." if paused else "Resumed.")
+    goes_on = "Resumed." if control is not None else "Resumed; `synthdub run` goes on."
+    print("Paused: what is under way finishes, nothing new begins." if paused else goes_on)
     return 0
 
 

@@ -358,8 +358,10 @@ class Job(_Record, frozen=True):
         return tuple(language for language in self.in_state(DubState.WAITING) if self.dubs[language].hold is not None)
 
     def waits_for(self, language: str, *, paused: bool = False) -> WaitsFor | None:
-        """What a waiting dub waits for besides a slot and the service. `paused`: whether the batch is."""
+        """What keeps a dub from its next step besides a slot and the service. `paused`: whether the batch is."""
         dub = self.dubs[language]
+        if paused and dub.state is DubState.READY:
+            return WaitsFor.PAUSE
         if dub.state is not DubState.WAITING:
             return None
         if dub.hold is not None:
@@ -405,7 +407,8 @@ class ProjectSeen(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Dubs of a batch by state; what the summary and `status` show. `held` are those of `waiting` that need the user."""
+    """Dubs of a batch by state; what the summary and `status` show. `held` are those of `waiting` and `ready` that need the
+    user."""
 
     jobs: int = 0
     dubs: int = 0
@@ -426,13 +429,13 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def count(jobs: Iterable[Job], *, paused: bool = False) -> Counts:
-    """Counts over any iterable of jobs. In a paused batch every waiting dub needs the user."""
+    """Counts over any iterable of jobs. In a paused batch every dub that waits or is ready needs the user."""
     totals = dict.fromkeys(Counts.__struct_fields__, 0)
     for job in jobs:
         totals["jobs"] += 1
         totals["dubs"] += len(job.dubs)
         for language, dub in job.dubs.items():
             totals[dub.state.value] += 1
-            if dub.state is DubState.WAITING and job.waits_for(language, paused=paused) is not None:
+            if dub.state in (DubState.WAITING, DubState.READY) and job.waits_for(language, paused=paused) is not None:
                 totals["held"] += 1
     return Counts(**totals)

@@ -56,6 +56,18 @@ def activities(job: Job) -> list[Activity]:
     return wanted
 
 
+def begun(job: Job, activity: Activity) -> bool:
+    """Whether the activity has left the line: a pause lets it finish."""
+    match activity:
+        case Deliver():
+            return job.asset is not None
+        case Submit():
+            return job.submission is not None
+        case Download(language):
+            return job.dubs[language].state is DubState.DOWNLOADING
+    return True
+
+
 def awaits_rest(job: Job) -> bool:
     """Whether the job would be uploaded now if its source had come to rest."""
     return _unsettled(job) and any(language not in _adding(job) for language in job.unsent)

@@ -41,9 +41,11 @@ class Delivery:
         return self._shop.ledger.jobs[self._id]
 
     async def run(self) -> None:
-        """Ends when the asset is ready, with the waiting dubs failed, or where the account is refused."""
+        """Ends when the asset is ready, with the waiting dubs failed, or where a pause or the account forbids to begin."""
         try:
             while self._job.unsent and not (self._job.asset and self._job.asset.ready):
+                if self._shop.paused and self._job.asset is None:
+                    return
                 await self._step()
         except AccountRefused as refusal:
             self._shop.account.refuse(refusal)
@@ -74,7 +76,6 @@ class Delivery:
     async def _deliver(self) -> None:
         """Asset and upload within one slot: credentials are short-lived, so none are asked for ahead of time."""
         async with self._shop.uploads.turn(self._job.source.size):
-            await self._shop.open_gate.wait()
             self._shop.account.check()
             if not await self._adopt_source() or not await worth_sending(self._shop, self._id):
                 return

@@ -63,7 +63,6 @@ class Fetch:
         """Ends with the dub done or failed. Interrupted, it leaves a part that can be continued; cancelled, nothing."""
         try:
             async with self._shop.downloads:
-                await self._shop.open_gate.wait()
                 await self._fetch_all()
         except asyncio.CancelledError:
             await self._put_away()

@@ -51,9 +51,13 @@ async def run(
     read_key: ReadKey,
     *,
     patience: Patience | None = None,
+    resume: bool = False,
     resumable: bool = True,
 ) -> int:
-    """All the work that is there, then a summary; the exit code. Raises Trouble for what is wrong before anything is sent."""
+    """All the work that is there, then a summary; the exit code. `resume`: end a pause first.
+
+    Raises Trouble for what is wrong before anything is sent.
+    """
     started = time.monotonic()
     share_one_arena()
     if paths:
@@ -67,6 +71,9 @@ async def run(
     except OSError as error:
         raise Trouble("state_unwritable", f"{error.strerror}: {settings.state_dir}") from error
     try:
+        if resume and runner.paused:
+            await runner.pause(False)
+            reporter.say("The batch was paused; it goes on now.")
         for file in damaged:
             reporter.tell(report.problem(explain("state_corrupt", f"{file.path} → {file.kept}: {file.reason}")))
         runner.ledger.listen(lambda before, job: _tell(reporter, before, job))
@@ -104,7 +111,7 @@ async def serve(settings: Settings, read_key: ReadKey) -> int:
         runner.start()
         while not stop.requested:
             lonely = not server.clients and not runner.adding and clock.now() - server.last_seen > LINGER_SECONDS
-            if lonely and (runner.idle.is_set() or runner.halted.is_set()):
+            if lonely and not runner.paused_midway and (runner.idle.is_set() or runner.halted.is_set()):
                 break
             await stop.wait(1.0)
     finally:
@@ -179,8 +186,7 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> acti
             reporter.say(line)
     runner.retry(await in_thread(actions.free_cells, dict(runner.ledger.jobs)), paid=False)
     if runner.paused:
-        await runner.pause(False)
-        reporter.say("The batch was paused; it goes on now.")
+        reporter.say("The batch is paused: what is under way finishes, nothing new begins.")
     return added
 
 
@@ -241,6 +247,8 @@ def _end(runner: Runner, reporter: Reporter, stop: _Stop) -> End:
         return End.HALTED if runner.reached else End.NEVER_BEGAN
     if runner.refusal is not None:
         reporter.tell(report.problem(runner.refusal.problem))
+    if runner.paused_midway:
+        reporter.tell(report.problem(explain("paused")))
     return End.WORKED
 
 

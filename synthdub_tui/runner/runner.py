@@ -117,7 +117,7 @@ class Runner:
 
     def _make_workshop(self, patience: Patience) -> Workshop:
         settings = self.settings
-        shop = Workshop(
+        return Workshop(
             ledger=self.ledger,
             client=self.client,
             account=Account(self._note_refusal),
@@ -134,8 +134,6 @@ class Runner:
             receipts=Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key)),
             state_dir=settings.state_dir,
         )
-        shop.open_gate.set()
-        return shop
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -162,8 +160,7 @@ class Runner:
             self._shop.claims.ask_all(job)
         self.quota.restore(self.store.read_document("quota"))
         self._durations.load(self.store.read_document("durations"))
-        if self.store.read_document("batch").get("paused") is True:
-            self._shop.open_gate.clear()
+        self._shop.paused = self.store.paused()
         return loaded.damaged
 
     def start(self) -> None:
@@ -327,23 +324,42 @@ class Runner:
     def _trust_account(self) -> None:
         if self.refusal is not None:
             self._shop.account.trust()
-            self.meters.changed = True
-            for worker, _ in self._workers.values():
-                worker.look_again()
-            self._employ_all()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """What was not to begin may."""
+        self.meters.changed = True
+        for worker, _ in self._workers.values():
+            worker.look_again()
+        self._employ_all()
+
+    def _hold_back(self) -> None:
+        """What is under way comes to its end, and nothing more is begun."""
+        self.meters.changed = True
+        self._line.clear()
+        for job_id, (worker, _) in self._workers.items():
+            if job_id in self.ledger.jobs:  # else it was removed, and its worker is just ending
+                worker.hold_back()
+        self._check_idle()
 
     @property
     def paused(self) -> bool:
         """Whether nothing new is begun."""
-        return not self._shop.open_gate.is_set()
+        return self._shop.paused
+
+    @property
+    def paused_midway(self) -> bool:
+        """Whether something goes on as soon as the pause ends."""
+        return self.paused and any(job.can_go_on for job in self.ledger.jobs.values())
 
     async def pause(self, paused: bool) -> None:
         """Begin nothing new, or go on. Kept across restarts. Raises OSError if that cannot be saved."""
+        self._shop.paused = paused
         if paused:
-            self._shop.open_gate.clear()
+            self._hold_back()
         else:
-            self._shop.open_gate.set()
-            self._trust_account()
+            self._shop.account.trust()
+            self._go_on()
         content = {"schema": SCHEMA, **self.store.read_document("batch"), "paused": paused}
         await self.ledger.write_document("batch", content)
         self.meters.changed = True
@@ -661,10 +677,8 @@ class Runner:
             self.tell_warning(job, trouble)
 
     def _note_refusal(self, refusal: AccountRefused) -> None:
-        """What is under way comes to its end, and nothing more is begun."""
-        self.meters.changed = True
-        self._line.clear()
         _log.error("account refused", extra={"detail": refusal.detail})
+        self._hold_back()
 
     def _storage_trouble(self) -> Trouble | None:
         """What transfers that wait for their next try say of it."""

@@ -50,8 +50,7 @@ class Submission:
     async def run(self) -> None:
         """Repeats only what certainly never arrived. May be cancelled until the intent is recorded, see `_send`."""
         delay = self._shop.patience.back_off
-        while True:
-            await self._shop.open_gate.wait()
+        while not self._shop.paused:
             try:
                 if not await self._may_be_paid():
                     return  # not all of them: the plan now asks for the others
@@ -172,8 +171,8 @@ class Submission:
         await self._check_source()
         self._shop.account.check()
         job = self._job
-        if not set(self._languages) <= set(job.unsent):
-            raise _Withdrawn  # cancelled or held while the quota made it wait
+        if self._shop.paused or not set(self._languages) <= set(job.unsent):
+            raise _Withdrawn  # paused, cancelled or held while the quota made it wait
         self._shop.ledger.put(changes.intend(job, self._languages, self._project, self._shop.now()))
         await self._shop.ledger.saved(self._id)
         self._receipt = await self._shop.paid_before.intend(self._id, self._languages, self._project)

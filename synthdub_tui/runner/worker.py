@@ -53,6 +53,12 @@ class Worker:
         self._cancel_unwanted()
         self._changed.set()
 
+    def hold_back(self) -> None:
+        """Whatever waits in line, and may not begin any more, leaves the line."""
+        for activity, task in self._running.items():
+            if not self._shop.may_go_on(self._job, activity) and not task.cancelling():
+                task.cancel()
+
     async def quiet(self) -> None:
         """Returns when nothing goes on that is not wanted any more."""
         wanted = self._shop.decided(self._job)
@@ -119,7 +125,8 @@ class Worker:
 
     def _judge(self, activity: Activity, error: BaseException | None, before: Job) -> None:
         """An activity that ends with an error, or again and again without any effect, is a mistake of this program."""
-        self._fruitless = self._fruitless + 1 if self._job is before else 0
+        in_vain = self._job is before and self._shop.may_go_on(self._job, activity)
+        self._fruitless = self._fruitless + 1 if in_vain else 0
         if error is None and self._fruitless < FRUITLESS_LIMIT:
             return
         _log.error("activity failed", exc_info=error, extra={"job": self._id, "activity": str(activity)})

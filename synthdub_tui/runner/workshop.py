@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, activities
+from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, activities, begun
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
 from synthdub_tui.runner.account import Account
@@ -71,7 +71,7 @@ class Workshop:
     on_warning: Callable[[Job, Trouble], None]  # about a job, without a failure
     settle: float  # seconds for which a source that was found in a folder must not have changed; 0: off
     state_dir: str
-    open_gate: asyncio.Event = field(default_factory=asyncio.Event)  # cleared while the batch is paused
+    paused: bool = False  # nothing new is begun
     critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one source at a time is read to tell versions apart
     comparing: Callable[[str], list[str]] = lambda _job: []  # files that are compared with a job's
@@ -93,11 +93,13 @@ class Workshop:
         return [activity for activity in activities(job) if not isinstance(activity, waits)]
 
     def wanted(self, job: Job) -> list[Activity]:
-        """What should be going on for the job, and can be begun."""
-        wanted = self.decided(job)
-        if self.account.refusal is None:
-            return wanted
-        return [activity for activity in wanted if not isinstance(activity, Deliver | Submit)]
+        """What should be going on for the job, and may: it has begun, or neither a pause nor the account forbids it."""
+        return [activity for activity in self.decided(job) if self.may_go_on(job, activity)]
+
+    def may_go_on(self, job: Job, activity: Activity) -> bool:
+        """Whether the activity has begun, or may begin now."""
+        refused = self.account.refusal is not None and isinstance(activity, Deliver | Submit)
+        return begun(job, activity) or not (self.paused or refused)
 
     async def reach(self, call: Callable[[], Awaitable[object]], *, unclear_too: bool = False) -> object:
         """Repeat an unpaid call with back-off and jitter until it is answered. With `unclear_too` also a write that may

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SIZE_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of the largest state file that is read: a job of all languages has some 60 kB."""
 
+BATCH: Final = "batch"
+"""The document that holds for the batch as a whole: its schema, and whether it is paused."""
+
 CACHE: Final = "jobs.cache"
 LEFT_OUT: Final = "left-out"
 """The document that says what the last search for videos left out."""
@@ -70,6 +73,7 @@ class Store:
         self._known: dict[str, Known] = {}  # by file name: what was read or written
         self._news = False  # that the cache lacks
         self._caching = threading.Lock()
+        self._set_aside_at_open: list[Damaged] = []
 
     def path(self, name: str) -> str:
         """Path of a file of the state directory."""
@@ -98,6 +102,7 @@ class Store:
             jobs, bad = self._read_all()
             # Not before all are read: where one is of a newer synthdub, everything is left as it is.
             damaged = [Damaged(path, self._set_aside(path) if set_aside else path, reason) for path, reason in bad]
+            damaged = self._damaged_batch() + damaged
         except OSError as error:
             raise Trouble("state_unwritable", f"{error.strerror}: {self.folder}") from error
         jobs.sort(key=lambda job: (job.added, job.source.path))
@@ -126,7 +131,7 @@ class Store:
         newest: dict[str, Lost] = {}
         for name in sorted(self._kept()):
             job_id, path = name.partition(".toml.")[0], os.path.join(self._damaged, name)
-            if job_id not in known:
+            if job_id not in known and job_id != BATCH:
                 newest[job_id] = Lost(job_id, path, _source_path(path))
         return list(newest.values())
 
@@ -165,6 +170,13 @@ class Store:
             return _parse(_read(self.path(f"{name}.toml")).decode())
         except (OSError, ValueError):
             return {}
+
+    def paused(self) -> bool:
+        """Whether the batch is paused. It counts as paused where its file is damaged, which may have said so."""
+        try:
+            return self._read_batch().get("paused", False) is not False
+        except (OSError, ValueError):
+            return True
 
     def write_document(self, name: str, content: dict[str, Any]) -> None:
         """Durable when it returns. Raises OSError."""
@@ -212,14 +224,44 @@ class Store:
 
     def _mark_schema(self) -> None:
         """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
-        found = self.read_document("batch")
+        found = self._whole_batch()
         schema = found["schema"] if "schema" in found else OLDEST if self._names() else SCHEMA
         if not isinstance(schema, int) or schema > SCHEMA:
             raise Trouble("state_newer", self.folder)
         if schema < SCHEMA:
             keep_copy(self.folder, schema)
         if found.get("schema") != SCHEMA:
-            self.write_document("batch", {**found, "schema": SCHEMA})
+            self.write_document(BATCH, {**found, "schema": SCHEMA})
+
+    def _read_batch(self) -> dict[str, Any]:
+        """Raises OSError or ValueError where the file is there and says nothing: it is never written empty."""
+        path = self.path(f"{BATCH}.toml")
+        try:
+            found = _parse(_read(path).decode())
+        except FileNotFoundError:
+            return {}
+        if not found:
+            raise ValueError("the file is empty")
+        return found
+
+    def _whole_batch(self) -> dict[str, Any]:
+        """What the batch file says. A damaged one is set aside, and the batch is paused."""
+        try:
+            return self._read_batch()
+        except (OSError, ValueError) as error:
+            path = self.path(f"{BATCH}.toml")
+            self._set_aside_at_open.append(Damaged(path, self._set_aside(path), str(error)))
+            durable.sync_folder(self.folder)
+            return {"paused": True}
+
+    def _damaged_batch(self) -> list[Damaged]:
+        """The batch file, where it was set aside just now, or is still to be."""
+        try:
+            self._read_batch()
+        except (OSError, ValueError) as error:
+            path = self.path(f"{BATCH}.toml")
+            return [Damaged(path, path, str(error))]
+        return self._set_aside_at_open
 
     def _set_aside(self, path: str) -> str:
         os.makedirs(self._damaged, mode=0o700, exist_ok=True)

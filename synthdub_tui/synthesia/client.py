@@ -241,7 +241,11 @@ class Client:
     async def _ask(self, call: _Call, at: float) -> Answer:
         """Sends a call in the slot taken at `at`, and judges the answer. Returns a 2xx answer, raises for all else."""
         if call.before_send is not None:
-            await call.before_send()
+            try:
+                await call.before_send()
+            except BaseException:  # a request that is withdrawn uses nothing up
+                self._quota.never_arrived(call.endpoint, at)
+                raise
             self._check_key()  # another call may have learnt meanwhile that the key is bad
         key = self._key
         answer = await self._send(call, key, at)

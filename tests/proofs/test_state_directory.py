@@ -213,7 +213,8 @@ async def test_replaced_while_a_batch_runs(tmp_path: Path) -> None:
             await until(second.idle.is_set)
             files = {path: path.read_bytes() for path in (tmp_path / "state" / "jobs").iterdir()}
             billed = stage.sandbox.billed()
-            first._shop.open_gate.set()
+            first._shop.paused = False
+            first._go_on()
             await until(lambda: stage.problem == "state_unwritable")
             await first.add([str(stage.videos / "intro.mp4")], first.settings.batch)
             await asyncio.sleep(0.3)  # several tries to save

@@ -93,12 +93,15 @@ class Bench:
             **options,
         }
 
-    async def run(self, *paths: Path, patience: Patience = QUICK, key: str | None = None, **options: Any) -> Result:
+    async def run(
+        self, *paths: Path, patience: Patience = QUICK, key: str | None = None, resume: bool = False, **options: Any
+    ) -> Result:
         out, err = io.StringIO(), io.StringIO()
         key = self.sandbox.api_key if key is None else key
         settings = resolve(self.flags(**options), {"SYNTHESIA_API_KEY": key})
         reporter = Reporter(as_json=True, out=out, err=err)
-        code = await headless.run(settings, [str(path) for path in paths], reporter, lambda: key, patience=patience)
+        named = [str(path) for path in paths]
+        code = await headless.run(settings, named, reporter, lambda: key, patience=patience, resume=resume)
         return Result(code, [json.loads(line) for line in out.getvalue().splitlines()], self.jobs())
 
     def jobs(self) -> list[Job]:

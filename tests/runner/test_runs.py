@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +88,16 @@ async def test_jobs_that_wait_for_an_upload_cost_no_tasks(bench: Bench) -> None:
 
     for number in range(30):
         bench.video(f"{number:02}.mp4")
-    async with Working(bench, max_uploads=2, targets=("fr-FR",)) as runner:
-        await runner.pause(True)
+    async with Working(bench, max_uploads=2, targets=("fr-FR",)) as runner, AsyncExitStack() as held:
+        for _ in range(2):
+            await held.enter_async_context(runner._shop.uploads.turn(0))
         await runner.add([str(bench.videos)], runner.settings.batch)
         await until(lambda: workers() == 2)
         assert not runner.idle.is_set()
         waiting = [job.id for job in runner.ledger.jobs.values()][10:20]
         assert runner.cancel([Cell(job) for job in waiting]) == 10
         assert workers() == 2
-        await runner.pause(False)
+        await held.aclose()
         await until(runner.idle.is_set)
         ends = [job.dubs["fr-FR"].state.value for job in runner.ledger.jobs.values()]
         assert (ends.count("done"), ends.count("cancelled"), workers()) == (20, 10, 0)
@@ -109,13 +111,12 @@ async def test_a_turn_to_upload_is_given_back_when_it_is_not_needed_any_more(mak
         await until(lambda: states(runner) == {"fr-FR": "dubbing"})
         job = only(runner).id
         runner.cancel([Cell(job, "fr-FR")])
-        await runner.pause(True)
-        await runner.add([str(bench.video("a.mp4", 3000))], replace(runner.settings.batch, targets=("es-ES",)))
-        await until(lambda: job in runner._workers)  # it has its turn, and waits for the pause to end
-        await runner.add([str(bench.video("b.mp4"))], runner.settings.batch)
-        runner.retry([Cell(job, "fr-FR")], paid=False)
-        runner.cancel([Cell(job, "es-ES")])
-        await runner.pause(False)
+        async with runner._shop.uploads.turn(0):
+            await runner.add([str(bench.video("a.mp4", 3000))], replace(runner.settings.batch, targets=("es-ES",)))
+            await until(lambda: job in runner._workers)  # it was called up, and waits for the slot
+            await runner.add([str(bench.video("b.mp4"))], runner.settings.batch)
+            runner.retry([Cell(job, "fr-FR")], paid=False)
+            runner.cancel([Cell(job, "es-ES")])
         await until(lambda: bench.billed == 2)
         assert states_of(runner, job) == {"fr-FR": "dubbing", "es-ES": "cancelled"}
 
