@@ -35,6 +35,7 @@ _EFFECTS: Final = {
     "extended": "with more languages",
     "known": "there already",
     "moved": "at a new place",
+    "going on": "started anew before and not finished, which go on",
     "compared": "compared",
     "skipped": "other files skipped",
 }

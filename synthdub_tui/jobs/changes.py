@@ -110,7 +110,7 @@ def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
     if job.submission is not None:
         raise IllegalMove(f"{job.id}: a submission is under way")
     dubs = _outdated(job, source) | fresh
-    job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=dubs)
+    job = replace(job, source=source, asset=None, uploads=0, version=job.version + 1, dubs=dubs, forced=NEVER)
     for project in job.projects:
         job = _closed(job, project)
     return _staged(job)
@@ -633,6 +633,17 @@ def agreed_to(job: Job, languages: Iterable[str], reason: WaitsFor) -> Job:
     for language in languages:
         job = _agreed(job, language, reason)
     return job
+
+
+def forced(job: Job, languages: Iterable[str], now: float) -> Job:
+    """The user had these dubs begun anew, whatever was paid for before."""
+    return replace(agreed_to(job, languages, WaitsFor.ALREADY_PAID), forced=now)
+
+
+def force_goes_on(job: Job, languages: Iterable[str]) -> bool:
+    """Whether some of these dubs were begun anew on purpose before, and have not ended yet."""
+    dubs = [job.dubs[language] for language in languages if language in job.dubs]
+    return job.forced != NEVER and any(dub.state in OPEN | {DubState.UNKNOWN} and not dub.stale for dub in dubs)
 
 
 def digest_known(job: Job, digest: str) -> Job:

@@ -317,6 +317,7 @@ class Job(_Record, frozen=True):
     asset: Asset | None = None
     uploads: int = 0  # since the user last acted, to bound automatic repeats
     version: int = 0  # raised when the source is to be uploaded anew on purpose
+    forced: float = NEVER  # when the user had this version begun anew, whatever was paid for before (--force-new)
     projects: dict[str, str] = {}  # of use: id → id of the asset it was made from, oldest first; empty if it takes no more
     submission: Submission | None = None
     refused: tuple[Refusal, ...] = ()  # by moderation, earlier contents of the source included; outlives the dubs

@@ -24,6 +24,7 @@ from synthdub_tui.runner.server import Server
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Patience
 from synthdub_tui.settings import Settings
+from synthdub_tui.sources.intake import Effect
 from synthdub_tui.sources.skip_rules import Why
 
 REACH_SECONDS: Final = 60.0
@@ -196,6 +197,9 @@ def _found(added: actions.Added) -> Iterable[str]:
     parts += [f"{added.unsure} left as they are"] if added.unsure else []
     parts += [f"{added.comparing} to be compared"] if added.comparing else []
     yield f"{added.videos} videos: {', '.join(parts)}{skipped}" if parts else f"No other videos{skipped}"
+    if number := added.effects[Effect.GOING_ON]:
+        were, go_on = ("1 video was", "it goes on") if number == 1 else (f"{number:,} videos were", "they go on")
+        yield f"{were} started anew before and not finished: {go_on}, nothing is paid twice"
     for other, taken in added.left_out.same[:SAME_SHOWN]:
         yield f"{printable(other, 4096)} is the same file as {printable(taken, 4096)}"
     if len(added.left_out.same) > SAME_SHOWN:

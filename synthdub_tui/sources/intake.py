@@ -28,6 +28,7 @@ class Effect(StrEnum):
     EXTENDED = "extended"  # further languages
     KNOWN = "known"  # nothing to add
     MOVED = "moved"  # a known file at a new place
+    GOING_ON = "going on"  # --force-new, which began it anew before and has not finished it
 
 
 class Admitted(NamedTuple):
@@ -116,12 +117,14 @@ def admit(known: Known, found: Found, batch: Batch, now: float, *, missing: Miss
             return outcome
     folder = output_folder(found.path, found.root, batch.output_dir)
     job = changes.new_job(_source(found), options, batch.targets, now=now, outputs=folder, captions=batch.captions)
-    return Admitted(_meant(msgspec.structs.replace(job, id=known.free_id(found.path, options)), batch), Effect.NEW)
+    return Admitted(_meant(msgspec.structs.replace(job, id=known.free_id(found.path, options)), batch, now), Effect.NEW)
 
 
 def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Outcome:
     """The file at a path that has a job: the same version, another one, or one that has to be compared."""
-    if not batch.force_new and not same_version(stamp_of(job.source), _stamp(found)) and found.size == job.source.size:
+    goes_on = batch.force_new and changes.force_goes_on(job, batch.targets)
+    anew = batch.force_new and not goes_on
+    if not anew and not same_version(stamp_of(job.source), _stamp(found)) and found.size == job.source.size:
         if job.source.digest and not digest:
             return Undecided(found, (job.id,))
         if not job.source.digest and job.paid_for and not batch.agreed:
@@ -130,10 +133,13 @@ def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Out
     if folder and folder != job.outputs:
         job = msgspec.structs.replace(job, outputs=folder, mount="")
     job = msgspec.structs.replace(job, captions=batch.captions)
-    if batch.force_new or not _same(job.source, found, digest):
+    if anew or not _same(job.source, found, digest):
         return _renewed(job, found, batch, now, digest)
     job = changes.source_adopted(job, _seen(job.source, found))
     extended = changes.named_again(job, batch.targets, now)
+    if goes_on:
+        new = [language for language in batch.targets if extended.dubs[language] is not job.dubs.get(language)]
+        return Admitted(changes.agreed_to(extended, new, WaitsFor.ALREADY_PAID), Effect.GOING_ON)
     return Admitted(extended, Effect.KNOWN if extended is job else Effect.EXTENDED)
 
 
@@ -144,7 +150,7 @@ def _renewed(job: Job, found: Found, batch: Batch, now: float, digest: str) -> A
     anew = [language for language in batch.targets if language not in job.dubs or not seen.refusal(language)]
     if batch.force_new and not anew:
         return Admitted(job, Effect.KNOWN)
-    return Admitted(_meant(changes.renew(job, source, anew, now), batch), Effect.RENEWED)
+    return Admitted(_meant(changes.renew(job, source, anew, now), batch, now), Effect.RENEWED)
 
 
 def _same(source: Source, found: Found, digest: str) -> bool:
@@ -205,9 +211,9 @@ def _source(found: Found) -> Source:
     return Source(found.path, found.size, found.mtime_ns, found.content_type)
 
 
-def _meant(job: Job, batch: Batch) -> Job:
+def _meant(job: Job, batch: Batch, now: float) -> Job:
     """--force-new says that what was paid for before is to be paid for again."""
-    return changes.agreed_to(job, batch.targets, WaitsFor.ALREADY_PAID) if batch.force_new else job
+    return changes.forced(job, batch.targets, now) if batch.force_new else job
 
 
 def _options(found: Found, batch: Batch) -> Options:

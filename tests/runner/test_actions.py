@@ -74,10 +74,10 @@ def found(name: str, **changed: int) -> Found:
 def test_adding_counts_what_it_came_to() -> None:
     held = Held()
     first = held.take_in([found("a.mp4"), found("b.mp4"), found("c.mp4")])
-    assert first.effects == {Effect.NEW: 3, Effect.RENEWED: 0, Effect.EXTENDED: 0, Effect.KNOWN: 0, Effect.MOVED: 0}
+    assert first.effects == dict.fromkeys(Effect, 0) | {Effect.NEW: 3}
     items = [found("a.mp4"), found("b.mp4", size=11), found("d.mp4")]
     second = held.take_in(items, Batch(targets=(FR, ES)))
-    assert second.effects == {Effect.NEW: 1, Effect.RENEWED: 1, Effect.EXTENDED: 0, Effect.KNOWN: 1, Effect.MOVED: 0}
+    assert second.effects == dict.fromkeys(Effect, 0) | {Effect.NEW: 1, Effect.RENEWED: 1, Effect.KNOWN: 1}
     third = held.take_in([found("a.mp4")], Batch(targets=(DE,)))
     assert (third.effects[Effect.EXTENDED], third.videos) == (1, 1)
     assert len(held.jobs) == 4

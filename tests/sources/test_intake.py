@@ -14,6 +14,7 @@ from tests.jobs.making import DE, ES, FR, NOW
 
 FOUND = Found("/videos/course/intro.mp4", "/videos", 10, 1, "video/mp4")
 BATCH = Batch(targets=(FR, ES))
+FORCE = replace(BATCH, force_new=True)
 
 
 def admitted(jobs: dict[str, Job], found: Found = FOUND, batch: Batch = BATCH) -> Admitted:
@@ -69,7 +70,40 @@ def test_a_file_whose_time_is_only_coarser_is_known(step: int) -> None:
 
 def test_forcing() -> None:
     job, _ = admitted({})
-    assert admitted(batch_of(job), batch=replace(BATCH, force_new=True)).effect is Effect.RENEWED
+    forced, effect = admitted(batch_of(job), batch=FORCE)
+    assert (effect, forced.forced) == (Effect.RENEWED, NOW)
+
+
+def ended(job: Job, state: DubState) -> Job:
+    return replace(job, dubs={language: replace(dub, state=state) for language, dub in job.dubs.items()})
+
+
+@pytest.mark.parametrize("state", [DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING, DubState.UNKNOWN])
+def test_forcing_again_does_not_begin_anew_what_it_began_and_did_not_finish(state: DubState) -> None:
+    job = ended(admitted({}, batch=FORCE).job, state)
+    again, effect = admitted(batch_of(job), batch=FORCE)
+    assert effect is Effect.GOING_ON
+    assert (again.version, again.dubs) == (job.version, job.dubs)
+
+
+@pytest.mark.parametrize("state", [DubState.DONE, DubState.FAILED, DubState.CANCELLED])
+def test_forcing_again_begins_anew_what_has_ended(state: DubState) -> None:
+    job = ended(admitted({}, batch=FORCE).job, state)
+    assert admitted(batch_of(job), batch=FORCE).effect is Effect.RENEWED
+
+
+def test_forcing_again_with_another_language_adds_that_one_alone() -> None:
+    job, _ = admitted({}, batch=FORCE)
+    again, effect = admitted(batch_of(job), batch=replace(FORCE, targets=(*BATCH.targets, "it-IT")))
+    assert effect is Effect.GOING_ON
+    assert {language: again.dubs[language] for language in job.dubs} == job.dubs
+    assert again.dubs["it-IT"].agreed == ("already_paid",)
+
+
+def test_a_new_version_of_the_file_ends_what_was_forced() -> None:
+    job, _ = admitted({}, batch=FORCE)
+    renewed, effect = admitted(batch_of(job), FOUND._replace(size=FOUND.size + 1))
+    assert (effect, renewed.forced) == (Effect.RENEWED, 0.0)
 
 
 @pytest.mark.parametrize(
