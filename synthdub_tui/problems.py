@@ -98,6 +98,16 @@ def _shown(before: str, char: str) -> str:
     return "" if char in JOINERS and joinable(before) else "\N{REPLACEMENT CHARACTER}"
 
 
+_COST_OF_DUB: Final = (
+    "That is free where the service has the dub already; one that was not submitted yet is then sent, "
+    "and costs credits like any."
+)
+"""What a retry costs after a trouble that can befall a dub before it is paid for as well as after."""
+
+_COST_OF_FIRST: Final = "This try cost nothing; once the dub is submitted, it costs credits like any."
+"""What a retry costs after a trouble that only befalls what was not submitted yet."""
+
+
 def _table(*problems: Problem) -> dict[str, Problem]:
     return {problem.code: problem for problem in problems}
 
@@ -338,28 +348,28 @@ KNOWN: dict[str, Problem] = _table(
         "source_missing",
         "The source file is gone",
         "It was moved, renamed or deleted, or its disk is not mounted.",
-        "Put it back under the same path and retry, or add it from its new place.",
+        "Put it back under the same path and retry, or add it from its new place. " + _COST_OF_FIRST,
         Retry.USELESS,
     ),
     Problem(
         "source_unreadable",
         "The source file cannot be read",
         "Its permissions or its disk do not allow it.",
-        "Make it readable for your user, then retry.",
+        "Make it readable for your user, then retry. " + _COST_OF_FIRST,
         Retry.USELESS,
     ),
     Problem(
         "source_changed",
         "The source file changed while it was being uploaded",
         "Another program is still writing it.",
-        "Wait until the file is finished, then retry: it is uploaded anew. Nothing was billed.",
+        "Wait until the file is finished, then retry: it is uploaded anew. " + _COST_OF_FIRST,
         Retry.FREE,
     ),
     Problem(
         "source_unsettled",
         "The file is still being written",
         "A program has it open for writing, or it changed a moment ago: it would be dubbed half finished.",
-        "Run the same command when it is complete: nothing was sent of it, and nothing was billed.",
+        "Run the same command when it is complete. " + _COST_OF_FIRST,
         Retry.FREE,
     ),
     Problem(
@@ -461,35 +471,36 @@ KNOWN: dict[str, Problem] = _table(
         "output_exists",
         "A file of that name is already there",
         "synthdub did not make it for this job, so it is never overwritten.",
-        "Move or rename that file, or use --output-dir, then retry: it is free.",
+        "Move or rename that file, or use --output-dir, then retry. " + _COST_OF_DUB,
         Retry.FREE,
     ),
     Problem(
         "output_claimed",
         "Another job writes to the same output file",
         "Two sources differ only in their ending or in case, or one source was added with other options.",
-        "Add one of them again with --output-dir. Nothing was sent for this one.",
+        "Add one of them again with --output-dir: that is a first submission, which costs credits like any. Nothing was sent "
+        "for this one.",
         Retry.USELESS,
     ),
     Problem(
         "output_unwritable",
         "The output folder cannot be written",
         "Its permissions or its file system do not allow it.",
-        "Make it writable for your user, or use --output-dir, then retry: downloading again is free.",
+        "Make it writable for your user, or use --output-dir, then retry. " + _COST_OF_DUB,
         Retry.FREE,
     ),
     Problem(
         "output_unmounted",
         "The volume of the outputs is not mounted",
         "What is written to the place where it was would be hidden as soon as it is mounted again.",
-        "Mount it there, then retry: it is free. Or add the video again with another --output-dir.",
+        "Mount it there, then retry; or add the video again with another --output-dir. " + _COST_OF_DUB,
         Retry.FREE,
     ),
     Problem(
         "disk_full",
         "The disk is full",
         "There is no room for the output, or your quota is used up.",
-        "Make room, then retry: what was fetched so far is kept, and downloading is free.",
+        "Make room, then retry: what was fetched so far is kept. " + _COST_OF_DUB,
         Retry.FREE,
     ),
     # -- start and configuration -------------------------------------------------------------------------------------
@@ -604,14 +615,14 @@ KNOWN: dict[str, Problem] = _table(
         "name_too_long",
         "The name of the output would be too long",
         "The file system takes names of some length only, mostly 255 bytes, and the output's adds language and ending.",
-        "Rename the video to something shorter and add it anew, or use --output-dir on another file system. Nothing was sent.",
+        "Rename the video to something shorter and add it anew, or use --output-dir on another file system. " + _COST_OF_FIRST,
         Retry.FREE,
     ),
     Problem(
         "name_refused",
         "The file system does not take the name of the output",
         'FAT, exFAT and Windows shares refuse : ? * < > | " and \\ in names.',
-        "Rename the video and add it anew, or use --output-dir on another file system. Nothing was sent.",
+        "Rename the video and add it anew, or use --output-dir on another file system. " + _COST_OF_FIRST,
         Retry.FREE,
     ),
     Problem(

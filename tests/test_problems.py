@@ -145,6 +145,29 @@ def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> Non
     }
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "output_exists",
+        "output_claimed",
+        "output_unwritable",
+        "output_unmounted",
+        "disk_full",
+        "name_too_long",
+        "name_refused",
+        "source_missing",
+        "source_unreadable",
+        "source_changed",
+        "source_unsettled",
+    ],
+)
+def test_a_first_submission_is_never_called_free(code: str) -> None:
+    """What stops a dub before it is paid for is mended, and then the dub is paid for."""
+    remedy = KNOWN[code].remedy
+    assert "costs credits like any" in remedy
+    assert "it is free" not in remedy
+
+
 def test_a_code_that_is_new_to_us() -> None:
     problem = explain("flux_\x1b[31mcapacitor", "words")
     assert problem.retry is Retry.COSTS
