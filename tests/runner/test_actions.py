@@ -220,7 +220,7 @@ async def test_a_file_is_added_anew_after_a_crash_in_a_paid_request(tmp_path: Pa
     store = Store(settings.state_dir)
     store.open()
     before = Held()
-    before.take_in(scan([str(tmp_path)], recursive=True), batch)
+    before.take_in(scan([str(tmp_path)], recursive=True), replace(batch, force_new=False))
     job = changes.asset_ready(changes.asset_created(before.job, "a1", NOW), "")
     store.save(changes.intend(job, [FR, ES], "", NOW))
     runner = Runner(settings)
