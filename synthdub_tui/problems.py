@@ -259,6 +259,13 @@ KNOWN: dict[str, Problem] = _table(
         "Retry this language; credits are spent again if the service bills failures (it does not say).",
         Retry.COSTS,
     ),
+    Problem(
+        "cancelled_by_service",
+        "The dub was cancelled at the service",
+        "Somebody cancelled it in Synthesia Studio, or the service did.",
+        "Retry this language; credits are spent again if the service bills cancelled dubs (it does not say).",
+        Retry.COSTS,
+    ),
     # -- asset and upload --------------------------------------------------------------------------------------------
     Problem(
         "media_type",

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from synthdub_tui.jobs.listing import alive, entries_of
 from synthdub_tui.jobs.model import (
     LEGAL,
     NEVER,
@@ -403,13 +404,10 @@ def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
     """What GET /v2/dubbing/{id} says of the job's dubs in that project; languages that nobody asked for are passed over."""
     if seen.state is SeenState.ERROR:
         job = _closed(job, project)
-    by_language: dict[str, list[Seen]] = {}
-    for entry in seen.languages:
-        by_language.setdefault(_folded(entry.language), []).append(entry)
     for language, dub in job.dubs.items():
         if dub.project != project:
             continue
-        entries = by_language.get(_folded(language), [])
+        entries = entries_of(seen.languages, language, job.dubs)
         if dub.state is DubState.DUBBING:
             job = _dubbing_observed(job, language, seen, _newest(dub, entries), now)
         elif dub.state is DubState.UNKNOWN:
@@ -480,19 +478,15 @@ def _stale(dub: Dub, seen: Seen, now: float) -> bool:
 
 
 def _old(dub: Dub, seen: Seen) -> bool:
-    """Whether an entry may be that of the try that failed before."""
-    return dub.erred and seen.video in ("", dub.old_video)
+    """Whether an entry may be that of the try that failed before. One that is going on or complete is none."""
+    return dub.erred and seen.state is SeenState.ERROR and seen.video in ("", dub.old_video)
 
 
 def _newest(dub: Dub, entries: list[Seen]) -> Seen | None:
     """The entry of the dub's last try, where the project lists more than one for its language."""
     known = [entry for entry in entries if dub.video and entry.video == dub.video]
     new = [entry for entry in entries if not _old(dub, entry)]
-    return next(iter(known or new or entries), None)
-
-
-def _folded(language: str) -> str:
-    return language.replace("_", "-").lower()
+    return alive(entries, dub.video) or next(iter(known or new or entries), None)
 
 
 # -- downloads -------------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.listing import alive, entries_of
 from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
@@ -247,7 +247,7 @@ class Fetch:
         for _ in range(patience.download_rounds):
             if info is None:
                 info = await self._ask()
-            entry = next((x for x in info.languages if codes.same(x.language, self._language)), None)
+            entry = alive(entries_of(info.languages, self._language, self._job.dubs), self._dub.video)
             address = pick(entry) if entry is not None else ""
             if address or (entry is not None and not needed):
                 return address

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
 
 from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.listing import alive, entries_of
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.output_paths import output_path
@@ -26,7 +27,7 @@ from synthdub_tui.sources.digest import FileChangedError, digest_of, fingerprint
 from synthdub_tui.sources.same_file import same_time
 from synthdub_tui.store.receipts import Content, Receipt, Receipts, SavedOutput
 from synthdub_tui.synthesia.errors import NotSent, Refused
-from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo, ProjectStatus
+from synthdub_tui.synthesia.schema import ProjectInfo, ProjectStatus
 
 if TYPE_CHECKING:
     from synthdub_tui.runner.workshop import Workshop
@@ -320,7 +321,5 @@ def _failure_of(info: ProjectInfo, language: str) -> str:
     """The code under which the service ended the language; empty where it goes on, is complete, or is not listed yet."""
     if info.status is ProjectStatus.ERROR:
         return info.error_code
-    wanted = language.replace("_", "-").lower()
-    entries = [each for each in info.languages if each.language.replace("_", "-").lower() == wanted]
-    ended = [each for each in entries if each.state is LanguageState.ERROR]
-    return ended[-1].error_code if entries and len(ended) == len(entries) else ""
+    entries = entries_of(info.languages, language, (language,))
+    return entries[-1].error_code if entries and alive(entries, "") is None else ""

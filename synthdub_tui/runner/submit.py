@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.listing import own_spelling
 from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.jobs.moderation import is_moderation
 from synthdub_tui.runner.header_check import worth_sending
@@ -254,7 +255,7 @@ class Submission:
 
     def _own(self, language: str) -> str:
         """The spelling under which the job knows a language of the answer."""
-        return next((own for own in self._languages if codes.same(own, language)), language)
+        return own_spelling(language, self._languages)
 
 
 def _stamp_now(path: str) -> Stamp | None:

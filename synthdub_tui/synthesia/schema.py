@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -26,7 +27,9 @@ TITLE_LIMIT: Final = 256
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*", re.ASCII)
-_URL = re.compile(r"https?://[\x21-\x7e]{1,16384}", re.ASCII | re.IGNORECASE)
+_URL = re.compile(r"https?://[\x21-\x7e]+?(?:[/?#][^\x00-\x1f\x7f\ud800-\udfff]*)?", re.IGNORECASE)
+_URL_LIMIT = 16_384
+_UNQUOTED = re.compile(r"%(?![0-9A-Fa-f]{2})|[^!#$%&'()*+,/0-9:;=?@A-Z\[\]_a-z~.-]")
 _SECRET = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
 _QUERY = re.compile(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.ASCII | re.IGNORECASE)
 
@@ -43,8 +46,9 @@ _CREATED = ("createdImportedAsset", "createdDubbedAssets")
 """What an answer names that accepted something, whatever else it says."""
 
 _COMPLETE = frozenset({"complete", "completed"})
-_FAILED = frozenset({"error", "failed"})
-_RUNNING = frozenset({"in_progress", "uploading", "processing", "queued", "pending"})
+_CANCELLED = frozenset({"canceled", "cancelled"})
+_FAILED = frozenset({"error", "failed", "rejected", *_CANCELLED})
+_RUNNING = frozenset({"in_progress", "uploading", "processing", "queued", "pending", "started", "running"})
 
 
 class BadAnswer(Trouble):
@@ -118,7 +122,8 @@ class LanguageState(StrEnum):
 class LanguageInfo:
     """One dubbed language of a project. URLs are signed and time-limited, empty where there is none.
 
-    `video` is the id of the dubbed asset, or empty. An error always has an `error_code`.
+    `video` is the id of the dubbed asset, or empty. An error always has an `error_code`. `oddity`: why it counts as running
+    although the service does not say so: a status that is new to us, or complete without an address.
     """
 
     language: str
@@ -129,15 +134,18 @@ class LanguageInfo:
     srt: str = field(default="", repr=False)
     vtt: str = field(default="", repr=False)
     image: str = field(default="", repr=False)
+    oddity: str = ""
 
 
 @dataclass(frozen=True)
 class ProjectInfo:
-    """A dubbing project. One that failed as a whole has an `error_code` and usually no languages."""
+    """A dubbing project. One that failed as a whole has an `error_code` and usually no languages. `oddity`: a status that is
+    new to us."""
 
     status: ProjectStatus
     error_code: str
     languages: tuple[LanguageInfo, ...]
+    oddity: str = ""
 
 
 @dataclass(frozen=True)
@@ -225,13 +233,25 @@ def read_project(data: object) -> ProjectInfo:
     entries = _entries(answer, "dubbedAssets", "dubbedVideos", "dubbed")
     if not word and not entries:
         raise BadAnswer("a project without a status")
+    if not entries and not _id(answer.get("id")) and not _speaks_of_project(answer, word):
+        raise BadAnswer(f"a status “{words(word)}” and nothing of a project")
     status = ProjectStatus.RUNNING
     if word in _COMPLETE:
         status = ProjectStatus.COMPLETE
-    elif word in _FAILED:
+    elif _ended(word):
         status = ProjectStatus.ERROR
-    code = (_code(answer) or "processing_error") if status is ProjectStatus.ERROR else ""
-    return ProjectInfo(status, code, tuple(_languages(entries, status)))
+    code = _failure_code(answer, word) if status is ProjectStatus.ERROR else ""
+    oddity = words(word) if status is ProjectStatus.RUNNING and word not in _RUNNING else ""
+    return ProjectInfo(status, code, tuple(_languages(entries, status)), oddity)
+
+
+def _speaks_of_project(answer: dict[str, object], word: str) -> bool:
+    """Whether an answer without id and languages is about a project all the same; a gateway may say `{"status": "error"}`."""
+    return word in _COMPLETE | _RUNNING or (_ended(word) and bool(words(answer.get("errorCode"))))
+
+
+def _ended(word: str) -> bool:
+    return word in _FAILED or is_moderation("", word)
 
 
 def read_locales_added(data: object) -> LocalesAdded:
@@ -385,6 +405,14 @@ def _code(answer: dict[str, object]) -> str:
     return printable(said[0] or said[1], _CODE_LIMIT)
 
 
+def _failure_code(answer: dict[str, object], word: str) -> str:
+    """The code of what failed with the status `word`, also where the service gives none."""
+    code = _code(answer)
+    if is_moderation(code, word):
+        return MODERATION
+    return code or ("cancelled_by_service" if word in _CANCELLED else "processing_error")
+
+
 def _entries(answer: dict[str, object], *names: str) -> list[dict[str, object]]:
     """The objects in the first of these lists that is not empty."""
     for name in names:
@@ -409,12 +437,20 @@ def _language(entry: dict[str, object], language: str, project: ProjectStatus) -
         language=language,
         video=_id(entry.get("id")),
         state=state,
-        error_code=(_code(entry) or "processing_error") if state is LanguageState.ERROR else "",
+        error_code=_failure_code(entry, _word(entry.get("status"))) if state is LanguageState.ERROR else "",
         download=download,
         srt=_url(captions.get("srt")) if isinstance(captions, dict) else "",
         vtt=_url(captions.get("vtt")) if isinstance(captions, dict) else "",
         image=_url(thumbnail.get("image")) if isinstance(thumbnail, dict) else "",
+        oddity=_oddity(_word(entry.get("status"))) if state is LanguageState.RUNNING else "",
     )
+
+
+def _oddity(word: str) -> str:
+    """What is odd about a language that is not complete, not ended, and has this status."""
+    if word in _COMPLETE:
+        return f"{word}, without an address to download from"
+    return "" if word in _RUNNING else words(word)
 
 
 def _state(entry: dict[str, object], has_url: bool, project: ProjectStatus) -> LanguageState:
@@ -423,7 +459,7 @@ def _state(entry: dict[str, object], has_url: bool, project: ProjectStatus) -> L
     Like the guide's script, a URL counts where the status says nothing, or a word new to us within a complete project.
     """
     word = _word(entry.get("status"))
-    if word in _FAILED or (not word and not has_url and _code(entry)):
+    if _ended(word) or (not word and not has_url and _code(entry)):
         return LanguageState.ERROR
     unknown_but_done = word not in _RUNNING and project is ProjectStatus.COMPLETE
     if has_url and (not word or word in _COMPLETE or unknown_but_done):
@@ -432,7 +468,11 @@ def _state(entry: dict[str, object], has_url: bool, project: ProjectStatus) -> L
 
 
 def _url(value: object) -> str:
-    return _matching(_URL, value)
+    """An address, with quoted what clients quote: spaces, letters beyond ASCII, `|`. What is quoted already stays as it is,
+    since it may be signed."""
+    if not isinstance(value, str) or len(value) > _URL_LIMIT or not _URL.fullmatch(value.strip()):
+        return ""
+    return _UNQUOTED.sub(lambda found: quote(found[0], safe=""), value.strip())
 
 
 def _language_errors(answer: dict[str, object]) -> tuple[tuple[str, str], ...]:

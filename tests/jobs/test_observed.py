@@ -8,7 +8,8 @@ import pytest
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.changes import ABSENT_LIMIT, STALE_LIMIT, UNKNOWN_GRACE
-from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Rung, Scope, SeenState, Stage
+from synthdub_tui.jobs.listing import alive, entries_of, own_spelling
+from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Rung, Scope, Seen, SeenState, Stage
 from synthdub_tui.jobs.plan import Download, Submit, Watch, activities, live_project
 from synthdub_tui.runner.worker import _seen
 from synthdub_tui.synthesia.schema import read_project
@@ -291,3 +292,36 @@ def test_a_lost_project_leaves_what_is_finished_and_answers_nothing_about_the_un
 
 def test_another_lost_project_is_none_of_the_job() -> None:
     assert changes.project_lost(dubbing(FR), "p2", "", NOW) == dubbing(FR)
+
+
+# -- one language more than once, or under another code --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("new", [running(FR, "v2"), complete(FR, "v2")])
+@pytest.mark.parametrize("new_first", [True, False])
+@pytest.mark.parametrize("job", [dubbing(FR), put_again(answer=""), put_again()])
+def test_of_an_old_failure_and_a_new_dub_the_new_one_counts(job: Job, new: Seen, new_first: bool) -> None:
+    entries = (new, erred(FR)) if new_first else (erred(FR), new)
+    seen = changes.observed(job, "p1", listing(*entries, complete=True), NOW)
+    assert state(seen) is (DubState.READY if new.state is SeenState.COMPLETE else DubState.DUBBING)
+    assert seen.dubs[FR].video == "v2"
+    counts = alive(entries_of(entries, FR, seen.dubs), seen.dubs[FR].video)
+    assert counts is new  # for the download, too
+
+
+def test_a_language_alone_is_the_locale_that_was_asked_for() -> None:
+    assert state(changes.observed(dubbing(FR, ES), "p1", listing(complete("fr")), NOW), FR) is DubState.READY
+
+
+def test_a_language_alone_is_none_of_two_locales() -> None:
+    job = changes.observed(dubbing(FR, "fr-CA"), "p1", listing(complete("fr")), NOW)
+    assert (state(job, FR), state(job, "fr-CA")) == (DubState.DUBBING, DubState.DUBBING)
+
+
+def test_the_locale_itself_goes_before_the_language_alone() -> None:
+    assert state(changes.observed(dubbing(FR), "p1", listing(complete("fr"), running("fr_fr")), NOW)) is DubState.DUBBING
+
+
+@pytest.mark.parametrize(("named", "own"), [("FR_fr", FR), ("fr", FR), ("es", "es"), ("de", "de")])
+def test_what_a_request_is_answered_with_is_known_by_the_same_rule(named: str, own: str) -> None:
+    assert own_spelling(named, (FR, "es-ES", "es-MX")) == own

@@ -73,10 +73,14 @@ def one(**changes: object) -> dict[str, object]:
         ("COMPLETE", ProjectStatus.COMPLETE),
         (" Completed ", ProjectStatus.COMPLETE),
         ("error", ProjectStatus.ERROR),
+        ("failed", ProjectStatus.ERROR),
+        ("rejected", ProjectStatus.ERROR),
+        ("Cancelled", ProjectStatus.ERROR),
+        ("canceled", ProjectStatus.ERROR),
     ],
 )
 def test_project_status(word: str, status: ProjectStatus) -> None:
-    assert read_project({"status": word}).status is status
+    assert read_project({"id": "p-1", "status": word}).status is status
 
 
 @pytest.mark.parametrize("name", ["dubbedAssets", "dubbedVideos", "dubbed"])
@@ -105,6 +109,11 @@ def test_other_names_of_the_guide(name: str, language: str, url: str) -> None:
         (one(status="finished"), "complete", "complete", ""),
         (one(status="error", errorCode="moderation"), "complete", "error", "moderation"),
         (one(status="ERROR"), "complete", "error", "processing_error"),
+        (one(status="rejected"), "complete", "error", "moderation"),
+        (one(status="Content-Rejected"), "in_progress", "error", "moderation"),
+        (one(status="rejected", errorCode="invalid_target_language"), "complete", "error", "invalid_target_language"),
+        (one(status="canceled"), "in_progress", "error", "cancelled_by_service"),
+        (one(status="Cancelled", errorCode="processing_error"), "in_progress", "error", "processing_error"),
         (one(status=None, download=None, errorCode="moderation"), "in_progress", "error", "moderation"),
         (one(status=["complete"]), "in_progress", "complete", ""),
         (one(captions="none", thumbnail=[1]), "in_progress", "complete", ""),
@@ -129,10 +138,65 @@ def test_entries_that_are_none_are_skipped() -> None:
 
 def test_a_failed_project_has_a_code() -> None:
     assert read_project({"status": "error", "errorCode": "moderation"}).error_code == "moderation"
-    assert read_project({"status": "error"}).error_code == "processing_error"
+    assert read_project({"id": "p", "status": "error"}).error_code == "processing_error"
+    assert read_project({"id": "p", "status": "rejected"}).error_code == "moderation"
+    assert read_project({"id": "p", "status": "canceled"}).error_code == "cancelled_by_service"
     assert read_project({"status": "complete", "errorCode": "moderation"}).error_code == ""
     long = read_project({"status": "error", "errorCode": "x\x1b[31m" + "y" * 9999}).error_code
     assert len(long) <= 100 and long.isprintable()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "error", "message": "upstream timeout"},
+        {"status": "error", "error": "upstream timeout"},
+        {"status": "error"},
+        {"status": "fail", "dubbedAssets": []},
+        {"status": "ok"},
+        {"status": "rejected"},
+    ],
+)
+def test_an_answer_without_anything_of_a_project_is_none(answer: dict[str, object]) -> None:
+    with pytest.raises(BadAnswer):
+        read_project(answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"),
+    [
+        ("https://x.test/a b.mp4", "https://x.test/a%20b.mp4"),
+        ("https://x.test/é.mp4?n=é", "https://x.test/%C3%A9.mp4?n=%C3%A9"),
+        ('https://x.test/a|b"<c>{d}^`\\.mp4', "https://x.test/a%7Cb%22%3Cc%3E%7Bd%7D%5E%60%5C.mp4"),
+        ("https://x.test/100%.mp4", "https://x.test/100%25.mp4"),
+        ("https://x.test/a%20b%2f.mp4?X-Sig=a%2Fb+c/d==&t=1~2", "https://x.test/a%20b%2f.mp4?X-Sig=a%2Fb+c/d==&t=1~2"),
+        (" https://x.test/a.mp4 ", "https://x.test/a.mp4"),
+        ("https://x.test", "https://x.test"),
+        ("https://x.test/a\nb", ""),
+        ("https://x .test/a", ""),
+        ("https://x.test/\ud800", ""),
+        ("ftp://x.test/a", ""),
+        ("https://x.test/" + "a" * 20_000, ""),
+    ],
+)
+def test_addresses_are_quoted_as_clients_do_and_what_is_quoted_stays(said: str, quoted: str) -> None:
+    (found,) = read_project({"status": "complete", "dubbedAssets": [one(download=said)]}).languages
+    assert found.download == quoted
+
+
+@pytest.mark.parametrize(
+    ("entry", "oddity"),
+    [
+        (one(), ""),
+        (one(status="in_progress"), ""),
+        (one(status="on_hold"), "on_hold"),
+        (one(download=None), "complete, without an address to download from"),
+    ],
+)
+def test_what_is_odd_about_a_language_is_told(entry: dict[str, object], oddity: str) -> None:
+    (found,) = read_project({"status": "in_progress", "dubbedAssets": [entry]}).languages
+    assert found.oddity == oddity
+    assert read_project({"id": "p", "status": "on_hold"}).oddity == "on_hold"
 
 
 def test_a_project_without_a_status() -> None:
@@ -345,7 +409,7 @@ def test_titles() -> None:
     [{"errorCode": "content_moderation"}, {"errorCode": "unknown", "error": "The script was flagged"}, {"error": "MODERATION"}],
 )
 def test_moderation_has_one_code_in_projects_languages_and_assets(said: dict[str, str]) -> None:
-    failed = {"status": "error", **said}
+    failed = {"id": "p-1", "status": "error", **said}
     assert read_project(failed).error_code == "moderation"
     (entry,) = read_project({"status": "complete", "dubbedAssets": [{"language": "fr-FR", **failed}]}).languages
     assert entry.error_code == "moderation"
