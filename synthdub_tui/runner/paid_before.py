@@ -59,7 +59,7 @@ class PaidBefore:
         if open_questions:
             known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
             if known:
-                await self._know_digest(job_id)
+                await self.know_digest(job_id)
                 for language in open_questions:
                     if not _agreed(self._job(job_id).dubs[language]):
                         await self._look(job_id, language)
@@ -69,7 +69,6 @@ class PaidBefore:
     async def intend(self, job_id: str, languages: tuple[str, ...], project: str) -> str:
         """Record a paid request before it is sent; its id. Empty where another process paid for one of its languages since
         `clear`. Raises Trouble("state_unwritable") where it cannot be recorded."""
-        await self._know_digest(job_id)
         job = self._job(job_id)
         try:
             return await in_thread(
@@ -257,7 +256,7 @@ class PaidBefore:
 
     # -- shared --------------------------------------------------------------------------------------------------------
 
-    async def _know_digest(self, job_id: str) -> None:
+    async def know_digest(self, job_id: str) -> None:
         """Read the source whole where its content is not known: after it was uploaded by a runner that was killed, or before
         it is uploaded, where a source of its size was paid for."""
         source = self._job(job_id).source

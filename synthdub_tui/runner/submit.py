@@ -72,6 +72,7 @@ class Submission:
         """Whether nothing speaks against paying for all of these languages; where something does, it is noted in the job."""
         if await worth_sending(self._shop, self._id, self._languages) != self._languages:
             return False
+        await self._shop.paid_before.know_digest(self._id)  # now: it may take minutes, and the intent must not wait
         if not await self._shop.paid_before.clear(self._id, self._languages):
             return False
         return await ready_to_write(self._shop, self._id, self._languages) == self._languages
