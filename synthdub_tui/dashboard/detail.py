@@ -96,7 +96,7 @@ def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, sign
         *_progress(batch, job, language, dub, now),
     ]
     if dub.hold is not None:
-        lines += [((" ", ""),), *_problem(dub.hold.reason.value, f"{moment(dub.hold.at, now)}, {dub.hold.detail}")]
+        lines += [((" ", ""),), *_problem(dub.hold.reason.value, f"{moment(dub.hold.at, now)}, {dub.hold.detail}", "Since: ")]
     elif dub.failure is not None:
         lines += [((" ", ""),), *_problem(dub.failure.code, dub.failure.detail)]
     lines += _retry(dub, keymap.shown("retry"))
@@ -111,6 +111,8 @@ def _stage(job: Job) -> str:
 
 
 def _progress(batch: Batch, job: Job, language: str, dub: Dub, now: float) -> list[Line]:
+    if dub.hold is not None:
+        return []
     if dub.state is DubState.WAITING:
         return [((f"The file {_stage(job)}.", "faint"),)] if job.stage is not Stage.ENDED else []
     if dub.state is DubState.DUBBING:
@@ -126,11 +128,11 @@ def _progress(batch: Batch, job: Job, language: str, dub: Dub, now: float) -> li
     return [((f"{cells.size(transfer.done)}{total} at {cells.size(transfer.rate)}/s", ""),)]
 
 
-def _problem(code: str, detail: str) -> list[Line]:
+def _problem(code: str, detail: str, label: str = "It said: ") -> list[Line]:
     problem = explain(code, detail)
     lines: list[Line] = [((problem.title, "bad"),)]
     if problem.detail:
-        lines.append((("It said: ", "faint"), (printable(problem.detail), "")))
+        lines.append(((label, "faint"), (printable(problem.detail), "")))
     if problem.cause:
         lines.append((("Why: ", "faint"), (problem.cause, "")))
     lines.append((("What to do: ", "faint"), (problem.remedy, "")))

@@ -148,7 +148,8 @@ class Session:
         """The end of the batch, a decision, or a failure, in this order; not one call for each of many failures."""
         totals, now = self.batch.overall, self._clock()
         if opened and not totals.open:
-            need = f", {totals.trouble} {'needs' if totals.trouble == 1 else 'need'} you" if totals.trouble else ""
+            left = totals.trouble + totals.held
+            need = f", {left} {'needs' if left == 1 else 'need'} you" if left else ""
             self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done{need}.")
         elif totals[DubState.UNKNOWN] > unknown:
             self.on_call(f"A dub needs your decision: it is unknown whether the service accepted it. {self._finds}")
