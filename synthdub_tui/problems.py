@@ -260,6 +260,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.COSTS,
     ),
     Problem(
+        "status_unknown",
+        "The service says something of this dub that synthdub does not know",
+        "Its words are given; a review by hand may take more than a day, or the API has changed.",
+        "synthdub goes on asking for 48 hours. Look in Synthesia Studio; a retry asks again, for free.",
+        Retry.FREE,
+    ),
+    Problem(
         "cancelled_by_service",
         "The dub was cancelled at the service",
         "Somebody cancelled it in Synthesia Studio, or the service did.",

@@ -23,6 +23,7 @@ from synthdub_tui.jobs.model import (
     Failure,
     Hold,
     Job,
+    Oddity,
     Options,
     Output,
     Part,
@@ -45,6 +46,12 @@ ABSENT_LIMIT: Final = 600.0
 STALE_LIMIT: Final = 600.0
 """Seconds for which the error of an earlier try may still be listed after a language was added again."""
 
+ODD_POLLS: Final = 3
+"""Polls in a row with a status that nobody knows before the user is told."""
+
+ODD_LIMIT: Final = 48 * 3600.0
+"""Seconds after which such a dub is not waited for any more. Moderation by hand takes more than a day."""
+
 UNKNOWN_GRACE: Final = 20.0
 """Seconds after a PUT of unknown outcome before a project that does not list the language is believed."""
 
@@ -54,7 +61,7 @@ UPLOAD_LIMIT: Final = 3
 NO_AUDIO: Final = "no_audio"
 """The failure of a dub whose source has no sound. A retry agrees to dub it all the same."""
 
-_LOOK_AGAIN: Final = frozenset({"project_not_found", "internal"})
+_LOOK_AGAIN: Final = frozenset({"project_not_found", "internal", "status_unknown"})
 """Failures after which the project is asked again before anything else."""
 
 _REMOVABLE: Final = frozenset({DubState.DONE, DubState.FAILED, DubState.CANCELLED})
@@ -359,6 +366,7 @@ def _accepted(job: Job, language: str, project: str, video: str, now: float, **m
         "next_rung": None,
         "failure": None,
         "absent_since": NEVER,
+        "odd": None,
         "checked": False,
         **more,
     }
@@ -441,19 +449,46 @@ def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen 
     if project.state is SeenState.ERROR:
         return failed(job, language, project.code, "", Scope.PROJECT, now)
     if seen is None:
-        return _absence_observed(job, language, project, now)
+        return _absence_observed(_oddity_observed(job, language, project.oddity, now), language, project, now)
     if seen.state is SeenState.COMPLETE:
-        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=NEVER, failure=None)
+        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=NEVER, odd=None, failure=None)
     if seen.state is SeenState.ERROR:
         return job if _stale(dub, seen, now) else failed(job, language, seen.code, "", Scope.LANGUAGE, now, video=seen.video)
     if (seen.video or dub.video) != dub.video or dub.absent_since:
-        return _with_dub(job, language, replace(dub, video=seen.video or dub.video, absent_since=NEVER))
-    return job
+        job = _with_dub(job, language, replace(dub, video=seen.video or dub.video, absent_since=NEVER))
+    return _oddity_observed(job, language, seen.oddity, now)
+
+
+def _oddity_observed(job: Job, language: str, word: str, now: float) -> Job:
+    """Count how often the service said something odd, and do not wait for ever for it to say something else."""
+    dub = job.dubs[language]
+    if not word:
+        return _with_dub(job, language, replace(dub, odd=None)) if dub.odd else job
+    since, polls = (dub.odd.since, dub.odd.polls) if dub.odd else (now, 0)
+    odd = Oddity(word, min(since, now), min(polls + 1, ODD_POLLS))
+    if odd != dub.odd:
+        job = _with_dub(job, language, replace(dub, odd=odd))
+    if now - odd.since < ODD_LIMIT:
+        return job
+    return failed(job, language, "status_unknown", word, Scope.DOWNLOAD, now)
+
+
+def newly_odd(before: Job, job: Job) -> dict[str, str]:
+    """Languages of which the user is to be told that the service says something odd → what it says."""
+    return {
+        language: dub.odd.word
+        for language, dub in job.dubs.items()
+        if dub.odd is not None and dub.odd.polls >= ODD_POLLS and not _told(before.dubs.get(language))
+    }
+
+
+def _told(dub: Dub | None) -> bool:
+    return dub is not None and dub.odd is not None and dub.odd.polls >= ODD_POLLS
 
 
 def _absence_observed(job: Job, language: str, project: ProjectSeen, now: float) -> Job:
     dub = job.dubs[language]
-    if project.state is not SeenState.COMPLETE:
+    if project.state is not SeenState.COMPLETE or dub.state is not DubState.DUBBING:
         return job
     if not dub.absent_since:
         return _with_dub(job, language, replace(dub, absent_since=now))

@@ -180,6 +180,15 @@ class Refusal(_Record, frozen=True):
         return self.size == source.size and len(digests) < 2
 
 
+class Oddity(_Record, frozen=True):
+    """The service says something of a language that nobody here knows: the word, since when, and how often in a row, up to a
+    limit."""
+
+    word: str  # untrusted
+    since: float
+    polls: int = 1
+
+
 class Part(_Record, frozen=True):
     """A download under way. `etag` lets it continue; once complete, size and time tell that the final file is ours."""
 
@@ -283,6 +292,7 @@ class Dub(_Record, frozen=True):
     erred: bool = False  # the service failed it in this project before, and may go on listing that
     old_video: str = ""  # id under which it did, where there was one, to tell a new try from the old
     absent_since: float = NEVER  # the project is complete and does not list this language
+    odd: Oddity | None = None  # kept by a retry that looks again: one look then is enough
     checked: bool = False  # the project was asked, and has no try of this language under way
     failure: Failure | None = None
     hold: Hold | None = None  # of a waiting dub: it is not submitted while this is set
@@ -391,12 +401,14 @@ class SeenState(StrEnum):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One language of a project as the service sees it. `video` is empty where it gives no id."""
+    """One language of a project as the service sees it. `video` is empty where it gives no id. `oddity`: why it counts as
+    running although the service does not say so."""
 
     language: str
     state: SeenState
     video: str = ""
     code: str = ""
+    oddity: str = ""
 
 
 class ProjectSeen(msgspec.Struct, frozen=True):
@@ -405,6 +417,7 @@ class ProjectSeen(msgspec.Struct, frozen=True):
     state: SeenState
     code: str = ""
     languages: tuple[Seen, ...] = ()
+    oddity: str = ""
 
 
 class Counts(msgspec.Struct, frozen=True):

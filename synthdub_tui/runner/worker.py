@@ -175,6 +175,8 @@ class Worker:
                     seen, before = _seen(heard), self._job
                     await self._shop.paid_before.note_failures(before, changes.observed(before, project, seen, now), project)
                     self._shop.ledger.put(changes.observed(self._job, project, seen, now))
+                    for language, word in changes.newly_odd(before, self._job).items():
+                        self._shop.on_warning(self._job, Trouble("status_unknown", f"{language}: {word}"))
 
     def _awaited(self, project: str) -> dict[str, Awaited]:
         """What is under way in the project."""
@@ -195,6 +197,7 @@ class Worker:
 def _seen(info: ProjectInfo) -> ProjectSeen:
     """The service's answer in the domain's words."""
     languages = tuple(
-        Seen(entry.language, SeenState(entry.state.value), entry.video, entry.error_code) for entry in info.languages
+        Seen(entry.language, SeenState(entry.state.value), entry.video, entry.error_code, entry.oddity)
+        for entry in info.languages
     )
-    return ProjectSeen(SeenState(info.status.value), info.error_code, languages)
+    return ProjectSeen(SeenState(info.status.value), info.error_code, languages, info.oddity)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.changes import ABSENT_LIMIT, STALE_LIMIT, UNKNOWN_GRACE
+from synthdub_tui.jobs.changes import ABSENT_LIMIT, ODD_LIMIT, STALE_LIMIT, UNKNOWN_GRACE
 from synthdub_tui.jobs.listing import alive, entries_of, own_spelling
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Rung, Scope, Seen, SeenState, Stage
 from synthdub_tui.jobs.plan import Download, Submit, Watch, activities, live_project
@@ -325,3 +325,37 @@ def test_the_locale_itself_goes_before_the_language_alone() -> None:
 @pytest.mark.parametrize(("named", "own"), [("FR_fr", FR), ("fr", FR), ("es", "es"), ("de", "de")])
 def test_what_a_request_is_answered_with_is_known_by_the_same_rule(named: str, own: str) -> None:
     assert own_spelling(named, (FR, "es-ES", "es-MX")) == own
+
+
+# -- words that nobody knows -----------------------------------------------------------------------------------------------
+
+ODD = Seen(FR, SeenState.RUNNING, "v1", oddity="on_hold")
+
+
+@pytest.mark.parametrize("odd", [listing(ODD), ProjectSeen(SeenState.RUNNING, oddity="on_hold")])
+def test_a_word_that_nobody_knows_is_told_once_after_three_polls(odd: ProjectSeen) -> None:
+    job, told = dubbing(FR), []
+    for poll in range(6):
+        before, job = job, changes.observed(job, "p1", odd, NOW + poll)
+        told.append(changes.newly_odd(before, job))
+    assert told == [{}, {}, {FR: "on_hold"}, {}, {}, {}]
+    assert state(job) is DubState.DUBBING
+
+
+def test_a_word_that_nobody_knows_fails_after_two_days_and_a_retry_looks_once_for_free() -> None:
+    job = changes.observed(dubbing(FR), "p1", listing(ODD), NOW)
+    job = changes.observed(job, "p1", listing(ODD), NOW + ODD_LIMIT)
+    failure = job.dubs[FR].failure
+    assert failure is not None
+    assert (failure.code, failure.detail, changes.rung(job.dubs[FR])) == ("status_unknown", "on_hold", Rung.DOWNLOAD)
+    job = changes.retried(job, FR, NOW + ODD_LIMIT)
+    assert activities(job) == [Watch("p1")]
+    assert state(changes.observed(job, "p1", listing(complete(FR)), NOW + ODD_LIMIT)) is DubState.READY
+    assert state(changes.observed(job, "p1", listing(ODD), NOW + ODD_LIMIT)) is DubState.FAILED
+
+
+def test_a_known_word_ends_the_count() -> None:
+    job = changes.observed(dubbing(FR), "p1", listing(ODD), NOW)
+    job = changes.observed(job, "p1", listing(running(FR)), NOW + 1)
+    assert job.dubs[FR].odd is None
+    assert state(changes.observed(job, "p1", listing(ODD), NOW + ODD_LIMIT)) is DubState.DUBBING
