@@ -58,7 +58,7 @@ def cancel(settings: Settings, selected: list[str]) -> int:
         number = int(control.ask(Cancel(id=1, cells=tuple(cells))).result["cancelled"])
     else:
         with _Direct(settings) as direct:
-            number = actions.cancel(direct.jobs, cells, time.time(), direct.put)
+            number = actions.cancel(direct.jobs, cells, time.time(), direct.give_up)
     print(f"{number} cancelled")
     if billed:
         print("What the service had accepted already goes on there, and may be billed: it cannot be called back.")
@@ -183,6 +183,13 @@ class _Direct:
     def put(self, job: Job) -> None:
         self.store.save(job)
         self.jobs[job.id] = job
+
+    def give_up(self, job: Job) -> None:
+        from synthdub_tui.runner.fetch import clean_up  # noqa: PLC0415 - other commands start faster without
+
+        before = self.jobs[job.id]
+        self.put(job)
+        clean_up(before, job)
 
     def take_out(self, job: Job, languages: Sequence[str]) -> None:
         from synthdub_tui.runner.fetch import remove_parts  # noqa: PLC0415 - other commands start faster without

@@ -22,7 +22,7 @@ from synthdub_tui.sources import video_header
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
 from synthdub_tui.transfer.download import Fetched, UrlExpired
-from synthdub_tui.transfer.part import complete_landing, disk_trouble, holding, land
+from synthdub_tui.transfer.part import complete_landing, disk_trouble, holding, land, remove_part
 
 _log = logging.getLogger(__name__)
 
@@ -279,10 +279,19 @@ class Fetch:
             await asyncio.shield(in_thread(remove_parts, self._job, self._language))
 
 
+def clean_up(before: Job, job: Job) -> None:
+    """Remove what downloads of dubs that were cancelled by this change left. What one that is under way still holds, it removes
+    itself."""
+    for language, dub in job.dubs.items():
+        old = before.dubs.get(language)
+        if dub.state is DubState.CANCELLED and old is not None and old.part is not None:
+            remove_parts(job, language)
+
+
 def remove_parts(job: Job, language: str) -> None:
-    """Remove what downloads of a cancelled dub left beside the target."""
+    """Remove what downloads of a cancelled dub left beside the target, unless somebody holds it."""
     for ending in ("mp4", *CAPTIONS):
-        _remove(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
+        remove_part(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
 
 
 def _remove(path: str) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.durations import Durations
-from synthdub_tui.jobs.model import SCHEMA, DubState, Job, Source, Stage
+from synthdub_tui.jobs.model import SCHEMA, Job, Source, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
@@ -21,7 +21,7 @@ from synthdub_tui.runner import actions, clock
 from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.checks import checked
 from synthdub_tui.runner.comparing import Comparison, Comparisons
-from synthdub_tui.runner.fetch import remove_parts
+from synthdub_tui.runner.fetch import clean_up, remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
@@ -560,7 +560,7 @@ class Runner:
 
     def _on_change(self, before: Job | None, job: Job) -> None:
         if before is not None:
-            self._clean_up(before, job)
+            clean_up(before, job)
             for project in before.projects.keys() - job.projects.keys():
                 self._poller.forget(project)
         self._rest.note(job)
@@ -581,13 +581,6 @@ class Runner:
         if entry is not None:
             entry[1].cancel()
         self._check_idle()
-
-    def _clean_up(self, before: Job, job: Job) -> None:
-        """A dub cancelled while nobody downloads it may still have left a part."""
-        for language, dub in job.dubs.items():
-            old = before.dubs.get(language)
-            if dub.state is DubState.CANCELLED and old is not None and old.part is not None and old.state is DubState.READY:
-                remove_parts(job, language)
 
     def _employ_all(self) -> None:
         for job_id in self.ledger.jobs:

@@ -146,6 +146,19 @@ def try_part(path: str) -> None:
         os.close(handle)
 
 
+def remove_part(path: str) -> None:
+    """Remove a part file, unless somebody holds it: another batch can have the same output. Raises nothing: what cannot be
+    removed only takes room."""
+    with contextlib.suppress(OSError, Trouble):
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            _lock(handle)
+            if _is_at(handle, path):
+                os.unlink(path)
+        finally:
+            os.close(handle)
+
+
 def land(part: str, final: str, *, replace: bool) -> os.stat_result:
     """Give the finished `part` its final name, durably; the result is how it stands there.
 
