@@ -186,6 +186,20 @@ KNOWN: dict[str, Problem] = _table(
         Retry.ASK,
     ),
     Problem(
+        "cancelled_late",
+        "The service had accepted it",
+        "It was cancelled after that, goes on there, and cannot be called back.",
+        "It may be billed. A retry fetches it, free.",
+        Retry.FREE,
+    ),
+    Problem(
+        "cancelled_under_way",
+        "Its request was under way when it was cancelled",
+        "The service may accept it all the same, and it cannot be called back.",
+        "It may be billed: `synthdub status` tells once the answer is there. If it was accepted, a retry fetches it, free.",
+        Retry.FREE,
+    ),
+    Problem(
         "project_not_found",
         "The service does not know the dubbing project",
         "It was deleted in Studio, or belongs to another account than this key's.",

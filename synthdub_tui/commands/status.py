@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
-from synthdub_tui.problems import Trouble, explain, printable
+from synthdub_tui.problems import Problem, Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
 from synthdub_tui.runner.present import missed, present
@@ -105,9 +106,8 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
         yield f"  {printable(job.name)}{stage}: {dubs}"
         if any(job.waits_for(language) is WaitsFor.REST for language in job.unsent):
             yield f"    waits until the file is complete{_last_change(job.source.path)}"
-        for language, dub in job.dubs.items():
-            if dub.failure is not None:
-                what = explain(dub.failure.code, dub.failure.detail)
+        for language in job.dubs:
+            if (what := _problem(job, language)) is not None:
                 yield f"    {language}: {what.line()} [{what.code}]"
 
 
@@ -152,8 +152,7 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
     if dub.output is not None and dub.state is DubState.DONE:
         content |= {"path": dub.output.path, "size": dub.output.size, "captions": list(dub.output.captions)}
         content["present"] = present(dub.output)
-    if dub.failure is not None:
-        what = explain(dub.failure.code, dub.failure.detail)
+    if (what := _problem(job, language)) is not None:
         content["problem"] = {
             "code": what.code,
             "title": what.title,
@@ -163,6 +162,15 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
             "detail": printable(what.detail),
         }
     return content
+
+
+def _problem(job: Job, language: str) -> Problem | None:
+    """Why the dub failed, or what its cancel could not stop."""
+    failure = job.dubs[language].failure
+    if failure is not None:
+        return explain(failure.code, failure.detail)
+    code = changes.billed_all_the_same(job, language)
+    return explain(code) if code else None
 
 
 def _finished(jobs: Iterable[Job]) -> Iterable[tuple[Job, str, Dub]]:

@@ -52,7 +52,7 @@ def cancel(settings: Settings, selected: list[str]) -> int:
     """Give dubs up on this side."""
     jobs = _jobs(settings)
     cells = _select(jobs, selected)
-    billed = any(jobs[cell.job].dubs[cell.language].project for cell in _open(jobs, _single(jobs, cells)))
+    stoppable = list(_open(jobs, _single(jobs, cells)))
     control = Control.connect(settings.state_dir)
     if control is not None:
         number = int(control.ask(Cancel(id=1, cells=tuple(cells))).result["cancelled"])
@@ -60,9 +60,15 @@ def cancel(settings: Settings, selected: list[str]) -> int:
         with _Direct(settings) as direct:
             number = actions.cancel(direct.jobs, cells, time.time(), direct.give_up)
     print(f"{number} cancelled")
-    if billed:
-        print("What the service had accepted already goes on there, and may be billed: it cannot be called back.")
+    _tell_billed(_jobs(settings), stoppable)
     return 0
+
+
+def _tell_billed(jobs: dict[str, Job], cells: Iterable[Cell]) -> None:
+    """Where the cancel came too late, for exactly these dubs."""
+    for job, language in ((jobs[cell.job], cell.language) for cell in cells if cell.job in jobs):
+        if language in job.dubs and (code := changes.billed_all_the_same(job, language)):
+            print(f"  {printable(job.name)} {language}: {explain(code).line()}")
 
 
 def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:

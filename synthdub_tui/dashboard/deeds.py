@@ -37,6 +37,9 @@ class Sorted(NamedTuple):
     ask: list[CellKey]  # a decision for this very dub
 
 
+_ACCEPTED: Final = frozenset({DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
+
+
 class Deeds(Adding):
     """Everything that is done to dubs, on the marks or the cursor."""
 
@@ -172,9 +175,11 @@ class Deeds(Adding):
     @work(exit_on_error=False, name="send cancel")
     async def _cancel(self, cells: list[CellKey]) -> None:
         self.status.say(f"Cancelling {many(len(cells), 'dub')}…")
+        accepted = sum(dub.state in _ACCEPTED for _, dub in self.dubs(cells))
         reply = await self.send(Cancel(cells=as_cells(cells)))
         if reply is not None:
-            self.status.say(f"{many(int(reply.result.get('cancelled', len(cells))), 'dub')} cancelled.")
+            bill = f" The service had accepted {accepted} of them: they may be billed." if accepted else ""
+            self.status.say(f"{many(int(reply.result.get('cancelled', len(cells))), 'dub')} cancelled.{bill}")
 
     def _forget_cancel(self) -> None:
         self._cancelling = []

@@ -12,8 +12,9 @@ from synthdub_tui.dashboard.batch import Batch
 from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.link import Launcher, Link, LinkState
 from synthdub_tui.dashboard.topline import Overview
+from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.estimate import Rates
-from synthdub_tui.jobs.model import DubState
+from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.problems import explain
 from synthdub_tui.runner.protocol import Bye, Changes, Message, Meters, Snapshot
 
@@ -123,12 +124,25 @@ class Session:
     def _changes(self, message: Changes) -> None:
         totals = self.batch.overall
         before = totals[DubState.UNKNOWN], totals[DubState.FAILED], totals.open
+        late = any(self._accepted_late(job) for job in message.jobs)
         self.batch.put(message.jobs)
         self.batch.remove(message.removed)
         self.batch.move(message.transfers)
         if message.meters is not None:
             self._metered(message.meters)
         self._call_if_needed(*before)
+        if late:
+            what = explain("cancelled_late")
+            self.on_call(f"A cancel came too late. {what.title}. {what.remedy}")
+
+    def _accepted_late(self, job: Job) -> bool:
+        """Whether a dub that is cancelled already turns out to be accepted."""
+        row = self.batch.rows.get(job.id)
+        return row is not None and any(
+            row.job.dubs[language].state is DubState.CANCELLED
+            and changes.billed_all_the_same(row.job, language) != changes.billed_all_the_same(job, language) == "cancelled_late"
+            for language in row.job.dubs.keys() & job.dubs.keys()
+        )
 
     def _metered(self, meters: Meters) -> None:
         before, self.meters = self.meters, meters

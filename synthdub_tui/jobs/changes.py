@@ -721,6 +721,18 @@ def cancelled(job: Job, language: str, now: float) -> Job:
     return _staged(_move(job, language, DubState.CANCELLED, now, part=None, landed=_landed(dub), failure=failure))
 
 
+def billed_all_the_same(job: Job, language: str) -> str:
+    """The problem's code where a cancelled dub may be billed; empty where it was refused, or nothing was sent of it."""
+    dub = job.dubs[language]
+    if dub.state is not DubState.CANCELLED:
+        return ""
+    if job.submission is not None and language in job.submission.languages:
+        return "cancelled_under_way"
+    if dub.failure is not None:
+        return dub.failure.code if dub.failure.code == "submission_unknown" else ""
+    return "cancelled_late" if dub.project and dub.next_rung is None else ""
+
+
 def _only_captions(dub: Dub) -> bool:
     """Whether a dub that was done is under way for its captions: the output is noted as what has landed already."""
     return dub.state in OPEN and dub.output is not None and dub.part == _as_landed(dub.output)

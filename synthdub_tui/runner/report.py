@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from synthdub_tui.jobs.changes import billed_all_the_same
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.present import GONE, Missed
@@ -28,7 +29,9 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
         old = before.dubs.get(language) if before else None
         if dub.hold is not None and dub.hold != (old.hold if old else None):
             yield problem(explain(dub.hold.reason.value, dub.hold.detail), job, language)
+        late = _too_late(before, job, language)
         if dub.state is (old.state if old else DubState.WAITING):
+            yield from late
             continue
         event = _event("dub", job, language=language, state=dub.state.value)
         if dub.state is DubState.DONE and dub.output:
@@ -36,6 +39,14 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
         yield event
         if dub.failure is not None and dub.failure != (old.failure if old else None):
             yield problem(explain(dub.failure.code, dub.failure.detail), job, language)
+        yield from late
+
+
+def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
+    """That a cancelled dub may be billed all the same, as it became known."""
+    code = billed_all_the_same(job, language)
+    known = before is not None and language in before.dubs and billed_all_the_same(before, language) == code
+    return [problem(explain(code), job, language)] if code and not known else []
 
 
 def problem(what: Problem, job: Job | None = None, language: str = "") -> Event:
@@ -201,6 +212,9 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resuma
             if dub.failure is not None and (dub.lacks_captions or dub.state in (DubState.FAILED, DubState.UNKNOWN)):
                 what = explain(dub.failure.code, dub.failure.detail)
                 yield f"  {printable(job.name)} {language}: {what.title} [{printable(what.code)}]. {what.remedy}"
+            elif code := billed_all_the_same(job, language):
+                what = explain(code)
+                yield f"  {printable(job.name)} {language}: cancelled. {what.title}. {what.remedy}"
 
 
 def missed_lines(outputs: Iterable[Missed]) -> Iterable[str]:

@@ -281,6 +281,13 @@ class Runner:
         """Give dubs up; how many."""
         return actions.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
 
+    async def saved(self, cells: Iterable[Cell]) -> None:
+        """Returns when what was done to these is on disk, unless that takes nothing: then after some seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SAVE_SECONDS):
+                for job_id in dict.fromkeys(cell.job for cell in cells):
+                    await self.ledger.saved(job_id)
+
     async def remove(self, cells: Iterable[Cell], *, forget: bool) -> actions.Removed:
         """Take dubs that have ended out of the batch; files stay. `forget`: also where something paid is forgotten.
 
@@ -289,10 +296,7 @@ class Runner:
         cells = list(cells)
         await self._let_go(cells)
         removed = actions.remove(self.ledger.jobs, cells, forget, self._take_out, _gone)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SAVE_SECONDS):
-                for job_id in dict.fromkeys(cell.job for cell in cells):
-                    await self.ledger.saved(job_id)
+        await self.saved(cells)
         return removed
 
     async def _let_go(self, cells: Iterable[Cell]) -> None:

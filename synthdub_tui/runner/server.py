@@ -184,6 +184,7 @@ class Server:
                 result["retried"], result["needs_paid"] = runner.retry(cells, paid=paid)
             case p.Cancel(cells=cells):
                 result["cancelled"] = runner.cancel(cells)
+                await runner.saved(cells)  # whoever asks looks there for what may be billed
             case p.Remove(cells=cells, forget=forget):
                 removed = await runner.remove(cells, forget=forget)
                 result = {"removed": removed.count, "under_way": len(removed.under_way), "paid": len(removed.paid)}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from synthdub_tui.commands import steer
-from synthdub_tui.jobs.model import DubState
+from synthdub_tui.commands import status, steer
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import DubState, Job, Options, Rung, Source
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import report
 from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.server import Server
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.settings import Settings, resolve
 from synthdub_tui.transfer.part import holding
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runs import Working, only
+from tests.runner.test_runs import Working, only, states
 from tests.waiting import until
 
 
@@ -84,3 +90,79 @@ async def test_a_cancel_between_two_rounds_of_a_download_leaves_no_part(bench: B
         runner.cancel([Cell(only(runner).id)])
         await until(runner.idle.is_set)
         assert bench.outputs() == []
+
+
+# -- too late --------------------------------------------------------------------------------------------------------------
+
+
+def codes(events: list[report.Event]) -> list[str]:
+    return [event["code"] for event in events if event["event"] == "problem"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda job: changes.created(job, "p1", 2.0), ["cancelled_under_way", "cancelled_late"]),
+        (lambda job: changes.unclear(job, 2.0), ["cancelled_under_way", "submission_unknown"]),
+        (lambda job: changes.refused(job, "request_refused", "no", {}, 2.0), ["cancelled_under_way"]),
+        (changes.not_sent, ["cancelled_under_way"]),
+    ],
+    ids=["accepted", "unknown", "refused", "not sent"],
+)
+def test_the_answer_that_comes_after_a_cancel_tells_whether_it_may_be_billed(
+    answer: Callable[[Job], Job], told: list[str]
+) -> None:
+    job = changes.new_job(Source("/v/a.mp4", 1, 1, "video/mp4"), Options("a"), ["fr-FR", "es-ES"], now=0.0)
+    sent = changes.intend(changes.asset_ready(changes.asset_created(job, "a", 0.0), ""), ["fr-FR", "es-ES"], "", 1.0)
+    cancelled = changes.cancelled(sent, "fr-FR", 1.5)
+    events = [*report.changes(sent, cancelled), *report.changes(cancelled, answered := answer(cancelled))]
+    assert codes([event for event in events if event.get("language") == "fr-FR"]) == told
+    assert changes.billed_all_the_same(answered, "es-ES") == ""
+    assert codes(list(report.changes(answered, answered))) == []
+
+
+def test_a_cancel_before_anything_was_sent_or_of_another_try_costs_nothing() -> None:
+    job = changes.new_job(Source("/v/a.mp4", 1, 1, "video/mp4"), Options("a"), ["fr-FR"], now=0.0)
+    assert changes.billed_all_the_same(changes.cancelled(job, "fr-FR", 1.0), "fr-FR") == ""
+    dub = replace(job.dubs["fr-FR"], project="p0", next_rung=Rung.ADD)  # its first try failed
+    again = replace(job, dubs={"fr-FR": dub})
+    assert changes.billed_all_the_same(changes.cancelled(again, "fr-FR", 1.0), "fr-FR") == ""
+
+
+@pytest.mark.parametrize("working", [True, False], ids=["a runner", "no runner"])
+async def test_a_cancel_names_exactly_the_dubs_that_may_be_billed(
+    make_bench: MakeBench, capsys: pytest.CaptureFixture[str], working: bool
+) -> None:
+    bench = make_bench(dubbing_seconds=(3600.0, 3600.0))
+    async with Working(bench) as runner:
+        server = Server(runner, on_stop=lambda: None, read_key=lambda: bench.sandbox.api_key)
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: set(states(runner).values()) == {"dubbing"})
+        await runner.pause(True)
+        await runner.add([str(bench.video("other.mp4"))], runner.settings.batch)
+        if working:
+            await server.start()
+            await asyncio.to_thread(steer.cancel, settings_of(bench), ["intro.mp4:fr-FR", "other.mp4"])
+            await server.close("stopped")
+    if not working:
+        steer.cancel(settings_of(bench), ["intro.mp4:fr-FR", "other.mp4"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "3 cancelled"
+    assert [line.partition(":")[0].strip() for line in said[1:]] == ["intro.mp4 fr-FR"]
+    assert "It may be billed. A retry fetches it, free." in said[1]
+
+
+async def test_a_run_and_the_status_say_that_a_cancel_came_too_late(
+    make_bench: MakeBench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = make_bench(dubbing_seconds=(3600.0, 3600.0))
+    async with Working(bench, targets=("fr-FR",)) as runner:
+        events: list[report.Event] = []
+        runner.ledger.listen(lambda before, job: events.extend(report.changes(before, job)))
+        await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
+        await until(lambda: states(runner) == {"fr-FR": "dubbing"})
+        runner.cancel([Cell(only(runner).id)])
+        await until(runner.idle.is_set)
+    assert "cancelled_late" in codes(events)
+    assert status.status(settings_of(bench), as_json=False) == 0
+    assert "It may be billed. A retry fetches it, free." in capsys.readouterr().out
