@@ -45,8 +45,11 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
 def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
     """That a cancelled dub may be billed all the same, as it became known."""
     code = billed_all_the_same(job, language)
-    known = before is not None and language in before.dubs and billed_all_the_same(before, language) == code
-    return [problem(explain(code), job, language)] if code and not known else []
+    if not code or before is None or language not in before.dubs:
+        return []
+    failure = before.dubs[language].failure
+    told = code in (billed_all_the_same(before, language), failure.code if failure else "")
+    return [] if told else [problem(explain(code), job, language)]
 
 
 def problem(what: Problem, job: Job | None = None, language: str = "") -> Event:

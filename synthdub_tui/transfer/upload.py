@@ -169,7 +169,7 @@ class _Upload:
         except Exception as error:
             if self._stop.is_set():
                 raise CancelledError from None
-            trouble = self._fault or as_trouble(error)
+            trouble = self._fault or (error if isinstance(error, Trouble) else as_trouble(error))
             if trouble is None:
                 raise
             if self._completing and trouble.code == "upload_failed":

@@ -17,7 +17,7 @@ from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.outputs import OutputsScreen
 from synthdub_tui.dashboard.topline import Topline
-from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.model import Dub, DubState, Job
 from synthdub_tui.problems import Problem, explain
 from synthdub_tui.runner.protocol import (
     Add,
@@ -434,6 +434,17 @@ async def test_the_end_of_the_batch_and_decisions_call_the_user(tmp_path: Path) 
         opened.runner.set_dub(job, "es-ES", make_dub(DubState.DONE, time.time()))
         await until(lambda: len(bells) == 2)
         assert "decision" in bells[0] and "ended: 1 of 2" in bells[1]
+
+
+async def test_a_dub_that_turns_out_accepted_after_its_cancel_calls_the_user(tmp_path: Path) -> None:
+    job = make_job(0, TWO, DubState.DUBBING)
+    async with desk(tmp_path, [job]) as opened:
+        bells: list[str] = []
+        opened.app.session.on_call = bells.append
+        opened.runner.set_dub(job, "fr-FR", Dub(DubState.CANCELLED, time.time()))
+        opened.runner.set_dub(job, "fr-FR", Dub(DubState.CANCELLED, time.time(), project="p-1"))
+        await until(lambda: bells)
+        assert bells == ["A cancel came too late. The service had accepted it. It may be billed. A retry fetches it, free."]
 
 
 async def test_copying_shows_what_was_copied(tmp_path: Path) -> None:

@@ -65,6 +65,20 @@ def test_a_finished_dub_names_its_files() -> None:
         assert part in said, part
 
 
+def test_a_finished_dub_that_lacks_captions_says_so_and_that_a_retry_is_free() -> None:
+    output = Output.of("/out/a.dubbed-fr-FR.mp4", 40_000_000, 0)
+    lacking = Failure("captions_failed", Scope.DOWNLOAD, NOW, "HTTP 500")
+    said = text(Dub(DubState.DONE, NOW, NOW - 60, project="p-1", output=output, failure=lacking))
+    for part in ("The captions could not be downloaded", "HTTP 500", "fetches its captions, free"):
+        assert part in said, part
+
+
+def test_a_cancelled_dub_that_the_service_had_accepted_may_be_billed() -> None:
+    words = "It may be billed. A retry fetches it, free."
+    assert words in text(Dub(DubState.CANCELLED, NOW, NOW - 60, project="p-1"))
+    assert words not in text(Dub(DubState.CANCELLED, NOW))
+
+
 def test_dubbing_tells_time_and_what_is_usual_only_when_known() -> None:
     dub = make_dub(DubState.DUBBING, NOW - 130)
     assert "for 2 min 10 s" in text(dub) and "usual" not in text(dub)

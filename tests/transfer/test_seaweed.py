@@ -6,7 +6,10 @@ import asyncio
 import hashlib
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -59,6 +62,49 @@ async def test_a_cancel_leaves_nothing(seaweedfs: SeaweedFS, tmp_path: Path) -> 
     await uploader.close()
     assert not admin.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix="cancelled").get("Uploads")
     assert not admin.list_objects_v2(Bucket=seaweedfs.bucket, Prefix="cancelled").get("Contents")
+
+
+@asynccontextmanager
+async def losing_the_last_answer(storage: SeaweedFS) -> AsyncIterator[tuple[str, list[str]]]:
+    """The storage's address by way of a relay, which lets it put the parts together and never tells; and the requests seen."""
+    host, port = urlsplit(storage.endpoint_url).hostname, urlsplit(storage.endpoint_url).port
+    seen: list[str] = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, thither = await asyncio.open_connection(host, port)
+        last = False
+
+        async def forth() -> None:
+            nonlocal last
+            while data := await reader.read(MIB):
+                if (line := data.partition(b"\r\n")[0].decode("latin-1")).endswith("HTTP/1.1"):
+                    seen.append(line.partition(" ")[0])
+                    last = line.startswith("POST") and "uploadId=" in line
+                thither.write(data)
+                await thither.drain()
+
+        sending = asyncio.create_task(forth())
+        while (data := await there.read(MIB)) and not last:
+            writer.write(data)
+            await writer.drain()
+        sending.cancel()
+        thither.close()
+        writer.close()
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+
+
+async def test_a_lost_answer_to_the_last_request_is_found_out(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
+    source = make_source(tmp_path / "a.mp4", PART + 5)
+    target = _target(seaweedfs, "lost.mp4")
+    async with losing_the_last_answer(seaweedfs) as (url, seen):
+        uploader = Uploader(url, attempts=3, backoff=0.05, grace=10)
+        assert await uploader.upload(source, target, lambda sent: None) == digest_of(source.path, size=source.size)
+        await uploader.close()
+    assert "HEAD" in seen
+    assert seaweedfs.admin().head_object(Bucket=seaweedfs.bucket, Key="lost.mp4")["ContentLength"] == source.size
 
 
 @pytest.mark.parametrize("size", [MIB, PART], ids=["small", "multipart"])
