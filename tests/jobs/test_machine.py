@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ from synthdub_tui.jobs.model import (
     Output,
     Part,
     ProjectSeen,
+    Rung,
     Scope,
     Seen,
     SeenState,
@@ -80,6 +81,7 @@ class Request:
     languages: tuple[str, ...]
     project: str
     asset: str
+    content: int  # that was paid for, by the size of the source
 
 
 @dataclass
@@ -91,7 +93,18 @@ class Books:
     made_from: dict[str, str] = field(default_factory=dict)  # project → asset that was really sent
     dead: set[str] = field(default_factory=set)  # projects that failed as a whole, or are gone
     every: dict[str, str] = field(default_factory=dict)  # all projects it ever had, as it last said, oldest first
-    moderated: set[str] = field(default_factory=set)
+    contents: dict[str, int] = field(default_factory=dict)  # project → content, by the size of the source
+    moderated: set[tuple[str, int]] = field(default_factory=set)  # language and content; never taken back
+    consented: set[str] = field(default_factory=set)  # languages that the user named after that, and that still wait
+
+    def refuse(self, languages: Iterable[str], content: int) -> None:
+        """Moderation refused a content in these languages; whoever agreed before did not know that."""
+        self.moderated |= {(language, content) for language in languages}
+        self.consented -= set(languages)
+
+    def bars(self, job: Job, language: str) -> bool:
+        """Whether nothing may be sent for this language of the present content."""
+        return (language, job.source.size) in self.moderated and language not in self.consented
 
 
 class Batch(RuleBasedStateMachine):
@@ -145,6 +158,7 @@ class Batch(RuleBasedStateMachine):
                 assert dub.state in LEGAL[old.state], f"{language}: {old.state} → {dub.state}"
         self.renewed.clear()
         self.books[job.id].every |= job.projects
+        self.books[job.id].consented &= set(job.in_state(DubState.WAITING))
         self.jobs[job.id] = job
         self.store.save(job)
 
@@ -172,7 +186,6 @@ class Batch(RuleBasedStateMachine):
         for language in names:
             if language not in job.dubs:
                 self._entitle(job, language)
-                self.books[job.id].moderated.discard(language)
         self._put(changes.add_targets(job, names, self.now))
 
     @rule(number=picks, language=languages, paid=st.booleans())
@@ -187,7 +200,7 @@ class Batch(RuleBasedStateMachine):
             if consented:
                 # One request on this rung, and one on the next if the service says that this one cannot help.
                 self._entitle(changed, language)
-                self.books[job.id].moderated.discard(language)
+                self.books[job.id].consented.add(language)
             self._put(changed)
 
         retried, held = actions.retry(self.jobs, [Cell(job.id, language)], paid, self.now, put, lambda path: True)
@@ -200,7 +213,12 @@ class Batch(RuleBasedStateMachine):
     def start_again(self, number: int) -> None:
         """What `run` retries by itself at its start."""
         cells = actions.free_cells(self.jobs)
-        assert not [cell for cell in cells if cell.language in self.books[cell.job].moderated]
+        assert not [
+            cell
+            for cell in cells
+            if self.books[cell.job].bars(self.jobs[cell.job], cell.language)
+            and changes.rung(self.jobs[cell.job].dubs[cell.language]) is not Rung.DOWNLOAD
+        ]
         actions.retry(self.jobs, cells, False, self.now, self._put, lambda path: True)
 
     @rule(number=picks, language=languages)
@@ -241,10 +259,24 @@ class Batch(RuleBasedStateMachine):
             return
         for language in names:
             self._entitle(job, language)
-            self.books[job.id].moderated.discard(language)
         self.renewed = {(job.id, language) for language in names}
         newer = replace(job.source, mtime_ns=job.source.mtime_ns + 1)
         self._put(changes.renew(job, newer, names, self.now))
+
+    @rule(number=picks, edited=st.booleans())
+    def the_source_changes(self, number: int, edited: bool) -> None:
+        """Its content with it, or its time alone."""
+        job = self._pick(number)
+        source = replace(job.source, mtime_ns=job.source.mtime_ns + 1, size=job.source.size + edited)
+        self.renewed = {(job.id, language) for language in job.in_state(DubState.WAITING)}
+        self.books[job.id].consented.clear()
+        self._put(changes.source_replaced(job, source))
+
+    @rule(number=picks)
+    def move(self, number: int) -> None:
+        """Dubs that failed since the source was gone wait again."""
+        job = self._pick(number)
+        self._put(changes.relocated(job, replace(job.source, path=self._new("/videos/moved ")), "", {}, self.now))
 
     # -- deliveries ----------------------------------------------------------------------------------------------------
 
@@ -284,10 +316,10 @@ class Batch(RuleBasedStateMachine):
         self._put(changes.intend(job, submit.languages, submit.project, self.now))
         for language in submit.languages:
             assert books.entitled.get(language, 0) > 0, f"{language} is paid for without anybody's consent"
-            assert language not in books.moderated, f"{language} was refused by moderation, and is sent again"
+            assert not books.bars(job, language), f"{language} was refused by moderation, and is sent again"
             books.entitled[language] -= 1
         assert submit.project not in books.dead
-        books.pending = Request(submit.languages, submit.project, asset)
+        books.pending = Request(submit.languages, submit.project, asset, job.source.size)
 
     @precondition(on_the_wire(put=False))
     @rule(number=picks)
@@ -298,7 +330,8 @@ class Batch(RuleBasedStateMachine):
         books = self.books[job.id]
         assert books.pending is not None
         project = self._new("p")
-        books.made_from[project], books.pending = books.pending.asset, None
+        books.contents[project], books.made_from[project] = books.pending.content, books.pending.asset
+        books.pending = None
         job = changes.created(job, project, self.now)
         self._put(job)
         held = {dub.project for dub in job.dubs.values()}
@@ -316,7 +349,7 @@ class Batch(RuleBasedStateMachine):
         for language, answer in said.items():
             dub = job.dubs[language]
             if answer == "moderation":
-                books.moderated.add(language)
+                books.refuse([language], request.content)
             elif answer != "new" and dub.erred and dub.checked:
                 self._not_billed(job, language)  # seen as failed there, and not taken: nothing was spent on this rung
         self._put(changes.added(job, videos, refused, self.now))
@@ -335,10 +368,9 @@ class Batch(RuleBasedStateMachine):
             self._not_billed(job, language)
         if code == "project_not_found" and request.project and not set(named) & set(request.languages):
             books.dead.add(request.project)
+        if code == "moderation":
+            books.refuse(set(named) & set(request.languages) or LANGUAGES, request.content)
         self._put(changes.refused(job, code, words, dict.fromkeys(named, words), self.now))
-        for language, dub in self.jobs[job.id].dubs.items():
-            if dub.failure is not None and dub.failure.code == "moderation":
-                books.moderated.add(language)
 
     @precondition(on_the_wire())
     @rule(number=picks)
@@ -377,10 +409,19 @@ class Batch(RuleBasedStateMachine):
             news = ProjectSeen(state, code)
         else:
             news = ProjectSeen(state, "", tuple(self._entry(job, *entry) for entry in entries))
-        self._put(changes.observed(job, wanted.project, news, self.now))
-        for language, dub in self.jobs[job.id].dubs.items():
-            if dub.failure is not None and dub.failure.code == "moderation":
-                self.books[job.id].moderated.add(language)
+        after = changes.observed(job, wanted.project, news, self.now)
+        self._learn_moderation(job, after, wanted.project)
+        self._put(after)
+
+    def _learn_moderation(self, job: Job, after: Job, project: str) -> None:
+        """What was refused just now: a language, or the project with all that could ever be asked of its content."""
+        books = self.books[job.id]
+        for language, dub in after.dubs.items():
+            failure = dub.failure
+            if failure is not None and failure.code == "moderation" and failure is not job.dubs[language].failure:
+                whole = failure.scope is Scope.PROJECT
+                if dub.project == project:
+                    books.refuse(LANGUAGES if whole else [language], books.contents[project])
 
     def _entry(self, job: Job, language: str, state: SeenState, known: bool, code: str) -> Seen:
         dub = job.dubs.get(language)
@@ -451,7 +492,7 @@ class Batch(RuleBasedStateMachine):
         for key, job in self.jobs.items():
             for language in job.unsent:
                 assert self.books[key].entitled.get(language, 0) > 0, f"{language} waits to be paid for again"
-                assert language not in self.books[key].moderated
+                assert not self.books[key].bars(job, language)
 
     @invariant()
     def toml_keeps_everything(self) -> None:
@@ -554,6 +595,8 @@ class Walker(Batch):
         "cancel": (2, always, "number language"),
         "renew": (1, always, "number names"),
         "remove": (1, always, "number language"),
+        "the_source_changes": (1, always, "number edited"),
+        "move": (1, always, "number"),
         "hold": (2, always, "number language reason"),
         "release": (1, always, "number language"),
         "deliver": (6, wanted(Deliver), "number goes"),
@@ -603,6 +646,8 @@ class Walker(Batch):
                 return chance.choice(([], [], [chance.choice(LANGUAGES)]))
             case "reason":
                 return chance.choice((WaitsFor.REST, WaitsFor.ALREADY_PAID))
+            case "edited":
+                return chance.random() < 0.3
             case "paid":
                 return chance.random() < 0.7
             case "goes" if rule == "deliver":
