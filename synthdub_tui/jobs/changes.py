@@ -133,7 +133,7 @@ def source_replaced(job: Job, source: Source) -> Job:
     dubs = _outdated(job, source)
     for language in job.in_state(DubState.WAITING):
         if language in sent:  # if the request does not get through, the dub waits for the new version like the others
-            dubs[language] = replace(dubs[language], next_rung=None, stale=True, agreed=())
+            dubs[language] = replace(dubs[language], next_rung=None, stale=_another(job.source, source), agreed=())
         else:
             dubs[language] = _fresh(dubs[language], dubs[language].since)
     job = replace(job, source=source, dubs=dubs, projects=dict.fromkeys(job.projects, ""))
@@ -150,10 +150,14 @@ def _fresh(old: Dub | None, since: float) -> Dub:
 def _outdated(job: Job, source: Source) -> dict[str, Dub]:
     """The dubs, where those that do not wait are marked as made from an earlier version. They are not if only the file's time
     tells the two apart: the content may be the same, and would be paid for again."""
-    digests = {job.source.digest, source.digest} - {""}
-    if source.size == job.source.size and len(digests) < 2:
+    if not _another(job.source, source):
         return dict(job.dubs)
     return {lang: dub if dub.state is DubState.WAITING else replace(dub, stale=True) for lang, dub in job.dubs.items()}
+
+
+def _another(before: Source, source: Source) -> bool:
+    """Whether the content certainly is another one."""
+    return source.size != before.size or len({before.digest, source.digest} - {""}) > 1
 
 
 # -- the source at the service ---------------------------------------------------------------------------------------

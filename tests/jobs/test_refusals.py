@@ -147,6 +147,12 @@ def test_what_the_service_says_of_an_earlier_version_is_not_about_this_one() -> 
     assert changes.named_again(job, [FR], NOW).unsent == (FR,)
 
 
+def test_a_file_that_was_touched_while_the_request_was_under_way_is_the_same_content() -> None:
+    job = changes.created(changes.source_replaced(asked(FR), TOUCHED), "p1", NOW)
+    job = changes.observed(job, "p1", ProjectSeen(SeenState.ERROR, MODERATION), NOW)
+    assert changes.add_targets(changes.named_again(job, [FR], NOW), [ES], NOW).unsent == ()
+
+
 def test_fetching_again_what_passed_in_the_end_asks_nothing() -> None:
     job = retried(REFUSED_LANGUAGE)
     job = changes.created(changes.intend(job, [FR], "", NOW), "p2", NOW)
