@@ -253,6 +253,14 @@ KNOWN: dict[str, Problem] = _table(
         Retry.ASK,
     ),
     Problem(
+        "claimed",
+        "Another batch is dubbing this video into this language",
+        "A note beside the outputs says who began it and when.",
+        "Nothing was sent. Let them finish: the output appears in the same folder and costs you nothing; the next start looks "
+        "again. A retry dubs it all the same: that costs credits, and only one of the two outputs can have the name.",
+        Retry.ASK,
+    ),
+    Problem(
         "video_duration_limit_reached",
         "The video is longer than the account allows",
         "Plans have a longest video and a budget of minutes.",

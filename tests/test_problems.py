@@ -142,6 +142,7 @@ def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> Non
         "source_maybe_moved",
         "no_audio",
         "already_paid",
+        "claimed",
     }
 
 

@@ -97,10 +97,14 @@ def legend(signs: Signs) -> list[tuple[str, str]]:
         f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.ALREADY_PAID]}",
         "paid for before: enter says when and by which batch",
     )
-    return [*shown, held, *file]
+    claimed = (
+        f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.CLAIMED]}",
+        "another batch is at it: enter says whose",
+    )
+    return [*shown, held, claimed, *file]
 
 
-HELD: Final = {WaitsFor.ALREADY_PAID: "paid"}
+HELD: Final = {WaitsFor.ALREADY_PAID: "paid", WaitsFor.CLAIMED: "taken"}
 """The same for a waiting dub that only the user lets go on."""
 
 

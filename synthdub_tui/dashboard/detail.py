@@ -12,7 +12,7 @@ from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.words import Line
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, Stage
+from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, Stage, WaitsFor
 from synthdub_tui.jobs.plan import awaits_rest
 from synthdub_tui.problems import Retry, explain, printable
 
@@ -25,6 +25,11 @@ STATES: Final = {
     DubState.FAILED: "failed",
     DubState.CANCELLED: "cancelled",
     DubState.UNKNOWN: "unknown: only you can decide",
+}
+
+HOLDS: Final = {
+    WaitsFor.ALREADY_PAID: "waits for you: it was paid for before",
+    WaitsFor.CLAIMED: "waits for you: another batch is at it",
 }
 
 STAGES: Final = {
@@ -89,7 +94,7 @@ def describe(batch: Batch, job_id: str, language: str, now: float, signs: cells.
 
 def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, signs: cells.Signs, keymap: Keymap) -> list[Line]:
     shown = cells.sign_state(dub)
-    words = "waits for you: it was paid for before" if dub.hold is not None else STATES[dub.state]
+    words = HOLDS.get(dub.hold.reason, "waits for you") if dub.hold is not None else STATES[dub.state]
     state = (f"{signs.states[shown]} {words}", _ROLES.get(shown, ""))
     lines: list[Line] = [
         ((f"{languages.name(language)} ({language})  ", ""), state),

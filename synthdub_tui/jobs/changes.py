@@ -689,6 +689,15 @@ def hold_released(job: Job, language: str) -> Job:
     return _staged(_with_dub(job, language, replace(job.dubs[language], hold=None)))
 
 
+def claims_forgotten(job: Job) -> Job:
+    """What another batch had claimed is asked for again: that batch may have ended."""
+    for language in job.held:
+        hold = job.dubs[language].hold
+        if hold is not None and hold.reason is WaitsFor.CLAIMED:
+            job = hold_released(job, language)
+    return job
+
+
 def removable(job: Job, language: str) -> bool:
     """Whether the dub has ended, and no paid request for it waits for its answer."""
     sent = job.submission is not None and language in job.submission.languages
@@ -750,7 +759,7 @@ def rung(dub: Dub) -> Rung | None:
     """The cheapest rung of the ladder that may help this dub; None where there is nothing to retry."""
     match dub.state:
         case DubState.WAITING if dub.hold is not None:
-            return Rung.PROJECT if dub.hold.reason is WaitsFor.ALREADY_PAID else Rung.SUBMIT
+            return Rung.PROJECT if dub.hold.reason in (WaitsFor.ALREADY_PAID, WaitsFor.CLAIMED) else Rung.SUBMIT
         case DubState.UNKNOWN:
             return Rung.ADD if dub.project else Rung.PROJECT
         case DubState.CANCELLED if dub.next_rung is not None:

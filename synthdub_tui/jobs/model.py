@@ -71,6 +71,7 @@ class WaitsFor(StrEnum):
 
     REST = "rest"  # the file is still being written, as far as can be seen
     ALREADY_PAID = "already_paid"  # a receipt says that this content was paid for in this language; only the user decides
+    CLAIMED = "claimed"  # another batch is dubbing the same file; only the user goes past that
     PAUSE = "pause"  # the batch is paused
 
 

@@ -80,7 +80,10 @@ class Delivery:
             if not await self._adopt_source() or not await worth_sending(self._shop, self._id):
                 return
             await self._shop.paid_before.clear(self._id, self._job.unsent)
-            if not self._job.unsent or not await ready_to_write(self._shop, self._id):
+            if not self._job.unsent or not (ready := await ready_to_write(self._shop, self._id)):
+                return
+            await self._shop.shared_claims.take(self._id, ready)
+            if not self._job.unsent:
                 return
             if not self._job.uploads:
                 await warn_if_unreadable(self._shop, self._id)

@@ -161,6 +161,7 @@ class Runner:
         self.quota.restore(self.store.read_document("quota"))
         self._durations.load(self.store.read_document("durations"))
         self._shop.paused = self.store.paused()
+        self._shop.shared_claims.batch = self.store.identity()
         return loaded.damaged
 
     def start(self) -> None:
@@ -176,7 +177,7 @@ class Runner:
         self._tasks = [asyncio.create_task(work) for work in lasting]
         now = clock.now()
         for job in list(self.ledger.jobs.values()):
-            self.ledger.put(changes.resumed(job, now))
+            self.ledger.put(changes.claims_forgotten(changes.resumed(job, now)))
             self._rest.note(self.ledger.jobs[job.id])
             self._employ(job.id)
         self._check_idle()
@@ -202,6 +203,7 @@ class Runner:
         await asyncio.gather(
             self._save_quota(), self._save_durations(), self._shop.uploader.close(), self._shop.downloader.close()
         )
+        await self._shop.shared_claims.close()
         saved = await self.ledger.close(patience=0.5)
         self.quota.close()
         await self.client.close()
@@ -564,6 +566,7 @@ class Runner:
 
     def _on_change(self, before: Job | None, job: Job) -> None:
         if before is not None:
+            self._shop.shared_claims.note(before, job)
             clean_up(before, job)
             for project in before.projects.keys() - job.projects.keys():
                 self._poller.forget(project)

@@ -75,6 +75,9 @@ class Submission:
         await self._shop.paid_before.know_digest(self._id)  # now: it may take minutes, and the intent must not wait
         if not await self._shop.paid_before.clear(self._id, self._languages):
             return False
+        if not await self._shop.shared_claims.take(self._id, self._languages):
+            return False
+        # Only now, since whoever held the claim until a moment ago has just finished the output.
         return await ready_to_write(self._shop, self._id, self._languages) == self._languages
 
     async def _request(self) -> None:

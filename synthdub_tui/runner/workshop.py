@@ -19,6 +19,7 @@ from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.paid_before import PaidBefore
 from synthdub_tui.runner.poller import Poller
+from synthdub_tui.runner.shared_claims import SharedClaims
 from synthdub_tui.runner.turns import Turns
 from synthdub_tui.store.receipts import Receipts
 from synthdub_tui.synthesia.client import Client
@@ -77,10 +78,12 @@ class Workshop:
     comparing: Callable[[str], list[str]] = lambda _job: []  # files that are compared with a job's
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
     claims: Claims = field(init=False)
+    shared_claims: SharedClaims = field(init=False)
     paid_before: PaidBefore = field(init=False)
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.ledger.jobs)
+        self.shared_claims = SharedClaims(self.ledger, self.state_dir, self.now)
         self.paid_before = PaidBefore(self, self.receipts, self.state_dir)
 
     def decided(self, job: Job) -> list[Activity]:

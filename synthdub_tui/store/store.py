@@ -171,6 +171,10 @@ class Store:
         except (OSError, ValueError):
             return {}
 
+    def identity(self) -> str:
+        """What tells this state directory from others wherever it lies; empty before `open`."""
+        return str(self.read_document(BATCH).get("id", ""))
+
     def paused(self) -> bool:
         """Whether the batch is paused. It counts as paused where its file is damaged, which may have said so."""
         try:
@@ -230,8 +234,8 @@ class Store:
             raise Trouble("state_newer", self.folder)
         if schema < SCHEMA:
             keep_copy(self.folder, schema)
-        if found.get("schema") != SCHEMA:
-            self.write_document(BATCH, {**found, "schema": SCHEMA})
+        if found.get("schema") != SCHEMA or "id" not in found:
+            self.write_document(BATCH, {"id": os.urandom(16).hex(), **found, "schema": SCHEMA})
 
     def _read_batch(self) -> dict[str, Any]:
         """Raises OSError or ValueError where the file is there and says nothing: it is never written empty."""

@@ -1,0 +1,103 @@
+"""Claims of this batch beside the outputs, and what follows for dubs that another batch has claimed (`store.claim_files`)."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.model import OPEN, DubState, Hold, Job, WaitsFor
+from synthdub_tui.jobs.output_paths import output_path
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.ledger import Ledger
+from synthdub_tui.runner.outputs import make_folder
+from synthdub_tui.runner.threads import in_thread
+from synthdub_tui.store import claim_files
+from synthdub_tui.store.claim_files import Claim
+
+_CLAIMABLE = OPEN | {DubState.UNKNOWN}
+
+
+class SharedClaims:
+    """Takes and gives back claims for one state directory. `batch` is its id."""
+
+    def __init__(self, ledger: Ledger, state_dir: str, now: Callable[[], float]) -> None:
+        self.batch = ""
+        self._ledger = ledger
+        self._state_dir = state_dir
+        self._now = now
+        self._host = socket.gethostname()
+        self._owner = f"{_user()}@{self._host}"
+        self._releasing: set[asyncio.Task[object]] = set()
+
+    async def take(self, job_id: str, languages: Iterable[str]) -> bool:
+        """Claim these waiting dubs; whether all are ours. Those that another batch has wait for the user, unless he said that
+        they are to be dubbed all the same."""
+        languages = tuple(languages)
+        await self._ledger.saved(job_id)  # others judge by it whether the claim still holds
+        try:
+            await in_thread(make_folder, self._ledger.jobs[job_id])
+        except Trouble:
+            return True  # whoever looks at the outputs says why
+        for language in languages:
+            job = self._ledger.jobs[job_id]
+            if WaitsFor.CLAIMED.value in job.dubs[language].agreed:
+                continue
+            other = await in_thread(claim_files.claim, self._claim(job, language))
+            if other is not None and language in self._ledger.jobs[job_id].unsent:
+                hold = Hold(WaitsFor.CLAIMED, self._now(), _words(other))
+                self._ledger.put(changes.held(self._ledger.jobs[job_id], language, hold))
+        return set(languages) <= set(self._ledger.jobs[job_id].unsent)
+
+    def note(self, before: Job, job: Job) -> None:
+        """Give back the claims of dubs that have ended, or whose output is another one by now."""
+        for language, old in before.dubs.items():
+            if old.state not in _CLAIMABLE:
+                continue
+            dub = job.dubs.get(language)
+            ended = dub is None or dub.state not in _CLAIMABLE
+            if ended or _output(before, language) != _output(job, language):
+                self._release(before, language)
+
+    async def close(self) -> None:
+        """Returns when all that is to be given back is."""
+        if self._releasing:
+            await asyncio.wait(self._releasing, timeout=1.0)
+
+    def _release(self, job: Job, language: str) -> None:
+        task = asyncio.ensure_future(in_thread(claim_files.release, self._claim(job, language)))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    def _claim(self, job: Job, language: str) -> Claim:
+        return Claim(
+            batch=self.batch,
+            owner=self._owner,
+            host=self._host,
+            state_dir=self._state_dir,
+            job=job.id,
+            language=language,
+            output=_output(job, language),
+            at=self._now(),
+        )
+
+
+def _output(job: Job, language: str) -> str:
+    return output_path(job.source.path, language, job.outputs)
+
+
+def _words(other: Claim) -> str:
+    since = datetime.fromtimestamp(other.at).astimezone().strftime("%Y-%m-%d %H:%M")
+    where = f", state directory {other.state_dir}" if other.state_dir else ""
+    return f"{other.owner} since {since}{where}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container with a user that has no name
+        return f"user {os.getuid()}"
