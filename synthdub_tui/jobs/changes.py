@@ -796,7 +796,7 @@ def must_not_be_sent(job: Job, language: str) -> bool:
 def _again(job: Job, language: str, now: float) -> Job:
     dub = job.dubs[language]
     if dub.hold is not None:
-        return _agreed(job, language, dub.hold.reason)
+        return _agreed(_with_dub(job, language, replace(dub, since=now)), language, dub.hold.reason)
     step = rung(dub)
     if step is Rung.ADD and job.projects.get(dub.project) == "":
         step = Rung.PROJECT

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.listing import alive, entries_of
-from synthdub_tui.jobs.model import PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
+from synthdub_tui.jobs.model import NEVER, PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
@@ -55,15 +55,12 @@ class PaidBefore:
     async def clear(self, job_id: str, languages: Iterable[str]) -> bool:
         """Look at the receipts for these waiting languages. Whether all of them are still to be paid for; the others were taken
         up, held or failed. Raises Trouble where the source cannot be read, KeyRejected, or OSError for the receipts."""
-        open_questions = [language for language in languages if _open_question(self._job(job_id).dubs[language])]
-        if open_questions:
-            known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
-            if known:
-                await self.know_digest(job_id)
-                for language in open_questions:
-                    if not _agreed(self._job(job_id).dubs[language]):
-                        await self._look(job_id, language)
-                    await self._bar_moderated(job_id, language)
+        known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
+        if known:
+            await self.know_digest(job_id)
+            for language in languages:
+                await self._look(job_id, language)
+                await self._bar_moderated(job_id, language)
         return set(languages) <= set(self._job(job_id).unsent)
 
     async def intend(self, job_id: str, languages: tuple[str, ...], project: str) -> str:
@@ -79,7 +76,7 @@ class PaidBefore:
                 project=project,
                 state_dir=self._state_dir,
                 file=job.source.path,
-                unless_paid=[language for language in languages if not _agreed(job.dubs[language])],
+                unless_paid={language: _agreed_at(job.dubs[language]) for language in languages},
                 unless_moderated=[language for language in languages if MODERATION not in job.dubs[language].agreed],
             )
         except OSError as error:
@@ -170,7 +167,8 @@ class PaidBefore:
         while language in self._job(job_id).unsent:
             job = self._job(job_id)
             receipts = await in_thread(self._receipts.find, _content(job))
-            standing = [each for each in receipts if each.stands_for(language)]
+            agreed, now = _agreed_at(job.dubs[language]), self._shop.now()
+            standing = [each for each in receipts if each.sent_since(agreed, now) and each.stands_for(language)]
             if not standing:
                 return
             if await self._recovered(job_id, language, standing) or await self._taken_up(job_id, language, standing):
@@ -282,14 +280,10 @@ def _content(job: Job) -> Content:
     return Content.of(job.source.size, job.source.digest, job.options)
 
 
-def _open_question(dub: Dub) -> bool:
-    """Whether a receipt could speak against paying for the dub."""
-    return not _agreed(dub) or MODERATION not in dub.agreed
-
-
-def _agreed(dub: Dub) -> bool:
-    """Whether the user said that this dub may be paid for, whatever was paid before."""
-    return dub.next_rung in PAID or WaitsFor.ALREADY_PAID.value in dub.agreed
+def _agreed_at(dub: Dub) -> float:
+    """When the user said that this dub may be paid for, whatever was paid before; NEVER where he did not. What was paid later,
+    he does not know of: an older copy of the state may hold a consent that was used since."""
+    return dub.since if dub.next_rung in PAID or WaitsFor.ALREADY_PAID.value in dub.agreed else NEVER
 
 
 def _output_at(path: str, saved: SavedOutput) -> Output | None:

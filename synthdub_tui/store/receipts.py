@@ -13,17 +13,20 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 
-from synthdub_tui.jobs.model import Options
+from synthdub_tui.jobs.model import NEVER, Options
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.store import durable
 
 SHARDS: Final = 256
+
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class PaidRequest(msgspec.Struct, frozen=True, tag_field="is", tag="request", omit_defaults=True, kw_only=True):
@@ -153,6 +156,10 @@ class Receipt:
             case SavedOutput():
                 self.outputs[line.language] = line
 
+    def sent_since(self, since: float, now: float) -> bool:
+        """Whether it was sent after `since`. One that seems to come from the future was sent before the clock was put back."""
+        return since < self.request.at and (self.request.at <= now or since == NEVER)
+
     def stands_for(self, language: str) -> bool:
         """Whether the language was, or may have been, paid for and did not end in failure."""
         return language in self.request.languages and language not in self.refused and language not in self.failed
@@ -241,12 +248,12 @@ class Receipts:
         project: str = "",
         state_dir: str = "",
         file: str = "",
-        unless_paid: Iterable[str] = (),
+        unless_paid: Mapping[str, float] = _NOTHING,
         unless_moderated: Iterable[str] = (),
     ) -> str:
         """Record a paid request, durably, before it is sent. Its id; empty where one of the languages `unless_paid` turns out
-        to have been paid for meanwhile, by another process, or one of `unless_moderated` to have been refused: then nothing was
-        recorded."""
+        to have been paid for after the time given with it, by another process, or one of `unless_moderated` to have been
+        refused: then nothing was recorded."""
         request = PaidRequest(
             id=uuid.uuid4().hex[:16],
             at=at,
@@ -261,7 +268,7 @@ class Receipts:
         )
         with self._lock, self._appending(content.size) as append:
             receipts = self._found(content)
-            if any(receipt.stands_for(language) for receipt in receipts for language in unless_paid):
+            if any(_paid_since(receipts, language, since, at) for language, since in unless_paid.items()):
                 return ""
             if any(_verdict(self._of_content(content), language) for language in unless_moderated):
                 return ""
@@ -364,6 +371,10 @@ class Receipts:
                 durable.sync_folder(self._folder)
         finally:
             os.close(handle)
+
+
+def _paid_since(receipts: Iterable[Receipt], language: str, since: float, now: float) -> bool:
+    return any(receipt.sent_since(since, now) and receipt.stands_for(language) for receipt in receipts)
 
 
 def account_of(api_url: str, key: str) -> str:

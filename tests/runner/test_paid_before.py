@@ -10,6 +10,7 @@ import pytest
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Job, WaitsFor
+from synthdub_tui.runner import clock
 from synthdub_tui.sandbox.config import Failure
 from synthdub_tui.store.store import Store
 from tests.runner.conftest import Bench, MakeBench, Result
@@ -153,6 +154,26 @@ async def test_a_retry_goes_past_a_receipt(bench: Bench) -> None:
     await bench.run()
     assert bench.billed == 3
     assert holds(bench) == {ES: WaitsFor.ALREADY_PAID}
+
+
+async def test_an_older_copy_of_the_state_does_not_use_a_consent_again(bench: Bench, tmp_path: Path) -> None:
+    """The copy was made between the retry and the request that came of it."""
+    video = bench.video("intro.mp4")
+    await done(bench, video, targets=(FR,))
+    forget_state(bench)
+    forget_outputs(bench)
+    forget_projects(bench)
+    await bench.run(video, targets=(FR,))
+    (job,) = bench.jobs()
+    change(bench, changes.retried(job, FR, clock.now()))
+    shutil.copytree(bench.state, tmp_path / "backup")
+    await bench.run()
+    assert bench.billed == 2
+    forget_state(bench)
+    shutil.copytree(tmp_path / "backup", bench.state)
+    await bench.run()
+    assert bench.billed == 2
+    assert bench.jobs()[0].dubs[FR].state == DubState.DONE
 
 
 async def test_force_new_goes_past_receipts(bench: Bench) -> None:

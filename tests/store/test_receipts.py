@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthdub_tui.jobs.model import Options
+from synthdub_tui.jobs.model import NEVER, Options
 from synthdub_tui.store.receipts import Content, Receipts, SavedOutput, Verdict, account_of
 
 CONTENT = Content(1000, "xxh3:aa", "en adaptive private")
@@ -80,9 +80,9 @@ def test_the_title_does_not_belong_to_what_is_paid_for() -> None:
 def test_a_request_is_not_recorded_where_another_process_paid_meanwhile(tmp_path: Path) -> None:
     mine, theirs = receipts(tmp_path), receipts(tmp_path)
     assert standing(mine) == []
-    assert intend(theirs, unless_paid=[FR])
-    assert intend(mine, FR, unless_paid=[FR]) == ""
-    assert intend(mine, ES, unless_paid=[ES])
+    assert intend(theirs, unless_paid={FR: NEVER})
+    assert intend(mine, FR, unless_paid={FR: NEVER}) == ""
+    assert intend(mine, ES, unless_paid={ES: NEVER})
     assert intend(mine, FR)  # the user said so
 
 
