@@ -554,8 +554,9 @@ class Life(RuleBasedStateMachine):
         work = runner._workers or runner._line or runner._rest or runner.ledger.saving or runner._comparisons.busy
         assert runner.idle.is_set() == (not work)
         if runner.idle.is_set() and not runner.halted.is_set():
-            waits = DubState.WAITING if runner.refusal else None  # for credits
-            assert not any(dub.state in OPEN - {waits} for job in self.jobs.values() for dub in job.dubs.values())
+            waits = DubState.WAITING if runner.paused or runner.refusal else None  # for the user, or for credits
+            dubs = [dub for job in self.jobs.values() for dub in job.dubs.values()]
+            assert not any(dub.state in OPEN - {waits} and dub.hold is None for dub in dubs)
             assert self.saved == list(self.jobs.values())
 
     @invariant()
