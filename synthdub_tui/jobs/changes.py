@@ -287,8 +287,8 @@ def _of_use(job: Job) -> dict[str, str]:
 def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: float) -> Job:
     """PUT /v2/dubbing/{id} was answered: `videos` maps new languages to their ids, `refused` others to the service's words.
 
-    A language in neither was in the project already. If it is known to have failed there and nothing newer, the service does
-    not dub it again, so the dub climbs to the next rung; else it is followed like an accepted one, since it is in the project.
+    A language in neither was in the project already. If that was just seen to list its old failure and nothing newer, the
+    service does not dub it again, so the dub climbs to the next rung; else it is followed like an accepted one.
     """
     submission = _submission(job)
     job = replace(job, submission=None)
@@ -427,6 +427,48 @@ def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
     return _staged(job)
 
 
+def looked(job: Job, language: str, project: str, seen: ProjectSeen, now: float) -> Job:
+    """What a project says of a dub that waits to be paid for, and may be there from an earlier request: where it goes on or is
+    complete it is followed, and nothing is sent. What moderation refused without the user's knowing is not sent either."""
+    dub, own = job.dubs[language], job.dubs[language].project == project
+    entry = _newest(dub, entries_of(seen.languages, language, job.dubs))
+    if _there(dub, own, seen, entry):
+        return taken_up(job, language, project, dub.submitted if own and dub.submitted else now, now)
+    if ended_as(seen, language) == MODERATION and MODERATION not in dub.agreed:
+        return failed(job, language, MODERATION, "", Scope.PROJECT if entry is None else Scope.LANGUAGE, now)
+    if own and entry is not None and dub.next_rung is Rung.ADD:
+        return _with_dub(job, language, replace(dub, erred=True, checked=True, old_video=entry.video))
+    return job
+
+
+def ended_as(seen: ProjectSeen, language: str) -> str:
+    """The code under which a project ended the language; empty where that is complete, goes on, or is not listed yet."""
+    entries = entries_of(seen.languages, language, (language,))
+    living = alive(entries, "")
+    if living is not None and (living.state is SeenState.COMPLETE or seen.state is not SeenState.ERROR):
+        return ""
+    if living is None and entries:
+        return entries[-1].code
+    return seen.code
+
+
+def _there(dub: Dub, own: bool, seen: ProjectSeen, entry: Seen | None) -> bool:
+    """Whether a project has the language, going on or complete. One that just began may not list it yet."""
+    if entry is not None and (entry.state is SeenState.COMPLETE or seen.state is SeenState.ERROR):
+        return entry.state is SeenState.COMPLETE
+    if entry is not None:
+        return entry.state is SeenState.RUNNING
+    accepted = bool(dub.submitted) and not dub.erred if own else True
+    return seen.state is SeenState.RUNNING and accepted
+
+
+def recalled(job: Job, language: str, project: str, now: float) -> Job:
+    """The receipts say into which project an unknown request went; an empty one: they do not know either."""
+    if not project:
+        return _with_dub(job, language, replace(job.dubs[language], checked=True))
+    return taken_up(job, language, project, job.dubs[language].since, now)
+
+
 def project_lost(job: Job, project: str, detail: str, now: float) -> Job:
     """The service does not know the project (any more)."""
     job = _closed(job, project)
@@ -450,12 +492,12 @@ def watch_failed(job: Job, project: str, now: float) -> Job:
 
 def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen | None, now: float) -> Job:
     dub = job.dubs[language]
+    if seen is not None and seen.state is SeenState.COMPLETE:  # also in a project that failed: it is there to be fetched
+        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=NEVER, odd=None, failure=None)
     if project.state is SeenState.ERROR:
         return failed(job, language, project.code, "", Scope.PROJECT, now)
     if seen is None:
         return _absence_observed(_oddity_observed(job, language, project.oddity, now), language, project, now)
-    if seen.state is SeenState.COMPLETE:
-        return _move(job, language, DubState.READY, now, video=seen.video, absent_since=NEVER, odd=None, failure=None)
     if seen.state is SeenState.ERROR:
         return job if _stale(dub, seen, now) else failed(job, language, seen.code, "", Scope.LANGUAGE, now, video=seen.video)
     if (seen.video or dub.video) != dub.video or dub.absent_since:
@@ -639,12 +681,14 @@ def _not_agreed(dub: Dub) -> Dub:
     return replace(dub, agreed=tuple(code for code in dub.agreed if code != MODERATION)) if MODERATION in dub.agreed else dub
 
 
-def held(job: Job, language: str, hold: Hold) -> Job:
-    """A waiting dub is not submitted before the user says so."""
+def held(job: Job, language: str, hold: Hold, project: str = "") -> Job:
+    """A waiting dub is not submitted before the user says so. `project`: that of an earlier request for it, where one is known;
+    it is asked again before the dub is paid for."""
     sent = job.submission is not None and language in job.submission.languages
     if job.dubs[language].state is not DubState.WAITING or sent:
         raise IllegalMove(f"{job.id} {language}: only a waiting dub can be held")
-    return _staged(_with_dub(job, language, replace(job.dubs[language], hold=hold)))
+    dub = job.dubs[language]
+    return _staged(_with_dub(job, language, replace(dub, hold=hold, project=project or dub.project)))
 
 
 def taken_up(job: Job, language: str, project: str, submitted: float, now: float) -> Job:
@@ -814,8 +858,25 @@ def _again(job: Job, language: str, now: float) -> Job:
         job = replace(job, asset=None, version=job.version + 1)
     if step is Rung.SUBMIT:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
+    if dub.stale:
+        clean["project"] = ""  # it is of the version before, whose dub is not wanted any more
     climbed = {**clean, "next_rung": step, "tried": _tried(dub, step), "video": "", **_history(dub, step)}
     return _staged(_move(job, language, DubState.WAITING, now, **climbed))
+
+
+def can_look_for(dub: Dub) -> bool:
+    """Whether a look, which is free, may find what a retry would pay for: the project was not known, or nobody knows whether
+    the request was accepted."""
+    lost = dub.state is DubState.FAILED and dub.failure is not None and dub.failure.code == "project_not_found"
+    return (lost and bool(dub.project)) or dub.state is DubState.UNKNOWN
+
+
+def looked_for(job: Job, language: str, now: float) -> Job:
+    """Look once more for a dub that `can_look_for` names. Nothing is sent, whatever comes of it."""
+    dub = job.dubs[language]
+    if dub.state is DubState.UNKNOWN:
+        return _with_dub(job, language, replace(dub, checked=False)) if dub.checked else job
+    return _staged(_move(job, language, DubState.DUBBING, now, failure=None, checked=False, absent_since=NEVER))
 
 
 def _agreed(job: Job, language: str, reason: WaitsFor) -> Job:
@@ -841,6 +902,8 @@ def resumed(job: Job, now: float) -> Job:
         job = unclear(job, now)
     for language in job.in_state(DubState.DOWNLOADING):
         job = download_paused(job, language, now)
+    for language in job.in_state(DubState.UNKNOWN):
+        job = looked_for(job, language, now)
     return _staged(job, Stage.QUEUED)
 
 
@@ -857,9 +920,9 @@ def _history(dub: Dub, step: Rung) -> dict[str, Any]:
     if step is not Rung.ADD:
         return {"erred": False, "old_video": "", "checked": False}
     if dub.failure is None or dub.failure.scope is not Scope.LANGUAGE:
-        return {"checked": dub.checked}
+        return {}
     listed = dub.failure.code != "missing_in_project"
-    return {"erred": listed, "old_video": dub.video or dub.old_video if listed else "", "checked": listed}
+    return {"erred": listed, "old_video": dub.video or dub.old_video if listed else ""}
 
 
 def _tried(dub: Dub, step: Rung) -> tuple[Rung, ...]:

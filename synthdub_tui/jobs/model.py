@@ -413,7 +413,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class ProjectSeen(msgspec.Struct, frozen=True):
-    """A project as the service sees it. In state ERROR, `code` is about the whole and `languages` is empty."""
+    """A project as the service sees it. In state ERROR, `code` is about the whole; what it lists as complete is there still."""
 
     state: SeenState
     code: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from synthdub_tui.jobs.model import DubState, Job, Rung
+from synthdub_tui.jobs.model import Dub, DubState, Job, Rung
 
 
 class Deliver(NamedTuple):
@@ -26,13 +26,19 @@ class Watch(NamedTuple):
     project: str
 
 
+class Recall(NamedTuple):
+    """Find out from receipts what became of a new project that was asked for, and whose answer the job does not know."""
+
+    languages: tuple[str, ...]
+
+
 class Download(NamedTuple):
     """Fetch a language that is ready."""
 
     language: str
 
 
-Activity = Deliver | Submit | Watch | Download
+Activity = Deliver | Submit | Watch | Recall | Download
 
 
 def activities(job: Job) -> list[Activity]:
@@ -52,6 +58,8 @@ def activities(job: Job) -> list[Activity]:
     elif creating:
         wanted.append(Submit(creating, ""))
     wanted += [Watch(project) for project in _watched(job)]
+    if forgotten := tuple(lang for lang in job.in_state(DubState.UNKNOWN) if _forgotten(job.dubs[lang])):
+        wanted.append(Recall(forgotten))
     wanted += [Download(language) for language in job.in_state(DubState.READY, DubState.DOWNLOADING)]
     return wanted
 
@@ -94,6 +102,10 @@ def _adding(job: Job) -> dict[str, str]:
         elif dub.next_rung is None and live:
             adding[language] = live
     return adding
+
+
+def _forgotten(dub: Dub) -> bool:
+    return not dub.project and not dub.checked
 
 
 def _watched(job: Job) -> list[str]:

@@ -175,6 +175,8 @@ def retry(
         if rung is None:
             continue
         if needs_consent(job, language) and not paid:
+            if changes.can_look_for(dub):
+                put(changes.looked_for(job, language, now))
             held += 1
             continue
         put(changes.retried(job, language, now))
@@ -273,9 +275,9 @@ def fails_again(job: Job, dub: Dub) -> bool:
 
 
 def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """What a new start may take up by itself: failed dubs of which only the download failed, or of which nothing was sent for a
-    reason on this side; and, some times, finished ones that lack captions. What the service refused it would refuse again, so
-    that is sent again only by the user's retry."""
+    """What a new start may take up by itself: failed dubs of which only the download failed, which a look may find, or of which
+    nothing was sent for a reason on this side; and, some times, finished ones that lack captions. What the service refused it
+    would refuse again, so that is sent again only by the user's retry."""
     failed = [cell for cell in failed_cells(jobs) if _mends_itself(jobs[cell.job].dubs[cell.language])]
     done = ((job, language) for job in jobs.values() for language in job.in_state(DubState.DONE))
     return failed + [Cell(job.id, language) for job, language in done if _looks_for_captions(job.dubs[language])]
@@ -284,7 +286,7 @@ def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
 def _mends_itself(dub: Dub) -> bool:
     step = changes.rung(dub)
     unsent = dub.failure is not None and dub.failure.code in _THIS_SIDE
-    return step is Rung.DOWNLOAD or (step is Rung.SUBMIT and unsent)
+    return step is Rung.DOWNLOAD or changes.can_look_for(dub) or (step is Rung.SUBMIT and unsent)
 
 
 def _looks_for_captions(dub: Dub) -> bool:

@@ -16,18 +16,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.listing import alive, entries_of
-from synthdub_tui.jobs.model import NEVER, PAID, Dub, DubState, Hold, Job, Output, Scope, WaitsFor
+from synthdub_tui.jobs.model import NEVER, PAID, Dub, DubState, Hold, Job, Output, ProjectSeen, Scope, SeenState, WaitsFor
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.outputs import is_ours, make_folder
+from synthdub_tui.runner.seen import seen_of
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.sources.digest import FileChangedError, digest_of, fingerprint
 from synthdub_tui.sources.same_file import same_time
 from synthdub_tui.store.receipts import Content, Receipt, Receipts, SavedOutput
 from synthdub_tui.synthesia.errors import NotSent, Refused
-from synthdub_tui.synthesia.schema import ProjectInfo, ProjectStatus
+from synthdub_tui.synthesia.quota import Priority
+from synthdub_tui.synthesia.schema import ProjectInfo
 
 if TYPE_CHECKING:
     from synthdub_tui.runner.workshop import Workshop
@@ -53,8 +54,10 @@ class PaidBefore:
     # -- before a request ----------------------------------------------------------------------------------------------
 
     async def clear(self, job_id: str, languages: Iterable[str]) -> bool:
-        """Look at the receipts for these waiting languages. Whether all of them are still to be paid for; the others were taken
-        up, held or failed. Raises Trouble where the source cannot be read, KeyRejected, or OSError for the receipts."""
+        """Look for these waiting languages in the projects that were asked for them, and in the receipts. Whether all of them
+        are still to be paid for; the others were taken up, held or failed. Raises Trouble where the source cannot be read,
+        KeyRejected, or OSError for the receipts."""
+        await self._look_in_projects(job_id, [each for each in languages if _was_sent(self._job(job_id).dubs[each])])
         known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
         if known:
             await self.know_digest(job_id)
@@ -155,6 +158,59 @@ class PaidBefore:
         except OSError as error:
             _log.warning("receipt not written", extra={"reason": error.strerror})
 
+    # -- what was sent before, and is to be paid again -----------------------------------------------------------------
+
+    async def _look_in_projects(self, job_id: str, languages: list[str]) -> None:
+        """Ask each project once, also for several languages. As long as the service does not answer, nothing goes on."""
+        for project, asked in (await self._projects_of(job_id, languages)).items():
+            if not set(asked) & set(self._job(job_id).unsent):
+                continue
+            try:
+                seen = await self._ask(project)
+            except Refused as refusal:
+                self._look_refused(job_id, asked, refusal)
+                continue
+            if seen is None:
+                continue
+            for language in asked:
+                if code := changes.ended_as(seen, language):
+                    size, whole = self._job(job_id).source.size, seen.state is SeenState.ERROR
+                    await self._note_end(size, project, language, code, whole=whole)
+                if language in self._job(job_id).unsent:
+                    self._put(changes.looked(self._job(job_id), language, project, seen, self._shop.now()))
+
+    async def _projects_of(self, job_id: str, languages: list[str]) -> dict[str, list[str]]:
+        """Projects that may have a dub of these languages: its own, then those of receipts, unless the user went past these."""
+        if not languages:
+            return {}
+        job = self._job(job_id)
+        receipts = await in_thread(self._receipts.find, _content(job))
+        projects: dict[str, list[str]] = {}
+        for language in languages:
+            dub = job.dubs[language]
+            past = WaitsFor.ALREADY_PAID.value in dub.agreed
+            known = [each.project for each in receipts if not past and each.was_for(language)]
+            for project in dict.fromkeys(filter(None, (dub.project, *known))):
+                projects.setdefault(project, []).append(language)
+        return projects
+
+    def _look_refused(self, job_id: str, languages: list[str], refusal: Refused) -> None:
+        """An answer that tells nothing about the project is no reason to pay: the dubs wait for the user's next retry."""
+        for language in languages:
+            if language in self._job(job_id).unsent:
+                now = self._shop.now()
+                self._put(changes.failed(self._job(job_id), language, refusal.code, refusal.detail, Scope.SUBMISSION, now))
+
+    async def recall(self, job_id: str, languages: Iterable[str]) -> None:
+        """Of a request whose answer the job lost, the newest receipt may know the project: that is free to follow."""
+        for language in languages:
+            receipts = await in_thread(self._receipts.find, _content(self._job(job_id)))
+            newest = next((each for each in receipts if each.was_for(language)), None)
+            dub = self._job(job_id).dubs.get(language)
+            if dub is not None and dub.state is DubState.UNKNOWN:
+                project = newest.project if newest is not None else ""
+                self._put(changes.recalled(self._job(job_id), language, project, self._shop.now()))
+
     # -- one language --------------------------------------------------------------------------------------------------
 
     async def _look(self, job_id: str, language: str) -> None:
@@ -171,8 +227,11 @@ class PaidBefore:
             standing = [each for each in receipts if each.sent_since(agreed, now) and each.stands_for(language)]
             if not standing:
                 return
-            if await self._recovered(job_id, language, standing) or await self._taken_up(job_id, language, standing):
-                return
+            try:
+                if await self._recovered(job_id, language, standing) or await self._taken_up(job_id, language, standing):
+                    return
+            except Refused as refusal:
+                return self._look_refused(job_id, [language], refusal)
             if any(self._under_way(each) for each in standing):
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             elif all(each.stands_for(language) for each in standing):
@@ -208,32 +267,39 @@ class PaidBefore:
         for receipt in standing:
             if not receipt.project:
                 continue
-            found = await self._ask(receipt.project)
-            code = _failure_of(found, language) if found is not None else ""
-            if found is not None and code:
-                await self._note_ended(self._job(job_id).source.size, receipt, language, code, found)
-            elif found is not None or self._age(receipt) < self._shop.patience.new_project:
+            seen = await self._ask(receipt.project)
+            if seen is not None and (code := changes.ended_as(seen, language)):
+                await self._note_ended(self._job(job_id).source.size, receipt, language, code, seen)
+            elif seen is not None or self._age(receipt) < self._shop.patience.new_project:
                 if language in self._job(job_id).unsent:
                     now, at = self._shop.now(), receipt.request.at
                     self._put(changes.taken_up(self._job(job_id), language, receipt.project, at, now))
                 return True
         return False
 
-    async def _note_ended(self, size: int, receipt: Receipt, language: str, code: str, found: ProjectInfo) -> None:
+    async def _note_ended(self, size: int, receipt: Receipt, language: str, code: str, seen: ProjectSeen) -> None:
         """On disk where that can be written, and in any case for this process."""
-        whole = found.status is ProjectStatus.ERROR
-        if code == MODERATION and whole:
-            await self._note(self._receipts.moderated_in, size, receipt.project, "")
-        await self._note(self._receipts.failed, size, receipt.project, language, code)
+        whole = seen.state is SeenState.ERROR
+        await self._note_end(size, receipt.project, language, code, whole=whole)
         receipt.failed[language] = code
         if code == MODERATION:
             receipt.verdicts["" if whole else language] = ""
 
-    async def _ask(self, project: str) -> ProjectInfo | None:
-        """The project as it is now; None where the service does not know it any more."""
+    async def _note_end(self, size: int, project: str, language: str, code: str, *, whole: bool) -> None:
+        """In the receipts, that a project ended the language without a video, alone or as a whole."""
+        if code == MODERATION and whole:
+            await self._note(self._receipts.moderated_in, size, project, "")
+        await self._note(self._receipts.failed, size, project, language, code)
+
+    async def _ask(self, project: str) -> ProjectSeen | None:
+        """The project as it is now; None where the service does not know it. Raises Refused for what tells neither."""
+        client = self._shop.client
         try:
-            return cast(ProjectInfo, await self._shop.reach(lambda: self._shop.client.get_project(project)))
-        except Refused:
+            found = await self._shop.reach(lambda: client.get_project(project, priority=Priority.USER))
+            return seen_of(cast(ProjectInfo, found))
+        except Refused as refusal:
+            if refusal.code != "project_not_found":
+                raise
             return None
 
     def _hold(self, job_id: str, language: str, receipt: Receipt) -> None:
@@ -241,7 +307,7 @@ class PaidBefore:
         detail = f"{request.file} in {request.state_dir}" + (f", project {receipt.project}" if receipt.project else "")
         hold = Hold(WaitsFor.ALREADY_PAID, request.at, detail)
         if language in self._job(job_id).unsent:
-            self._put(changes.held(self._job(job_id), language, hold))
+            self._put(changes.held(self._job(job_id), language, hold, receipt.project))
 
     def _under_way(self, receipt: Receipt) -> bool:
         """Whether its answer may still come, to this process or another one."""
@@ -280,6 +346,11 @@ def _content(job: Job) -> Content:
     return Content.of(job.source.size, job.source.digest, job.options)
 
 
+def _was_sent(dub: Dub) -> bool:
+    """Whether some project may have the dub already."""
+    return bool(dub.project) or dub.next_rung in PAID
+
+
 def _agreed_at(dub: Dub) -> float:
     """When the user said that this dub may be paid for, whatever was paid before; NEVER where he did not. What was paid later,
     he does not know of: an older copy of the state may hold a consent that was used since."""
@@ -308,11 +379,3 @@ def _time(path: str) -> int:
         return os.lstat(path).st_mtime_ns
     except OSError:
         return 0
-
-
-def _failure_of(info: ProjectInfo, language: str) -> str:
-    """The code under which the service ended the language; empty where it goes on, is complete, or is not listed yet."""
-    if info.status is ProjectStatus.ERROR:
-        return info.error_code
-    entries = entries_of(info.languages, language, (language,))
-    return entries[-1].error_code if entries and alive(entries, "") is None else ""

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from synthdub_tui import languages as codes
+from synthdub_tui.jobs.listing import alive, entries_of
 from synthdub_tui.jobs.model import Dub
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
@@ -171,7 +171,7 @@ def _name(dub: Dub, language: str) -> str:
 
 
 def _address(info: ProjectInfo, language: str) -> str:
-    entry = next((entry for entry in info.languages if codes.same(entry.language, language)), None)
+    entry = alive(entries_of(info.languages, language, (language,)), "")
     return entry.image if entry is not None else ""
 
 

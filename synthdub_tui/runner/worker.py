@@ -13,18 +13,18 @@ from typing import Any, Final
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.durations import dubbing_of
-from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Scope, Seen, SeenState
-from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, Watch, activities
+from synthdub_tui.jobs.model import DubState, Job, Scope
+from synthdub_tui.jobs.plan import Activity, Deliver, Download, Recall, Submit, Watch, activities
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.deliver import Delivery
 from synthdub_tui.runner.fetch import Fetch
 from synthdub_tui.runner.schedule import Awaited
+from synthdub_tui.runner.seen import seen_of
 from synthdub_tui.runner.submit import Submission
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.workshop import Workshop
 from synthdub_tui.sources import video_header
 from synthdub_tui.synthesia.errors import KeyRejected, Refused
-from synthdub_tui.synthesia.schema import ProjectInfo
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +146,9 @@ class Worker:
                         job = changes.failed(job, language, trouble.code, "", Scope.SUBMISSION, now)
             case Watch(project):
                 job = changes.watch_failed(job, project, now)
+            case Recall(languages):
+                for language in languages:
+                    job = changes.recalled(job, language, "", now)
             case Download(language):
                 job = changes.failed(job, language, trouble.code, "", Scope.DOWNLOAD, now)
         self._shop.ledger.put(job)
@@ -158,6 +161,8 @@ class Worker:
                 return Submission(self._shop, self._id, languages, project).run()
             case Watch(project):
                 return self._watch(project)
+            case Recall(languages):
+                return self._shop.paid_before.recall(self._id, languages)
             case Download(language):
                 return Fetch(self._shop, self._id, language).run()
 
@@ -172,7 +177,7 @@ class Worker:
                 if isinstance(heard, Refused):
                     self._shop.ledger.put(changes.project_lost(self._job, project, heard.detail, now))
                 else:
-                    seen, before = _seen(heard), self._job
+                    seen, before = seen_of(heard), self._job
                     await self._shop.paid_before.note_failures(before, changes.observed(before, project, seen, now), project)
                     self._shop.ledger.put(changes.observed(self._job, project, seen, now))
                     for language, word in changes.newly_odd(before, self._job).items():
@@ -192,12 +197,3 @@ class Worker:
                 task.cancel()
         if self._running:
             await asyncio.wait(self._running.values())
-
-
-def _seen(info: ProjectInfo) -> ProjectSeen:
-    """The service's answer in the domain's words."""
-    languages = tuple(
-        Seen(entry.language, SeenState(entry.state.value), entry.video, entry.error_code, entry.oddity)
-        for entry in info.languages
-    )
-    return ProjectSeen(SeenState(info.status.value), info.error_code, languages, info.oddity)

@@ -160,9 +160,13 @@ class Receipt:
         """Whether it was sent after `since`. One that seems to come from the future was sent before the clock was put back."""
         return since < self.request.at and (self.request.at <= now or since == NEVER)
 
+    def was_for(self, language: str) -> bool:
+        """Whether the language was, or may have been, accepted with it."""
+        return language in self.request.languages and language not in self.refused
+
     def stands_for(self, language: str) -> bool:
         """Whether the language was, or may have been, paid for and did not end in failure."""
-        return language in self.request.languages and language not in self.refused and language not in self.failed
+        return self.was_for(language) and language not in self.failed
 
 
 def _verdict(receipts: Sequence[Receipt], language: str) -> Verdict | None:

@@ -25,7 +25,7 @@ from synthdub_tui.jobs.model import (
     Stage,
     count,
 )
-from synthdub_tui.jobs.plan import Deliver, Download, Submit, activities
+from synthdub_tui.jobs.plan import Deliver, Download, Recall, Submit, activities
 from tests.jobs.making import (
     DE,
     ES,
@@ -313,7 +313,7 @@ def test_a_crash_while_a_paid_request_was_under_way_makes_it_unknown() -> None:
     job = changes.resumed(asked(FR, ES), NOW + 9)
     assert job.in_state(DubState.UNKNOWN) == (FR, ES)
     assert job.submission is None
-    assert activities(job) == []
+    assert activities(job) == [Recall((FR, ES))]
 
 
 def test_a_crash_while_a_cancelled_request_was_under_way() -> None:

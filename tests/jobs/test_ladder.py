@@ -6,7 +6,7 @@ import pytest
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, DubState, Job, ProjectSeen, Rung, Scope, SeenState
-from synthdub_tui.jobs.plan import Deliver, Download, Submit, Watch, activities
+from synthdub_tui.jobs.plan import Deliver, Download, Recall, Submit, Watch, activities
 from synthdub_tui.runner.actions import needs_consent
 from tests.jobs.making import (
     DE,
@@ -211,7 +211,7 @@ def test_an_error_in_a_new_project_counts_at_once() -> None:
 
 def test_unknown_then_retried_by_a_new_project() -> None:
     job = retried(unknown(FR, ES))
-    assert activities(job) == [Submit((FR,), "")]
+    assert activities(job) == [Submit((FR,), ""), Recall((ES,))]
     assert job.dubs[ES].state is DubState.UNKNOWN
 
 

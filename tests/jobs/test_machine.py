@@ -38,7 +38,7 @@ from synthdub_tui.jobs.model import (
     Stage,
     WaitsFor,
 )
-from synthdub_tui.jobs.plan import Deliver, Download, Submit, Watch, activities, live_project
+from synthdub_tui.jobs.plan import Deliver, Download, Recall, Submit, Watch, activities, live_project
 from synthdub_tui.problems import explain
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
@@ -503,11 +503,11 @@ class Batch(RuleBasedStateMachine):
     def there_is_something_to_do_just_while_a_job_can_go_on(self) -> None:
         for job in self.jobs.values():
             acts = activities(job)
-            checking = any(dub.state is DubState.UNKNOWN and dub.project and not dub.checked for dub in job.dubs.values())
+            checking = any(dub.state is DubState.UNKNOWN and not dub.checked for dub in job.dubs.values())
             if job.can_go_on:
                 assert acts or job.submission is not None
             else:
-                assert all(isinstance(act, Watch) for act in acts)
+                assert all(isinstance(act, Watch | Recall) for act in acts)
                 assert bool(acts) == checking
 
     @invariant()

@@ -10,8 +10,8 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.changes import ABSENT_LIMIT, ODD_LIMIT, STALE_LIMIT, UNKNOWN_GRACE
 from synthdub_tui.jobs.listing import alive, entries_of, own_spelling
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Rung, Scope, Seen, SeenState, Stage
-from synthdub_tui.jobs.plan import Download, Submit, Watch, activities, live_project
-from synthdub_tui.runner.worker import _seen
+from synthdub_tui.jobs.plan import Download, Recall, Submit, Watch, activities, live_project
+from synthdub_tui.runner.seen import seen_of
 from synthdub_tui.synthesia.schema import read_project
 from tests.jobs.making import (
     DE,
@@ -143,7 +143,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_reference_and_the_guide_say_the_same(shape: str) -> None:
-    job = changes.observed(dubbing(FR, ES), "p1", _seen(read_project(SHAPES[shape])), NOW)
+    job = changes.observed(dubbing(FR, ES), "p1", seen_of(read_project(SHAPES[shape])), NOW)
     assert state(job, FR) is DubState.READY
     failure = job.dubs[ES].failure
     assert failure is not None
@@ -151,7 +151,9 @@ def test_the_reference_and_the_guide_say_the_same(shape: str) -> None:
 
 
 def test_complete_without_a_url_goes_on_being_watched() -> None:
-    news = _seen(read_project({"status": "complete", "dubbedAssets": [{"id": "x", "language": "fr-FR", "status": "complete"}]}))
+    news = seen_of(
+        read_project({"status": "complete", "dubbedAssets": [{"id": "x", "language": "fr-FR", "status": "complete"}]})
+    )
     job = changes.observed(dubbing(FR), "p1", news, NOW)
     assert activities(job) == [Watch("p1")]
 
@@ -222,8 +224,21 @@ def test_a_project_that_lists_both_tries(answer: str, order: int) -> None:
 # -- unknown outcomes ----------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_post_cannot_be_looked_up() -> None:
-    assert activities(unknown(FR)) == []
+def test_an_unknown_post_can_only_be_found_in_receipts() -> None:
+    assert activities(unknown(FR)) == [Recall((FR,))]
+    assert activities(changes.recalled(unknown(FR), FR, "", NOW)) == []
+
+
+def test_each_start_looks_again_for_what_is_unknown() -> None:
+    put = changes.observed(unknown_addition(), "p1", listing(complete(FR)), NOW + UNKNOWN_GRACE)
+    for job, looking in ((put, Watch("p1")), (changes.recalled(unknown(FR), FR, "", NOW), Recall((FR,)))):
+        assert activities(job) == []
+        assert activities(changes.resumed(job, NOW + 99)) == [looking]
+
+
+def test_an_unknown_put_whose_language_is_complete_under_the_old_id_was_accepted() -> None:
+    job = changes.unclear(changes.intend(changes.retried(failed_language(FR), FR, NOW), [FR], "p1", NOW), NOW)
+    assert state(changes.observed(job, "p1", listing(complete(FR)), NOW)) is DubState.DUBBING
 
 
 @pytest.mark.parametrize("entry", [running(DE), complete(DE), erred(DE)])

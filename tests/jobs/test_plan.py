@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.jobs.plan import Activity, Deliver, Download, Submit, Watch, activities, live_project
+from synthdub_tui.jobs.plan import Activity, Deliver, Download, Recall, Submit, Watch, activities, live_project
 from tests.jobs.making import (
     DE,
     ES,
@@ -57,7 +57,9 @@ UPLOADING = changes.asset_created(queued(), "a1", NOW)
         (changes.add_targets(failed_project(FR), [ES], NOW), [Submit((ES,), "")]),
         (changes.add_targets(failed_source(FR), [ES], NOW), [Deliver(0)]),
         (failed_language(FR), []),
-        (unknown(FR), []),
+        (unknown(FR), [Recall((FR,))]),
+        (changes.recalled(unknown(FR), FR, "", NOW), []),
+        (changes.recalled(unknown(FR), FR, "p1", NOW), [Watch("p1")]),
         (unknown_addition(DE), [Watch("p1")]),
         (changes.renew(dubbing(FR, ES), NEWER, [FR], NOW), [Deliver(1), Watch("p1")]),
     ],

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.changes import UPLOAD_LIMIT, IllegalMove
 from synthdub_tui.jobs.model import DubState, Job, Rung, Scope, Stage
-from synthdub_tui.jobs.plan import Deliver, Submit, activities, live_project
+from synthdub_tui.jobs.plan import Deliver, Recall, Submit, activities, live_project
 from synthdub_tui.runner.actions import needs_consent
 from tests.jobs.making import (
     DE,
@@ -218,7 +218,10 @@ def test_put_skipped_or_204_means_that_the_language_is_there_and_is_followed() -
 @pytest.mark.parametrize("video", ["v1", ""])
 @pytest.mark.parametrize("refused", [{}, {FR: "already there"}])
 def test_put_skipping_a_language_that_failed_there_climbs_to_a_new_project(refused: dict[str, str], video: str) -> None:
-    job = changes.added(retried_in_project(FR, video), {}, refused, NOW)
+    job = changes.looked(
+        changes.retried(failed_language(FR, video=video), FR, NOW), FR, "p1", listing(erred(FR, video=video)), NOW
+    )
+    job = changes.added(changes.intend(job, [FR], "p1", NOW), {}, refused, NOW)
     assert states(job)[FR] is DubState.WAITING
     assert job.dubs[FR].next_rung is Rung.PROJECT
     assert job.dubs[FR].tried == (Rung.ADD, Rung.PROJECT)
@@ -244,12 +247,17 @@ def test_put_skipping_a_failed_language_whose_last_put_is_unknown_does_not_pay_f
     assert changes.rung(seen_failed.dubs[FR]) is Rung.PROJECT
 
 
+def test_put_skipping_a_failed_language_that_nobody_looked_at_since_follows_it() -> None:
+    """It may have become complete after all: only its present entry tells."""
+    job = changes.added(retried_in_project(FR), {}, {}, NOW)
+    assert states(job)[FR] is DubState.DUBBING
+    assert states(changes.observed(job, "p1", listing(complete(FR)), NOW))[FR] is DubState.READY
+
+
 def test_put_skipping_a_failed_language_that_was_seen_unchanged_climbs() -> None:
-    job = changes.unclear(retried_in_project(FR), NOW)
-    job = changes.observed(job, "p1", listing(erred(FR)), NOW + changes.UNKNOWN_GRACE)
-    assert job.dubs[FR].checked
-    again = changes.intend(changes.retried(job, FR, NOW), [FR], "p1", NOW)
-    climbed = changes.added(again, {}, {}, NOW)
+    job = changes.retried(changes.unclear(retried_in_project(FR), NOW), FR, NOW)
+    job = changes.looked(job, FR, "p1", listing(erred(FR)), NOW)
+    climbed = changes.added(changes.intend(job, [FR], "p1", NOW), {}, {}, NOW)
     assert climbed.dubs[FR].next_rung is Rung.PROJECT
 
 
@@ -299,7 +307,7 @@ def test_unclear() -> None:
     job = changes.unclear(asked(FR, ES), NOW)
     assert states(job) == {FR: DubState.UNKNOWN, ES: DubState.UNKNOWN}
     assert job.dubs[FR].project == ""
-    assert activities(job) == []
+    assert activities(job) == [Recall((FR, ES))]
     assert job.stage is Stage.ENDED
 
 

@@ -582,9 +582,7 @@ class Life(RuleBasedStateMachine):
         self._heal()
         self._until_idle()
         left = self._retry_what_is_free()
-        assert all(dub.failure and dub.failure.code == "project_not_found" for dub in left), left
-        left = self._retry_what_is_free()  # a project that a download found gone is looked for once more, for free
-        assert not left, left
+        assert all(dub.failure and dub.failure.code == "project_not_found" for dub in left), left  # each start looks again
         told = self.runner.overview()
         assert told.problem == "", told
 
