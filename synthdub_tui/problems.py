@@ -704,6 +704,13 @@ KNOWN: dict[str, Problem] = _table(
         Retry.USELESS,
     ),
     Problem(
+        "name_ambiguous",
+        "Several folders have a file of that name",
+        "A retry may cost, and a cancel cannot be taken back: synthdub does not guess which one is meant. Nothing was done.",
+        "Name it by its path, as in the list.",
+        Retry.USELESS,
+    ),
+    Problem(
         "no_such_job",
         "No such file or dub in this batch",
         "",

@@ -11,6 +11,7 @@ import msgspec
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
+from synthdub_tui.jobs.retry_policy import offered
 from synthdub_tui.problems import Problem, Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 def status(settings: Settings, *, as_json: bool) -> int:
     """The batch in numbers, each dub's state, and what is wrong with a remedy."""
+    pid, meters = _runner(settings.state_dir)
     store = Store(settings.state_dir)
     loaded = store.load(set_aside=False)
     lost = store.lost({job.id for job in loaded.jobs})
-    pid, meters = _runner(settings.state_dir)
+    jobs = loaded.jobs if pid else [changes.resumed(job, time.time()) for job in loaded.jobs]  # as the next start finds them
     paused = meters.paused if meters else store.paused()
     if as_json:
         content = {
@@ -35,17 +37,17 @@ def status(settings: Settings, *, as_json: bool) -> int:
             "runner": pid,
             "paused": paused,
             "problem": meters.problem if meters else "",
-            **msgspec.structs.asdict(count(loaded.jobs, paused=paused)),
+            **msgspec.structs.asdict(count(jobs, paused=paused)),
             "skipped": _left_out(settings),
             "damaged": [file.path for file in loaded.damaged],
             "lost": [video._asdict() for video in lost],
-            "files": [_file(job, paused) for job in loaded.jobs],
+            "files": [_file(job, paused) for job in jobs],
         }
         print(report.json_text(content, indent=2))
         return 0
-    for line in _status_lines(settings, loaded.jobs, pid, meters, paused):
+    for line in _status_lines(settings, jobs, pid, meters, paused):
         print(line)
-    for line in report.missed_lines(missed(loaded.jobs)):
+    for line in report.missed_lines(missed(jobs)):
         print(line)
     for video in lost:
         print(explain("state_lost", video.path or video.kept).line())
@@ -147,6 +149,8 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
     content: dict[str, Any] = {"language": language, "state": dub.state.value, "since": dub.since}
     if (waits_for := job.waits_for(language, paused=paused)) is not None:
         content["waits_for"] = waits_for.value
+    if (means := offered(job, language)).step is not None:
+        content["retry"] = means.label
     if dub.project:
         content["project"] = dub.project
     if dub.output is not None and dub.state is DubState.DONE:
@@ -158,7 +162,7 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
             "title": what.title,
             "cause": what.cause,
             "remedy": what.remedy,
-            "retry": what.retry.value,
+            "retry": content.get("retry", what.retry.value),
             "detail": printable(what.detail),
         }
     return content

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job
+from synthdub_tui.jobs.model import OPEN, DubState, Job
+from synthdub_tui.jobs.retry_policy import RetryPolicy
 from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, explain, printable
-from synthdub_tui.runner import actions
+from synthdub_tui.runner import actions, retry_words
 from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Stop
+from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Shown, Stop
 from synthdub_tui.settings import Settings
 from synthdub_tui.sources import relocation
 from synthdub_tui.sources.known import Known
@@ -27,44 +28,65 @@ END_SECONDS = 60.0
 
 
 def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
-    """Retry dubs by the cheapest rung that may help; asks before anything that may cost."""
-    jobs = _jobs(settings)
-    cells = _select(jobs, selected)
-    alone = _left_out(jobs, selected, cells)
-    costly = [cell for cell in _single(jobs, cells) if actions.needs_consent(jobs[cell.job], cell.language)]
-    paid = bool(costly) and (yes or _asked(jobs, costly))
-    control = Control.connect(settings.state_dir)
-    if control is not None:
-        result = control.ask(Retry(id=1, cells=tuple(cells), paid=paid)).result
-        retried, held = int(result["retried"]), int(result["needs_paid"])
-    else:
-        now = time.time()
-        with _Direct(settings) as direct:
-            retried, held = actions.retry(direct.jobs, cells, paid, now, direct.put, _no_file)
-    print(f"{retried} to be retried" + ("" if control or not retried else "; `synthdub run` takes them up"))
+    """Retry dubs by the cheapest rung that may help; asks before anything that may cost again. `yes` answers for that, but
+    never for what moderation refused."""
+    now = time.time()
+    jobs = _jobs(settings, now)
+    chosen = actions.choose(jobs, *_select(jobs, selected), _no_file)
+    agreed = _agreed(jobs, chosen.to_ask, yes)
+    outcome = _send_retries(settings, actions.as_shown(jobs, chosen.at_once), actions.as_shown(jobs, agreed), now)
+    refused = [cell for cell in chosen.to_ask if cell not in agreed]
+    lost = [cell for cell in refused + chosen.left_out if changes.can_look_for(jobs[cell.job].dubs[cell.language])]
+    _send_retry(settings, actions.as_shown(jobs, lost), False, now)  # without consent it is looked for, which is free
+    moderated = [cell for cell in refused if _policy(jobs, cell).moderated]
+    held = len(refused) - len(moderated) + outcome.needs_paid
+    waits = bool(outcome.retried) and Control.connect(settings.state_dir) is None
+    print(f"{outcome.retried} to be retried" + ("; `synthdub run` takes them up" if waits else ""))
     if held:
         print(f"{held} left alone: retrying them may spend credits; say --yes to retry them", file=sys.stderr)
-    _tell_left_out(jobs, alone)
-    return 0 if retried or not (held or alone) else 1
+    _tell_moderated(jobs, moderated)
+    _tell_left_out(jobs, chosen.left_out)
+    _tell_changed(jobs, outcome.changed)
+    left = held or chosen.left_out
+    return 1 if outcome.changed or moderated or (left and not outcome.retried) else 0
+
+
+def _send_retries(settings: Settings, at_once: tuple[Shown, ...], agreed: tuple[Shown, ...], now: float) -> actions.Retried:
+    """Retry what the user was shown: `agreed` are the dubs that he was asked about, or answered for."""
+    free = _send_retry(settings, at_once, False, now)
+    paid = _send_retry(settings, agreed, True, now)
+    return actions.Retried(free.retried + paid.retried, free.needs_paid + paid.needs_paid, free.changed + paid.changed)
+
+
+def _send_retry(settings: Settings, cells: tuple[Shown, ...], paid: bool, now: float) -> actions.Retried:
+    if not cells:
+        return actions.Retried()
+    control = Control.connect(settings.state_dir)
+    if control is None:
+        with _Direct(settings, now) as direct:
+            return actions.retry(direct.jobs, cells, paid, time.time(), direct.put, _no_file)
+    reply = control.ask(Retry(id=1, cells=cells, paid=paid))
+    return actions.Retried(int(reply.result["retried"]), int(reply.result["needs_paid"]), reply.changed)
 
 
 def cancel(settings: Settings, selected: list[str]) -> int:
     """Give dubs up on this side."""
-    jobs = _jobs(settings)
-    cells = _select(jobs, selected)
-    stoppable = list(_open(jobs, _single(jobs, cells)))
+    now = time.time()
+    jobs = _jobs(settings, now)
+    cells = [Shown(cell.job, cell.language) for cell in _all(_select(jobs, selected))]
+    stoppable = list(_open(jobs, cells))
     control = Control.connect(settings.state_dir)
     if control is not None:
         number = int(control.ask(Cancel(id=1, cells=tuple(cells))).result["cancelled"])
     else:
-        with _Direct(settings) as direct:
-            number = actions.cancel(direct.jobs, cells, time.time(), direct.give_up)
+        with _Direct(settings, now) as direct:
+            number, _ = actions.cancel(direct.jobs, cells, time.time(), direct.give_up)
     print(f"{number} cancelled")
-    _tell_billed(_jobs(settings), stoppable)
+    _tell_billed(_jobs(settings, time.time()), stoppable)
     return 0
 
 
-def _tell_billed(jobs: dict[str, Job], cells: Iterable[Cell]) -> None:
+def _tell_billed(jobs: dict[str, Job], cells: Iterable[Shown]) -> None:
     """Where the cancel came too late, for exactly these dubs."""
     for job, language in ((jobs[cell.job], cell.language) for cell in cells if cell.job in jobs):
         if language in job.dubs and (code := changes.billed_all_the_same(job, language)):
@@ -73,24 +95,28 @@ def _tell_billed(jobs: dict[str, Job], cells: Iterable[Cell]) -> None:
 
 def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
     """Take dubs that have ended out of the batch; files stay. Asks before something paid is forgotten."""
-    jobs = _jobs(settings)
-    cells = _select(jobs, selected)
+    now = time.time()
+    jobs = _jobs(settings, now)
+    cells = actions.as_shown(jobs, _all(_select(jobs, selected)))
     would = actions.remove(jobs, cells, False, lambda job, languages: None, _no_file)
     forget = bool(would.paid) and (yes or _asked_to_forget(jobs, would.paid))
     control = Control.connect(settings.state_dir)
     if control is not None:
-        result = control.ask(Remove(id=1, cells=tuple(cells), forget=forget)).result
-        number, under_way, paid = int(result["removed"]), int(result["under_way"]), int(result["paid"])
+        reply = control.ask(Remove(id=1, cells=cells, forget=forget))
+        number, under_way, paid = (int(reply.result[word]) for word in ("removed", "under_way", "paid"))
+        changed = reply.changed
     else:
-        with _Direct(settings) as direct:
+        with _Direct(settings, now) as direct:
             removed = actions.remove(direct.jobs, cells, forget, direct.take_out, _no_file)
-            number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
+        number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
+        changed = tuple(removed.changed)
     print(f"{number} removed; their files stay")
     if under_way:
         print(f"{under_way} left: under way, or not known whether accepted. Cancel them first.", file=sys.stderr)
     if paid:
         print(f"{paid} left: they were paid for, and are not on disk; say --yes to forget them", file=sys.stderr)
-    return 1 if under_way or paid else 0
+    _tell_changed(jobs, changed)
+    return 1 if under_way or paid or changed else 0
 
 
 def relocate(settings: Settings, old: str, new: str) -> int:
@@ -101,7 +127,7 @@ def relocate(settings: Settings, old: str, new: str) -> int:
     old, new = (as_spelled(os.path.abspath(os.path.expanduser(path))) for path in (old, new))
     if not os.path.exists(new):
         raise Trouble("path_missing", new)
-    before = _jobs(settings)
+    before = _jobs(settings, time.time())
     if os.path.isdir(new) and any(job.source.path == old for job in before.values()):
         new = os.path.join(new, os.path.basename(old))  # as `mv FILE FOLDER` does
     meant = {job.id: path for job in before.values() if (path := relocation.new_path(job.source.path, old, new)) is not None}
@@ -109,9 +135,9 @@ def relocate(settings: Settings, old: str, new: str) -> int:
     if control is not None:
         moved = int(control.ask(Relocate(id=1, old=old, new=new)).result["moved"])
     else:
-        with _Direct(settings) as direct:
+        with _Direct(settings, time.time()) as direct:
             moved = _relocate(direct, old, new)
-    left = _left(_jobs(settings), meant)
+    left = _left(_jobs(settings, time.time()), meant)
     for trouble in left:
         print(trouble, file=sys.stderr)
     print(f"{moved} videos moved, {len(left)} left where they were" if left else f"{moved} videos moved")
@@ -151,7 +177,7 @@ def pause(settings: Settings, *, paused: bool) -> int:
     if control is not None:
         control.ask(Pause(id=1) if paused else Resume(id=1))
     else:
-        with _Direct(settings) as direct:
+        with _Direct(settings, time.time()) as direct:
             direct.store.write_document("batch", direct.store.read_document("batch") | {"paused": paused})
     goes_on = "Resumed." if control is not None else "Resumed; `synthdub run` goes on."
     print("Paused: what is under way finishes, nothing new begins." if paused else goes_on)
@@ -179,12 +205,14 @@ def end_runner(settings: Settings) -> bool:
 
 
 class _Direct:
-    """The store while no runner works on it; holds the lock, so that none starts meanwhile."""
+    """The store while no runner works on it; holds the lock, so that none starts meanwhile. `now` is the time at which the user
+    was shown its jobs: what is read of an unchanged file is the same as then."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: float) -> None:
         self.store = Store(settings.state_dir)
         self.jobs: dict[str, Job] = {}
         self._lock = Lock(self.store.path("lock"))
+        self._now = now
 
     def put(self, job: Job) -> None:
         self.store.save(job)
@@ -218,8 +246,7 @@ class _Direct:
             raise Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") from error
         try:
             self.store.open()
-            now = time.time()
-            self.jobs = {job.id: changes.resumed(job, now) for job in self.store.load().jobs}
+            self.jobs = {job.id: changes.resumed(job, self._now) for job in self.store.load().jobs}
         except Trouble:
             self._lock.release()
             raise
@@ -229,8 +256,11 @@ class _Direct:
         self._lock.release()
 
 
-def _jobs(settings: Settings) -> dict[str, Job]:
-    return {job.id: job for job in Store(settings.state_dir).load(set_aside=False).jobs}
+def _jobs(settings: Settings, now: float) -> dict[str, Job]:
+    """The batch as it stands; without a runner, as the next one would find it."""
+    works = Control.connect(settings.state_dir) is not None
+    jobs = Store(settings.state_dir).load(set_aside=False).jobs
+    return {job.id: job if works else changes.resumed(job, now) for job in jobs}
 
 
 def _wait_for_lock(settings: Settings) -> None:
@@ -249,62 +279,86 @@ def _wait_for_lock(settings: Settings) -> None:
             return
 
 
-def _select(jobs: dict[str, Job], selected: Iterable[str]) -> list[Cell]:
-    """The cells that SELECT words mean. Raises Trouble("no_such_job")."""
-    cells: list[Cell] = []
+def _select(jobs: dict[str, Job], selected: Iterable[str]) -> tuple[list[Cell], list[Cell]]:
+    """The dubs that SELECT words mean: those named one by one, and those meant in bulk.
+
+    Raises Trouble("no_such_job"), or Trouble("name_ambiguous") where several folders have a file of that name.
+    """
+    named: list[Cell] = []
+    bulk: list[Cell] = []
     for word in selected:
-        found = actions.failed_cells(jobs) if word == "failed" else _named(jobs, word)
-        if not found and word != "failed":
+        if word == "failed":
+            bulk += actions.failed_cells(jobs)
+        elif files := _files(jobs, word):
+            bulk += [Cell(job.id, language) for job in files for language in job.dubs]
+        elif cells := _dubs(jobs, word):
+            named += cells
+        else:
             raise Trouble("no_such_job", printable(word))
-        cells += found
-    return list(dict.fromkeys(cells))
+    return named, bulk
 
 
-def _left_out(jobs: dict[str, Job], selected: Iterable[str], cells: list[Cell]) -> list[Cell]:
-    """Dubs that are meant, too, but retried only where the user names each of them."""
-    left_out = dict.fromkeys(actions.left_out(jobs) if "failed" in selected else ())
-    for cell in _single(jobs, cells):
-        if actions.fails_again(jobs[cell.job], jobs[cell.job].dubs[cell.language]):
-            left_out[cell] = None
-    named = frozenset(cells)
-    return [cell for cell in left_out if cell not in named]
+def _all(selected: tuple[list[Cell], list[Cell]]) -> list[Cell]:
+    """Named or not, each once."""
+    named, bulk = selected
+    return list(dict.fromkeys(named + bulk))
+
+
+def _dubs(jobs: dict[str, Job], word: str) -> list[Cell]:
+    name, colon, language = word.rpartition(":")
+    files = _files(jobs, name) if colon else []
+    return [Cell(job.id, own) for job in files for own in job.dubs if codes.same(own, language)]
+
+
+def _files(jobs: dict[str, Job], name: str) -> list[Job]:
+    """Jobs of a file named by its path, its bare name, or the job's id. Raises Trouble("name_ambiguous")."""
+    paths = {as_spelled(name), as_spelled(os.path.abspath(name))} if os.sep in name else {as_spelled(name)}
+    exact = [job for job in jobs.values() if job.source.path in paths or job.id == name]
+    alike = [job for job in jobs.values() if composed(job.name) == composed(name)]
+    found = exact or [job for job in alike if job.name == name] or alike
+    places = sorted({job.source.path for job in found})
+    if len(places) > 1:
+        for place in places:
+            print(printable(place, 4096), file=sys.stderr)
+        raise Trouble("name_ambiguous", printable(name))
+    return found
+
+
+def _policy(jobs: dict[str, Job], cell: Cell) -> RetryPolicy:
+    return actions.policy_of(jobs[cell.job], cell.language, _no_file)
+
+
+def _tell_moderated(jobs: dict[str, Job], cells: list[Cell]) -> None:
+    if cells:
+        print(
+            f"{len(cells)} left alone: moderation refused them, and repeated refusals can get the account banned. --yes does "
+            "not answer for that; at a terminal, `synthdub retry FILE:LANG` asks:",
+            file=sys.stderr,
+        )
+    for cell in cells:
+        print(f"  {_name(jobs, cell)}", file=sys.stderr)
 
 
 def _tell_left_out(jobs: dict[str, Job], cells: list[Cell]) -> None:
     if cells:
-        print(f"{len(cells)} left out, since they fail again as they are; FILE:LANG retries one all the same:", file=sys.stderr)
+        print(f"{len(cells)} left out; FILE:LANG retries one all the same:", file=sys.stderr)
     for cell in cells:
-        job = jobs[cell.job]
-        failure = job.dubs[cell.language].failure
-        why = explain(failure.code, failure.detail).title if failure else ""
-        print(f"  {printable(job.name)} {cell.language}: {why}", file=sys.stderr)
+        print(f"  {_name(jobs, cell)}: {explain(_policy(jobs, cell).why).title}", file=sys.stderr)
 
 
-def _named(jobs: dict[str, Job], word: str) -> list[Cell]:
-    whole = [Cell(job.id) for job in _files(jobs, word)]
-    if whole:
-        return whole
-    name, colon, language = word.rpartition(":")
-    if not colon:
-        return []
-    return [Cell(job.id, own) for job in _files(jobs, name) for own in job.dubs if codes.same(own, language)]
+def _tell_changed(jobs: dict[str, Job], cells: Iterable[Cell]) -> None:
+    changed = list(cells)
+    if changed:
+        print(f"{len(changed)} left alone: they changed since they were looked at. Look again, then decide:", file=sys.stderr)
+    for cell in changed:
+        print(f"  {_name(jobs, cell)}", file=sys.stderr)
 
 
-def _files(jobs: dict[str, Job], name: str) -> list[Job]:
-    """Jobs of a file named by its path, its bare name, or the job's id."""
-    path = as_spelled(name)
-    exact = [job for job in jobs.values() if job.source.path == path or job.id == name]
-    alike = [job for job in jobs.values() if composed(job.name) == composed(name)]
-    return exact or [job for job in alike if job.name == name] or alike
+def _name(jobs: dict[str, Job], cell: Cell) -> str:
+    return f"{printable(jobs[cell.job].source.path, 4096)} {cell.language}"
 
 
-def _single(jobs: dict[str, Job], cells: Iterable[Cell]) -> list[Cell]:
-    return [
-        Cell(cell.job, language) for cell in cells for language in jobs[cell.job].dubs if cell.language in ("", language)
-    ]  # fmt: skip
-
-
-def _open(jobs: dict[str, Job], cells: Iterable[Cell]) -> Iterable[Cell]:
+def _open(jobs: dict[str, Job], cells: Iterable[Shown]) -> Iterable[Shown]:
     states = OPEN | {DubState.UNKNOWN}
     return (cell for cell in cells if jobs[cell.job].dubs[cell.language].state in states)
 
@@ -326,16 +380,18 @@ def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[st
     return read(f"Forget these {len(cells)}? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def _agreed(jobs: dict[str, Job], cells: list[Cell], yes: bool) -> list[Cell]:
+    """Those of the dubs to ask about that the user agreed to, by `yes` or when asked."""
+    answered = [cell for cell in cells if yes and not _policy(jobs, cell).moderated]
+    questions = [cell for cell in cells if cell not in answered]
+    return answered + (questions if questions and _asked(jobs, questions) else [])
+
+
 def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:
     """Show exactly what may cost, and ask once; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
     print("Retrying these may spend credits again:")
     for cell in cells:
-        dub = jobs[cell.job].dubs[cell.language]
-        rung = changes.rung(dub)
-        why = {"add": "put to the same project again", "project": "a new project", "upload": "a new upload and project"}
-        warning = "  (its first request may have been accepted: this may pay twice)" if dub.state is DubState.UNKNOWN else ""
-        how = why.get(rung.value, "refused by moderation before") if rung in PAID and rung else "refused by moderation before"
-        print(f"  {printable(jobs[cell.job].name)} {cell.language}: {how}{warning}")
+        print(f"  {_name(jobs, cell)}: {retry_words.sentence(_policy(jobs, cell))}")
     return read(f"Retry these {len(cells)}? [y/N] ").strip().lower() in ("y", "yes")

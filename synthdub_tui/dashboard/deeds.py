@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from textual import work
@@ -12,29 +13,41 @@ from textual.worker import Worker, WorkerFailed
 from synthdub_tui.dashboard import clipboard
 from synthdub_tui.dashboard.acting import CellKey, as_cells
 from synthdub_tui.dashboard.adding import Adding
-from synthdub_tui.dashboard.detail import RUNGS, decision
 from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState
+from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
+from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, offered
 from synthdub_tui.problems import Problem, explain, printable
-from synthdub_tui.runner.protocol import Cancel, Pause, Remove, Resume, Retry, Review
+from synthdub_tui.runner import retry_words
+from synthdub_tui.runner.protocol import Cancel, Pause, Remove, Resume, Retry, Review, Shown
 
 UNDO: Final = 5.0
 """Seconds in which a cancel can be taken back, before anything is sent."""
 
 NOTHING: Final = "Nothing was retried."
 
+COSTS_ASKED: Final = {Cost.AGAIN: "credits again", Cost.FIRST: "credits for the first time", Cost.FREE: "nothing"}
+"""What dubs that are retried together may cost, in the order in which a question tells of them."""
+
+
+class Meant(NamedTuple):
+    """A dub as it was when the user was told what a retry of it means."""
+
+    cell: CellKey
+    shown: Shown
+    policy: RetryPolicy
+
 
 class Sorted(NamedTuple):
-    """Cells by what a retry of them means."""
+    """Dubs by what a retry of them takes."""
 
-    free: list[CellKey]
-    paid: list[CellKey]
-    ask: list[CellKey]  # a decision for this very dub
+    at_once: list[Meant]
+    paid: list[Meant]  # after a question
+    alone: list[Meant]  # a decision for this very dub
 
 
 _ACCEPTED: Final = frozenset({DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
@@ -45,7 +58,7 @@ class Deeds(Adding):
 
     def __init__(self, session: Session, memory: Memory, options: Options) -> None:
         super().__init__(session, memory, options)
-        self._cancelling: list[CellKey] = []
+        self._cancelling: tuple[Shown, ...] = ()
         self._cancel_timer: asyncio.TimerHandle | None = None
         self._cancel_request: Worker[None] | None = None
 
@@ -56,17 +69,17 @@ class Deeds(Adding):
         if not self.allowed():
             return
         dubs = self.dubs(self.targets())
-        found = _sorted(dubs)
+        found = self._sorted(dubs)
         if len(dubs) == 1 and dubs[0][1].state is DubState.DONE:
             self._fetch_again(*dubs[0])
-        elif len(found.ask) == 1 and not found.free and not found.paid:
-            self._ask_to_decide(found.ask[0])
+        elif len(dubs) == 1 and found.alone:
+            self._ask_to_decide(found.alone[0])
         elif found.paid:
             self._ask_to_retry(found)
-        elif found.free:
+        elif found.at_once:
             self._retry(found)
         else:
-            self.status.say(f"Nothing to retry at once.{_left_out(found)}" if found.ask else _nothing_to_retry(dubs))
+            self.status.say(f"Nothing to retry at once.{_left_out(found)}" if found.alone else _nothing_to_retry(dubs))
 
     def action_retry_failed(self) -> None:
         """Retry every failed dub of the batch, but none that moderation refused or that fails again as it is."""
@@ -74,56 +87,72 @@ class Deeds(Adding):
             return
         batch = self.session.batch
         cells = [(job.id, code) for job in batch.jobs() for code in job.in_state(DubState.FAILED)]
-        found = _sorted(self.dubs(cells))
-        if found.free or found.paid:
+        found = self._sorted(self.dubs(cells))
+        if found.at_once or found.paid:
             self._ask_to_retry(found)
         else:
             self.status.say(f"Nothing to retry in bulk.{_left_out(found)}")
 
+    def _sorted(self, dubs: list[tuple[CellKey, Dub]]) -> Sorted:
+        found = Sorted([], [], [])
+        for (job_id, language), _ in dubs:
+            job = self.session.batch.rows[job_id].job
+            means = offered(job, language)
+            if means.step is None:
+                continue
+            kind = found.alone if means.alone else found.paid if means.must_ask else found.at_once
+            kind.append(Meant((job_id, language), Shown(job_id, language, fingerprint(job, language)), means))
+        return found
+
     def _ask_to_retry(self, found: Sorted) -> None:
-        lines = [f"{_cost(found.paid)} credits again:", *self._rung_lines(found.paid)] if found.paid else []
-        lines += [f"{_cost(found.free)} nothing:", *self._rung_lines(found.free)] if found.free else []
+        lines = [line for cost in COSTS_ASKED for line in self._cost_lines(found, cost)]
         title, then = f"Retry {_count(found)}?", lambda: self._retry(found)
         self.ask(title, [*lines, *_note(found)], then, danger=bool(found.paid), yes="Retry", otherwise=NOTHING)
+
+    def _cost_lines(self, found: Sorted, cost: Cost) -> list[str]:
+        meant = [one for one in found.paid + found.at_once if one.policy.cost is cost]
+        groups: dict[str, list[CellKey]] = {}
+        for one in meant:
+            groups.setdefault(retry_words.step(one.policy), []).append(one.cell)
+        lines = [line for words, group in groups.items() for line in (f"— {words}", *(f"  {x}" for x in self.lines(group)))]
+        costs = "costs" if len(meant) == 1 else "cost"
+        return [f"{many(len(meant), 'dub')} {costs} {COSTS_ASKED[cost]}:", *lines] if meant else []
 
     @work(exit_on_error=False, name="retry")
     async def _retry(self, found: Sorted) -> None:
         self.status.say(f"Retrying {_count(found)}…{_left_out(found)}")
-        count = 0
-        for cells, paid in ((found.free, False), (found.paid, True)):
-            if cells:
-                reply = await self.send(Retry(cells=as_cells(cells), paid=paid))
+        count = changed = 0
+        for meant, paid in ((found.at_once, False), (found.paid, True)):
+            if meant:
+                reply = await self.send(Retry(cells=tuple(one.shown for one in meant), paid=paid))
                 if reply is None:
                     return
-                count += int(reply.result.get("retried", len(cells)))
-        self.status.say(f"{many(count, 'dub')} retried.{_left_out(found)}")
+                count += int(reply.result.get("retried", 0))
+                changed += len(reply.changed) + int(reply.result.get("needs_paid", 0))
+        self.status.say(f"{many(count, 'dub')} retried.{_changed(changed)}{_left_out(found)}")
 
-    def _ask_to_decide(self, cell: CellKey) -> None:
-        dub = self.session.batch.dub(*cell)
+    def _ask_to_decide(self, meant: Meant) -> None:
+        dub = self.session.batch.dub(*meant.cell)
         assert dub is not None
-        problem = _why(dub)
-        rung = changes.rung(dub)
-        lines = [*self.lines([cell]), problem.title + ".", problem.cause, problem.remedy]
-        lines += [f"Retrying it {RUNGS[rung]}." if rung is not None else ""]
-        then = lambda: self._retry(Sorted([], [cell], []))  # noqa: E731
+        problem = _why(dub, meant.policy)
+        lines = [*self.lines([meant.cell]), problem.title + ".", problem.cause, problem.remedy]
+        lines.append(f"Retrying it {retry_words.sentence(meant.policy)}.")
+        then = lambda: self._retry(Sorted([], [meant], []))  # noqa: E731
         self.ask("Retry it all the same?", lines, then, danger=True, yes="Retry", otherwise=NOTHING)
 
     @work(exit_on_error=False, name="fetch again")
     async def _fetch_again(self, cell: CellKey, dub: Dub) -> None:
         self.status.say("Looking whether its file is still there…")
-        reply = await self.send(Retry(cells=as_cells([cell])))
+        reply = await self.send(Retry(cells=self._shown([cell])))
         if reply is not None:
             again = reply.result.get("retried", 0)
             found = "It lacks captions: fetching" if dub.lacks_captions else "Its file is gone: fetching it"
             self.status.say(f"{found} again, free." if again else "It is done, and its file is there.")
 
-    def _rung_lines(self, cells: list[CellKey]) -> list[str]:
-        groups: dict[str, list[CellKey]] = {}
-        for cell, dub in self.dubs(cells):
-            rung = changes.rung(dub)
-            words = RUNGS[rung].partition(",")[0] if rung is not None else ""  # the heading says what it costs
-            groups.setdefault(words, []).append(cell)
-        return [line for words, group in groups.items() for line in (f"— {words}", *(f"  {x}" for x in self.lines(group)))]
+    def _shown(self, cells: list[CellKey], mark: Callable[[Job, str], str] = fingerprint) -> tuple[Shown, ...]:
+        """The cells with what marks the state that they are in now; those that are gone are left out."""
+        rows = self.session.batch.rows
+        return tuple(Shown(job, code, mark(rows[job].job, code)) for job, code in (cell for cell, _ in self.dubs(cells)))
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 
@@ -138,10 +167,11 @@ class Deeds(Adding):
             self.status.say("Nothing here to cancel: only what is under way or undecided can be.")
             return
         lines = [*self.lines(cells), "What the service already works on may still be billed."]
-        title, then = f"Cancel {many(len(cells), 'dub')}?", lambda: self._cancel_soon(cells)
+        shown = self._shown(cells, bill)
+        title, then = f"Cancel {many(len(cells), 'dub')}?", lambda: self._cancel_soon(shown)
         self.ask(title, lines, then, danger=True, yes="Cancel them", otherwise="Nothing was cancelled.")
 
-    def _cancel_soon(self, cells: list[CellKey]) -> None:
+    def _cancel_soon(self, cells: tuple[Shown, ...]) -> None:
         self._cancelling = cells
         self._cancel_timer = asyncio.get_running_loop().call_later(UNDO, self.send_cancel)
         undo = self.keymap.shown("undo")
@@ -173,16 +203,17 @@ class Deeds(Adding):
                 await self._cancel_request.wait()
 
     @work(exit_on_error=False, name="send cancel")
-    async def _cancel(self, cells: list[CellKey]) -> None:
+    async def _cancel(self, cells: tuple[Shown, ...]) -> None:
         self.status.say(f"Cancelling {many(len(cells), 'dub')}…")
-        accepted = sum(dub.state in _ACCEPTED for _, dub in self.dubs(cells))
-        reply = await self.send(Cancel(cells=as_cells(cells)))
+        accepted = sum(dub.state in _ACCEPTED for _, dub in self.dubs((cell.job, cell.language) for cell in cells))
+        reply = await self.send(Cancel(cells=cells))
         if reply is not None:
-            bill = f" The service had accepted {accepted} of them: they may be billed." if accepted else ""
-            self.status.say(f"{many(int(reply.result.get('cancelled', len(cells))), 'dub')} cancelled.{bill}")
+            billed = f" The service had accepted {accepted} of them: they may be billed." if accepted else ""
+            count = int(reply.result.get("cancelled", 0))
+            self.status.say(f"{many(count, 'dub')} cancelled.{billed}{_changed(len(reply.changed))}")
 
     def _forget_cancel(self) -> None:
-        self._cancelling = []
+        self._cancelling = ()
         if self._cancel_timer is not None:
             self._cancel_timer.cancel()
             self._cancel_timer = None
@@ -201,24 +232,29 @@ class Deeds(Adding):
         elif paid := [cell for cell, dub in dubs if changes.forgets_paid(dub)]:
             self._ask_to_forget(cells, paid)
         else:
-            self._remove(cells, forget=False)
+            self._remove(self._shown(cells), forget=False)
 
     def _ask_to_forget(self, cells: list[CellKey], paid: list[CellKey]) -> None:
         lines = [*self.lines(paid), "They were paid for, and are not on disk. To have them again may cost credits again."]
         lines += [f"{many(len(cells) - len(paid), 'dub')} besides; files stay."] if len(cells) > len(paid) else []
-        title, then = f"Remove {many(len(cells), 'dub')}?", lambda: self._remove(cells, forget=True)
+        shown = self._shown(cells)
+        title, then = f"Remove {many(len(cells), 'dub')}?", lambda: self._remove(shown, forget=True)
         self.ask(title, lines, then, danger=True, yes="Remove", otherwise="Nothing was removed.")
 
     @work(exit_on_error=False, name="remove")
-    async def _remove(self, cells: list[CellKey], *, forget: bool) -> None:
-        reply = await self.send(Remove(cells=as_cells(cells), forget=forget))
+    async def _remove(self, cells: tuple[Shown, ...], *, forget: bool) -> None:
+        reply = await self.send(Remove(cells=cells, forget=forget))
         if reply is None:
             return
         under_way, paid = (int(reply.result.get(word, 0)) for word in ("under_way", "paid"))
         left = f" {many(under_way, 'dub')} left: under way again." if under_way else ""
-        self.status.say(f"{many(int(reply.result.get('removed', 0)), 'dub')} removed; files stay.{left}")
+        self.status.say(
+            f"{many(int(reply.result.get('removed', 0)), 'dub')} removed; files stay.{left}{_changed(len(reply.changed))}"
+        )
         if paid:  # only the runner's side sees that their files are gone
-            kept = [cell for cell in cells if self.session.batch.dub(*cell) is not None]
+            changed = {(cell.job, cell.language) for cell in reply.changed}
+            asked = [(cell.job, cell.language) for cell in cells]
+            kept = [cell for cell, _ in self.dubs(asked) if cell not in changed]
             self._ask_to_forget(kept, kept)
 
     # -- the batch as a whole ----------------------------------------------------------------------------------------
@@ -265,45 +301,33 @@ class Deeds(Adding):
         self.status.say(f"Copied {what}, if your terminal allows it: {printable(text, 4096)}")
 
 
-def _why(dub: Dub) -> Problem:
-    """What speaks against a retry."""
-    if dub.hold is not None:
-        return explain(dub.hold.reason.value, dub.hold.detail)
-    if dub.failure is not None:
-        return explain(dub.failure.code, dub.failure.detail)
-    return explain("submission_unknown")
-
-
-def _sorted(dubs: list[tuple[CellKey, Dub]]) -> Sorted:
-    found = Sorted([], [], [])
-    for cell, dub in dubs:
-        rung = changes.rung(dub)
-        if rung is None or (dub.state is DubState.DONE and not dub.lacks_captions):
-            continue
-        if decision(dub):
-            found.ask.append(cell)
-        else:
-            (found.paid if rung in PAID else found.free).append(cell)
-    return found
-
-
-def _cost(cells: list[CellKey]) -> str:
-    return f"{many(len(cells), 'dub')} {'costs' if len(cells) == 1 else 'cost'}"
+def _why(dub: Dub, means: RetryPolicy) -> Problem:
+    """What speaks against a retry, in the service's words where it has some."""
+    detail = ""
+    if dub.failure is not None and dub.failure.code == means.why:
+        detail = dub.failure.detail
+    elif dub.hold is not None and dub.hold.reason.value == means.why:
+        detail = dub.hold.detail
+    return explain(means.why, detail)
 
 
 def _count(found: Sorted) -> str:
-    return many(len(found.free) + len(found.paid), "dub")
+    return many(len(found.at_once) + len(found.paid), "dub")
 
 
 def _note(found: Sorted) -> list[str]:
-    return [_left_out(found).strip()] if found.ask else []
+    return [_left_out(found).strip()] if found.alone else []
 
 
 def _left_out(found: Sorted) -> str:
-    if not found.ask:
+    if not found.alone:
         return ""
-    why = "refused by moderation, paid for before, without sound, no video or undecided"
-    return f" {many(len(found.ask), 'dub')} left out: {why}, to be retried one by one."
+    why = retry_words.reasons(one.policy for one in found.alone)
+    return f" {many(len(found.alone), 'dub')} left out ({why}), to be retried one by one."
+
+
+def _changed(number: int) -> str:
+    return f" {many(number, 'dub')} left alone: changed since you were asked." if number else ""
 
 
 def _nothing_to_retry(dubs: list[tuple[CellKey, Dub]]) -> str:

@@ -12,9 +12,11 @@ from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.words import Line
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, Stage, WaitsFor
+from synthdub_tui.jobs.model import Dub, DubState, Job, Rung, Stage, WaitsFor
 from synthdub_tui.jobs.plan import awaits_rest
-from synthdub_tui.problems import Retry, explain, printable
+from synthdub_tui.jobs.retry_policy import Cost, offered
+from synthdub_tui.problems import explain, printable
+from synthdub_tui.runner import retry_words
 
 STATES: Final = {
     DubState.WAITING: "waits to be submitted",
@@ -40,15 +42,6 @@ STAGES: Final = {
     Stage.DUBBING: "at the service, being dubbed",
     Stage.ENDED: "nothing of it goes on by itself",
 }
-
-RUNGS: Final = {
-    Rung.DOWNLOAD: "fetches it again, free",
-    Rung.SUBMIT: "submits it; nothing was paid for it yet",
-    Rung.ADD: "adds the language to its project anew, costs credits again",
-    Rung.PROJECT: "makes a new project from the uploaded file, costs credits again",
-    Rung.UPLOAD: "uploads the file anew and makes a new project, costs credits again",
-}
-"""What a retry would do."""
 
 TRIED: Final = {
     Rung.DOWNLOAD: "fetched again",
@@ -106,7 +99,7 @@ def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, sign
         lines += [((" ", ""),), *_problem(dub.failure.code, dub.failure.detail)]
     elif code := changes.billed_all_the_same(job, language):
         lines += [((" ", ""),), *_problem(code, "")]
-    lines += _retry(dub, keymap.shown("retry"))
+    lines += _retry(job, language, keymap.shown("retry"))
     lines += [((" ", ""),), (("What happened", "strong"),), *_timeline(job, dub, now)]
     return [*lines, ((" ", ""),), *_files(job, dub)]
 
@@ -147,27 +140,14 @@ def _problem(code: str, detail: str, label: str = "It said: ") -> list[Line]:
     return lines
 
 
-def _retry(dub: Dub, key: str) -> list[Line]:
-    rung = changes.rung(dub)
-    if rung is None or (dub.state is DubState.DONE and not dub.lacks_captions):
+def _retry(job: Job, language: str, key: str) -> list[Line]:
+    found = offered(job, language)
+    if found.step is None:
         return []
-    if dub.lacks_captions:
-        return [((f"{key} retry ", "key"), ("fetches its captions, free.", "good"))]
-    if decision(dub):
-        twice = dub.state is DubState.UNKNOWN or dub.hold is not None
-        words = "asks you first: it may be paid twice." if twice else "asks you first: see above."
-        return [((f"{key} retry ", "key"), (words, "warn"))]
-    return [((f"{key} retry ", "key"), (RUNGS[rung] + ".", "warn" if rung in PAID else "good"))]
-
-
-def decision(dub: Dub) -> bool:
-    """Whether a retry needs a decision for this very dub: it may be paid twice or for nothing, endangers the account, or fails
-    again as long as the file is the same."""
-    if dub.state is DubState.UNKNOWN or dub.hold is not None:
-        return True
-    if dub.failure is None:
-        return False
-    return dub.failure.code == "not_a_video" or explain(dub.failure.code).retry is Retry.ASK
+    words = "fetches its captions, free" if job.dubs[language].lacks_captions else retry_words.sentence(found)
+    if found.alone:
+        words = f"asks you first: {words}"
+    return [((f"{key} retry ", "key"), (words + ".", "good" if found.cost is Cost.FREE else "warn"))]
 
 
 def _timeline(job: Job, dub: Dub, now: float) -> list[Line]:

@@ -61,6 +61,12 @@ UPLOAD_LIMIT: Final = 3
 NO_AUDIO: Final = "no_audio"
 """The failure of a dub whose source has no sound. A retry agrees to dub it all the same."""
 
+SUBMISSION_UNKNOWN: Final = "submission_unknown"
+"""The failure of a dub for which a paid request was sent and no answer was read."""
+
+_AGREEABLE: Final = frozenset({NO_AUDIO, SUBMISSION_UNKNOWN})
+"""Failures that a retry goes past: noted, since the dub may be cancelled, or fail for another reason, before it is sent."""
+
 _LOOK_AGAIN: Final = frozenset({"project_not_found", "internal", "status_unknown"})
 """Failures after which the project is asked again before anything else."""
 
@@ -346,7 +352,7 @@ def unclear(job: Job, now: float, detail: str = "") -> Job:
         dub = job.dubs[language]
         facts = {
             "project": submission.project,
-            "failure": Failure("submission_unknown", Scope.SUBMISSION, now, detail),
+            "failure": Failure(SUBMISSION_UNKNOWN, Scope.SUBMISSION, now, detail),
             "checked": False,
         }
         if dub.state is DubState.WAITING:
@@ -372,6 +378,7 @@ def _accepted(job: Job, language: str, project: str, video: str, now: float, **m
         "absent_since": NEVER,
         "odd": None,
         "checked": False,
+        "agreed": tuple(code for code in job.dubs[language].agreed if code != SUBMISSION_UNKNOWN),  # this one is known
         **more,
     }
     if job.dubs[language].state in (DubState.WAITING, DubState.FAILED, DubState.UNKNOWN):
@@ -750,8 +757,7 @@ def removable(job: Job, language: str) -> bool:
 
 def forgets_paid(dub: Dub) -> bool:
     """Whether removing the dub forgets something that was, or may have been, paid for and is not on disk."""
-    unclear = dub.failure is not None and dub.failure.code == "submission_unknown"
-    return dub.state is not DubState.DONE and bool(dub.project or dub.submitted or unclear)
+    return dub.state is not DubState.DONE and bool(dub.project or dub.submitted or _unclear(dub))
 
 
 def removed(job: Job, languages: Iterable[str]) -> Job | None:
@@ -786,7 +792,7 @@ def billed_all_the_same(job: Job, language: str) -> str:
     if job.submission is not None and language in job.submission.languages:
         return "cancelled_under_way"
     if dub.failure is not None:
-        return dub.failure.code if dub.failure.code == "submission_unknown" else ""
+        return dub.failure.code if dub.failure.code == SUBMISSION_UNKNOWN else ""
     return "cancelled_late" if dub.project and dub.next_rung is None else ""
 
 
@@ -806,6 +812,8 @@ def rung(dub: Dub) -> Rung | None:
             return Rung.PROJECT if dub.hold.reason in (WaitsFor.ALREADY_PAID, WaitsFor.CLAIMED) else Rung.SUBMIT
         case DubState.UNKNOWN:
             return Rung.ADD if dub.project else Rung.PROJECT
+        case DubState.CANCELLED if _unclear(dub):
+            return Rung.ADD if dub.project else Rung.PROJECT
         case DubState.CANCELLED if dub.next_rung is not None:
             return dub.next_rung  # cancelled while it waited for that very step
         case DubState.CANCELLED if dub.project:
@@ -818,6 +826,18 @@ def rung(dub: Dub) -> Rung | None:
             return _failed_rung(dub, dub.failure)
         case _:
             return None
+
+
+def step(job: Job, language: str) -> Rung | None:
+    """What a retry would do: the dub's rung, or the next where its project takes no more languages."""
+    dub = job.dubs[language]
+    found = rung(dub)
+    return Rung.PROJECT if found is Rung.ADD and job.projects.get(dub.project) == "" else found
+
+
+def _unclear(dub: Dub) -> bool:
+    """Whether a request for it may have been accepted, although nobody read the answer."""
+    return dub.failure is not None and dub.failure.code == SUBMISSION_UNKNOWN
 
 
 def retried(job: Job, language: str, now: float) -> Job:
@@ -841,26 +861,24 @@ def _again(job: Job, language: str, now: float) -> Job:
     dub = job.dubs[language]
     if dub.hold is not None:
         return _agreed(_with_dub(job, language, replace(dub, since=now)), language, dub.hold.reason)
-    step = rung(dub)
-    if step is Rung.ADD and job.projects.get(dub.project) == "":
-        step = Rung.PROJECT
-    if step is None:
+    wanted = step(job, language)
+    if wanted is None:
         return job
     clean: dict[str, Any] = {"failure": None, "checked": False, "absent_since": NEVER, "agreed": _past_failure(dub)}
-    if step is Rung.DOWNLOAD:
+    if wanted is Rung.DOWNLOAD:
         lost = dub.state is DubState.CANCELLED or (dub.failure is not None and dub.failure.code in _LOOK_AGAIN)
-        tried = _tried(dub, step) if lost else dub.tried
+        tried = _tried(dub, wanted) if lost else dub.tried
         if dub.lacks_captions and dub.output is not None:
             clean["part"] = _as_landed(dub.output)
         return _staged(_move(job, language, DubState.DUBBING if lost else DubState.READY, now, **clean, tried=tried))
     job, clean = replace(job, uploads=0), {**clean, "stale": False}
-    if step is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:
+    if wanted is Rung.UPLOAD and job.asset is not None and job.asset.uploaded:
         job = replace(job, asset=None, version=job.version + 1)
-    if step is Rung.SUBMIT:
+    if wanted is Rung.SUBMIT:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
     if dub.stale:
         clean["project"] = ""  # it is of the version before, whose dub is not wanted any more
-    climbed = {**clean, "next_rung": step, "tried": _tried(dub, step), "video": "", **_history(dub, step)}
+    climbed = {**clean, "next_rung": wanted, "tried": _tried(dub, wanted), "video": "", **_history(dub, wanted)}
     return _staged(_move(job, language, DubState.WAITING, now, **climbed))
 
 
@@ -887,8 +905,9 @@ def _agreed(job: Job, language: str, reason: WaitsFor) -> Job:
 
 def _past_failure(dub: Dub) -> tuple[str, ...]:
     """What the user agrees to by a retry of this dub, together with what he agreed to before."""
-    silent = dub.failure is not None and dub.failure.code == NO_AUDIO
-    return _with_agreement(dub, NO_AUDIO) if silent else dub.agreed
+    if dub.failure is None or dub.failure.code not in _AGREEABLE:
+        return dub.agreed
+    return _with_agreement(dub, dub.failure.code)
 
 
 def _with_agreement(dub: Dub, code: str) -> tuple[str, ...]:
@@ -899,7 +918,7 @@ def resumed(job: Job, now: float) -> Job:
     """The job as it is to be taken up after a stop or a crash."""
     job = replace(job, dubs={language: _not_ahead(dub, now) for language, dub in job.dubs.items()})
     if job.submission is not None:
-        job = unclear(job, now)
+        job = unclear(job, min(job.submission.at, now))  # whenever it is read: who looks twice sees one and the same
     for language in job.in_state(DubState.DOWNLOADING):
         job = download_paused(job, language, now)
     for language in job.in_state(DubState.UNKNOWN):

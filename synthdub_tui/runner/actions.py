@@ -6,15 +6,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import OPEN, PAID, Dub, DubState, Job, Rung
+from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, mends_itself, policy
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.present import THERE, present
-from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.protocol import Cell, Shown
 from synthdub_tui.sources.intake import Admitted, Effect, Missing, Moved, Rejected, Undecided, Unsure, admit, job_at
 from synthdub_tui.sources.known import Known
 from synthdub_tui.sources.left_out import LeftOut
@@ -29,20 +30,6 @@ Take = Callable[[Job, Sequence[str]], None]
 
 CAPTIONS_TRIES: Final = 3
 """Times that captions are looked for by themselves, each with a start of its own."""
-
-_BY_CONTENT: Final = frozenset({"not_a_video", changes.NO_AUDIO})
-"""Failures that come again as long as the file is the same."""
-
-
-_THIS_SIDE: Final = frozenset(
-    {
-        *("source_missing", "source_unreadable", "source_changed", "source_changing", "source_empty", *_BY_CONTENT),
-        *("output_exists", "output_claimed", "output_unwritable", "output_unmounted", "name_too_long", "name_refused"),
-        *("disk_full", "upload_failed", "upload_denied", "upload_region", "credentials_expired", "storage_trouble"),
-        *("asset_not_uploaded", "internal"),
-    }
-)
-"""Failures for a reason on this side, before anything paid was sent; the reason may be gone with the next start."""
 
 
 @dataclass
@@ -156,32 +143,42 @@ def add_languages_of_other_names(
             put(changes.add_targets(job, batch.targets, now))
 
 
-def retry(
-    jobs: Mapping[str, Job], cells: Iterable[Cell], paid: bool, now: float, put: Put, gone: Callable[[str], bool]
-) -> tuple[int, int]:
-    """Retry dubs: (retried, held back since they may cost and `paid` was not said). `gone`: whether a path has no file.
+class Retried(NamedTuple):
+    """What a retry came to."""
 
-    What fails again as it is (no video, no sound) is retried only where the dub itself is named, not its file."""
-    retried = held = 0
-    named = dict.fromkeys(cells)
-    for job_id, language in _expand(jobs, named):
-        job = jobs[job_id]
-        dub = job.dubs[language]
-        if Cell(job_id, language) not in named and fails_again(job, dub):
-            continue
-        if dub.state is DubState.DONE and not _incomplete(dub, gone):
-            continue
-        rung = changes.rung(dub)
-        if rung is None:
-            continue
-        if needs_consent(job, language) and not paid:
-            if changes.can_look_for(dub):
-                put(changes.looked_for(job, language, now))
-            held += 1
-            continue
-        put(changes.retried(job, language, now))
-        retried += 1
-    return retried, held
+    retried: int = 0
+    needs_paid: int = 0  # left alone: they may cost again, and the user did not agree to that
+    changed: tuple[Cell, ...] = ()  # left alone: they are not as they were shown
+
+
+def retry(
+    jobs: Mapping[str, Job], cells: Iterable[Shown], paid: bool, now: float, put: Put, gone: Callable[[str], bool]
+) -> Retried:
+    """Retry the dubs that are still as they were shown; with `paid` also those for which the user must have been asked, where
+    they say what he was shown. What is left alone is looked for where that may find it, which is free. `gone`: whether a
+    path has no file."""
+    retried = needs_paid = 0
+    changed = []
+    for cell in dict.fromkeys(cells):
+        if not _as_shown(jobs, cell, fingerprint):
+            changed.append(Cell(cell.job, cell.language))
+        elif (found := policy_of(jobs[cell.job], cell.language, gone)).must_ask and not (paid and cell.mark):
+            if changes.can_look_for(jobs[cell.job].dubs[cell.language]):
+                put(changes.looked_for(jobs[cell.job], cell.language, now))
+            needs_paid += 1
+        elif found.step is not None:
+            put(changes.retried(jobs[cell.job], cell.language, now))
+            retried += 1
+    return Retried(retried, needs_paid, tuple(changed))
+
+
+def policy_of(job: Job, language: str, gone: Callable[[str], bool]) -> RetryPolicy:
+    """What a retry means, with a look at files where they decide."""
+    dub = job.dubs[language]
+    if dub.state is DubState.DONE and not _incomplete(dub, gone):
+        return RetryPolicy()
+    found = policy(job, language)
+    return policy(job, language, edited=_edited(job)) if found.cost is Cost.USELESS else found
 
 
 def _incomplete(dub: Dub, gone: Callable[[str], bool]) -> bool:
@@ -191,14 +188,63 @@ def _incomplete(dub: Dub, gone: Callable[[str], bool]) -> bool:
     return output is not None and (gone(output.path) or (dub.lacks_captions and present(output) == THERE))
 
 
-def cancel(jobs: Mapping[str, Job], cells: Iterable[Cell], now: float, put: Put) -> int:
-    """Give dubs up; how many."""
-    count = 0
-    for job_id, language in _expand(jobs, cells):
-        if jobs[job_id].dubs[language].state in OPEN | {DubState.UNKNOWN}:
-            put(changes.cancelled(jobs[job_id], language, now))
+def _edited(job: Job) -> bool:
+    """Whether the source is there, and is not the file that the job knows."""
+    try:
+        status = os.stat(job.source.path)
+    except OSError:
+        return False
+    return not same_version(stamp_of(job.source), Stamp(status.st_size, status.st_mtime_ns))
+
+
+@dataclass
+class Chosen:
+    """Dubs that a user's words mean, by what a retry of them takes."""
+
+    at_once: list[Cell] = field(default_factory=list)
+    to_ask: list[Cell] = field(default_factory=list)
+    left_out: list[Cell] = field(default_factory=list)  # retried only where the user names each of them
+
+
+def choose(jobs: Mapping[str, Job], named: Iterable[Cell], bulk: Iterable[Cell], gone: Callable[[str], bool]) -> Chosen:
+    """Sort dubs that the user `named` one by one, and those that he means in `bulk`; what has no step is in none."""
+    chosen, one_by_one = Chosen(), frozenset(named)
+    for cell in dict.fromkeys((*named, *bulk)):
+        found = policy_of(jobs[cell.job], cell.language, gone)
+        if found.alone and cell not in one_by_one:
+            chosen.left_out.append(cell)
+        elif found.must_ask:
+            chosen.to_ask.append(cell)
+        elif found.step is not None:
+            chosen.at_once.append(cell)
+    return chosen
+
+
+def as_shown(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> tuple[Shown, ...]:
+    """Dubs with the state that they are in."""
+    return tuple(Shown(cell.job, cell.language, fingerprint(jobs[cell.job], cell.language)) for cell in cells)
+
+
+def _as_shown(jobs: Mapping[str, Job], cell: Shown, mark: Callable[[Job, str], str]) -> bool:
+    job = jobs.get(cell.job)
+    return job is not None and cell.language in job.dubs and cell.mark in ("", mark(job, cell.language))
+
+
+def cancel(jobs: Mapping[str, Job], cells: Iterable[Shown], now: float, put: Put) -> tuple[int, list[Cell]]:
+    """Give dubs up: how many, and those that were left alone since they would leave another bill than was shown."""
+    count, changed = 0, []
+    for cell in dict.fromkeys(cells):
+        if cell.job not in jobs or cell.language not in jobs[cell.job].dubs:
+            continue
+        job = jobs[cell.job]
+        if job.dubs[cell.language].state not in OPEN | {DubState.UNKNOWN}:
+            continue
+        if _as_shown(jobs, cell, bill):
+            put(changes.cancelled(job, cell.language, now))
             count += 1
-    return count
+        else:
+            changed.append(Cell(cell.job, cell.language))
+    return count, changed
 
 
 @dataclass
@@ -208,21 +254,24 @@ class Removed:
     count: int = 0
     under_way: list[Cell] = field(default_factory=list)  # or of unknown outcome: to be cancelled first
     paid: list[Cell] = field(default_factory=list)  # something paid would be forgotten, and the user did not agree
+    changed: list[Cell] = field(default_factory=list)  # they are not as they were shown
 
 
-def remove(jobs: Mapping[str, Job], cells: Iterable[Cell], forget: bool, take: Take, gone: Callable[[str], bool]) -> Removed:
+def remove(jobs: Mapping[str, Job], cells: Iterable[Shown], forget: bool, take: Take, gone: Callable[[str], bool]) -> Removed:
     """Take dubs that have ended out of the batch, but with `forget` alone those that `forgets` names. `take` is given each job
     with the languages that it loses. `gone`: whether a path has no file."""
     outcome = Removed()
     by_job: dict[str, list[str]] = {}
-    for job_id, language in _expand(jobs, cells):
-        job = jobs[job_id]
-        if not changes.removable(job, language):
-            outcome.under_way.append(Cell(job_id, language))
-        elif forgets(job.dubs[language], gone) and not forget:
-            outcome.paid.append(Cell(job_id, language))
+    for shown in dict.fromkeys(cells):
+        cell = Cell(shown.job, shown.language)
+        if not _as_shown(jobs, shown, fingerprint):
+            outcome.changed.append(cell)
+        elif not changes.removable(jobs[cell.job], cell.language):
+            outcome.under_way.append(cell)
+        elif forgets(jobs[cell.job].dubs[cell.language], gone) and not forget:
+            outcome.paid.append(cell)
         else:
-            by_job.setdefault(job_id, []).append(language)
+            by_job.setdefault(cell.job, []).append(cell.language)
     for job_id, languages in by_job.items():
         take(jobs[job_id], languages)
         outcome.count += len(languages)
@@ -246,56 +295,29 @@ def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put)
 
 
 def failed_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """All failed dubs but those that are never retried in bulk: what moderation refused, and what fails again as it is."""
-    return [Cell(job.id, language) for job, language in _failed(jobs) if not _one_by_one(job, language)]
+    """All failed dubs."""
+    return [Cell(job.id, language) for job in jobs.values() for language in job.in_state(DubState.FAILED)]
 
 
-def left_out(jobs: Mapping[str, Job]) -> list[Cell]:
-    """Failed dubs that are retried only where the user names that very dub."""
-    return [Cell(job.id, language) for job, language in _failed(jobs) if _one_by_one(job, language)]
-
-
-def _failed(jobs: Mapping[str, Job]) -> Iterable[tuple[Job, str]]:
-    return ((job, language) for job in jobs.values() for language in job.in_state(DubState.FAILED))
-
-
-def _one_by_one(job: Job, language: str) -> bool:
-    return changes.must_not_be_sent(job, language) or fails_again(job, job.dubs[language])
-
-
-def fails_again(job: Job, dub: Dub) -> bool:
-    """Whether the dub failed for what its file holds, and the file is still the same. Looks at the file."""
-    if dub.failure is None or dub.failure.code not in _BY_CONTENT:
-        return False
-    try:
-        status = os.stat(job.source.path)
-    except OSError:
-        return True
-    return same_version(stamp_of(job.source), Stamp(status.st_size, status.st_mtime_ns))
-
-
-def free_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """What a new start may take up by itself: failed dubs of which only the download failed, which a look may find, or of which
-    nothing was sent for a reason on this side; and, some times, finished ones that lack captions. What the service refused it
-    would refuse again, so that is sent again only by the user's retry."""
-    failed = [cell for cell in failed_cells(jobs) if _mends_itself(jobs[cell.job].dubs[cell.language])]
+def free_cells(jobs: Mapping[str, Job]) -> tuple[Shown, ...]:
+    """What a new start may take up by itself: failed dubs that `mends_itself` names and, some times, finished ones that lack
+    captions."""
+    failed = [cell for cell in failed_cells(jobs) if mends_itself(jobs[cell.job], cell.language, _means(jobs, cell))]
     done = ((job, language) for job in jobs.values() for language in job.in_state(DubState.DONE))
-    return failed + [Cell(job.id, language) for job, language in done if _looks_for_captions(job.dubs[language])]
-
-
-def _mends_itself(dub: Dub) -> bool:
-    step = changes.rung(dub)
-    unsent = dub.failure is not None and dub.failure.code in _THIS_SIDE
-    return step is Rung.DOWNLOAD or changes.can_look_for(dub) or (step is Rung.SUBMIT and unsent)
+    captions = [Cell(job.id, language) for job, language in done if _looks_for_captions(job.dubs[language])]
+    return as_shown(jobs, failed + captions)
 
 
 def _looks_for_captions(dub: Dub) -> bool:
     return dub.lacks_captions and dub.captions_tries < CAPTIONS_TRIES
 
 
-def needs_consent(job: Job, language: str) -> bool:
-    """Whether retrying this dub may spend credits again, or endanger the account."""
-    return changes.must_not_be_sent(job, language) or changes.rung(job.dubs[language]) in PAID
+def _means(jobs: Mapping[str, Job], cell: Cell) -> RetryPolicy:
+    return policy_of(jobs[cell.job], cell.language, _never)
+
+
+def _never(_path: str) -> bool:
+    return False
 
 
 def _expand(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> Iterable[tuple[str, str]]:

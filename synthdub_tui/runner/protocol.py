@@ -15,7 +15,7 @@ from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.sharing import share
 
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 """Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
@@ -30,6 +30,14 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
 
     job: str
     language: str = ""
+
+
+class Shown(msgspec.Struct, frozen=True, array_like=True):
+    """A single dub as the user was shown it. Where `mark` is set, and the dub has another by now, it is left alone."""
+
+    job: str
+    language: str
+    mark: str = ""
 
 
 class _Request(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
@@ -52,28 +60,30 @@ class Status(_Request, frozen=True, tag="status"):
 
 
 class Retry(_Request, frozen=True, tag="retry"):
-    """Retry these dubs. Rungs that cost credits, and `unknown` or `moderation`, only with `paid`.
+    """Retry these dubs, marked with their `fingerprint`. What may be paid for again, and what moderation refused, only with
+    `paid`: the user agreed to each of these dubs as it was shown.
 
-    The reply's `result` counts `{"retried", "needs_paid"}`.
+    The reply's `result` counts `{"retried", "needs_paid"}`; its `changed` are dubs that were left, being different by now.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Shown, ...]
     paid: bool = False
 
 
 class Cancel(_Request, frozen=True, tag="cancel"):
-    """Give these dubs up."""
+    """Give these dubs up, marked with their `bill` where it was shown. `changed` are those that would leave another by now."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Shown, ...]
 
 
 class Remove(_Request, frozen=True, tag="remove"):
-    """Take dubs that have ended out of the batch; files stay. Where something paid would be forgotten, only with `forget`.
+    """Take dubs that have ended out of the batch, marked with their `fingerprint`; files stay. Where something paid would be
+    forgotten, only with `forget`.
 
-    The reply's `result` counts `{"removed", "under_way", "paid"}`; the last two were left.
+    The reply's `result` counts `{"removed", "under_way", "paid"}`; the last two were left, as were its `changed`.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Shown, ...]
     forget: bool = False
 
 
@@ -204,6 +214,7 @@ class Reply(_Message, frozen=True, tag="reply", omit_defaults=True):
     code: str = ""
     detail: str = ""
     result: dict[str, int | str] = {}
+    changed: tuple[Cell, ...] = ()  # dubs for which nothing was done, since they are not as they were shown
     meters: Meters | None = None
 
 

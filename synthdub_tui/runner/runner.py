@@ -25,7 +25,7 @@ from synthdub_tui.runner.fetch import clean_up, remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
-from synthdub_tui.runner.protocol import Cell, QuotaMeter
+from synthdub_tui.runner.protocol import Cell, QuotaMeter, Shown
 from synthdub_tui.runner.protocol import Meters as MetersMessage
 from synthdub_tui.runner.rest import Rest
 from synthdub_tui.runner.schedule import Schedule, affordable
@@ -274,23 +274,23 @@ class Runner:
                 self._put_claimed(changes.add_targets(self.ledger.jobs[job_id], targets, clock.now()))
         return sum(len(job.dubs) for job in self.ledger.jobs.values()) - before
 
-    def retry(self, cells: Iterable[Cell], *, paid: bool) -> tuple[int, int]:
-        """Retry dubs; (retried, held back for want of consent)."""
+    def retry(self, cells: Iterable[Shown], *, paid: bool) -> actions.Retried:
+        """Retry the dubs that are still as they were shown. `paid`: the user agreed to what each of them may cost."""
         self._trust_account()
         return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, _gone)
 
-    def cancel(self, cells: Iterable[Cell]) -> int:
-        """Give dubs up; how many."""
+    def cancel(self, cells: Iterable[Shown]) -> tuple[int, list[Cell]]:
+        """Give dubs up: how many, and those that would leave another bill than was shown."""
         return actions.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
 
-    async def saved(self, cells: Iterable[Cell]) -> None:
+    async def saved(self, cells: Iterable[Shown]) -> None:
         """Returns when what was done to these is on disk, unless that takes nothing: then after some seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SAVE_SECONDS):
                 for job_id in dict.fromkeys(cell.job for cell in cells):
                     await self.ledger.saved(job_id)
 
-    async def remove(self, cells: Iterable[Cell], *, forget: bool) -> actions.Removed:
+    async def remove(self, cells: Iterable[Shown], *, forget: bool) -> actions.Removed:
         """Take dubs that have ended out of the batch; files stay. `forget`: also where something paid is forgotten.
 
         On disk when it returns, unless that takes nothing: then as soon as it does.
@@ -301,7 +301,7 @@ class Runner:
         await self.saved(cells)
         return removed
 
-    async def _let_go(self, cells: Iterable[Cell]) -> None:
+    async def _let_go(self, cells: Iterable[Shown]) -> None:
         """What was cancelled a moment ago may still be putting its things away, and looks at its job meanwhile."""
         for job_id in dict.fromkeys(cell.job for cell in cells):
             if job_id in self._workers:

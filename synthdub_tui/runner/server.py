@@ -178,16 +178,10 @@ class Server:
         runner = self._runner
         result: dict[str, int | str] = {}
         match request:
+            case p.Retry() | p.Cancel() | p.Remove():
+                return await self._answer_about_dubs(request)
             case p.Subscribe():
                 await self._subscribe(client)
-            case p.Retry(cells=cells, paid=paid):
-                result["retried"], result["needs_paid"] = runner.retry(cells, paid=paid)
-            case p.Cancel(cells=cells):
-                result["cancelled"] = runner.cancel(cells)
-                await runner.saved(cells)  # whoever asks looks there for what may be billed
-            case p.Remove(cells=cells, forget=forget):
-                removed = await runner.remove(cells, forget=forget)
-                result = {"removed": removed.count, "under_way": len(removed.under_way), "paid": len(removed.paid)}
             case p.Review(cells=cells, mark=mark):
                 result["reviewed"] = runner.review(cells, mark=mark)
             case p.Pause() | p.Resume():
@@ -204,6 +198,22 @@ class Server:
             case _:
                 pass  # Status and Stop: the reply itself is the answer
         return p.Reply(id=request.id, result=result, meters=runner.overview())
+
+    async def _answer_about_dubs(self, request: p.Retry | p.Cancel | p.Remove) -> p.Reply:
+        runner = self._runner
+        match request:
+            case p.Retry(cells=cells, paid=paid):
+                retried, needs_paid, changed = runner.retry(cells, paid=paid)
+                result = {"retried": retried, "needs_paid": needs_paid}
+            case p.Cancel(cells=cells):
+                cancelled, left = runner.cancel(cells)
+                result, changed = {"cancelled": cancelled}, tuple(left)
+            case p.Remove(cells=cells, forget=forget):
+                removed = await runner.remove(cells, forget=forget)
+                result = {"removed": removed.count, "under_way": len(removed.under_way), "paid": len(removed.paid)}
+                changed = tuple(removed.changed)
+        await runner.saved(cells)  # whoever asks may look there next
+        return p.Reply(id=request.id, result={**result}, changed=changed, meters=runner.overview())
 
     async def _answer_about_files(self, request: p.Add | p.AddLanguages | p.Relocate) -> dict[str, int | str]:
         match request:

@@ -48,7 +48,7 @@ def failed(number: int, code: str) -> Job:
 
 
 def cells(*requests: object) -> list[Cell]:
-    return [cell for request in requests for cell in request.cells]  # type: ignore[attr-defined]
+    return [Cell(cell.job, cell.language) for request in requests for cell in request.cells]  # type: ignore[attr-defined]
 
 
 def question(opened: Desk) -> str:

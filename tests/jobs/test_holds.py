@@ -8,9 +8,11 @@ from msgspec.structs import replace
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Hold, Job, Rung, WaitsFor, count
 from synthdub_tui.jobs.plan import Deliver, Submit, activities
+from synthdub_tui.jobs.retry_policy import policy
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
 from tests.jobs.making import ES, FR, NOW, asked, delivered, dubbing, failed_language, queued
+from tests.seen import seen
 
 PAID_BEFORE = Hold(WaitsFor.ALREADY_PAID, NOW, "p1 of 3 May")
 
@@ -65,14 +67,14 @@ def test_a_retry_releases_the_dub_and_remembers_what_the_user_agreed_to() -> Non
 def test_what_was_paid_before_is_retried_with_consent_alone() -> None:
     job = held(queued(FR), FR)
     assert changes.rung(job.dubs[FR]) is Rung.PROJECT
-    assert actions.needs_consent(job, FR)
+    assert policy(job, FR).must_ask
     jobs = {job.id: job}
-    assert actions.retry(jobs, [Cell(job.id)], False, NOW, pytest.fail, lambda _: True) == (0, 1)
+    assert actions.retry(jobs, seen(jobs, [Cell(job.id)]), False, NOW, pytest.fail, lambda _: True) == (0, 1, ())
 
 
 def test_what_waits_for_its_file_may_be_sent_at_once_without_asking() -> None:
     job = changes.held(queued(FR), FR, Hold(WaitsFor.REST, NOW))
-    assert not actions.needs_consent(job, FR)
+    assert not policy(job, FR).must_ask
     assert changes.retried(job, FR, NOW).dubs[FR].agreed == ("rest",)
 
 

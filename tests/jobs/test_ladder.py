@@ -7,7 +7,7 @@ import pytest
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import PAID, DubState, Job, ProjectSeen, Rung, Scope, SeenState
 from synthdub_tui.jobs.plan import Deliver, Download, Recall, Submit, Watch, activities
-from synthdub_tui.runner.actions import needs_consent
+from synthdub_tui.jobs.retry_policy import policy
 from tests.jobs.making import (
     DE,
     ES,
@@ -74,7 +74,7 @@ def retried(job: Job, language: str = FR) -> Job:
 )
 def test_the_cheapest_rung_that_may_help(job: Job, rung: Rung | None) -> None:
     assert step(job) is rung
-    assert needs_consent(job, FR) == (rung in PAID or _code(job) == "moderation")
+    assert policy(job, FR).must_ask == (rung in PAID or _code(job) == "moderation")
 
 
 def _code(job: Job) -> str:
@@ -85,7 +85,7 @@ def _code(job: Job) -> str:
 def test_an_unknown_addition_is_added_again_if_the_user_says_so() -> None:
     job = unknown_addition(DE)
     assert step(job, DE) is Rung.ADD
-    assert needs_consent(job, DE)
+    assert policy(job, DE).must_ask
     assert activities(retried(job, DE)) == [Submit((DE,), "p1")]
 
 
@@ -144,7 +144,7 @@ def test_a_refused_retry_stays_on_its_rung() -> None:
     job = changes.intend(retried(failed_project(FR)), [FR], "", NOW)
     job = changes.refused(job, "request_refused", "", {}, NOW)
     assert step(job) is Rung.PROJECT
-    assert needs_consent(job, FR)
+    assert policy(job, FR).must_ask
 
 
 # -- up the whole ladder -------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_unknown_then_retried_by_a_new_project() -> None:
 
 def test_unknown_then_cancelled_then_wanted_again_says_that_it_may_pay_twice() -> None:
     job = cancelled(unknown(FR), FR)
-    assert needs_consent(job, FR)
+    assert policy(job, FR).must_ask
     failure = job.dubs[FR].failure
     assert failure is not None
     assert failure.code == "submission_unknown"
@@ -225,10 +225,10 @@ def test_unknown_then_cancelled_then_wanted_again_says_that_it_may_pay_twice() -
 
 def test_a_moderated_dub_is_retried_only_after_a_decision_on_every_rung() -> None:
     job = failed_language(FR, code="moderation")
-    assert needs_consent(job, FR)
+    assert policy(job, FR).must_ask
     refusal = changes.refused(asked(FR), "request_refused", "moderation", {}, NOW)
     assert step(refusal) is Rung.SUBMIT
-    assert needs_consent(refusal, FR)
+    assert policy(refusal, FR).must_ask
 
 
 def test_a_language_waiting_to_be_added_to_a_project_that_is_gone_gets_a_new_one() -> None:
@@ -244,7 +244,7 @@ def test_a_retry_that_was_cancelled_before_it_was_sent_is_the_same_step_again() 
     waiting = retried(failed_language(FR))
     again = cancelled(waiting, FR)
     assert step(again) is Rung.ADD
-    assert needs_consent(again, FR)
+    assert policy(again, FR).must_ask
     assert activities(retried(again)) == activities(waiting)
     assert retried(again).dubs[FR].tried == (Rung.ADD,)
 

@@ -39,11 +39,13 @@ from synthdub_tui.jobs.model import (
     WaitsFor,
 )
 from synthdub_tui.jobs.plan import Deliver, Download, Recall, Submit, Watch, activities, live_project
+from synthdub_tui.jobs.retry_policy import policy
 from synthdub_tui.problems import explain
 from synthdub_tui.runner import actions
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store, decode_job, encode_job
+from tests.seen import seen
 
 LANGUAGES = ("fr-FR", "es-ES", "de-DE")
 CODES = ("processing_error", "moderation", "invalid_target_language", "new_to_us")
@@ -194,7 +196,7 @@ class Batch(RuleBasedStateMachine):
         if language not in job.dubs:
             return
         before = job.dubs[language]
-        consented = actions.needs_consent(job, language) and paid
+        consented = policy(job, language).must_ask and paid
 
         def put(changed: Job) -> None:
             if consented:
@@ -203,7 +205,9 @@ class Batch(RuleBasedStateMachine):
                 self.books[job.id].consented.add(language)
             self._put(changed)
 
-        retried, held = actions.retry(self.jobs, [Cell(job.id, language)], paid, self.now, put, lambda path: True)
+        retried, held, _ = actions.retry(
+            self.jobs, seen(self.jobs, [Cell(job.id, language)]), paid, self.now, put, lambda path: True
+        )
         assert (retried, held) in ((0, 0), (1, 0), (0, 1))
         asks = before.state is DubState.UNKNOWN or (before.failure and before.failure.code == "moderation")
         if asks or (before.hold and before.hold.reason is WaitsFor.ALREADY_PAID):

@@ -11,7 +11,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen, Scope, Seen, SeenState, Source
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.plan import activities
-from synthdub_tui.runner.actions import failed_cells, needs_consent
+from synthdub_tui.jobs.retry_policy import policy
 from synthdub_tui.store.store import decode_job, encode_job
 from tests.jobs.making import DE, ES, FR, NEWER, NOW, asked, cancelled, dubbing, erred, failed_language, failed_project, listing
 
@@ -54,8 +54,8 @@ ERASERS: dict[str, Callable[[Job], Job]] = {
 def test_nothing_erases_a_refusal(job: Job, eraser: Callable[[Job], Job]) -> None:
     after = eraser(job)
     assert FR not in after.unsent
-    assert needs_consent(after, FR)
-    assert FR not in [cell.language for cell in failed_cells({after.id: after})]
+    assert policy(after, FR).must_ask
+    assert policy(after, FR).alone
 
 
 def test_another_language_of_a_video_that_was_refused_whole_is_not_sent() -> None:
@@ -91,7 +91,7 @@ def test_a_refused_language_of_a_request_is_about_no_other_one() -> None:
 def test_an_asset_that_moderation_refused_is_refused_as_a_whole() -> None:
     job = changes.source_failed(changes.add_targets(REFUSED_LANGUAGE, [ES, DE], NOW), MODERATION, "", NOW)
     assert job.unsent == ()
-    assert needs_consent(job, DE)
+    assert policy(job, DE).must_ask
 
 
 def test_who_names_the_dub_sends_it_once() -> None:
@@ -101,7 +101,7 @@ def test_who_names_the_dub_sends_it_once() -> None:
     assert again.unsent == (ES,)
     accepted = changes.created(changes.intend(again, [ES], "", NOW), "p2", NOW)
     ended = changes.observed(accepted, "p2", listing(erred(ES)), NOW)
-    assert needs_consent(ended, ES)
+    assert policy(ended, ES).must_ask
     assert retried(ended, ES).unsent == (ES,)
 
 
@@ -143,7 +143,7 @@ def asked_nothing() -> Job:
 def test_what_the_service_says_of_an_earlier_version_is_not_about_this_one() -> None:
     job = changes.source_replaced(dubbing(FR), NEWER)
     job = changes.observed(job, "p1", listing(Seen(FR, SeenState.ERROR, "v", MODERATION)), NOW)
-    assert needs_consent(job, FR)
+    assert policy(job, FR).must_ask
     assert changes.named_again(job, [FR], NOW).unsent == (FR,)
 
 
@@ -158,5 +158,5 @@ def test_fetching_again_what_passed_in_the_end_asks_nothing() -> None:
     job = changes.created(changes.intend(job, [FR], "", NOW), "p2", NOW)
     job = changes.observed(job, "p2", listing(Seen(FR, SeenState.COMPLETE, "v2")), NOW)
     job = changes.failed(job, FR, "disk_full", "", Scope.DOWNLOAD, NOW)
-    assert not needs_consent(job, FR)
-    assert [cell.language for cell in failed_cells({job.id: job})] == [FR]
+    assert not policy(job, FR).must_ask
+    assert not policy(job, FR).alone

@@ -9,7 +9,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.changes import UPLOAD_LIMIT, IllegalMove
 from synthdub_tui.jobs.model import DubState, Job, Rung, Scope, Stage
 from synthdub_tui.jobs.plan import Deliver, Recall, Submit, activities, live_project
-from synthdub_tui.runner.actions import needs_consent
+from synthdub_tui.jobs.retry_policy import policy
 from tests.jobs.making import (
     DE,
     ES,
@@ -288,10 +288,10 @@ def test_put_that_was_refused_is_retried_as_a_new_project() -> None:
     """A service that adds no languages would say no for ever; and nothing was billed by either."""
     job = changes.refused(added_to_done(ES), "request_refused", "no", {}, NOW)
     assert states(job)[ES] is DubState.FAILED
-    assert not needs_consent(job, ES)
+    assert not policy(job, ES).must_ask
     assert activities(changes.retried(job, ES, NOW)) == [Submit((ES,), "")]
     again = changes.refused(retried_in_project(FR), "request_refused", "no", {}, NOW)
-    assert needs_consent(again, FR)
+    assert policy(again, FR).must_ask
     assert activities(changes.retried(again, FR, NOW))[0] == Submit((FR,), "")
 
 
@@ -343,7 +343,7 @@ def test_cancelled_meanwhile_and_refused_by_moderation_is_not_sent_again_without
     put = changes.added(cancelled(added_to_done(ES, DE), ES), {DE: "v2"}, {ES: "moderation"}, NOW)
     for job in (posted, put):
         assert states(job)[ES] is DubState.CANCELLED
-        assert needs_consent(job, ES)
+        assert policy(job, ES).must_ask
 
 
 def test_cancelled_meanwhile_and_unclear_is_not_sent_again_without_a_decision() -> None:

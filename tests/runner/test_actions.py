@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Job, Scope
 from synthdub_tui.runner import actions
-from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.protocol import Cell, Shown
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings import resolve
 from synthdub_tui.sources.intake import Batch, Effect
@@ -34,6 +34,7 @@ from tests.jobs.making import (
     queued,
     unknown,
 )
+from tests.seen import seen, unmarked
 
 BATCH = Batch(targets=(FR, ES))
 
@@ -60,8 +61,8 @@ class Held:
         return only
 
     def retry(self, *languages: str, paid: bool = False, gone: bool = True) -> tuple[int, int]:
-        cells = [Cell(self.job.id, language) for language in languages]
-        return actions.retry(self.jobs, cells, paid, NOW, self.put, lambda path: gone)
+        cells = seen(self.jobs, [Cell(self.job.id, language) for language in languages])
+        return actions.retry(self.jobs, cells, paid, NOW, self.put, lambda path: gone)[:2]
 
 
 def found(name: str, **changed: int) -> Found:
@@ -148,10 +149,16 @@ def test_a_finished_dub_is_fetched_again_only_if_its_file_is_gone() -> None:
     assert held.job.dubs[FR].state is DubState.READY
 
 
-def test_cells_name_dubs_or_whole_jobs_each_once() -> None:
+def test_each_dub_is_retried_once() -> None:
     held = Held(failed_download(FR, ES, DE))
-    assert held.retry("", FR, FR, "xx") == (3, 0)
-    assert actions.retry(held.jobs, [Cell("none"), Cell("none", FR)], True, NOW, held.put, lambda path: True) == (0, 0)
+    assert held.retry("", FR, FR) == (3, 0)
+
+
+def test_what_is_gone_by_now_is_told() -> None:
+    held = Held(failed_download(FR))
+    gone = [Shown("none", FR, "failed"), Shown(held.job.id, ES, "failed"), Shown(held.job.id, "", "failed")]
+    outcome = actions.retry(held.jobs, gone, True, NOW, held.put, lambda path: True)
+    assert (outcome.retried, len(outcome.changed), held.puts) == (0, 3, 0)
 
 
 def test_what_goes_on_by_itself_is_not_counted() -> None:
@@ -166,7 +173,10 @@ def test_retrying_all_failed_leaves_moderation_out() -> None:
         "d": done(FR),
         "e": changes.refused(asked(FR, ES), "language_refused", "", {ES: "moderation"}, NOW),
     }
-    assert actions.failed_cells(jobs) == [Cell(jobs["a"].id, FR), Cell(jobs["a"].id, ES)]
+    jobs = {name: replace(job, id=name) for name, job in jobs.items()}
+    chosen = actions.choose(jobs, [], actions.failed_cells(jobs), lambda path: True)
+    assert chosen.to_ask == [Cell("a", FR), Cell("a", ES)]
+    assert (chosen.at_once, chosen.left_out) == ([], [Cell("b", FR), Cell("e", ES)])
 
 
 def test_what_a_new_start_takes_up_by_itself_is_free() -> None:
@@ -191,14 +201,14 @@ def test_what_a_new_start_takes_up_by_itself_is_free() -> None:
 
 def test_cancelling() -> None:
     held = Held(changes.add_targets(done(FR), [ES, DE], NOW))
-    assert actions.cancel(held.jobs, [Cell(held.job.id)], NOW, held.put) == 2
+    assert actions.cancel(held.jobs, unmarked(held.jobs, [Cell(held.job.id)]), NOW, held.put) == (2, [])
     assert held.job.in_state(DubState.CANCELLED) == (ES, DE)
-    assert actions.cancel(held.jobs, [Cell(held.job.id)], NOW, held.put) == 0
+    assert actions.cancel(held.jobs, unmarked(held.jobs, [Cell(held.job.id)]), NOW, held.put) == (0, [])
 
 
 def test_an_unknown_dub_can_be_given_up() -> None:
     held = Held(unknown(FR))
-    assert actions.cancel(held.jobs, [Cell(held.job.id, FR)], NOW, held.put) == 1
+    assert actions.cancel(held.jobs, [Shown(held.job.id, FR)], NOW, held.put) == (1, [])
 
 
 def test_reviewing() -> None:

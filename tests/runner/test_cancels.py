@@ -21,6 +21,7 @@ from synthdub_tui.settings import Settings, resolve
 from synthdub_tui.transfer.part import holding
 from tests.runner.conftest import Bench, MakeBench
 from tests.runner.test_runs import Working, only, states
+from tests.seen import unmarked
 from tests.waiting import until
 
 
@@ -66,7 +67,7 @@ async def test_a_cancel_of_a_paused_download_removes_its_part(slow: Bench) -> No
     part = await interrupted(slow)
     async with Working(slow) as runner:
         await runner.pause(True)
-        runner.cancel([Cell(only(runner).id)])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
         await until(lambda: runner.idle.is_set() and not part.exists())
 
 
@@ -78,7 +79,7 @@ async def test_a_cancel_where_the_key_was_rejected_meanwhile_removes_the_part(sl
         runner._halt(Trouble("key_rejected"))
         await until(lambda: not runner._workers)
         assert only(runner).dubs["fr-FR"].state is DubState.DOWNLOADING
-        runner.cancel([Cell(only(runner).id)])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
         await until(lambda: not part_of(slow).exists())
 
 
@@ -87,7 +88,7 @@ async def test_a_cancel_between_two_rounds_of_a_download_leaves_no_part(bench: B
     async with Working(bench, targets=("fr-FR",)) as runner:
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
         await until(lambda: ("fr-FR" in {language for _, language in runner._shop.held_up}) and part_of(bench).exists())
-        runner.cancel([Cell(only(runner).id)])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
         await until(runner.idle.is_set)
         assert bench.outputs() == []
 
@@ -161,7 +162,7 @@ async def test_a_run_and_the_status_say_that_a_cancel_came_too_late(
         runner.ledger.listen(lambda before, job: events.extend(report.changes(before, job)))
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
         await until(lambda: states(runner) == {"fr-FR": "dubbing"})
-        runner.cancel([Cell(only(runner).id)])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
         await until(runner.idle.is_set)
     assert "cancelled_late" in codes(events)
     assert status.status(settings_of(bench), as_json=False) == 0

@@ -13,6 +13,7 @@ from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sandbox.config import Fault
 from tests.runner.conftest import Bench, Result
 from tests.runner.test_runs import Working, only
+from tests.seen import seen, unmarked
 from tests.waiting import until
 
 
@@ -57,7 +58,7 @@ async def test_missing_captions_are_looked_for_by_themselves_some_times_and_by_a
     assert bench.calls("captions") == asked
     bench.sandbox.clear_faults()
     async with Working(bench) as runner:
-        assert runner.retry([Cell(only(runner).id, "fr-FR")], paid=False) == (1, 0)
+        assert runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id, "fr-FR")]), paid=False) == (1, 0, ())
         await until(runner.idle.is_set)
         assert only(runner).dubs["fr-FR"].failure is None
     assert len(bench.outputs()) == 3
@@ -84,9 +85,9 @@ async def test_a_cancel_while_captions_are_fetched_again_leaves_the_dub_done(ben
     async with Working(bench) as runner:
         cell = Cell(only(runner).id, "fr-FR")
         asked = bench.calls("captions")
-        runner.retry([cell], paid=False)
+        runner.retry(seen(runner.ledger.jobs, [cell]), paid=False)
         await until(lambda: bench.calls("captions") > asked)
-        runner.cancel([cell])
+        runner.cancel(unmarked(runner.ledger.jobs, [cell]))
         await until(runner.idle.is_set)
         assert only(runner).dubs["fr-FR"].lacks_captions
     assert bench.outputs() == ["intro.dubbed-fr-FR.mp4"]

@@ -16,6 +16,7 @@ from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.store.store import Store
 from tests.jobs.making import DE, ES, FR, NOW, queued
 from tests.runner.conftest import Bench, Result
+from tests.seen import seen
 from tests.sources.making import media
 
 PAGE = b"<!doctype html><title>Sign in</title>"
@@ -41,8 +42,10 @@ def retry(bench: Bench, *cells: tuple[str, str]) -> tuple[int, int]:
     store = Store(str(bench.state))
     jobs = {job.id: job for job in store.load().jobs}
     ids = {job.name: job.id for job in jobs.values()}
-    named = [Cell(ids[name], language) for name, language in cells]
-    return actions.retry(jobs, named, False, NOW, store.save, lambda path: False)
+    one_by_one = [Cell(ids[name], language) for name, language in cells if language]
+    bulk = [Cell(ids[name], own) for name, language in cells if not language for own in jobs[ids[name]].dubs]
+    chosen = actions.choose(jobs, one_by_one, bulk, lambda path: False)
+    return actions.retry(jobs, seen(jobs, chosen.at_once + chosen.to_ask), False, NOW, store.save, lambda path: False)[:2]
 
 
 def codes(result: Result) -> set[tuple[str, str, str]]:
@@ -107,8 +110,8 @@ async def test_what_fails_again_as_it_is_is_not_retried_in_bulk(bench: Bench, ma
     make(bench.videos / "intro.mp4")
     first = await bench.run(bench.videos)
     jobs = {job.id: job for job in bench.jobs()}
-    assert (actions.failed_cells(jobs), actions.free_cells(jobs)) == ([], [])
-    assert len(actions.left_out(jobs)) == 2
+    assert actions.free_cells(jobs) == ()
+    assert len(actions.choose(jobs, [], actions.failed_cells(jobs), lambda path: False).left_out) == 2
     assert retry(bench, ("intro.mp4", "")) == (0, 0)
     again = await bench.run(bench.videos)
     assert (again.code, again.jobs) == (1, first.jobs)

@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.retry_policy import policy
 from synthdub_tui.runner import actions
 from synthdub_tui.runner import rest as rest_module
 from synthdub_tui.runner.protocol import Cell
@@ -37,6 +38,7 @@ from synthdub_tui.store.store import Store
 from tests.runner import simulated
 from tests.runner.simulated import PaidRequest, Service
 from tests.runner.test_machine import EXAMPLES, MEMORY, close_files, wired
+from tests.seen import seen, unmarked
 from tests.virtual_time import VirtualLoop, virtual_time
 
 LANGUAGES: Final = ("fr-FR", "es-ES")
@@ -229,9 +231,10 @@ class Library(RuleBasedStateMachine):
         if not cells:
             return
         cell = cells[number % len(cells)]
-        if paid and actions.needs_consent(self._job(house, cell.job), cell.language):
+        if paid and policy(self._job(house, cell.job), cell.language).must_ask:
             self._consent(house, [cell.job], [cell.language])
-        self._now(lambda: self.runners[house].retry([cell], paid=paid))
+        jobs = self.runners[house].ledger.jobs
+        self._now(lambda: self.runners[house].retry(seen(jobs, [cell]), paid=paid))
 
     def _job(self, house: str, job: str) -> Job:
         return self.runners[house].ledger.jobs[job]
@@ -239,10 +242,13 @@ class Library(RuleBasedStateMachine):
     @rule(house=houses, number=picks, remove=st.booleans(), forget=st.booleans())
     def cancel_or_remove(self, house: str, number: int, remove: bool, forget: bool) -> None:
         cells = self._cells(house)
-        if cells and remove:
-            self._do(self.runners[house].remove([cells[number % len(cells)]], forget=forget))
-        elif cells:
-            self._now(lambda: self.runners[house].cancel([cells[number % len(cells)]]))
+        if not cells:
+            return
+        jobs, chosen = self.runners[house].ledger.jobs, [cells[number % len(cells)]]
+        if remove:
+            self._do(self.runners[house].remove(seen(jobs, chosen), forget=forget))
+        else:
+            self._now(lambda: self.runners[house].cancel(unmarked(jobs, chosen)))
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

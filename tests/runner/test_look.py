@@ -18,6 +18,7 @@ from synthdub_tui.sandbox.config import Failure, Fault
 from synthdub_tui.sandbox.state import Dubbed, Project
 from synthdub_tui.store.store import Store
 from tests.runner.conftest import Bench, MakeBench, Result
+from tests.seen import seen
 
 FR, ES = "fr-FR", "es-ES"
 
@@ -30,7 +31,10 @@ def retry(bench: Bench, language: str = FR) -> None:
     store.open()
     (job,) = bench.jobs()
     jobs = {job.id: job}
-    assert actions.retry(jobs, [Cell(job.id, language)], True, time.time(), store.save, lambda path: True) == (1, 0)
+    assert actions.retry(jobs, seen(jobs, [Cell(job.id, language)]), True, time.time(), store.save, lambda path: True)[:2] == (
+        1,
+        0,
+    )
 
 
 def project(bench: Bench) -> Project:

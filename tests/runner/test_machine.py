@@ -28,6 +28,7 @@ from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Scope
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.jobs.plan import Deliver, activities
+from synthdub_tui.jobs.retry_policy import policy
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions
 from synthdub_tui.runner import runner as runner_module
@@ -45,6 +46,7 @@ from synthdub_tui.synthesia import client as client_module
 from synthdub_tui.synthesia.quota import Endpoint
 from tests.runner import simulated
 from tests.runner.simulated import Files, PaidRequest, Service, Storage
+from tests.seen import seen, unmarked
 from tests.virtual_time import VirtualClock, VirtualLoop, virtual_time
 
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE")
@@ -268,8 +270,8 @@ class Life(RuleBasedStateMachine):
         cells = self._retryable()
         cell = cells[number % len(cells)]
         job = self.jobs[cell.job]
-        costs = actions.needs_consent(job, cell.language)
-        retried, _ = self._now(lambda: self.runner.retry([cell], paid=paid))
+        costs = policy(job, cell.language).must_ask
+        retried, _, _ = self._now(lambda: self.runner.retry(seen(self.jobs, [cell]), paid=paid))
         assert not (costs and not paid and retried)
         if retried and costs:
             self._consent(job.options.title, cell.language)
@@ -284,7 +286,7 @@ class Life(RuleBasedStateMachine):
     def cancel(self, number: int, whole: bool) -> None:
         cells = self._cells()
         cell = cells[number % len(cells)]
-        self._now(lambda: self.runner.cancel([Cell(cell.job, "" if whole else cell.language)]))
+        self._now(lambda: self.runner.cancel(unmarked(self.jobs, [Cell(cell.job, "" if whole else cell.language)])))
 
     @precondition(lambda self: self.jobs)
     @rule(number=picks, whole=st.booleans(), forget=st.booleans())
@@ -293,10 +295,11 @@ class Life(RuleBasedStateMachine):
         cells = self._cells()
         cell = cells[number % len(cells)]
         before = self.jobs[cell.job]
-        named = list(before.dubs) if whole else [cell.language]
-        outcome = self._do(self.runner.remove([Cell(cell.job, "" if whole else cell.language)], forget=forget))
+        languages = list(before.dubs) if whole else [cell.language]
+        meant = seen(self.jobs, [Cell(cell.job, "" if whole else cell.language)])
+        outcome = self._do(self.runner.remove(meant, forget=forget))
         after = self.jobs[cell.job].dubs if cell.job in self.jobs else {}
-        taken = [language for language in named if language not in after]
+        taken = [language for language in languages if language not in after]
         assert outcome.count == len(taken)
         for language in taken:
             assert forget or before.dubs[language].state is DubState.DONE or not before.dubs[language].project

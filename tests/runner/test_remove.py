@@ -23,6 +23,7 @@ from synthdub_tui.store.store import Store
 from tests.jobs.making import ES, FR, NOW, OPTIONS, cancelled, done, dubbing, failed_language
 from tests.proofs.harness import scene
 from tests.runner.conftest import Bench, MakeBench
+from tests.seen import seen, unmarked
 
 # -- the action ----------------------------------------------------------------------------------------------------------
 
@@ -35,8 +36,8 @@ class Taken:
         self.dubs: list[str] = []
 
     def remove(self, *cells: Cell, forget: bool = False, gone: bool = False) -> actions.Removed:
-        named = cells or tuple(Cell(job) for job in self.jobs)
-        return actions.remove(self.jobs, named, forget, lambda _, languages: self.dubs.extend(languages), lambda _: gone)
+        meant = seen(self.jobs, cells or [Cell(job) for job in self.jobs])
+        return actions.remove(self.jobs, meant, forget, lambda _, languages: self.dubs.extend(languages), lambda _: gone)
 
 
 def test_what_is_under_way_is_left_and_named() -> None:
@@ -140,7 +141,7 @@ async def test_a_removed_file_is_gone_from_batch_and_disk_and_its_outputs_stay(t
         await stage.add(stage.video(), stage.video("other.mp4"), targets=("fr-FR",))
         await stage.ended()
         (job,) = [job for job in stage.jobs if job.name == "intro.mp4"]
-        assert (await stage.runner.remove([Cell(job.id)], forget=False)).count == 1
+        assert (await stage.runner.remove(seen(stage.runner.ledger.jobs, [Cell(job.id)]), forget=False)).count == 1
         assert [job.name for job in stage.jobs] == ["other.mp4"]
         assert [job.name for job in Store(stage.runner.settings.state_dir).load(set_aside=False).jobs] == ["other.mp4"]
         assert (stage.videos / "intro.dubbed-fr-FR.mp4").exists()
@@ -155,8 +156,8 @@ async def test_what_was_just_cancelled_can_be_removed_at_once(tmp_path: Path) ->
         for _ in range(3):
             await asyncio.sleep(0)
         (job,) = stage.jobs
-        stage.runner.cancel([Cell(job.id)])
-        removed = await stage.runner.remove([Cell(job.id)], forget=True)
+        stage.runner.cancel(unmarked(stage.runner.ledger.jobs, [Cell(job.id)]))
+        removed = await stage.runner.remove(seen(stage.runner.ledger.jobs, [Cell(job.id)]), forget=True)
         assert (removed.count, removed.under_way, stage.jobs) == (2, [], [])
         await stage.ended()
 
@@ -170,7 +171,7 @@ async def test_clients_learn_what_was_removed(tmp_path: Path) -> None:
         await server.start()
         try:
             reader, writer = await asyncio.open_unix_connection(str(socket_path(stage.runner.settings.state_dir)))
-            for request in (p.Subscribe(id=1), p.Remove(id=2, cells=(Cell(job.id),))):
+            for request in (p.Subscribe(id=1), p.Remove(id=2, cells=(p.Shown(job.id, "fr-FR"),))):
                 writer.write(p.encode(request))
             heard: list[Any] = []
             while not (heard and isinstance(heard[-1], p.Reply) and heard[-1].id == 2):
@@ -190,7 +191,7 @@ async def test_the_parts_of_a_removed_download_go_with_it(tmp_path: Path) -> Non
         part = stage.videos / "intro.dubbed-fr-FR.mp4.part"
         part.write_bytes(b"half")
         stage.runner.ledger.put(_half_fetched(job))
-        assert (await stage.runner.remove([Cell(job.id)], forget=True)).count == 1
+        assert (await stage.runner.remove(seen(stage.runner.ledger.jobs, [Cell(job.id)]), forget=True)).count == 1
         assert not part.exists()
 
 

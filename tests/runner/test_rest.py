@@ -19,6 +19,7 @@ from synthdub_tui.sources import look as look_module
 from synthdub_tui.sources.settle import Look
 from tests.runner.conftest import QUICK, Bench
 from tests.runner.test_runs import Working, only, states_of
+from tests.seen import seen, unmarked
 from tests.sources.test_look import HOLDERS, holding
 from tests.waiting import until
 
@@ -199,9 +200,9 @@ async def test_what_waits_can_be_cancelled_and_wanted_again(bench: Bench) -> Non
         with holding(video, HOLDERS["appending"]):
             await add(runner, bench.videos)
             await until(lambda: len(runner.unsettled) == 1)
-            runner.cancel([Cell(only(runner).id, "fr-FR")])
+            runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id, "fr-FR")]))
             await until(runner.idle.is_set)
-            runner.retry([Cell(only(runner).id, "fr-FR")], paid=False)
+            runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id, "fr-FR")]), paid=False)
             await until(lambda: len(runner.unsettled) == 1)
         await until(runner.idle.is_set)
         assert states_of(runner, only(runner).id) == {"fr-FR": "done"}

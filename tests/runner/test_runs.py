@@ -21,6 +21,7 @@ from synthdub_tui.settings import resolve
 from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store
 from tests.runner.conftest import QUICK, Bench, MakeBench
+from tests.seen import seen, unmarked
 from tests.waiting import until
 
 
@@ -95,7 +96,7 @@ async def test_jobs_that_wait_for_an_upload_cost_no_tasks(bench: Bench) -> None:
         await until(lambda: workers() == 2)
         assert not runner.idle.is_set()
         waiting = [job.id for job in runner.ledger.jobs.values()][10:20]
-        assert runner.cancel([Cell(job) for job in waiting]) == 10
+        assert runner.cancel(unmarked(runner.ledger.jobs, [Cell(job) for job in waiting])) == (10, [])
         assert workers() == 2
         await held.aclose()
         await until(runner.idle.is_set)
@@ -110,13 +111,13 @@ async def test_a_turn_to_upload_is_given_back_when_it_is_not_needed_any_more(mak
         await runner.add([str(bench.video("a.mp4"))], runner.settings.batch)
         await until(lambda: states(runner) == {"fr-FR": "dubbing"})
         job = only(runner).id
-        runner.cancel([Cell(job, "fr-FR")])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(job, "fr-FR")]))
         async with runner._shop.uploads.turn(0):
             await runner.add([str(bench.video("a.mp4", 3000))], replace(runner.settings.batch, targets=("es-ES",)))
             await until(lambda: job in runner._workers)  # it was called up, and waits for the slot
             await runner.add([str(bench.video("b.mp4"))], runner.settings.batch)
-            runner.retry([Cell(job, "fr-FR")], paid=False)
-            runner.cancel([Cell(job, "es-ES")])
+            runner.retry(seen(runner.ledger.jobs, [Cell(job, "fr-FR")]), paid=False)
+            runner.cancel(unmarked(runner.ledger.jobs, [Cell(job, "es-ES")]))
         await until(lambda: bench.billed == 2)
         assert states_of(runner, job) == {"fr-FR": "dubbing", "es-ES": "cancelled"}
 
@@ -286,13 +287,13 @@ async def test_the_ladder_of_retries(make_bench: MakeBench) -> None:
     bench = make_bench(failures=(Failure(languages=("es-ES",), times=3),))
     async with Working(bench) as runner:
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
-        seen = []
+        steps = []
         for _ in range(4):
             await until(lambda: runner.idle.is_set() and "dubbing" not in states(runner).values())
             paid = ("POST /v2/assets", "POST /v2/dubbing", "PUT /v2/dubbing/{id}")
-            seen.append((states(runner)["es-ES"], *(bench.calls(endpoint) for endpoint in paid)))
-            runner.retry([Cell(only(runner).id, "es-ES")], paid=True)
-        assert seen == [("failed", 1, 1, 0), ("failed", 1, 1, 1), ("failed", 1, 2, 1), ("done", 2, 3, 1)]
+            steps.append((states(runner)["es-ES"], *(bench.calls(endpoint) for endpoint in paid)))
+            runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id, "es-ES")]), paid=True)
+        assert steps == [("failed", 1, 1, 0), ("failed", 1, 1, 1), ("failed", 1, 2, 1), ("done", 2, 3, 1)]
 
 
 async def test_a_language_that_counts_as_added_climbs_to_a_new_project(make_bench: MakeBench) -> None:
@@ -300,7 +301,7 @@ async def test_a_language_that_counts_as_added_climbs_to_a_new_project(make_benc
     async with Working(bench) as runner:
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
         await until(lambda: states(runner)["es-ES"] == "failed")
-        runner.retry([Cell(only(runner).id, "es-ES")], paid=True)
+        runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id, "es-ES")]), paid=True)
         await until(lambda: states(runner)["es-ES"] == "done")
     assert (bench.calls("PUT /v2/dubbing/{id}"), bench.calls("POST /v2/dubbing"), bench.calls("POST /v2/assets")) == (1, 2, 1)
 
@@ -309,7 +310,7 @@ async def test_nothing_that_costs_is_retried_without_consent(make_bench: MakeBen
     bench = make_bench(failures=(Failure(languages=("es-ES",)),))
     await bench.run(bench.video("intro.mp4"))
     async with Working(bench) as runner:
-        assert runner.retry([Cell(only(runner).id)], paid=False) == (0, 1)
+        assert runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)[:2] == (0, 1)
         assert states(runner)["es-ES"] == "failed"
 
 
@@ -335,7 +336,7 @@ async def test_an_interrupted_upload_is_never_taken_as_done(make_bench: MakeBenc
     async with Working(bench) as runner:
         await until(lambda: bench.calls("POST /v2/assets") == 2)
         assert bench.calls("POST /v2/dubbing") == 0
-        runner.cancel([Cell(only(runner).id)])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
 
 
 async def test_an_upload_that_ended_unnoticed_is_not_sent_again(bench: Bench) -> None:
@@ -399,7 +400,7 @@ async def test_cancelling_an_upload_aborts_it_and_leaves_no_orphan(make_bench: M
     async with Working(bench) as runner:
         await runner.add([str(bench.video("intro.mp4", 40_000_000))], runner.settings.batch)
         await until(lambda: bench.calls("S3 CreateMultipartUpload") and runner.meters.transfers())
-        assert runner.cancel([Cell(only(runner).id)]) == 2
+        assert runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)])) == (2, [])
         await until(runner.idle.is_set)
         await until(lambda: bench.calls("S3 AbortMultipartUpload"))
         assert states(runner) == {"fr-FR": "cancelled", "es-ES": "cancelled"}
@@ -412,7 +413,7 @@ async def test_cancelling_a_download_removes_its_part(make_bench: MakeBench) -> 
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
         part = bench.videos / "intro.dubbed-fr-FR.mp4.part"
         await until(lambda: part.exists() and part.stat().st_size > 0)
-        runner.cancel([Cell(only(runner).id, "fr-FR")])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id, "fr-FR")]))
         await until(lambda: not part.exists())
         await until(runner.idle.is_set)
     assert bench.outputs() == []
@@ -423,10 +424,10 @@ async def test_a_cancelled_dub_that_the_service_has_is_taken_up_again_for_free(m
     async with Working(bench) as runner:
         await runner.add([str(bench.video("intro.mp4"))], runner.settings.batch)
         await until(lambda: states(runner) == {"fr-FR": "dubbing", "es-ES": "dubbing"})
-        runner.cancel([Cell(only(runner).id)])
+        runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
         await until(runner.idle.is_set)
         bench.sandbox.advance(3600.0)
-        assert runner.retry([Cell(only(runner).id)], paid=False) == (2, 0)
+        assert runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)[:2] == (2, 0)
         await until(runner.idle.is_set)
         assert set(states(runner).values()) == {"done"}
     assert bench.billed == 2
@@ -447,9 +448,9 @@ async def test_a_finished_file_that_is_gone_is_fetched_again_for_free(bench: Ben
     await bench.run(bench.video("intro.mp4"), targets=("fr-FR",))
     output = bench.videos / "intro.dubbed-fr-FR.mp4"
     async with Working(bench) as runner:
-        assert runner.retry([Cell(only(runner).id)], paid=False) == (0, 0)
+        assert runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)[:2] == (0, 0)
         output.unlink()
-        assert runner.retry([Cell(only(runner).id)], paid=False) == (1, 0)
+        assert runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)[:2] == (1, 0)
         await until(runner.idle.is_set)
         assert output.exists()
     assert bench.billed == 1
@@ -479,7 +480,7 @@ async def test_a_service_that_adds_no_languages_is_asked_for_a_new_project(bench
         failure = only(runner).dubs["es-ES"].failure
         assert failure is not None
         assert (failure.code, failure.detail) == ("request_refused", "unsupported")
-        assert runner.retry([Cell(only(runner).id, "es-ES")], paid=False) == (1, 0)
+        assert runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id, "es-ES")]), paid=False)[:2] == (1, 0)
         await until(runner.idle.is_set)
         assert states(runner) == {"fr-FR": "done", "es-ES": "done"}
     assert (bench.billed, bench.calls("POST /v2/dubbing"), bench.calls("PUT /v2/dubbing/{id}")) == (2, 2, 1)

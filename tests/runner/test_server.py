@@ -26,7 +26,7 @@ async def test_a_reply_comes_behind_the_changes_that_it_tells_of(tmp_path: Path,
         try:
             reader, writer = await asyncio.open_unix_connection(str(socket_path(stage.runner.settings.state_dir)))
             (job,) = stage.jobs
-            for request in (p.Subscribe(id=1), p.Cancel(id=2, cells=(p.Cell(job.id, "fr-FR"),))):
+            for request in (p.Subscribe(id=1), p.Cancel(id=2, cells=(p.Shown(job.id, "fr-FR"),))):
                 writer.write(p.encode(request))
             heard: list[p.Message] = []
             while not (heard and isinstance(heard[-1], p.Reply) and heard[-1].id == 2):

@@ -16,6 +16,7 @@ from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Failure, Fault
 from tests.runner.conftest import Bench, MakeBench
 from tests.runner.test_runs import REFUSED, Working, only, states
+from tests.seen import seen
 from tests.waiting import until
 
 FR, ES, DE = "fr-FR", "es-ES", "de-DE"
@@ -115,7 +116,7 @@ async def test_edited_and_then_retried(make_bench: MakeBench) -> None:
         await add(runner, video(bench))
         await until(lambda: runner.idle.is_set() and states(runner) == {FR: "done", ES: "failed"})
         edit(video(bench))
-        runner.retry([Cell(only(runner).id, ES)], paid=True)
+        runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id, ES)]), paid=True)
         await until(lambda: runner.idle.is_set() and states(runner) == {FR: "done", ES: "done"})
         assert paid(bench) == {(OLD, FR): 1, (OLD, ES): 1, (NEW, ES): 1}
         await add(runner, video(bench), ES)

@@ -17,6 +17,7 @@ from synthdub_tui.sources.intake import Effect
 from synthdub_tui.transfer.download import nothing_to_note
 from tests.runner.conftest import Bench
 from tests.runner.test_runs import Working, only, until
+from tests.seen import seen, unmarked
 
 
 class Held:
@@ -45,7 +46,7 @@ def renewed(runner: Runner) -> None:
 
 
 def cancelled(runner: Runner) -> None:
-    runner.cancel([Cell(only(runner).id)])
+    runner.cancel(unmarked(runner.ledger.jobs, [Cell(only(runner).id)]))
 
 
 @pytest.mark.parametrize(("change", "end"), [(renewed, DubState.DONE), (cancelled, DubState.CANCELLED)])
@@ -81,7 +82,7 @@ async def test_a_video_that_landed_before_its_captions_stays_ours(bench: Bench, 
         assert bench.outputs() == ["intro.dubbed-fr-FR.mp4", "intro.dubbed-fr-FR.srt.part"]
         change(runner)
         await until(lambda: only(runner).dubs["fr-FR"].state is DubState.DONE or runner.idle.is_set())
-        runner.retry([Cell(only(runner).id)], paid=False)
+        runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)
         await until(runner.idle.is_set)
         assert only(runner).dubs["fr-FR"].failure is None
         assert only(runner).dubs["fr-FR"].state is DubState.DONE
@@ -107,7 +108,7 @@ async def test_captions_that_landed_before_the_others_stay_ours(
         reworded(monkeypatch)
         change(runner)
         await until(lambda: only(runner).dubs["fr-FR"].state is DubState.DONE or runner.idle.is_set())
-        runner.retry([Cell(only(runner).id)], paid=False)
+        runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)
         await until(runner.idle.is_set)
         assert only(runner).dubs["fr-FR"].failure is None
         assert only(runner).dubs["fr-FR"].state is DubState.DONE
@@ -140,7 +141,7 @@ async def test_captions_that_the_user_corrected_are_never_overwritten(bench: Ben
         assert failure.code == "output_exists"
         assert captions.read_text() == "corrected by hand"
         captions.rename(bench.videos / "mine.srt")
-        runner.retry([Cell(only(runner).id)], paid=False)
+        runner.retry(seen(runner.ledger.jobs, [Cell(only(runner).id)]), paid=False)
         await until(runner.idle.is_set)
         assert only(runner).dubs["fr-FR"].state is DubState.DONE
         assert "reworded" in captions.read_text()

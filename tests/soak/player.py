@@ -14,6 +14,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
 from synthdub_tui.jobs.model import Dub as JobDub
 from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.retry_policy import fingerprint
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import protocol as p
 from synthdub_tui.runner.control import Control
@@ -113,12 +114,12 @@ class Player:
         if not chosen:
             return
         costly = [(job.options.title, language) for job, language in chosen if _costly(job.dubs[language])]
-        cells = tuple(p.Cell(job.id, language) for job, language in chosen)
+        cells = tuple(p.Shown(job.id, language, fingerprint(job, language)) for job, language in chosen)
         self._permitting(costly, lambda: self.ask(p.Retry(cells=cells, paid=True)))
         self.counts["dubs retried"] += len(chosen)
 
     def _cancel(self) -> None:
-        found = [p.Cell(job.id, lang) for job in self._jobs for lang, dub in job.dubs.items() if dub.state in OPEN]
+        found = [p.Shown(job.id, lang) for job in self._jobs for lang, dub in job.dubs.items() if dub.state in OPEN]
         chosen = tuple(self._chance.sample(found, min(len(found), self._chance.randint(1, 8))))
         self.ask(p.Cancel(cells=chosen))
         self.counts["dubs cancelled"] += len(chosen)
@@ -130,7 +131,7 @@ class Player:
         for _, _, dub in chosen:
             assert dub.output is not None
             Path(dub.output.path).unlink(missing_ok=True)
-        self.ask(p.Retry(cells=tuple(p.Cell(job, language) for job, language, _ in chosen)))
+        self.ask(p.Retry(cells=tuple(p.Shown(job, language) for job, language, _ in chosen)))
         self.counts["outputs fetched again"] += len(chosen)
 
     def _extend(self, most: int = 20) -> None:

@@ -1,0 +1,149 @@
+"""What a retry of a dub does, what it costs, and what the user must have agreed to before. Runner, commands and dashboard all
+ask here, so that none of them spends what another would have asked about."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.changes import SUBMISSION_UNKNOWN
+from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, WaitsFor
+from synthdub_tui.jobs.moderation import MODERATION
+
+_FILE_AT_FAULT: Final = frozenset({"not_a_video", changes.NO_AUDIO, "media_type", "video_duration_limit_reached"})
+"""Failures that come again as long as the file is the same."""
+
+_REQUEST_AT_FAULT: Final = frozenset({"invalid_target_language", "title_too_long"})
+"""Failures that come again whatever the file holds."""
+
+_WORDED: Final = frozenset({"request_refused", "language_refused"})
+"""Refusals whose reason stands in the service's words."""
+
+
+_THIS_SIDE: Final = frozenset(
+    {
+        *(
+            "source_missing",
+            "source_unreadable",
+            "source_changed",
+            "source_changing",
+            "source_empty",
+            "not_a_video",
+            changes.NO_AUDIO,
+        ),
+        *("output_exists", "output_claimed", "output_unwritable", "output_unmounted", "name_too_long", "name_refused"),
+        *("disk_full", "upload_failed", "upload_denied", "upload_region", "credentials_expired", "storage_trouble"),
+        *("asset_not_uploaded", "internal"),
+    }
+)
+"""Failures for a reason on this side, before anything paid was sent; the reason may be gone with the next start."""
+
+
+class Cost(StrEnum):
+    """What a retry spends."""
+
+    FREE = "free"  # nothing: what was paid for is fetched or looked for again
+    FIRST = "first"  # what any dub costs: nothing was paid for this one yet
+    AGAIN = "costs"  # credits, although some were spent on this dub before
+    TWICE = "may_pay_twice"  # credits, for what may have been paid for and be under way
+    USELESS = "useless"  # perhaps credits, and it must fail again as it is
+
+
+class RetryPolicy(NamedTuple):
+    """A retry of one dub, as things are."""
+
+    step: Rung | None = None  # None: there is nothing to retry
+    cost: Cost = Cost.FREE
+    must_ask: bool = False  # not without the user's consent to this very step
+    alone: bool = False  # never in bulk: only where the user names this very dub
+    why: str = ""  # code of what speaks against it
+
+    @property
+    def moderated(self) -> bool:
+        """Whether it sends again what moderation refused, which endangers the account."""
+        return self.why == MODERATION
+
+    @property
+    def label(self) -> str:
+        """In one word for scripts: free, costs, ask (decide about this very dub) or useless (mend what is wrong first)."""
+        if self.cost is Cost.USELESS and self.why != changes.NO_AUDIO:
+            return "useless"
+        if self.alone:
+            return "ask"
+        return "free" if self.cost is Cost.FREE else "costs"
+
+
+def policy(job: Job, language: str, *, edited: bool = False) -> RetryPolicy:
+    """What retrying this dub means. `edited`: the source is known to be another file than the one that failed."""
+    dub, step = job.dubs[language], changes.step(job, language)
+    if step is None:
+        return RetryPolicy()
+    spends = step is not Rung.DOWNLOAD
+    again = step in PAID
+    if changes.must_not_be_sent(job, language):
+        return RetryPolicy(step, _cost(step), must_ask=True, alone=True, why=MODERATION)
+    if spends and (code := _fails_again(dub, edited)):
+        return RetryPolicy(step, Cost.USELESS, must_ask=again, alone=True, why=code)
+    if again and (code := _paid_perhaps(dub)):
+        return RetryPolicy(step, Cost.TWICE, must_ask=True, alone=True, why=code)
+    return RetryPolicy(step, _cost(step), must_ask=again)
+
+
+def offered(job: Job, language: str) -> RetryPolicy:
+    """What a retry means, for who does not look at files: a finished dub is offered one only where it lacks captions."""
+    dub = job.dubs[language]
+    return RetryPolicy() if dub.state is DubState.DONE and not dub.lacks_captions else policy(job, language)
+
+
+def mends_itself(job: Job, language: str, means: RetryPolicy) -> bool:
+    """Whether a new start may retry the failed dub unasked: only the download failed, a look may find it, or nothing was sent
+    for a reason on this side. What the service refused it would refuse again: only the user's retry sends that again."""
+    if changes.can_look_for(job.dubs[language]):
+        return not means.moderated  # unasked, the retry is a look and no more
+    if means.must_ask or means.alone:
+        return False
+    failure = job.dubs[language].failure
+    unsent = failure is not None and failure.code in _THIS_SIDE
+    return means.step is Rung.DOWNLOAD or (means.step is Rung.SUBMIT and unsent)
+
+
+def fingerprint(job: Job, language: str) -> str:
+    """Tells whether a dub is still as it was shown: a consent is for that alone."""
+    dub = job.dubs[language]
+    failure = f"{dub.failure.code}@{dub.failure.at}" if dub.failure is not None else ""
+    hold = dub.hold.reason.value if dub.hold is not None else ""
+    return f"{dub.state.value}@{dub.since} {failure} {hold}".rstrip()
+
+
+def bill(job: Job, language: str) -> str:
+    """What giving the dub up leaves to be paid: nothing, what was accepted, or what perhaps was."""
+    dub = job.dubs[language]
+    if dub.state is DubState.UNKNOWN or (job.submission is not None and language in job.submission.languages):
+        return "perhaps"
+    return "accepted" if dub.project and dub.state is not DubState.WAITING else "nothing"
+
+
+def _cost(step: Rung) -> Cost:
+    if step in PAID:
+        return Cost.AGAIN
+    return Cost.FIRST if step is Rung.SUBMIT else Cost.FREE
+
+
+def _fails_again(dub: Dub, edited: bool) -> str:
+    """The code of a failure that must come again, empty where it need not."""
+    if dub.failure is None:
+        return ""
+    codes = {dub.failure.code}
+    if dub.failure.code in _WORDED:
+        codes.update(code for code in _REQUEST_AT_FAULT | _FILE_AT_FAULT if code in dub.failure.detail)
+    at_fault = _REQUEST_AT_FAULT if edited else _REQUEST_AT_FAULT | _FILE_AT_FAULT
+    return next(iter(sorted(codes & at_fault)), "")
+
+
+def _paid_perhaps(dub: Dub) -> str:
+    """The code of what says that the dub may have been paid for already, empty where nothing does."""
+    if dub.hold is not None and dub.hold.reason in (WaitsFor.ALREADY_PAID, WaitsFor.CLAIMED):
+        return dub.hold.reason.value
+    unclear = dub.state is DubState.UNKNOWN or (dub.failure is not None and dub.failure.code == SUBMISSION_UNKNOWN)
+    return SUBMISSION_UNKNOWN if unclear or SUBMISSION_UNKNOWN in dub.agreed else ""
