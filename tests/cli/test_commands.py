@@ -281,3 +281,25 @@ def test_status_says_what_is_gone_lost_and_held(shell: Shell) -> None:
         assert [lost["path"] for lost in status["lost"]] == [str(second)]
         assert status["files"][0]["dubs"][0]["present"] == "moved or deleted"
         assert status["paused"] is True and ", paused" in said
+
+
+def test_a_bare_name_that_several_folders_have_is_a_mistake_that_lists_them(shell: Shell) -> None:
+    for folder in ("a", "b"):
+        (shell.videos / folder).mkdir()
+    videos = [str(shell.video(f"{folder}/intro.mp4")) for folder in ("a", "b")]
+    shell.run(*videos, "--targets", "fr-FR")
+    for command in ("retry", "cancel", "remove"):
+        for word in ("intro.mp4", "intro.mp4:fr-FR"):
+            said = shell.call(command, word)
+            assert (said.code, all(path in said.err for path in videos), "Traceback" in said.err) == (2, True, False)
+    assert len(shell.status()["files"]) == 2
+    assert shell.call("remove", f"{videos[0]}:fr-FR").code == 0
+
+
+def test_yes_never_answers_for_moderation(make_shell: MakeShell) -> None:
+    shell = make_shell(failures=(Failure(code="moderation", languages=("es-ES",)),))
+    video = str(shell.video("intro.mp4"))
+    shell.run(video, "--targets", "fr-FR,es-ES")
+    for words in (("failed", "--yes"), (video, "--yes"), (f"{video}:es-ES", "--yes")):
+        said = shell.call("retry", *words)
+        assert (said.code, "FILE:LANG" in said.err, shell.dubs()["es-ES"]) == (1, True, "failed")
