@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -79,6 +80,7 @@ class Scene:
         self.videos = folder / "videos"
         self.runner = runner
         self.stopped = False  # by the test itself
+        self._kept: list[socket.socket] = []
 
     # -- doing ---------------------------------------------------------------------------------------------------------
 
@@ -100,6 +102,12 @@ class Scene:
         self.runner.retry(actions.free_cells(self.runner.ledger.jobs), paid=False)
         await self.ended()
 
+    async def retry_by_user(self) -> None:
+        """Retry all that failed, with the user's consent to what each may cost."""
+        jobs = self.runner.ledger.jobs
+        self.runner.retry(actions.as_shown(jobs, actions.failed_cells(jobs)), paid=True)
+        await self.ended()
+
     def tamper(self, endpoint: str, change: Tamper) -> None:
         for server in (self.sandbox._api, self.sandbox._s3):
             server._handler = _tampering(server._handler, self.sandbox, endpoint, change)
@@ -117,12 +125,19 @@ class Scene:
         """Nobody listens there any more, and what is connected breaks; at once, and from within the loop."""
         assert server._listener is not None
         server._listener.close()
+        self._kept.append(_kept_port(server.port))
         for task in tuple(server._tasks):
             task.cancel()
 
     async def mend(self, server: Server) -> None:
         await server.stop()
         await server.start(server.port)
+        self.let_ports_go()
+
+    def let_ports_go(self) -> None:
+        """Ports that were cut are kept from other programs no longer."""
+        while self._kept:
+            self._kept.pop().close()
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -201,6 +216,7 @@ async def scene(
         try:
             yield stage
         finally:
+            stage.let_ports_go()
             assert stage.stopped or await runner.stop()
     finally:
         await sandbox.stop()
@@ -216,6 +232,14 @@ async def working(sandbox: Sandbox, folder: Path, **options: Any) -> AsyncIterat
         yield runner
     finally:
         assert await runner.stop()
+
+
+def _kept_port(port: int) -> socket.socket:
+    """Bound and not listening: who connects is refused, and no other program gets the port meanwhile."""
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", port))
+    return kept
 
 
 def make_runner(sandbox: Sandbox, folder: Path, patience: Patience, options: dict[str, Any]) -> Runner:

@@ -44,7 +44,8 @@ class End(StrEnum):
 
     PASSES = "passes"  # it gets over the fault by itself, while that lasts or after it has passed
     WAITS = "waits"  # held up while the fault lasts; goes on by itself when it is gone
-    FAILS = "fails"  # the dubs fail; when the fault is gone a free retry brings them all home
+    FAILS = "fails"  # the dubs fail; when the fault is gone the next start brings them all home
+    REFUSED = "refused"  # the service said no: the dubs fail, and only a retry by the user sends again
     LOST = "lost"  # the dubs fail, and only a retry that costs would help
     UNKNOWN = "unknown"  # only the user can decide
     HALTS = "halts"  # everything stops until the key was checked again, or the user says that the account is well
@@ -76,7 +77,9 @@ class Outcome:
     held: bool = False  # it was held up, with the problem told, until the fault was cleared
     told: set[str] = field(default_factory=set)  # problems of the batch that were told meanwhile
     states: dict[str, str] = field(default_factory=dict)  # with the fault in force, or after it was gone if it was held up
-    afterwards: dict[str, str] = field(default_factory=dict)  # after a free retry
+    afterwards: dict[str, str] = field(default_factory=dict)  # after what the next start takes up
+    retried: dict[str, str] = field(default_factory=dict)  # after a retry by the user, of what was refused
+    sent: int = 0  # requests of the row's kind, until after the next start
     problem: str = ""  # of the batch, at the end
     orphans: list[str] = field(default_factory=list)
     strikes: int = 0
@@ -147,16 +150,32 @@ def api_rows(endpoint: str) -> Iterator[Row]:
     yield from limit_rows(endpoint)
     yield Row(endpoint, "401", End.HALTS, "key_rejected", status(endpoint, 401, '{"error": "Unauthorized"}'))
     yield Row(endpoint, "403 JSON", End.HALTS, "key_rejected", status(endpoint, 403, '{"error": "Forbidden"}'))
+    yield from page_rows(endpoint)
     if endpoint in (CREATE_ASSET, *PAID):
         for number in (402, 403):
             words = '{"error": "Forbidden", "context": "Not enough credits left"}'
             yield Row(endpoint, f"{number} credits", End.HALTS, "account_refused", status(endpoint, number, words))
+
+
+def page_rows(endpoint: str) -> Iterator[Row]:
+    """Refusals that are not in the API's words: whoever sends them may stand behind a service that has accepted."""
+    if endpoint in PAID:
+        yield Row(endpoint, "redirect", End.UNKNOWN, "submission_unknown", redirect(endpoint))
+        for number in (402, 403, 404, 405, 408, 410, 425, 501):
+            yield Row(endpoint, f"{number} HTML", End.UNKNOWN, "submission_unknown", status(endpoint, number))
+        for number in (405, 408, 410, 425, 501):  # the API's form, with a status that is none of its refusals
+            yield Row(
+                endpoint, f"{number} JSON", End.UNKNOWN, "submission_unknown", status(endpoint, number, '{"error": "no"}')
+            )
+        page = status(endpoint, 429, headers={"Retry-After": "1"})
+        yield Row(endpoint, "429 HTML with Retry-After", End.UNKNOWN, "submission_unknown", page)
+        return
+    if endpoint == CREATE_ASSET:
         yield Row(endpoint, "402 HTML", End.HALTS, "account_refused", status(endpoint, 402))
-    yield Row(endpoint, "403 HTML", End.WAITS, down, status(endpoint, 403))
-    if endpoint != PUT:  # there it may be the one method that is not known
-        yield Row(endpoint, "404 HTML", End.WAITS, odd, status(endpoint, 404))
-    yield Row(endpoint, "408", End.WAITS, down, status(endpoint, 408))
-    yield Row(endpoint, "425", End.WAITS, down, status(endpoint, 425))
+    yield Row(endpoint, "403 HTML", End.WAITS, "service_down", status(endpoint, 403))
+    yield Row(endpoint, "404 HTML", End.WAITS, "service_answer", status(endpoint, 404))
+    yield Row(endpoint, "408", End.WAITS, "service_down", status(endpoint, 408))
+    yield Row(endpoint, "425", End.WAITS, "service_down", status(endpoint, 425))
 
 
 def limit_rows(endpoint: str) -> Iterator[Row]:
@@ -167,14 +186,14 @@ def limit_rows(endpoint: str) -> Iterator[Row]:
         yield Row(endpoint, f"429 {header} {form}", End.PASSES, "rate_limited", faults)
     yield Row(endpoint, "429 bare", End.PASSES, "rate_limited", fault(endpoint, "rate_limit", count=2, header="none"))
     hour_ahead = formatdate(time.time() + 3600, usegmt=True)
-    skewed = {"Date": hour_ahead, "RateLimit-Reset": str(int(time.time() + 3600))}
-    yield Row(endpoint, "429, clock an hour off", End.PASSES, "rate_limited", status(endpoint, 429, count=2, headers=skewed))
-    skewed = {"Date": hour_ahead, "Retry-After": hour_ahead}
-    yield Row(
-        endpoint, "429 dated, clock an hour off", End.PASSES, "rate_limited", status(endpoint, 429, count=2, headers=skewed)
-    )
-    junk = {"Retry-After": "soon", "RateLimit-Reset": "-5"}
-    yield Row(endpoint, "429 with junk", End.PASSES, "rate_limited", status(endpoint, 429, count=2, headers=junk))
+    odd = {
+        "429, clock an hour off": {"Date": hour_ahead, "RateLimit-Reset": str(int(time.time() + 3600))},
+        "429 dated, clock an hour off": {"Date": hour_ahead, "Retry-After": hour_ahead},
+        "429 with junk": {"Retry-After": "soon", "RateLimit-Reset": "-5"},
+    }
+    for name, headers in odd.items():
+        faults = status(endpoint, 429, '{"message": "Too many requests"}', count=2, headers=headers)
+        yield Row(endpoint, name, End.PASSES, "rate_limited", faults)
 
 
 def changed(endpoint: str, name: str, end: End, code: str = "", **fields: Any) -> Row:
@@ -184,42 +203,38 @@ def changed(endpoint: str, name: str, end: End, code: str = "", **fields: Any) -
 def special_rows() -> Iterator[Row]:
     """Where the endpoints differ: fields, statuses, refusals, redirects."""
     # Redirects are never followed: the key must not go anywhere else.
-    for endpoint in (CREATE_ASSET, CREATE, PUT):
-        yield Row(endpoint, "redirect", End.FAILS, "service_answer", redirect(endpoint))
+    yield Row(CREATE_ASSET, "redirect", End.REFUSED, "service_answer", redirect(CREATE_ASSET))
     for endpoint in (GET_ASSET, GET):
         yield Row(endpoint, "redirect", End.WAITS, "service_answer", redirect(endpoint))
 
     for drop in ("id", "uploadCredentials", "uploadCredentials.sessionToken", "uploadCredentials.bucket"):
         yield changed(CREATE_ASSET, f"without {drop}", End.WAITS, "service_answer", drop=(drop,))
     yield changed(CREATE_ASSET, "without uploadUrl, with more", End.PASSES, drop=("uploadUrl",), set={"new": {"a": [1]}})
-    yield Row(CREATE_ASSET, "400", End.FAILS, "request_refused", status(CREATE_ASSET, 400, '{"error": "no"}'))
-    yield Row(CREATE_ASSET, "415", End.FAILS, "media_type", status(CREATE_ASSET, 415, '{"error": "no"}'))
+    yield Row(CREATE_ASSET, "400", End.REFUSED, "request_refused", status(CREATE_ASSET, 400, '{"error": "no"}'))
+    yield Row(CREATE_ASSET, "415", End.REFUSED, "media_type", status(CREATE_ASSET, 415, '{"error": "no"}'))
 
     yield changed(GET_ASSET, "without status", End.WAITS, "service_answer", drop=("status",))
     yield changed(GET_ASSET, "status new to us", End.WAITS, set={"status": "quantum"})
     yield changed(GET_ASSET, "nothing but status", End.PASSES, drop=("id", "title", "contentType", "metadata", "errorCode"))
-    yield changed(GET_ASSET, "error", End.FAILS, "asset_upload", set={"status": "error", "errorCode": "asset_upload"})
-    yield changed(GET_ASSET, "error new to us", End.FAILS, "asset_unknown_error", set={"status": "error", "errorCode": "x"})
+    yield changed(GET_ASSET, "error", End.REFUSED, "asset_upload", set={"status": "error", "errorCode": "asset_upload"})
+    yield changed(GET_ASSET, "error new to us", End.REFUSED, "asset_unknown_error", set={"status": "error", "errorCode": "x"})
     yield Row(GET_ASSET, "404", End.FAILS, "asset_not_uploaded", status(GET_ASSET, 404, '{"error": "Not Found"}'))
 
     yield changed(CREATE, "without the project", End.UNKNOWN, "submission_unknown", drop=("createdImportedAsset",))
     yield changed(CREATE, "without its id", End.UNKNOWN, "submission_unknown", drop=("createdImportedAsset.id",))
     yield changed(CREATE, "id that is a path", End.UNKNOWN, "submission_unknown", set={"createdImportedAsset.id": "../x"})
-    yield Row(CREATE, "400", End.FAILS, "request_refused", status(CREATE, 400, '{"error": "no"}'))
-    yield Row(CREATE, "404", End.FAILS, "asset_not_found", status(CREATE, 404, '{"error": "Not Found"}'))
+    yield Row(CREATE, "400", End.REFUSED, "request_refused", status(CREATE, 400, '{"error": "no"}'))
+    yield Row(CREATE, "404", End.REFUSED, "asset_not_found", status(CREATE, 404, '{"error": "Not Found"}'))
     broken = status(CREATE, 400, '{"error": "BrokenAssetUrlError"}')
     yield Row(CREATE, "asset broken once", End.PASSES, "", (replace_count(broken[0], 1),))
-    yield Row(CREATE, "asset always broken", End.FAILS, "BrokenAssetUrlError", broken)
+    yield Row(CREATE, "asset always broken", End.REFUSED, "BrokenAssetUrlError", broken)
 
     yield changed(PUT, "without createdDubbedAssets", End.PASSES, drop=("createdDubbedAssets",))
     yield changed(PUT, "without anything", End.PASSES, drop=("createdDubbedAssets", "dubbedErrors"))
     yield changed(PUT, "language nobody asked for", End.PASSES, set={"createdDubbedAssets.*.language": "xx-XX"})
-    yield Row(PUT, "400", End.FAILS, "request_refused", status(PUT, 400, '{"error": "no"}'))
-    for number in (404, 405, 410, 501):  # PUT is not known, or the project takes no more
-        for kind, body in (("JSON", '{"error": "no"}'), ("HTML", "<pre>Cannot PUT</pre>")):
-            if (number, kind) != (501, "HTML"):
-                again = status(PUT, number, body)
-                yield Row(PUT, f"{number} {kind} leads to a new project", End.PASSES, "", again, posts=2)
+    yield Row(PUT, "400", End.REFUSED, "request_refused", status(PUT, 400, '{"error": "no"}'))
+    gone = status(PUT, 404, '{"error": "no"}')
+    yield Row(PUT, "404 JSON leads to a new project", End.PASSES, "", gone, posts=2)
 
     listed = "dubbedAssets.*."
     yield changed(GET, "without dubbedAssets", End.WAITS, drop=("dubbedAssets",))
@@ -233,9 +248,11 @@ def special_rows() -> Iterator[Row]:
     for address in ("file:///etc/passwd", "ftp://127.0.0.1/x", "javascript:alert(1)", 17, "http://", "//127.0.0.1/x"):
         yield changed(GET, f"download {address}", End.WAITS, set={f"{listed}download": address})
     project_error = {"status": "error", "errorCode": "brand_new_code"}
-    yield changed(GET, "project error new to us", End.LOST, "brand_new_code", set=project_error)
+    unfinished = {**project_error, f"{listed}status": "processing"}
+    yield changed(GET, "project error new to us", End.LOST, "brand_new_code", set=unfinished)
+    yield changed(GET, "project error, language complete", End.PASSES, set={**project_error, f"{listed}status": "complete"})
     yield changed(GET, "language error without a code", End.LOST, "processing_error", set={f"{listed}status": "error"})
-    yield Row(GET, "404 lasting", End.LOST, "project_not_found", status(GET, 404, '{"error": "Not Found"}'))
+    yield Row(GET, "404 lasting", End.FAILS, "project_not_found", status(GET, 404, '{"error": "Not Found"}'))
     yield Row(GET, "404 for a moment", End.PASSES, "", status(GET, 404, '{"error": "Not Found"}', count=2))
 
 
@@ -402,7 +419,11 @@ async def _play(row: Row, stage: Scene, outcome: Outcome) -> None:
     stage.check_bill(row.posts)
     stage.check_outputs()
     await stage.retry()
-    outcome.afterwards = stage.states()
+    outcome.afterwards, outcome.sent = stage.states(), stage.calls(row.endpoint)
+    if row.end is End.REFUSED:
+        await stage.retry_by_user()
+        outcome.retried = stage.states()
+        stage.check_bill(row.posts + 1)  # which may make a new project
     outcome.problem = stage.problem
     outcome.orphans = stage.orphans
     stage.check_outputs()
@@ -469,15 +490,19 @@ def test_row(row: int, outcomes: dict[str, Outcome]) -> None:
             assert states == {"done"}, outcome
         case End.FAILS if wanted.endpoint == "captions":  # without which the video is done all the same
             assert states == {"done captions_failed"}, outcome
-        case End.FAILS | End.LOST:
+        case End.FAILS | End.REFUSED | End.LOST:
             assert states == {f"failed {wanted.code}"}, outcome
         case End.UNKNOWN:
             assert states == {f"unknown {wanted.code}"}, outcome
+            assert outcome.sent == 1, "what may have been accepted was sent again"
         case End.HALTS:
             assert wanted.code in outcome.told, outcome
             assert not {state.partition(" ")[0] for state in states} & {"failed", "unknown", "done"}, outcome
-    stays = wanted.end in (End.UNKNOWN, End.LOST)
-    assert set(outcome.afterwards.values()) <= ({"done"} | (states if stays else set())), outcome
+    if wanted.end in (End.UNKNOWN, End.REFUSED, End.LOST):
+        assert outcome.afterwards == outcome.states, outcome
+    else:
+        assert set(outcome.afterwards.values()) == {"done"}, outcome
+    assert set(outcome.retried.values()) <= {"done"}, outcome
     assert wanted.refuse or wanted.tamper or outcome.strikes, "the fault never struck"
     assert outcome.problem == "", outcome
     assert outcome.orphans == [] or wanted.orphans, outcome

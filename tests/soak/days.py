@@ -241,6 +241,7 @@ class Machine:
             "config": "/dev/null",
             "api_url": "http://127.0.0.1:1",
             "state_dir": str(folder / "state"),
+            "data_dir": str(folder / "data"),
             "poll_interval": least,
             "settle_seconds": 0.0,
             "tier": "creator",
@@ -343,7 +344,7 @@ def machine(
     videos.mkdir()
     service.mkdir()
     for number in range(files):
-        (videos / f"{number:04}.mp4").write_bytes(b"video")
+        (videos / f"{number:04}.mp4").write_bytes(f"video {number:04}".encode())  # equal contents would be paid for once
     random.seed(seed)
     with virtual_time() as clock, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Disk, "jobs", {}, raising=False)
