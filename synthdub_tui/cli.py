@@ -29,6 +29,8 @@ commands:
   cancel SELECT …     FILE or FILE:LANG
   remove SELECT …     take what has ended out of the batch; files stay
   relocate OLD NEW    a file or folder that was moved: its videos keep what was made of them
+  adopt FILE:LANG PROJECT
+                      a dub that only Synthesia Studio shows: follow and download it, for free
   pause, resume       begin nothing new, or go on
   stop                the runner saves and ends; work resumes at the next start
   languages           codes and names
@@ -221,9 +223,7 @@ def _work_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _settings_arguments(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("work options")
-    work.add_argument("--api-key", metavar="KEY", help="visible to other users: prefer SYNTHESIA_API_KEY")
-    work.add_argument("--api-key-file", metavar="FILE", help="file that holds the key")
-    work.add_argument("--api-url", metavar="URL", help="address of the service (default: https://api.synthesia.io)")
+    _service_arguments(work)
     work.add_argument("--s3-endpoint-url", metavar="URL", help="storage of a test service")
     work.add_argument("--state-dir", "--state-path", dest="state_dir", metavar="DIR", help="where the work is kept")
     work.add_argument("--config", metavar="FILE", help="configuration file")
@@ -241,6 +241,12 @@ def _settings_arguments(parser: argparse.ArgumentParser) -> None:
         help="for how long a file found in a folder must not have changed (default: 10)",
     )
     work.add_argument("--yes", action="store_true", help="do not ask before what costs")
+
+
+def _service_arguments(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--api-key", metavar="KEY", help="visible to other users: prefer SYNTHESIA_API_KEY")
+    group.add_argument("--api-key-file", metavar="FILE", help="file that holds the key")
+    group.add_argument("--api-url", metavar="URL", help="address of the service (default: https://api.synthesia.io)")
 
 
 def _state_arguments(parser: argparse.ArgumentParser) -> None:
@@ -305,6 +311,17 @@ def _relocate_arguments(parser: argparse.ArgumentParser) -> None:
     _state_arguments(parser)
 
 
+def _adopt_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Follow a dub in a project that only Synthesia Studio shows, and download it. Nothing is sent or paid. The "
+        "dub may be waiting, held, failed, cancelled or unknown."
+    )
+    parser.add_argument("dub", metavar="FILE:LANG", help="the dub, as `synthdub status` names it")
+    parser.add_argument("project", metavar="PROJECT", help="the project's id, or its address in Synthesia Studio")
+    _service_arguments(parser)
+    _state_arguments(parser)
+
+
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
     _json(parser, "for programs")
     _state_arguments(parser)
@@ -326,6 +343,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
     "cancel": _select_arguments,
     "remove": _select_arguments,
     "relocate": _relocate_arguments,
+    "adopt": _adopt_arguments,
     "pause": _state_arguments,
     "resume": _state_arguments,
     "stop": _state_arguments,
@@ -423,6 +441,12 @@ def _relocate(arguments: argparse.Namespace) -> int:
     return relocate(_settings(arguments), arguments.old, arguments.new)
 
 
+def _adopt(arguments: argparse.Namespace) -> int:
+    from synthdub_tui.commands.steer import adopt  # noqa: PLC0415
+
+    return adopt(_settings(arguments), arguments.dub, arguments.project)
+
+
 def _pause(arguments: argparse.Namespace) -> int:
     from synthdub_tui.commands.steer import pause  # noqa: PLC0415
 
@@ -459,6 +483,7 @@ _COMMANDS: Final[dict[str, Handler]] = {
     "cancel": _cancel,
     "remove": _remove,
     "relocate": _relocate,
+    "adopt": _adopt,
     "pause": _pause,
     "resume": _resume,
     "stop": _stop,

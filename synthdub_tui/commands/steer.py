@@ -1,4 +1,5 @@
-"""`synthdub retry`, `cancel`, `remove`, `relocate`, `pause`, `resume`, `stop`: through the runner, or else on the store."""
+"""`synthdub retry`, `cancel`, `remove`, `relocate`, `adopt`, `pause`, `resume`, `stop`: through the runner, or else on the
+store."""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from synthdub_tui import languages as codes
-from synthdub_tui.jobs import changes
+from synthdub_tui.jobs import adoption, changes
 from synthdub_tui.jobs.model import OPEN, DubState, Job
 from synthdub_tui.jobs.retry_policy import RetryPolicy
 from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions, retry_words
 from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Shown, Stop
+from synthdub_tui.runner.protocol import Adopt, Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Shown, Stop
 from synthdub_tui.settings import Settings
 from synthdub_tui.sources import relocation
 from synthdub_tui.sources.known import Known
@@ -169,6 +170,52 @@ def _left(jobs: dict[str, Job], meant: dict[str, str]) -> list[Trouble]:
         except Trouble as trouble:
             troubles.append(trouble)
     return troubles
+
+
+def adopt(settings: Settings, dub: str, named: str) -> int:
+    """Follow a dub in a project that the service has: its id, or an address in Studio that holds it. Nothing is sent or paid.
+
+    Raises Trouble, and nothing is changed, where that is not possible.
+    """
+    ids = adoption.project_ids(named)
+    if len(ids) != 1:
+        raise Trouble("adopt_no_id", ", ".join(ids) or printable(named))
+    now = time.time()
+    jobs = _jobs(settings, now)
+    cell = _one_dub(jobs, dub)
+    control = Control.connect(settings.state_dir)
+    if control is not None:
+        control.ask(Adopt(id=1, cell=cell, project=ids[0]))
+    else:
+        _adopt(settings, cell, ids[0], now)
+    done = f"{_name(jobs, cell)} is followed in project {ids[0]}; nothing was paid"
+    print(done if control is not None else f"{done}. `synthdub run` downloads it")
+    return 0
+
+
+def _adopt(settings: Settings, cell: Cell, project: str, now: float) -> None:
+    from synthdub_tui.runner import adopting  # noqa: PLC0415 - other commands start faster without
+    from synthdub_tui.store.receipts import Receipts, account_of  # noqa: PLC0415
+
+    adopting.check(_jobs(settings, now), cell)
+    seen = adopting.look_from_outside(settings.api_url, settings.api_key, project)
+    receipts = Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key))
+    with _Direct(settings, now) as direct:
+        job = adopting.adopted(direct.jobs, cell, project, seen, time.time())
+        direct.put(job)
+        receipts.open(direct.store.folder)
+    adopting.note(receipts, job, cell.language, settings.state_dir, time.time())
+
+
+def _one_dub(jobs: dict[str, Job], word: str) -> Cell:
+    """Raises Trouble("no_such_job"), Trouble("name_ambiguous"), or Trouble("not_one_dub") with those that may be meant."""
+    cells = _dubs(jobs, word)
+    if len(cells) == 1:
+        return cells[0]
+    meant = cells or [Cell(job.id, language) for job in _files(jobs, word) for language in job.dubs]
+    if not meant:
+        raise Trouble("no_such_job", printable(word))
+    raise Trouble("not_one_dub", ", ".join(f"{cell.job}:{cell.language}" for cell in meant))
 
 
 def pause(settings: Settings, *, paused: bool) -> int:

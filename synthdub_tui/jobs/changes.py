@@ -70,6 +70,8 @@ _AGREEABLE: Final = frozenset({NO_AUDIO, SUBMISSION_UNKNOWN})
 _LOOK_AGAIN: Final = frozenset({"project_not_found", "internal", "status_unknown"})
 """Failures after which the project is asked again before anything else."""
 
+_ADOPTABLE: Final = frozenset({DubState.WAITING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN})
+
 _REMOVABLE: Final = frozenset({DubState.DONE, DubState.FAILED, DubState.CANCELLED})
 
 _ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
@@ -703,6 +705,24 @@ def taken_up(job: Job, language: str, project: str, submitted: float, now: float
     job = replace(job, projects={project: "", **job.projects})
     job = _accepted(job, language, project, "", now, submitted=submitted, erred=False, old_video="")
     return _staged(job)
+
+
+def adoptable(job: Job, language: str) -> bool:
+    """Whether a dub may be followed in a project that the user names: it is neither under way at the service, nor done."""
+    sent = job.submission is not None and language in job.submission.languages
+    return job.dubs[language].state in _ADOPTABLE and not sent
+
+
+def adopted(job: Job, language: str, project: str, submitted: float, now: float) -> Job:
+    """The user names the project that has the dub: it is followed there, even if he gave it up before, and nothing is sent.
+    What was tried for it elsewhere counts no more."""
+    if not adoptable(job, language):
+        raise IllegalMove(f"{job.id} {language}: under way at the service, or done")
+    job = _with_dub(job, language, replace(job.dubs[language], tried=()))
+    job = taken_up(job, language, project, submitted, now)
+    if job.dubs[language].state is DubState.CANCELLED:
+        job = _staged(_move(job, language, DubState.DUBBING, now))
+    return job
 
 
 def recovered(job: Job, language: str, output: Output, project: str, submitted: float, now: float) -> Job:

@@ -15,7 +15,7 @@ from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.sharing import share
 
-PROTOCOL: Final = 5
+PROTOCOL: Final = 6
 """Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
@@ -131,6 +131,14 @@ class StopAdding(_Request, frozen=True, tag="stop_adding"):
     """Look no further for files; what was found stays. The `Add` that is stopped is answered with what it came to."""
 
 
+class Adopt(_Request, frozen=True, tag="adopt"):
+    """Follow this dub, in one language, in that project (its id), where the service has it. Nothing is paid. It may take half a
+    minute; other requests are answered meanwhile."""
+
+    cell: Cell
+    project: str
+
+
 class Relocate(_Request, frozen=True, tag="relocate"):
     """The file or folder `old` is `new` now (absolute paths). The reply's `result` counts the videos that `moved`."""
 
@@ -147,7 +155,7 @@ class AddLanguages(_Request, frozen=True, tag="add_languages"):
 
 Request = (
     Hello | Subscribe | Status | Retry | Cancel | Remove | Review | Pause | Resume | Stop | CheckKey | Thumbnail
-    | Add | StopAdding | AddLanguages | Relocate
+    | Add | StopAdding | AddLanguages | Adopt | Relocate
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from synthdub_tui.jobs.model import SCHEMA, Job, Source, Stage
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.plan import Deliver, activities
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import actions, clock
+from synthdub_tui.runner import actions, adopting, clock
 from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.checks import checked
 from synthdub_tui.runner.comparing import Comparison, Comparisons
@@ -112,6 +112,7 @@ class Runner:
         self._line: Line[str] = Line()  # jobs that wait for an upload, and for nothing else
         self._delivering: set[str] = set()  # those of them that have their turn
         self._scans: set[asyncio.Task[None]] = set()
+        self._noting: set[asyncio.Task[None]] = set()  # receipts of what was adopted
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -317,6 +318,23 @@ class Runner:
             self.ledger.remove(job.id)
         else:
             self.ledger.put(left)
+
+    async def adopt(self, cell: Cell, project: str) -> None:
+        """Follow a dub in the project that the user names; on disk when it returns. Nothing is sent.
+
+        Raises Trouble, and nothing is changed, where the service does not answer or does not have it there, or it is under way.
+        """
+        adopting.check(self.ledger.jobs, cell)
+        seen = await adopting.look(self.client, project)
+        self._put_claimed(adopting.adopted(self.ledger.jobs, cell, project, seen, clock.now()))
+        job = self.ledger.jobs[cell.job]
+        await self.saved([Shown(cell.job, cell.language)])
+        noting = asyncio.create_task(
+            in_thread(adopting.note, self._shop.receipts, job, cell.language, self.settings.state_dir, clock.now())
+        )
+        self._noting.add(noting)
+        noting.add_done_callback(self._noting.discard)
+        await asyncio.wait({noting}, timeout=SAVE_SECONDS)  # longer where a large source has to be read for it
 
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
         """Set or take back review marks; how many."""

@@ -136,7 +136,7 @@ class Server:
         request = p.decode_request(line)
         if isinstance(request, p.Hello):
             client.send(self._welcome())
-        elif isinstance(request, p.Thumbnail | p.Add | p.Remove | p.Relocate) and len(self._tasks) < CLIENTS:
+        elif isinstance(request, p.Thumbnail | p.Add | p.Remove | p.Adopt | p.Relocate) and len(self._tasks) < CLIENTS:
             task = asyncio.create_task(self._reply_later(client, request))
             for tasks in (self._tasks, client.pending):
                 tasks.add(task)
@@ -193,6 +193,8 @@ class Server:
                 result = {"path": path} if path else {}
             case p.Add() | p.AddLanguages() | p.Relocate():
                 result = await self._answer_about_files(request)
+            case p.Adopt(cell=cell, project=project):
+                await runner.adopt(cell, project)
             case p.StopAdding():
                 runner.stop_adding()
             case _:

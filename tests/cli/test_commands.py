@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from synthdub_tui.sandbox.config import Failure
+from synthdub_tui.sandbox.config import Failure, Fault
 from tests.cli.conftest import MakeShell, Shell, until
 from tests.sources.test_look import HOLDERS, holding
 from tests.waiting import exit_code, finished
@@ -105,6 +105,38 @@ def test_remove_while_a_run_works(make_shell: MakeShell) -> None:
     assert shell.call("stop").code == 0
     assert process.wait(20) == 130
     process.communicate()
+
+
+def test_adopt_without_a_runner(make_shell: MakeShell) -> None:
+    shell = make_shell(faults=(Fault("POST /v2/dubbing", "reset_after", count=1),))
+    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    (project,) = shell.sandbox.state.projects
+    missing = shell.call("adopt", "intro.mp4:fr-FR", project.translate(str.maketrans("0123456789", "1234567890")))
+    assert (missing.code, missing.out) == (2, "")
+    assert missing.err.count("\n") == 1
+    assert "Nothing was changed or paid" in missing.err
+    assert shell.call("adopt", "intro.mp4:fr-FR", project, SYNTHESIA_API_KEY=None).err.startswith("synthdub: No API key")
+    assert shell.dubs() == {"fr-FR": "unknown"}
+    said = shell.call("adopt", "intro.mp4:fr-FR", f"https://app.synthesia.io/#/dubbing/{project}")
+    assert (said.code, said.err, "`synthdub run` downloads it" in said.out) == (0, "", True)
+    assert (shell.run().code, shell.dubs(), len(shell.sandbox.billed())) == (0, {"fr-FR": "done"}, 1)
+
+
+def test_adopt_while_a_run_works(make_shell: MakeShell) -> None:
+    shell = make_shell(dubbing_seconds=(3600.0, 3600.0), faults=(Fault("POST /v2/dubbing", "reset_after", count=1),))
+    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    (project,) = shell.sandbox.state.projects
+    process = shell.start("run", str(shell.video("other.mp4")), "--targets", "es-ES", "--poll-interval", "0.1")
+    until(lambda: shell.dubs() == {"fr-FR": "unknown", "es-ES": "dubbing"})
+    said = shell.call("adopt", "intro.mp4:fr-FR", project)
+    assert (said.code, said.err, "synthdub run" in said.out) == (0, "", False)
+    assert shell.dubs() == {"fr-FR": "dubbing", "es-ES": "dubbing"}
+    again = shell.call("adopt", "intro.mp4:fr-FR", project)
+    assert (again.code, "under way at the service" in again.err) == (2, True)
+    shell.sandbox.advance(3600)
+    assert exit_code(process) == 0
+    process.communicate()
+    assert (set(shell.dubs().values()), len(shell.sandbox.billed())) == ({"done"}, 2)
 
 
 def test_select_that_means_nothing(shell: Shell) -> None:
@@ -227,7 +259,7 @@ def test_an_interrupted_demo_promises_nothing(shell: Shell) -> None:
 def test_help_tells_what_there_is(shell: Shell) -> None:
     said = shell.call("--help")
     assert said.code == 0
-    for command in ("run", "demo", "sandbox", "status", "outputs", "retry", "cancel", "stop", "languages", "doctor"):
+    for command in ("run", "demo", "sandbox", "status", "outputs", "retry", "cancel", "adopt", "stop", "languages", "doctor"):
         assert f"  {command}" in said.out
         assert shell.call(command, "--help").code == 0
 

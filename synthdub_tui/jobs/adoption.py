@@ -1,0 +1,42 @@
+"""A dub that the service has and the batch does not follow: which project the user means, and whether it has the language."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from synthdub_tui.jobs.listing import alive, entries_of
+from synthdub_tui.jobs.model import Job, ProjectSeen, Seen, SeenState
+
+_UUID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f])", re.ASCII)
+
+_WORDS: Final = {SeenState.RUNNING: "going on", SeenState.COMPLETE: "complete", SeenState.ERROR: "failed"}
+
+
+class Obstacle(NamedTuple):
+    """Why a project cannot be adopted: a problem's code and its detail, which holds words of the service."""
+
+    code: str
+    detail: str
+
+
+def project_ids(text: str) -> list[str]:
+    """The different ids in what the user gave: an id alone, or an address of Studio that holds one."""
+    return list(dict.fromkeys(_UUID.findall(text.lower())))
+
+
+def obstacle(job: Job, language: str, seen: ProjectSeen) -> Obstacle | None:
+    """Why the job's dub cannot be followed in a project; None where that has the language, going on or complete."""
+    entries = entries_of(seen.languages, language, job.dubs)
+    living = alive(entries, "")
+    if living is not None and (living.state is SeenState.COMPLETE or seen.state is not SeenState.ERROR):
+        return None
+    if seen.state is SeenState.ERROR and (entries or not seen.languages):
+        return Obstacle("adopt_failed", f"{language}: {seen.code}")
+    if entries:
+        return Obstacle("adopt_failed", f"{language}: {entries[-1].code}")
+    return Obstacle("adopt_not_listed", f"{language}; it lists {_listed(seen.languages)}")
+
+
+def _listed(languages: tuple[Seen, ...]) -> str:
+    return ", ".join(f"{seen.language} {_WORDS[seen.state]}" for seen in languages) or "nothing yet"

@@ -1,0 +1,104 @@
+"""Taking up a dub that the service has in a project of which this batch knows nothing: looked at for free, never sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.adoption import obstacle
+from synthdub_tui.jobs.model import DubState, Job, ProjectSeen
+from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.seen import seen_of
+from synthdub_tui.sources.digest import FileChangedError, digest_of
+from synthdub_tui.store.receipts import Content, Receipts
+from synthdub_tui.synthesia.client import Client
+from synthdub_tui.synthesia.errors import Refused, Unavailable
+from synthdub_tui.synthesia.quota import TIERS, Priority, Quota
+from synthdub_tui.synthesia.schema import ProjectInfo
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 20.0
+"""How long the service may take: whoever asks the runner waits for half a minute."""
+
+PAUSES: Final = (0.5, 1.0, 2.0)
+"""Seconds before each repeat of a look that was not answered."""
+
+
+def check(jobs: Mapping[str, Job], cell: Cell) -> None:
+    """Raises Trouble("no_such_job" | "adopt_not_needed") where the dub cannot be adopted, whatever the service says."""
+    job = jobs.get(cell.job)
+    if job is None or cell.language not in job.dubs:
+        raise Trouble("no_such_job", f"{cell.job}:{cell.language}")
+    if not changes.adoptable(job, cell.language):
+        raise Trouble("adopt_not_needed", job.dubs[cell.language].state.value)
+
+
+async def look(client: Client, project: str) -> ProjectSeen:
+    """The project as the service has it. Raises Trouble: it does not know the project, or the key, or does not answer."""
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return seen_of(await _asked(client, project))
+    except TimeoutError as error:
+        raise Trouble("service_unreachable", f"no answer within {LOOK_SECONDS:.0f} s") from error
+    except Refused as refusal:
+        if refusal.code == "project_not_found":
+            raise Trouble("adopt_unknown_project", project) from refusal
+        raise
+
+
+def look_from_outside(api_url: str, key: str, project: str) -> ProjectSeen:
+    """The same, blocking, where no runner works."""
+
+    async def ask() -> ProjectSeen:
+        client = Client(api_url, key, Quota(TIERS["unlimited"]))
+        try:
+            return await look(client, project)
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+async def _asked(client: Client, project: str) -> ProjectInfo:
+    for pause in PAUSES:
+        try:
+            return await client.get_project(project, priority=Priority.USER)
+        except Unavailable as trouble:
+            if (trouble.retry_after or 0.0) > pause:
+                raise  # who asked is told, and does not wait for that
+            await asyncio.sleep(pause)
+    return await client.get_project(project, priority=Priority.USER)
+
+
+def adopted(jobs: Mapping[str, Job], cell: Cell, project: str, seen: ProjectSeen, now: float) -> Job:
+    """The job that follows the dub in the project. Raises Trouble where the dub went on meanwhile, or is not there."""
+    check(jobs, cell)
+    job = jobs[cell.job]
+    if (found := obstacle(job, cell.language, seen)) is not None:
+        raise Trouble(found.code, found.detail)
+    dub = job.dubs[cell.language]
+    # When it was submitted nobody told us: a guess that is too early teaches nothing wrong about how long dubs take.
+    submitted = dub.since if dub.state is DubState.UNKNOWN else job.added
+    return changes.adopted(job, cell.language, project, min(submitted, now), now)
+
+
+def note(receipts: Receipts, job: Job, language: str, state_dir: str, now: float) -> None:
+    """Let other batches know that the dub was paid for, and where it is. Blocking: reads the source whole where its content is
+    not known yet. Nothing is noted where that cannot be read, or where the dub is of an earlier version of it."""
+    dub, source = job.dubs[language], job.source
+    if dub.stale:
+        return
+    try:
+        content = Content.of(source.size, source.digest or digest_of(source.path, size=source.size), job.options)
+        known = receipts.find(content)
+        if any(each.project == dub.project and each.stands_for(language) for each in known):
+            return
+        request = receipts.intend(content, (language,), at=now, project=dub.project, state_dir=state_dir, file=source.path)
+        receipts.accepted(source.size, request, dub.project)
+    except (OSError, FileChangedError) as error:
+        _log.info("receipt not written", extra={"job": job.id, "reason": str(error)})
