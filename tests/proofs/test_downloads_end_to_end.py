@@ -268,7 +268,7 @@ async def test_two_batches_race_for_one_output(tmp_path: Path) -> None:
         async with working(stage.sandbox, tmp_path, **other) as second:
             await second.add([str(stage.videos / "intro.mp4")], second.settings.batch)
             rival = Scene(stage.sandbox, tmp_path, second)
-            await until(lambda: not {"waiting", "dubbing", "ready"} & set(rival.states().values()), 30)
+            await until(lambda: not {"waiting", "dubbing", "ready"} & set(rival.states().values()))
             assert rival.states()["fr-FR"] in ("failed output_unwritable", "failed output_exists")
             await stage.ended()
             assert stage.states() == {"fr-FR": "done"}
