@@ -313,7 +313,7 @@ def _relocate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _adopt_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Follow a dub in a project that only Synthesia Studio shows, and download it. Nothing is sent or paid. The "
+        "Follow a dub in a project that only Synthesia Studio shows, and download it. The service is asked for free. The "
         "dub may be waiting, held, failed, cancelled or unknown."
     )
     parser.add_argument("dub", metavar="FILE:LANG", help="the dub, as `synthdub status` names it")

@@ -182,7 +182,8 @@ KNOWN: dict[str, Problem] = _table(
         "submission_unknown",
         "It is unknown whether the service accepted the dub",
         "The connection broke, synthdub was killed, or something other than the service's API answered the paid request.",
-        "Look in Synthesia Studio whether the dub is there. Retrying sends it again and may be billed twice.",
+        "Look in Synthesia Studio whether the dub is there: `synthdub adopt FILE:LANG PROJECT` then takes it up for free. "
+        "Retrying sends it again and may be billed twice.",
         Retry.ASK,
     ),
     Problem(
@@ -730,6 +731,13 @@ KNOWN: dict[str, Problem] = _table(
         "It was deleted in Studio, belongs to another account than this key's, or is the id of something else. Nothing was "
         "changed or paid.",
         "Compare the id with the project's address in Studio, and check the key.",
+        Retry.FREE,
+    ),
+    Problem(
+        "adopt_unanswered",
+        "The service does not say whether it has that project",
+        "It cannot be reached, is busy, or something other than its API answered. Nothing was changed or paid.",
+        "Check the connection with `synthdub doctor`, and try again in a while; that is free.",
         Retry.FREE,
     ),
     Problem(

@@ -44,7 +44,9 @@ async def look(client: Client, project: str) -> ProjectSeen:
         async with asyncio.timeout(LOOK_SECONDS):
             return seen_of(await _asked(client, project))
     except TimeoutError as error:
-        raise Trouble("service_unreachable", f"no answer within {LOOK_SECONDS:.0f} s") from error
+        raise Trouble("adopt_unanswered", f"no answer within {LOOK_SECONDS:.0f} s") from error
+    except Unavailable as trouble:  # its own words promise that the runner goes on trying
+        raise Trouble("adopt_unanswered", trouble.detail) from trouble
     except Refused as refusal:
         if refusal.code == "project_not_found":
             raise Trouble("adopt_unknown_project", project) from refusal

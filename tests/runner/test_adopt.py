@@ -200,7 +200,7 @@ async def test_a_service_that_is_down_is_asked_a_few_times_and_told(
     bench = make_bench(faults=(LOST,))
     project = await lost(bench)
     bench.sandbox.inject(Fault("GET /v2/dubbing/{id}", "status", status=503))
-    assert (await refused(bench, f"intro.mp4:{FR}", project)).code == "service_down"
+    assert (await refused(bench, f"intro.mp4:{FR}", project)).code == "adopt_unanswered"
     bench.sandbox.clear_faults()
     bench.sandbox.inject(Fault("GET /v2/dubbing/{id}", "status", status=503, count=2))
     assert await adopted(bench, f"intro.mp4:{FR}", project) == 0
