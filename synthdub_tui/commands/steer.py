@@ -306,7 +306,9 @@ class _Direct:
 def _jobs(settings: Settings, now: float) -> dict[str, Job]:
     """The batch as it stands; without a runner, as the next one would find it."""
     works = Control.connect(settings.state_dir) is not None
-    jobs = Store(settings.state_dir).load(set_aside=False).jobs
+    store = Store(settings.state_dir)
+    store.check_schema()
+    jobs = store.load(set_aside=False).jobs
     return {job.id: job if works else changes.resumed(job, now) for job in jobs}
 
 

@@ -226,12 +226,20 @@ class Store:
         except FileNotFoundError:
             return []
 
-    def _mark_schema(self) -> None:
-        """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
-        found = self._whole_batch()
+    def check_schema(self) -> None:
+        """See that the directory was not written by a newer synthdub; changes nothing. Raises Trouble("state_newer")."""
+        self._checked_schema(self.read_document(BATCH))
+
+    def _checked_schema(self, found: dict[str, Any]) -> int:
         schema = found["schema"] if "schema" in found else OLDEST if self._names() else SCHEMA
         if not isinstance(schema, int) or schema > SCHEMA:
             raise Trouble("state_newer", self.folder)
+        return schema
+
+    def _mark_schema(self) -> None:
+        """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
+        found = self._whole_batch()
+        schema = self._checked_schema(found)
         if schema < SCHEMA:
             keep_copy(self.folder, schema)
         if found.get("schema") != SCHEMA or "id" not in found:

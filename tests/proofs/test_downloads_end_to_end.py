@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from synthdub_tui.runner.actions import as_shown
+from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.http import Request
 from tests.proofs.conftest import Disk
@@ -268,6 +270,9 @@ async def test_two_batches_race_for_one_output(tmp_path: Path) -> None:
         async with working(stage.sandbox, tmp_path, **other) as second:
             await second.add([str(stage.videos / "intro.mp4")], second.settings.batch)
             rival = Scene(stage.sandbox, tmp_path, second)
+            (job,) = rival.jobs
+            await until(lambda: second.ledger.jobs[job.id].held)  # it is told who began first, and goes on all the same
+            second.retry(as_shown(second.ledger.jobs, [Cell(job.id, "fr-FR")]), paid=True)
             await until(lambda: not {"waiting", "dubbing", "ready"} & set(rival.states().values()))
             assert rival.states()["fr-FR"] in ("failed output_unwritable", "failed output_exists")
             await stage.ended()

@@ -233,7 +233,7 @@ async def test_what_failed_since_the_file_was_gone_goes_on_at_its_new_place(benc
         await runner.add([str(video)], runner.settings.batch)
     moved = video.rename(bench.videos / "opening.mp4")
     shift(moved, 0)
-    result = await bench.run()
+    result = await bench.run(resume=True)
     assert (result.code, [code for *_, code in result.problems()]) == (1, ["source_missing"] * 2)
     shutil.move(moved, bench.videos / "sub.mp4")
     assert relocate(settings_of(bench), str(video), str(bench.videos / "sub.mp4")) == 0
