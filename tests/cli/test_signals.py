@@ -152,16 +152,16 @@ def test_during_an_upload_to_a_storage_that_is_dead(make_shell: MakeShell, start
 
 # -- everything else that a run can wait for ---------------------------------------------------------------------------
 
-WAITS: dict[str, tuple[str, str, str]] = {  # endpoint that hangs, how, the dub's state afterwards
+WAITS: dict[str, tuple[str, str, str]] = {  # endpoint that hangs, how, the dub's state as the next start finds it
     "the asset": ("POST /v2/assets", "hang_before", "waiting"),
     "the answer about the asset": ("GET /v2/assets/{id}", "hang_before", "waiting"),
     "a small upload": ("S3 PutObject", "hang_before", "waiting"),
     "a multipart upload to begin": ("S3 CreateMultipartUpload", "hang_before", "waiting"),
     "a multipart upload to be completed": ("S3 CompleteMultipartUpload", "hang_before", "waiting"),
     "a poll": ("GET /v2/dubbing/{id}", "hang_after", "dubbing"),
-    "a download": ("download", "hang_before", "downloading"),
-    "a download that trickles": ("download", "slow", "downloading"),
-    "captions": ("captions", "hang_after", "downloading"),
+    "a download": ("download", "hang_before", "ready"),
+    "a download that trickles": ("download", "slow", "ready"),
+    "captions": ("captions", "hang_after", "ready"),
 }
 
 
