@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
-from synthdub_tui.jobs.retry_policy import offered
 from synthdub_tui.problems import Problem, Trouble, explain, printable
 from synthdub_tui.runner import report
 from synthdub_tui.runner.launch import socket_name
@@ -29,7 +27,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
     store = Store(settings.state_dir)
     loaded = store.load(set_aside=False)
     lost = store.lost({job.id for job in loaded.jobs})
-    jobs = loaded.jobs if pid else [changes.resumed(job, time.time()) for job in loaded.jobs]  # as the next start finds them
+    jobs = loaded.jobs if pid else _as_next_found(loaded.jobs)
     paused = meters.paused if meters else store.paused()
     if as_json:
         content = {
@@ -54,6 +52,15 @@ def status(settings: Settings, *, as_json: bool) -> int:
     for file in loaded.damaged:
         print(explain("state_corrupt", f"{file.path}: {file.reason}").line())
     return 0
+
+
+def _as_next_found(jobs: list[Job]) -> list[Job]:
+    """The jobs as the next start finds them."""
+    if not jobs:
+        return []
+    from synthdub_tui.jobs.changes import resumed  # noqa: PLC0415 - an empty directory is looked at faster without
+
+    return [resumed(job, time.time()) for job in jobs]
 
 
 def outputs(settings: Settings, *, as_json: bool) -> int:
@@ -145,6 +152,8 @@ def _file(job: Job, paused: bool) -> dict[str, Any]:
 
 
 def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
+    from synthdub_tui.jobs.retry_policy import offered  # noqa: PLC0415 - an empty directory is looked at faster without
+
     dub = job.dubs[language]
     content: dict[str, Any] = {"language": language, "state": dub.state.value, "since": dub.since}
     if (waits_for := job.waits_for(language, paused=paused)) is not None:
@@ -173,7 +182,9 @@ def _problem(job: Job, language: str) -> Problem | None:
     failure = job.dubs[language].failure
     if failure is not None:
         return explain(failure.code, failure.detail)
-    code = changes.billed_all_the_same(job, language)
+    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - as above
+
+    code = billed_all_the_same(job, language)
     return explain(code) if code else None
 
 

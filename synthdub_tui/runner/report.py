@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from synthdub_tui.jobs.changes import billed_all_the_same
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.present import GONE, Missed
@@ -44,12 +43,18 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
 
 def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
     """That a cancelled dub may be billed all the same, as it became known."""
-    code = billed_all_the_same(job, language)
+    code = _late_bill(job, language)
     if not code or before is None or language not in before.dubs:
         return []
     failure = before.dubs[language].failure
-    told = code in (billed_all_the_same(before, language), failure.code if failure else "")
+    told = code in (_late_bill(before, language), failure.code if failure else "")
     return [] if told else [problem(explain(code), job, language)]
+
+
+def _late_bill(job: Job, language: str) -> str:
+    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - commands that only look start faster without
+
+    return billed_all_the_same(job, language)
 
 
 def problem(what: Problem, job: Job | None = None, language: str = "") -> Event:
@@ -215,7 +220,7 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resuma
             if dub.failure is not None and (dub.lacks_captions or dub.state in (DubState.FAILED, DubState.UNKNOWN)):
                 what = explain(dub.failure.code, dub.failure.detail)
                 yield f"  {printable(job.name)} {language}: {what.title} [{printable(what.code)}]. {what.remedy}"
-            elif code := billed_all_the_same(job, language):
+            elif code := _late_bill(job, language):
                 what = explain(code)
                 yield f"  {printable(job.name)} {language}: cancelled. {what.title}. {what.remedy}"
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from synthdub_tui.jobs.model import SCHEMA
-from synthdub_tui.jobs.moderation import is_moderation
 from synthdub_tui.store import durable
 
 OLDEST: Final = 1
@@ -102,6 +101,8 @@ def _refusals(content: dict[str, Any]) -> None:
 
 def _is_refusal(failure: dict[str, Any]) -> bool:
     """Codes and words about the own disk are no words of the service."""
+    from synthdub_tui.jobs.moderation import is_moderation  # noqa: PLC0415 - seldom needed
+
     of_service = failure.get("scope") in ("language", "project", "submission")
     return of_service and is_moderation(str(failure.get("code")), str(failure.get("detail", "")))
 

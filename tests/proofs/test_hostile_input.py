@@ -86,6 +86,7 @@ def test_names_of_files_and_words_of_the_service(make_shell: MakeShell) -> None:
     text = run(shell, str(shell.videos), "--targets", "fr-FR,es-ES", "--include-hidden")
     assert text.code == 1
     assert text.out.count("  done  ") == len(NAMES) - 1  # one was refused
+    clean(shell.call("retry", "failed", "--yes"))
     said = run(shell, "--json")
     events = [json.loads(line) for line in said.out.splitlines()]
     assert {Path(event["file"]).stem for event in events if "file" in event} <= set(NAMES)
@@ -145,7 +146,7 @@ async def test_answers_that_want_to_steer_a_path(tmp_path: Path) -> None:
         assert stage.states() == {"fr-FR": "done"}
         stems = {path.name for path in stage.videos.iterdir()}
         assert stems == {"intro.mp4", *(f"intro.dubbed-fr-FR.{ending}" for ending in ("mp4", "srt", "vtt"))}
-        assert {path.name for path in tmp_path.iterdir()} == {"videos", "state", "sandbox"}
+        assert {path.name for path in tmp_path.iterdir()} == {"videos", "state", "data", "sandbox"}
 
 
 # -- addresses -------------------------------------------------------------------------------------------------------------
