@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from synthdub_tui import languages as codes
 from synthdub_tui.jobs import adoption, changes
-from synthdub_tui.jobs.model import OPEN, DubState, Job
+from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
 from synthdub_tui.jobs.retry_policy import RetryPolicy
 from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, explain, printable
@@ -339,12 +339,20 @@ def _select(jobs: dict[str, Job], selected: Iterable[str]) -> tuple[list[Cell], 
         if word == "failed":
             bulk += actions.failed_cells(jobs)
         elif files := _files(jobs, word):
-            bulk += [Cell(job.id, language) for job in files for language in job.dubs]
+            cells = [Cell(job.id, language) for job in files for language in job.dubs]
+            undecided = [cell for cell in cells if _undecided(jobs[cell.job].dubs[cell.language])]
+            named += undecided
+            bulk += [cell for cell in cells if cell not in undecided]
         elif cells := _dubs(jobs, word):
             named += cells
         else:
             raise Trouble("no_such_job", printable(word))
     return named, bulk
+
+
+def _undecided(dub: Dub) -> bool:
+    """Whether it waits for nothing but the user's word: his file names it, too."""
+    return dub.state is DubState.UNKNOWN or dub.hold is not None
 
 
 def _all(selected: tuple[list[Cell], list[Cell]]) -> list[Cell]:
