@@ -15,7 +15,7 @@ def named(document: str) -> list[tuple[str, str]]:
     return NAMED.findall((ROOT / "docs" / document).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("document", ["libraries.md"])
+@pytest.mark.parametrize("document", ["libraries.md", "money.md"])
 def test_every_test_that_a_document_names_exists(document: str) -> None:
     found = named(document)
     assert len(found) > 20
