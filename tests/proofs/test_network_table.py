@@ -369,7 +369,7 @@ async def play(row: Row, folder: Path) -> Outcome:
     outcome = Outcome()
     fast = {"processing_seconds": 0.0} if row.refuse else {}  # the first look finds the asset ready, and the cut comes after it
     try:
-        async with asyncio.timeout(patience(50)), scene(folder, hasty=row.endpoint if row.hasty else "", **fast) as stage:
+        async with asyncio.timeout(patience(150)), scene(folder, hasty=row.endpoint if row.hasty else "", **fast) as stage:
             await _play(row, stage, outcome)
     except Exception as error:
         outcome.error = error
