@@ -561,7 +561,8 @@ class Life(RuleBasedStateMachine):
         if runner.idle.is_set() and not runner.halted.is_set():
             waits = DubState.WAITING if runner.paused or runner.refusal else None  # for the user, or for credits
             dubs = [dub for job in self.jobs.values() for dub in job.dubs.values()]
-            assert [dub for dub in dubs if dub.state in OPEN - {waits} and dub.hold is None] == [], (runner.paused, runner.refusal)
+            left = [dub for dub in dubs if dub.state in OPEN - {waits} and dub.hold is None]
+            assert left == [], (runner.paused, runner.refusal)
             assert self.saved == list(self.jobs.values())
 
     @invariant()
