@@ -22,6 +22,7 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.runner import poller as poller_module
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.http import Delivery, Request, Response
+from synthdub_tui.synthesia import answers
 from synthdub_tui.synthesia import client as client_module
 from synthdub_tui.synthesia.client import CallRecord
 from synthdub_tui.synthesia.quota import Endpoint
@@ -369,7 +370,7 @@ async def play(row: Row, folder: Path) -> Outcome:
     outcome = Outcome()
     fast = {"processing_seconds": 0.0} if row.refuse else {}  # the first look finds the asset ready, and the cut comes after it
     try:
-        async with asyncio.timeout(patience(150)), scene(folder, hasty=row.endpoint if row.hasty else "", **fast) as stage:
+        async with asyncio.timeout(patience(50)), scene(folder, hasty=row.endpoint if row.hasty else "", **fast) as stage:
             await _play(row, stage, outcome)
     except Exception as error:
         outcome.error = error
@@ -466,7 +467,8 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return await asyncio.gather(*(one(number, row) for number, row in enumerate(rows)))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client_module, "DEFAULT_WAIT", 0.2)
+        for module in (client_module, answers):  # the gate's pause, and the request's own wait
+            patch.setattr(module, "DEFAULT_WAIT", 0.2)
         patch.setattr(changes, "UNKNOWN_GRACE", 0.3)
         patch.setattr(upload_module, "THRESHOLD", 1_000_000)
         gc.disable()  # for a minute; it would look through all of pytest's objects again and again
