@@ -1,4 +1,4 @@
-"""The commands of interface.md from the outside: output, files, exit codes, and steering a run that works."""
+"""The commands from the outside: output, files, exit codes, and steering a run that works."""
 
 from __future__ import annotations
 
