@@ -17,6 +17,7 @@ from synthdub_tui.jobs.spelling import as_spelled, composed
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions, retry_words
 from synthdub_tui.runner.control import Control
+from synthdub_tui.runner.present import gone
 from synthdub_tui.runner.protocol import Adopt, Cancel, Cell, Pause, Relocate, Remove, Resume, Retry, Shown, Stop
 from synthdub_tui.settings import Settings
 from synthdub_tui.sources import relocation
@@ -33,7 +34,7 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     never for what moderation refused."""
     now = time.time()
     jobs = _jobs(settings, now)
-    chosen = actions.choose(jobs, *_select(jobs, selected), _no_file)
+    chosen = actions.choose(jobs, *_select(jobs, selected), gone)
     agreed = _agreed(jobs, chosen.to_ask, yes)
     outcome = _send_retries(settings, actions.as_shown(jobs, chosen.at_once), actions.as_shown(jobs, agreed), now)
     refused = [cell for cell in chosen.to_ask if cell not in agreed]
@@ -65,7 +66,7 @@ def _send_retry(settings: Settings, cells: tuple[Shown, ...], paid: bool, now: f
     control = Control.connect(settings.state_dir)
     if control is None:
         with _Direct(settings, now) as direct:
-            return actions.retry(direct.jobs, cells, paid, time.time(), direct.put, _no_file)
+            return actions.retry(direct.jobs, cells, paid, time.time(), direct.put, gone)
     reply = control.ask(Retry(id=1, cells=cells, paid=paid))
     return actions.Retried(int(reply.result["retried"]), int(reply.result["needs_paid"]), reply.changed)
 
@@ -99,7 +100,7 @@ def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
     now = time.time()
     jobs = _jobs(settings, now)
     cells = actions.as_shown(jobs, _all(_select(jobs, selected)))
-    would = actions.remove(jobs, cells, False, lambda job, languages: None, _no_file)
+    would = actions.remove(jobs, cells, False, lambda job, languages: None, gone)
     forget = bool(would.paid) and (yes or _asked_to_forget(jobs, would.paid))
     control = Control.connect(settings.state_dir)
     if control is not None:
@@ -108,7 +109,7 @@ def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
         changed = reply.changed
     else:
         with _Direct(settings, now) as direct:
-            removed = actions.remove(direct.jobs, cells, forget, direct.take_out, _no_file)
+            removed = actions.remove(direct.jobs, cells, forget, direct.take_out, gone)
         number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
         changed = tuple(removed.changed)
     print(f"{number} removed; their files stay")
@@ -195,11 +196,11 @@ def adopt(settings: Settings, dub: str, named: str) -> int:
 
 def _adopt(settings: Settings, cell: Cell, project: str, now: float) -> None:
     from synthdub_tui.runner import adopting  # noqa: PLC0415 - other commands start faster without
-    from synthdub_tui.store.receipts import Receipts, account_of  # noqa: PLC0415
+    from synthdub_tui.store.receipts import receipts_of  # noqa: PLC0415
 
     adopting.check(_jobs(settings, now), cell)
     seen = adopting.look_from_outside(settings.api_url, settings.api_key, project)
-    receipts = Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key))
+    receipts = receipts_of(settings)
     with _Direct(settings, now) as direct:
         job = adopting.adopted(direct.jobs, cell, project, seen, time.time())
         direct.put(job)
@@ -382,7 +383,7 @@ def _files(jobs: dict[str, Job], name: str) -> list[Job]:
 
 
 def _policy(jobs: dict[str, Job], cell: Cell) -> RetryPolicy:
-    return actions.policy_of(jobs[cell.job], cell.language, _no_file)
+    return actions.policy_of(jobs[cell.job], cell.language, gone)
 
 
 def _tell_moderated(jobs: dict[str, Job], cells: list[Cell]) -> None:
@@ -418,11 +419,6 @@ def _name(jobs: dict[str, Job], cell: Cell) -> str:
 def _open(jobs: dict[str, Job], cells: Iterable[Shown]) -> Iterable[Shown]:
     states = OPEN | {DubState.UNKNOWN}
     return (cell for cell in cells if jobs[cell.job].dubs[cell.language].state in states)
-
-
-def _no_file(path: str) -> bool:
-    """Not even a dangling link is there."""
-    return not os.path.lexists(path)
 
 
 def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:

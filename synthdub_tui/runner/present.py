@@ -14,6 +14,11 @@ GONE: Final = "moved or deleted"
 CHANGED: Final = "changed"
 
 
+def gone(path: str) -> bool:
+    """Whether nothing is at the path, not even a dangling link."""
+    return not os.path.lexists(path)
+
+
 def present(output: Output) -> str:
     """`THERE`, `GONE` or `CHANGED`."""
     try:

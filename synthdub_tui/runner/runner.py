@@ -25,6 +25,7 @@ from synthdub_tui.runner.fetch import clean_up, remove_parts
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
+from synthdub_tui.runner.present import gone
 from synthdub_tui.runner.protocol import Cell, QuotaMeter, Shown
 from synthdub_tui.runner.protocol import Meters as MetersMessage
 from synthdub_tui.runner.rest import Rest
@@ -43,7 +44,7 @@ from synthdub_tui.sources.left_out import LeftOut
 from synthdub_tui.sources.scan import Found, Skipped, refused, scan
 from synthdub_tui.sources.skip_rules import Rules
 from synthdub_tui.store.lock import Lock
-from synthdub_tui.store.receipts import Receipts, account_of
+from synthdub_tui.store.receipts import account_of, receipts_of
 from synthdub_tui.store.store import LEFT_OUT, Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client
 from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, Refused
@@ -132,7 +133,7 @@ class Runner:
             on_trouble=self._note_trouble,
             on_warning=self._note_warning,
             settle=settings.settle_seconds,
-            receipts=Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key)),
+            receipts=receipts_of(settings),
             state_dir=settings.state_dir,
         )
 
@@ -278,7 +279,7 @@ class Runner:
     def retry(self, cells: Iterable[Shown], *, paid: bool) -> actions.Retried:
         """Retry the dubs that are still as they were shown. `paid`: the user agreed to what each of them may cost."""
         self._trust_account()
-        return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, _gone)
+        return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, gone)
 
     def cancel(self, cells: Iterable[Shown]) -> tuple[int, list[Cell]]:
         """Give dubs up: how many, and those that would leave another bill than was shown."""
@@ -298,7 +299,7 @@ class Runner:
         """
         cells = list(cells)
         await self._let_go(cells)
-        removed = actions.remove(self.ledger.jobs, cells, forget, self._take_out, _gone)
+        removed = actions.remove(self.ledger.jobs, cells, forget, self._take_out, gone)
         await self.saved(cells)
         return removed
 
@@ -762,7 +763,7 @@ class Runner:
 
 
 def _gone_of(jobs: list[Job]) -> list[Job]:
-    return [job for job in jobs if _gone(job.source.path)]
+    return [job for job in jobs if gone(job.source.path)]
 
 
 def _as_it_is(found: Found) -> Found:
@@ -774,11 +775,6 @@ def _as_it_is(found: Found) -> Found:
     except OSError as error:
         raise Trouble("source_unreadable", f"{found.path}: {error.strerror}") from error
     return found._replace(size=status.st_size, mtime_ns=status.st_mtime_ns)
-
-
-def _gone(path: str) -> bool:
-    """Not even a dangling link is there."""
-    return not os.path.lexists(path)
 
 
 def _piece(found: Iterator[Found | Skipped]) -> list[Found | Skipped]:

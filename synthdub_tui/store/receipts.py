@@ -22,6 +22,7 @@ import msgspec
 
 from synthdub_tui.jobs.model import NEVER, Options
 from synthdub_tui.jobs.moderation import MODERATION
+from synthdub_tui.settings import Settings
 from synthdub_tui.store import durable
 
 SHARDS: Final = 256
@@ -379,6 +380,11 @@ class Receipts:
 
 def _paid_since(receipts: Iterable[Receipt], language: str, since: float, now: float) -> bool:
     return any(receipt.sent_since(since, now) and receipt.stands_for(language) for receipt in receipts)
+
+
+def receipts_of(settings: Settings) -> Receipts:
+    """The receipts of the account whose key is set."""
+    return Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key))
 
 
 def account_of(api_url: str, key: str) -> str:
