@@ -63,7 +63,7 @@ def claim(mine: Claim) -> Claim | None:
             other = _found(path, mine)
             if other is None or other.same_batch(mine):
                 return None
-            if not _is_stale(other, mine):
+            if not _is_stale(path, other, mine):
                 return other
             with contextlib.suppress(OSError):
                 os.unlink(path)
@@ -109,7 +109,7 @@ def _write(path: str, mine: Claim) -> None:
 
 
 def _found(path: str, mine: Claim) -> Claim | None:
-    """What a claim says. One that cannot be read is known by its owner and time. None where it is gone, or is no file."""
+    """What a claim says, and of one that cannot be read who wrote it and when. None where it is gone, or is no file."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -118,14 +118,14 @@ def _found(path: str, mine: Claim) -> Claim | None:
             return msgspec.toml.decode(_content(path), type=Claim)
     except OSError:
         return None
-    unknown = msgspec.structs.replace(mine, batch="", state_dir="", job="", owner=f"user {status.st_uid}", host="")
-    readable = os.access(path, os.R_OK)
-    return msgspec.structs.replace(unknown, at=status.st_mtime - (LASTS - WRITING if readable else 0.0))
+    owner = f"user {status.st_uid}"
+    return msgspec.structs.replace(mine, batch="", state_dir="", job="", owner=owner, host="", at=status.st_mtime)
 
 
-def _is_stale(other: Claim, mine: Claim) -> bool:
-    """Whether nobody dubs by this claim any more, as far as can be seen from here. `mine` was made just now."""
-    if mine.at - other.at > LASTS:
+def _is_stale(path: str, other: Claim, mine: Claim) -> bool:
+    """Whether no batch dubs by this claim any more, as far as can be seen from here. `mine` was made just now."""
+    says_nothing = not other.batch and os.access(path, os.R_OK)
+    if mine.at - other.at > (WRITING if says_nothing else LASTS):
         return True
     return other.host == mine.host and _is_over(other)
 

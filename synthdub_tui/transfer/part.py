@@ -133,8 +133,9 @@ def try_part(path: str) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except FileExistsError:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise Trouble("output_unwritable", "the part is not a regular file") from None
+        with contextlib.suppress(FileNotFoundError):  # another synthdub tried the same name: it can be made
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                raise Trouble("output_unwritable", "the part is not a regular file") from None
         return
     try:
         _lock(handle)
@@ -262,7 +263,9 @@ def _hold(path: str) -> int:
 
 def _is_at(handle: int, path: str) -> bool:
     """Whether what was opened still has that name."""
-    return os.path.lexists(path) and os.path.samestat(os.fstat(handle), os.lstat(path))
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    return False
 
 
 def _lock(handle: int) -> None:

@@ -174,5 +174,6 @@ def test_a_claim_that_a_crash_left_empty_holds_for_a_minute(tmp_path: Path) -> N
     (path,) = (tmp_path / FOLDER).iterdir()
     path.write_text("")
     written = path.stat().st_mtime
-    assert claim_files.claim(replace(mine, batch="c", at=written + WRITING - 1.0)) is not None
+    found = claim_files.claim(replace(mine, batch="c", at=written + WRITING - 1.0))
+    assert found is not None and found.at == written
     assert claim_files.claim(replace(mine, batch="c", at=written + WRITING + 1.0)) is None

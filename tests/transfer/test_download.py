@@ -11,6 +11,7 @@ import socket
 import stat
 import zlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -762,6 +763,14 @@ async def test_a_landing_that_was_interrupted_keeps_the_finished_file(download: 
     download.part.hardlink_to(final)
     await download.fetch()
     assert (final.read_bytes(), download.part.read_bytes()) == (b"finished", CONTENT)
+
+
+def test_several_that_try_one_name_at_the_same_time_all_learn_that_it_can_be_made(tmp_path: Path) -> None:
+    path = str(tmp_path / "clip.dubbed-fr-FR.mp4.part")
+    with ThreadPoolExecutor(4) as pool:
+        for tried in [pool.submit(part_module.try_part, path) for _ in range(4000)]:
+            tried.result()
+    assert not os.path.exists(path)
 
 
 # -- cancelling ----------------------------------------------------------------------------------------------------------
