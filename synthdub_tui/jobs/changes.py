@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from synthdub_tui.jobs.listing import alive, entries_of
+from synthdub_tui.jobs.listing import alive, entries_of, own_spelling
 from synthdub_tui.jobs.model import (
     LEGAL,
     NEVER,
@@ -422,7 +422,9 @@ def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> 
 
 
 def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
-    """What GET /v2/dubbing/{id} says of the job's dubs in that project; languages that nobody asked for are passed over."""
+    """What GET /v2/dubbing/{id} says of the job's dubs in that project; of languages that nobody asks for (any more) only what
+    moderation refused is noted."""
+    job = _verdicts_noted(job, project, seen, now)
     if seen.state is SeenState.ERROR:
         job = _closed(job, project)
     for language, dub in job.dubs.items():
@@ -434,6 +436,27 @@ def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
         elif dub.state is DubState.UNKNOWN:
             job = _unknown_observed(job, language, _newest(dub, entries), now)
     return _staged(job)
+
+
+def _verdicts_noted(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
+    """The job with what moderation refused and no dub under way fails of: the whole of a project of which languages are
+    complete all the same, and dubs that were given up or removed. An earlier refusal may be listed for ever, and is no news."""
+    if not _is_of_present(job, project):
+        return job
+    followed = {lang for lang, dub in job.dubs.items() if dub.state is not DubState.CANCELLED or dub.project != project}
+    about = [each.language for each in seen.languages if each.state is SeenState.ERROR and each.code == MODERATION]
+    about = [language for language in (own_spelling(each, [*job.dubs]) for each in about) if language not in followed]
+    if seen.state is SeenState.ERROR and seen.code == MODERATION:
+        about.insert(0, "")
+    for each in about:
+        if job.refusal(each) is None:
+            job = _refusal_noted(job, (), each, "", now)
+    return job
+
+
+def _is_of_present(job: Job, project: str) -> bool:
+    """Whether a project that dubs are in was made from the source as it is now."""
+    return any(not dub.stale for dub in job.dubs.values() if dub.project == project)
 
 
 def looked(job: Job, language: str, project: str, seen: ProjectSeen, now: float) -> Job:

@@ -113,7 +113,8 @@ def fingerprint(job: Job, language: str) -> str:
     dub = job.dubs[language]
     failure = f"{dub.failure.code}@{dub.failure.at}" if dub.failure is not None else ""
     hold = dub.hold.reason.value if dub.hold is not None else ""
-    return f"{dub.state.value}@{dub.since} {failure} {hold}".rstrip()
+    refused = MODERATION if changes.must_not_be_sent(job, language) else ""  # the video as a whole, or an earlier try
+    return " ".join(filter(None, (f"{dub.state.value}@{dub.since}", failure, hold, refused)))
 
 
 def bill(job: Job, language: str) -> str:

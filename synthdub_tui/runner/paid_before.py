@@ -114,6 +114,8 @@ class PaidBefore:
                 if (failure.code, failure.scope) == (MODERATION, Scope.PROJECT):
                     await self._note(self._receipts.moderated_in, job.source.size, project, failure.detail)
                 await self._note(self._receipts.failed, job.source.size, project, language, failure.code)
+        for refusal in job.refused[len(before.refused) :]:
+            await self._note_end(job.source.size, project, refusal.language, MODERATION, whole=not refusal.language)
 
     async def output_of(self, job: Job, language: str) -> Output | None:
         """The finished file of the dub's project, where another batch has saved it already under this very name."""

@@ -13,7 +13,22 @@ from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.plan import activities
 from synthdub_tui.jobs.retry_policy import policy
 from synthdub_tui.store.store import decode_job, encode_job
-from tests.jobs.making import DE, ES, FR, NEWER, NOW, asked, cancelled, dubbing, erred, failed_language, failed_project, listing
+from tests.jobs.making import (
+    DE,
+    ES,
+    FR,
+    NEWER,
+    NOW,
+    asked,
+    cancelled,
+    complete,
+    dubbing,
+    erred,
+    failed_language,
+    failed_project,
+    listing,
+    running,
+)
 
 TOUCHED = Source("/videos/intro.mp4", 10, 9, "video/mp4")
 COPIED = replace(TOUCHED, path="/videos/renamed.mp4")
@@ -145,6 +160,36 @@ def test_what_the_service_says_of_an_earlier_version_is_not_about_this_one() -> 
     job = changes.observed(job, "p1", listing(Seen(FR, SeenState.ERROR, "v", MODERATION)), NOW)
     assert policy(job, FR).must_ask
     assert changes.named_again(job, [FR], NOW).unsent == (FR,)
+
+
+@pytest.mark.parametrize(
+    "seen", [listing(erred(FR, MODERATION)), ProjectSeen(SeenState.ERROR, MODERATION)], ids=["language", "whole"]
+)
+def test_what_the_service_says_of_a_dub_that_was_given_up_counts_too(seen: ProjectSeen) -> None:
+    """Its project is looked at for the sake of another one."""
+    job = changes.observed(cancelled(dubbing(FR, ES), FR), "p1", seen, NOW)
+    assert policy(job, ES).must_ask == (seen.state is SeenState.ERROR)
+    assert changes.renew(job, TOUCHED, [FR], NOW).unsent == ()
+
+
+def test_what_the_service_says_of_a_dub_that_was_removed_counts_too() -> None:
+    job = changes.removed(cancelled(dubbing(FR, ES), FR), [FR])
+    assert job is not None
+    job = changes.observed(job, "p1", listing(erred(FR, MODERATION)), NOW)
+    assert changes.add_targets(job, [FR, DE], NOW).unsent == (DE,)
+
+
+def test_a_project_that_was_refused_and_lists_complete_languages_lets_nothing_else_of_the_video_go_out() -> None:
+    job = changes.observed(dubbing(FR), "p1", ProjectSeen(SeenState.ERROR, MODERATION, (complete(FR),)), NOW)
+    assert job.dubs[FR].state is DubState.READY
+    assert changes.add_targets(job, [ES], NOW).unsent == ()
+
+
+def test_an_earlier_refusal_that_is_listed_still_ends_no_consent() -> None:
+    job = changes.add_targets(REFUSED_LANGUAGE, [ES], NOW)
+    job = changes.added(changes.intend(job, [ES], "p1", NOW), {ES: "v2"}, {}, NOW)
+    job = changes.observed(retried(job), "p1", listing(erred(FR, MODERATION), running(ES, "v2")), NOW)
+    assert job.unsent == (FR,)
 
 
 def test_a_file_that_was_touched_while_the_request_was_under_way_is_the_same_content() -> None:

@@ -244,6 +244,14 @@ def test_consent_is_void_once_the_dub_is_another(turn: Callable[[Job], Job]) -> 
     assert retry_as_shown(shown, turn(shown)) == (0, 0, (Cell(shown.id, FR),))
 
 
+def test_consent_is_void_once_moderation_refused_the_video_whole() -> None:
+    """Another language of it: the dub itself stands as it was shown, but sending it now endangers the account."""
+    shown = changes.add_targets(failed_language(FR), [ES], NOW)
+    now = changes.refused(changes.intend(shown, [ES], "p1", NOW), "request_refused", "moderation", {}, NOW + 1)
+    assert now.dubs[FR] == shown.dubs[FR]
+    assert retry_as_shown(shown, now) == (0, 0, (Cell(shown.id, FR),))
+
+
 def test_consent_that_does_not_say_what_was_shown_is_none() -> None:
     job = failed_language(FR)
     assert actions.retry({job.id: job}, [Shown(job.id, FR)], True, NOW, pytest.fail, lambda _: True) == (0, 1, ())
