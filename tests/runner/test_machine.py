@@ -559,11 +559,16 @@ class Life(RuleBasedStateMachine):
         work = runner._workers or runner._line or runner._rest or runner.ledger.saving or runner._comparisons.busy
         assert runner.idle.is_set() == (not work)
         if runner.idle.is_set() and not runner.halted.is_set():
-            waits = DubState.WAITING if runner.paused or runner.refusal else None  # for the user, or for credits
             dubs = [dub for job in self.jobs.values() for dub in job.dubs.values()]
-            left = [dub for dub in dubs if dub.state in OPEN - {waits} and dub.hold is None]
+            left = [dub for dub in dubs if dub.state in OPEN - self._waits() and dub.hold is None]
             assert left == [], (runner.paused, runner.refusal)
             assert self.saved == list(self.jobs.values())
+
+    def _waits(self) -> set[DubState]:
+        """In which states a dub waits for the user: a pause lets no download begin either, a refused account does."""
+        if self.runner.paused:
+            return {DubState.WAITING, DubState.READY}
+        return {DubState.WAITING} if self.runner.refusal else set()
 
     @invariant()
     def answers_are_kept_of_projects_that_jobs_know(self) -> None:
