@@ -1,4 +1,5 @@
-"""Commands and flags. Imports nothing heavy: each command brings what it needs (see tests/cli/test_startup.py)."""
+"""Defines the command line: commands and flags. Each command imports its own modules, so that nothing heavy is loaded here
+(see tests/cli/test_startup.py)."""
 
 from __future__ import annotations
 
@@ -50,16 +51,16 @@ exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong 
 INTERRUPTED: Final = 130
 
 LOOKING: Final = frozenset({"status", "outputs"})
-"""Commands that show what is there and are gone: people call them often, and wait for them."""
+"""Commands that only print and end. People call them often and wait for them, so they skip the interpreter's shutdown."""
 
 Handler = Callable[[argparse.Namespace], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line, by default that of this process; the exit code.
+    """Run a command line, by default this process's own, and return the exit code.
 
-    Where it is one of `LOOKING`, the process ends here. Without `argv`, and where Python does not read names as UTF-8, the
-    process starts the same command again.
+    For a command of `LOOKING` the process ends here. Without `argv`, if Python does not read file names as UTF-8, the process
+    restarts the same command.
     """
     if argv is None and sys.getfilesystemencoding() != "utf-8":
         return _start_again()
@@ -81,12 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _output_lost(error)
     if name in LOOKING:
-        os._exit(code)  # all is said, and taking the interpreter apart would take a tenth of their time
+        os._exit(code)  # everything is printed; shutting the interpreter down would take a tenth of the command's time
     return code
 
 
 def _meant(word: str) -> str:
-    """The command that is spelled nearly like a word that was taken for a path."""
+    """A hint at the command whose name is close to a word that was read as a path; empty if there is none."""
     from difflib import get_close_matches  # noqa: PLC0415 - seldom needed
 
     near = get_close_matches(word, _COMMANDS.keys() - _UNNAMED, n=1, cutoff=0.7)
@@ -104,12 +105,12 @@ def _start_again() -> int:
 
 
 def _terminal() -> str:
-    """The terminal's encoding, where this process was started again because of it; else empty."""
+    """The terminal's encoding if this process was restarted because of it, else empty."""
     return str(sys._xoptions.get("synthdub-terminal", ""))
 
 
 def _typed() -> list[str]:
-    """The words of this process's command line."""
+    """The words of this process's command line, decoded as they were typed."""
     terminal = _terminal()
     if not terminal:
         return sys.argv[1:]
@@ -119,7 +120,7 @@ def _typed() -> list[str]:
 
 
 def _write_what_can_be_written() -> None:
-    """Names that a terminal of another encoding cannot show are no reason to show nothing."""
+    """Print names that the terminal's encoding cannot show with replacement characters, instead of failing."""
     terminal = _terminal()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and (terminal or stream.encoding).lower() != "utf-8":
@@ -129,11 +130,11 @@ def _write_what_can_be_written() -> None:
 
 
 def _output_lost(error: OSError) -> int:
-    """The exit code where standard output takes no more; other errors are raised again."""
-    gone = isinstance(error, BrokenPipeError)  # the reader, as `| head` is; that is no mistake of anybody
+    """The exit code if standard output accepts no more data. Raises other errors again."""
+    gone = isinstance(error, BrokenPipeError)  # the reader, such as `head`, has ended; that is no error
     if not gone and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         raise error
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would be tried again at exit
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would try to write the rest again at exit
     if gone:
         return 0
     print(f"synthdub: {Trouble('not_printed', error.strerror or '')}", file=sys.stderr)
@@ -141,10 +142,10 @@ def _output_lost(error: OSError) -> int:
 
 
 def _dump_no_core() -> None:
-    """A dump of this process's memory, or of a runner that it starts, would hold the key and signed addresses.
+    """Prevent core dumps of this process and of a runner that it starts: they would contain the API key and signed URLs.
 
-    Programs that take dumps from the kernel (core_pattern with a pipe, as on most desktops) get them even where the limit is 0,
-    but not where it is 1, which no file can be as small as.
+    A limit of 0 does not stop programs that receive dumps from the kernel (core_pattern with a pipe, as on most desktops). A
+    limit of 1 byte does, since no dump is that small.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (1 if hard else 0, hard))
@@ -154,21 +155,22 @@ def _dump_no_core() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Words of the command line can be names of files, which `*` brings in: they must not steer the terminal."""
+    """Makes error messages safe to print: words of the command line may be file names, which `*` brings in."""
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message, 4096))
 
 
 class _Help(argparse.HelpFormatter):
-    """argparse makes one for each option, and for the terminal's width it would import much that is not needed else."""
+    """Uses `_columns` for the width. argparse creates a formatter for each option, and finding the width would import
+    modules that nothing else needs."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=_columns() - 2)
 
 
 class _Overview(_Help, argparse.RawDescriptionHelpFormatter):
-    """For the whole program, whose description is laid out by hand."""
+    """Help of the whole program, whose description is laid out by hand."""
 
 
 def _columns() -> int:
@@ -199,7 +201,7 @@ def _parser(name: str) -> argparse.ArgumentParser:
 
 
 def _work_arguments(parser: argparse.ArgumentParser) -> None:
-    """PATH, batch options and work options."""
+    """Add PATH, batch options and work options."""
     parser.add_argument("paths", nargs="*", metavar="PATH", help="video files, or folders of them")
     batch = parser.add_argument_group("batch options")
     batch.add_argument("--path", dest="more_paths", action="append", metavar="PATH", help="same as PATH")
@@ -492,4 +494,4 @@ _COMMANDS: Final[dict[str, Handler]] = {
 }
 
 _UNNAMED: Final = frozenset({"dashboard", "runner"})
-"""Commands that nobody types."""
+"""Commands that the program starts, not people."""

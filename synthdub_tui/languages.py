@@ -1,7 +1,7 @@
-"""The language codes that the service takes, and their English names.
+"""The language codes that the service accepts, and their English names.
 
-Source: the enums DubbingInputLanguage and DubbingOutputLanguage of the vendor's OpenAPI file (2026-04). The service may
-learn more; its own answer is final, this table only catches typing errors before anything is sent.
+Source: the enums DubbingInputLanguage and DubbingOutputLanguage of the vendor's OpenAPI file (2026-04). The service may learn
+more languages and has the last word. This table only catches typing errors before anything is sent.
 """
 
 INPUT = tuple(
@@ -203,11 +203,11 @@ _REGIONS = {
 }
 
 AUTO = "auto"
-"""Not a code of the service: means that the language it detects in the asset is used."""
+"""Not a code of the service: asks for the source language that the service detects in the asset."""
 
 
 def name(code: str) -> str:
-    """English name of a code, for instance "French (Canada)"; the code itself where it is not known."""
+    """English name of a code, for example "French (Canada)"; the code itself if it is not known."""
     language, _, region = code.partition("-")
     known = _LANGUAGES.get(language)
     if known is None:
@@ -216,18 +216,18 @@ def name(code: str) -> str:
 
 
 def canonical(code: str, among: tuple[str, ...] = OUTPUT) -> str | None:
-    """The service's spelling of a code typed as `FR-fr` or `fr_FR`; None if it is none of `among`."""
+    """The service's spelling of a code that was typed as `FR-fr` or `fr_FR`; None if it is not one of `among`."""
     wanted = code.strip().replace("_", "-").lower()
     return _spelling(among).get(wanted)
 
 
 def same(left: str, right: str) -> bool:
-    """Whether two spellings mean one code: answers are compared without case and with `_` read as `-`."""
+    """Whether two spellings mean one code, ignoring case and reading `_` as `-`."""
     return left.replace("_", "-").lower() == right.replace("_", "-").lower()
 
 
 def nearest(code: str, among: tuple[str, ...] = OUTPUT) -> list[str]:
-    """Up to five codes that a mistyped code or a language's name may have meant, best first."""
+    """Up to five codes that a mistyped code or the name of a language may have meant, best first."""
     from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
 
     wanted = code.strip().replace("_", "-").lower()

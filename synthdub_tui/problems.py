@@ -1,9 +1,11 @@
-"""Every error a user can meet: what happened, the likely cause, what to do, and whether trying again may help or cost.
+"""Explains every error that a user can meet: what happened, the likely cause, the remedy, and whether a retry may help or cost.
 
-A failure is stored as a code (a key of `KNOWN`, or an error code of the service) and perhaps a detail; the words are looked up
-when they are shown, so that they improve with the program. Code that fails raises `Trouble(code, detail)`.
-Causes and remedies of the service's errors follow the troubleshooting table of the vendor's dubbing guide and the API
-reference (2026-09).
+State files store a failure as a code (a key of `KNOWN`, or an error code of the service) and an optional detail. The texts are
+looked up when they are shown, so that old failures get the words of the newest version. Failing code raises
+`Trouble(code, detail)`.
+
+Causes and remedies of the service's errors follow the vendor's dubbing guide (troubleshooting table) and API reference
+(2026-09).
 """
 
 from __future__ import annotations
@@ -12,20 +14,20 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 JOINERS: Final = "\u200c\u200d"
-"""Zero width: the first keeps letters apart that would be joined, the second joins."""
+"""Zero-width non-joiner, which keeps letters apart, and zero-width joiner, which connects them."""
 
 
 class Retry(StrEnum):
-    """What trying again means."""
+    """Whether a retry may help, and what it may cost."""
 
     FREE = "free"  # may help, costs nothing
     COSTS = "costs"  # may help, spends credits
-    ASK = "ask"  # may pay twice or for nothing, or endangers the account: only after a decision for this very dub
-    USELESS = "useless"  # cannot help before the remedy was applied; costs nothing
+    ASK = "ask"  # may pay twice or for nothing, or endangers the account: only if the user decides for this very dub
+    USELESS = "useless"  # cannot help before the remedy is applied; costs nothing
 
 
 class Problem(NamedTuple):
-    """An explained error, ready to be shown. `detail` may hold untrusted text: pass it through `printable`."""
+    """An explained error, ready to be shown. `detail` may contain untrusted text: pass it through `printable`."""
 
     code: str
     title: str
@@ -35,13 +37,13 @@ class Problem(NamedTuple):
     detail: str = ""
 
     def line(self) -> str:
-        """All of it in one line of plain text."""
+        """The whole problem in one line of plain text."""
         said = f" ({printable(self.detail)})" if self.detail else ""
         return " ".join(filter(None, (f"{self.title}{said}.", self.cause, self.remedy)))
 
 
 class Trouble(Exception):
-    """An error with a code of `KNOWN`. `detail` never holds a secret: whoever raises it sees to that."""
+    """An error with a code of `KNOWN`. Code that raises it keeps secrets out of `detail`."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code, detail)
@@ -57,7 +59,7 @@ class Trouble(Exception):
 
 
 def explain(code: str, detail: str = "") -> Problem:
-    """The problem behind a stored code; a general one for codes of the service that are new to us."""
+    """The problem of a stored code; a general one for a code of the service that this version does not know."""
     known = KNOWN.get(code)
     if known is not None:
         return known._replace(detail=detail)
@@ -72,10 +74,10 @@ def explain(code: str, detail: str = "") -> Problem:
 
 
 def printable(text: str, limit: int = 400) -> str:
-    """Outside text in one line without anything that steers a terminal: controls, escapes, bidi overrides.
+    """Outside text in one line of at most `limit` characters, without controls, escapes and bidi overrides for a terminal.
 
-    What joins or parts the letters of Persian or Hindi words, or the people of an emoji family, is left out: terminals measure
-    it each in their own way. Elsewhere it would only make two names look alike, so there it shows.
+    Unprintable characters become U+FFFD. Joiners and non-joiners within Persian or Hindi words or emoji families are dropped,
+    since terminals disagree about their width. Elsewhere they could only make two names look alike, so they become U+FFFD too.
     """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
     if cut.isprintable():
@@ -84,8 +86,8 @@ def printable(text: str, limit: int = 400) -> str:
 
 
 def joinable(char: str) -> bool:
-    """Whether a zero-width joiner or non-joiner may follow: letters and marks of scripts that have such, and symbols."""
-    if char.isascii():  # or none
+    """Whether a zero-width joiner or non-joiner may follow: only letters and marks of scripts other than ASCII, and symbols."""
+    if char.isascii():  # or empty
         return False
     from unicodedata import category  # noqa: PLC0415 - few names need it
 
@@ -102,10 +104,10 @@ _COST_OF_DUB: Final = (
     "That is free where the service has the dub already; one that was not submitted yet is then sent, "
     "and costs credits like any."
 )
-"""What a retry costs after a trouble that can befall a dub before it is paid for as well as after."""
+"""Cost of a retry after a problem that a dub can meet both before and after it is paid for."""
 
 _COST_OF_FIRST: Final = "This try cost nothing; once the dub is submitted, it costs credits like any."
-"""What a retry costs after a trouble that only befalls what was not submitted yet."""
+"""Cost of a retry after a problem that only an unsubmitted dub can meet."""
 
 
 def _table(*problems: Problem) -> dict[str, Problem]:

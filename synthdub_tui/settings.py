@@ -1,4 +1,4 @@
-"""What the program is told: flags before environment before `config.toml` before defaults."""
+"""Resolves the settings. Flags take precedence over the environment, that over `config.toml`, and that over the defaults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENVIRONMENT: Final = {
     "SYNTHDUB_STATE_DIR": "state_dir",
     "SYNTHDUB_DATA_DIR": "data_dir",
 }
-"""Environment variables and the settings that they give; SYNTHDUB_CONFIG names the file itself."""
+"""Environment variable → setting. SYNTHDUB_CONFIG is not listed: it names the configuration file."""
 
 _PLURAL: Final = {
     "str": "a text",
@@ -37,7 +37,7 @@ _PLURAL: Final = {
 
 
 class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[quota]`: limits of an account that is none of the tiers, as lists of [calls, seconds]."""
+    """`[quota]`: rate limits of an account that fits none of `TIERS`, as lists of [calls, seconds]."""
 
     writes: tuple[tuple[int, float], ...] = ()
     reads: tuple[tuple[int, float], ...] = ()
@@ -46,9 +46,9 @@ class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DashboardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[dashboard]`: how the screen looks and behaves."""
 
-    play_command: str = ""  # how outputs are opened; {} stands for the path
-    notify: bool = False  # OSC 9 notifications besides the bell
-    ssh_host: str = ""  # [user@]host in scp commands, where the address of the connection is not the right one
+    play_command: str = ""  # command that opens outputs; {} stands for the path
+    notify: bool = False  # OSC 9 notifications in addition to the bell
+    ssh_host: str = ""  # [user@]host in scp commands, if the address of the SSH connection is not the right one
     mouse: bool = True
     keys: dict[str, str] = {}  # binding id → keys
 
@@ -71,7 +71,7 @@ class BatchDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Secret(str):
-    """A text that shows itself nowhere but where it is used on purpose."""
+    """Text whose repr hides it, so that logs and tracebacks do not show it."""
 
     __slots__ = ()
 
@@ -80,20 +80,20 @@ class Secret(str):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. Times in seconds; `warnings` are lines for the user that stop nothing."""
+    """All settings. Times are in seconds. `warnings` are lines for the user that stop nothing."""
 
     api_key: str = ""
-    key_ahead: str = ""  # the flag or variable that gave the key, and goes before one in the file
+    key_ahead: str = ""  # the flag or variable that gave the key and takes precedence over a key in the file
     api_url: str = API_URL
     s3_endpoint_url: str = ""
     state_dir: str = ""
-    data_dir: str = ""  # what outlives every state directory: receipts of what was paid
+    data_dir: str = ""  # receipts of paid requests, which outlive every state directory
     config_path: str = ""
     poll_interval: float = 10.0
     tier: str = "creator"
     max_uploads: int = 3
     max_downloads: int = 4
-    settle_seconds: float = 10.0  # for which a file found in a folder must not have changed; 0: take it at once
+    settle_seconds: float = 10.0  # for which a file found in a folder must not have changed; 0: no wait
     quota: QuotaSettings = QuotaSettings()
     dashboard: DashboardSettings = DashboardSettings()
     batch: Batch = Batch()
@@ -104,7 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `config.toml` may hold."""
+    """All that `config.toml` may contain."""
 
     api_key: str | None = None
     api_key_file: str | None = None
@@ -122,9 +122,9 @@ class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
-    """The settings in force. `flags` holds those that were given; batch options are among them.
+    """The settings in force. `flags` contains the given flags, batch options included.
 
-    Raises Trouble("config_invalid" | "setting_invalid" | "url_invalid") with the place and what is expected.
+    Raises `Trouble` ("config_invalid", "setting_invalid", "url_invalid"); its detail names the place and the expected value.
     """
     config_path = config_file(flags, environment)
     config, warnings = _load_config(config_path, required=bool(flags.get("config") or environment.get("SYNTHDUB_CONFIG")))
@@ -142,7 +142,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
 
 
 def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    """Path of config.toml, whether it exists or not."""
+    """Path of config.toml, which need not exist."""
     named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
     if named:
         return os.path.abspath(os.path.expanduser(named))
@@ -159,14 +159,14 @@ def default_state_dir() -> str:
 
 
 def default_data_dir() -> str:
-    """The user's data directory for this program, whatever the state directory is."""
+    """The user's data directory for this program. It does not depend on the state directory."""
     import platformdirs  # noqa: PLC0415 - costs start-up time
 
     return platformdirs.user_data_dir("synthdub-tui")
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is on this machine, as in tests and the demo."""
+    """Whether a URL is on this machine, as in tests and the demo."""
     import ipaddress  # noqa: PLC0415 - costs start-up time
     from urllib.parse import urlsplit  # noqa: PLC0415
 
@@ -174,7 +174,7 @@ def is_local(url: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return False  # a name, and be it 127.0.0.1.evil.test
+        return False  # a host name, such as 127.0.0.1.evil.test
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _key(flags: Mapping[str, Any], environment: Mapping[str, str], config: _Config) -> tuple[str, str]:
-    """The flag or variable that gave the key, where one did, and the key."""
+    """The flag or variable that gave the key (empty if the file gave it), and the key."""
     if flags.get("api_key"):
         return "--api-key", str(flags["api_key"]).strip()
     if flags.get("api_key_file"):
@@ -203,7 +203,7 @@ def _read_key(path: str) -> str:
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             key = file.read(4096).strip()
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that cannot be one
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a possible path
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise Trouble("setting_invalid", f"the key file {path} cannot be read: {reason}") from error
     if not key:
@@ -222,7 +222,7 @@ def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
 
 
 def _folder(named: str) -> str:
-    """A folder's one path, however it was named: where case is ignored, a lock may hold for one spelling only."""
+    """The path of a folder in its one spelling on disk. If the file system ignores case, a lock may cover only one spelling."""
     return as_spelled(os.path.expanduser(named))
 
 
@@ -269,7 +269,7 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _is_path(text: str) -> bool:
-    """State files are UTF-8, so what goes into them has to be."""
+    """Whether a path can be written to state files, which are UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -311,7 +311,7 @@ def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
 
 
 def _parse_config(path: str, content: bytes) -> _Config:
-    import tomllib  # noqa: PLC0415 - costs start-up time, and tells the place of a mistake better than the store's parser
+    import tomllib  # noqa: PLC0415 - costs start-up time; shows the place of a mistake better than the store's parser
 
     try:
         text = content.decode()
@@ -327,7 +327,7 @@ def _parse_config(path: str, content: bytes) -> _Config:
 
 
 def _toml_error(message: str, text: str) -> str:
-    """tomllib names the place at the end: "… (at line 3, column 7)"; the line comes first here."""
+    """tomllib's message with the line first; tomllib puts the place last: "… (at line 3, column 7)"."""
     place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", message)
     if place is None:
         return message
@@ -335,7 +335,7 @@ def _toml_error(message: str, text: str) -> str:
 
 
 def _explained(message: str, text: str) -> str:
-    """msgspec's message with the line of the setting, which it only names."""
+    """msgspec's message with the line of the setting; msgspec gives only its name."""
     unknown = re.search(r"unknown field `([^`]+)`", message)
     at = re.search(r"at `\$\.?([^`]*)`", message)
     section = at[1] if at else ""
@@ -360,7 +360,7 @@ def _fields(section: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _line_of(name: str, table: str, text: str) -> int:
-    """Line of a setting, 1 where it is written in a way that is not found."""
+    """Line number of a setting; 1 if this search does not find it."""
     current = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):

@@ -1,7 +1,7 @@
-"""Starting again in Python's UTF-8 mode, where the locale has another encoding.
+"""Restarts synthdub in Python's UTF-8 mode if the locale has another encoding.
 
-Python reads names of files in the locale's encoding. So the same file would be another one in another locale, to be paid for
-again, and its outputs would have names that nobody else can read. In UTF-8 mode the locale decides only how names are shown.
+Python reads file names in the locale's encoding. In another locale the same file would have another name: it would be paid for
+again, and other programs could not read the names of its outputs. In UTF-8 mode the locale decides only how names are shown.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from typing import Final, NoReturn
 from synthdub_tui.problems import Trouble
 
 MARK: Final = "synthdub-terminal"
-"""Option -X of a Python that was started again: the terminal's encoding. Unlike a variable, no other program inherits it."""
+"""Option -X of a restarted Python: the terminal's encoding. Unlike a variable, no other program inherits it."""
 
 
 def start_again() -> NoReturn:
-    """Become the same command in UTF-8 mode: same process, streams and environment. Raises Trouble("locale_unusable")."""
+    """Replace this process by the same command in UTF-8 mode, with the same streams and environment.
+
+    Raises `Trouble` ("locale_unusable").
+    """
     encoding = sys.getfilesystemencoding()
-    if MARK in sys._xoptions or not sys.executable:  # a second time would be no better; part of another program
+    if MARK in sys._xoptions or not sys.executable:  # already restarted once, or embedded in another program
         raise Trouble("locale_unusable", encoding)
     terminal = next((stream.encoding for stream in (sys.stdout, sys.stderr, sys.stdin) if stream), encoding)
     try:
@@ -31,8 +34,10 @@ def start_again() -> NoReturn:
 
 
 def _words() -> list[bytes]:
-    """The command line of this process. From the kernel where it tells: the system's EUC-JP and Python's differ, so that not
-    every word that was decoded can be encoded again."""
+    """The command line of this process in bytes, from the kernel if possible.
+
+    Encoding the decoded words is not enough: the system's EUC-JP and Python's differ, so some cannot be encoded again.
+    """
     try:
         with open("/proc/self/cmdline", "rb") as file:
             return file.read().split(b"\0")[:-1]
@@ -41,7 +46,7 @@ def _words() -> list[bytes]:
 
 
 def as_typed(word: str, terminal: str) -> str:
-    """A word of the command line that is no UTF-8 was typed in the terminal's encoding, unless a file has that very name."""
+    """The word as typed: if it is not UTF-8, decoded in the terminal's encoding, unless a file has that very name."""
     try:
         word.encode()
     except UnicodeEncodeError:
