@@ -1,1 +1,2 @@
-"""The domain: jobs, dubs, selection, names of outputs, estimates. Imports nothing of ours."""
+"""The domain: jobs, dubs and decisions about them (changes, retries, selection, estimates, output paths); no network, screen
+or state files."""

@@ -1,4 +1,4 @@
-"""A dub that the service has and the batch does not follow: which project the user means, and whether it has the language."""
+"""Adopting a dub that the batch does not follow: which project the user means, and whether it has the language."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _WORDS: Final = {SeenState.RUNNING: "going on", SeenState.COMPLETE: "complete", 
 
 
 class Obstacle(NamedTuple):
-    """Why a project cannot be adopted: a problem's code and its detail, which holds words of the service."""
+    """Why a project cannot be adopted: a problem's code, and a detail that may contain the service's words."""
 
     code: str
     detail: str
 
 
 def project_ids(text: str) -> list[str]:
-    """The different ids in what the user gave: an id alone, or an address of Studio that holds one."""
+    """The distinct project ids in the user's text: an id alone, or a URL of Synthesia Studio that contains one."""
     return list(dict.fromkeys(_UUID.findall(text.lower())))
 
 
 def obstacle(job: Job, language: str, seen: ProjectSeen) -> Obstacle | None:
-    """Why the job's dub cannot be followed in a project; None where that has the language, going on or complete."""
+    """Why the job's dub cannot be followed in a project; None if the project has the language running or complete."""
     entries = entries_of(seen.languages, language, job.dubs)
     living = alive(entries, "")
     if living is not None and (living.state is SeenState.COMPLETE or seen.state is not SeenState.ERROR):

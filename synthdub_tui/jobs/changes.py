@@ -1,7 +1,7 @@
-"""Every legal change of a job: each function makes the next version from the last. Pure; illegal moves raise `IllegalMove`.
+"""Every legal change of a job: each function makes the next version from the last. Pure. Illegal changes raise `IllegalMove`.
 
-The order around a paid request is `intend` (saved before it is sent), then exactly one of `created` / `added` (accepted),
-`refused` (not accepted, nothing billed), `not_sent` (certainly never arrived) or `unclear` (nobody knows).
+A paid request goes through `intend` (saved before the request is sent), then exactly one of `created` / `added` (accepted),
+`refused` (not accepted, nothing billed), `not_sent` (certainly never arrived) or `unclear` (outcome unknown).
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ ABSENT_LIMIT: Final = 600.0
 """Seconds for which a complete project may fail to list a language before the dub counts as failed."""
 
 STALE_LIMIT: Final = 600.0
-"""Seconds for which the error of an earlier try may still be listed after a language was added again."""
+"""Seconds for which a project may still list the error of an earlier try after a language was added again."""
 
 ODD_POLLS: Final = 3
-"""Polls in a row with a status that nobody knows before the user is told."""
+"""Polls in a row with an unknown status before the user is informed."""
 
 ODD_LIMIT: Final = 48 * 3600.0
-"""Seconds after which such a dub is not waited for any more. Moderation by hand takes more than a day."""
+"""Seconds with an unknown status before the dub counts as failed. Moderation by hand takes more than a day."""
 
 UNKNOWN_GRACE: Final = 20.0
-"""Seconds after a PUT of unknown outcome before a project that does not list the language is believed."""
+"""Seconds after a PUT of unknown outcome in which the project may not list the language although the service accepted it."""
 
 UPLOAD_LIMIT: Final = 3
-"""Uploads of one source without the user's asking; expired credentials and unreadable assets cause more than one."""
+"""Uploads of one source since the user last acted. Expired credentials and unreadable assets cause automatic repeats."""
 
 NO_AUDIO: Final = "no_audio"
-"""The failure of a dub whose source has no sound. A retry agrees to dub it all the same."""
+"""Failure of a dub whose source has no sound. A retry agrees to dub it anyway."""
 
 SUBMISSION_UNKNOWN: Final = "submission_unknown"
-"""The failure of a dub for which a paid request was sent and no answer was read."""
+"""Failure of a dub whose paid request was sent, and whose answer was never read."""
 
 _AGREEABLE: Final = frozenset({NO_AUDIO, SUBMISSION_UNKNOWN})
-"""Failures that a retry goes past: noted, since the dub may be cancelled, or fail for another reason, before it is sent."""
+"""Failures that a retry overrides. The dub records that, since it may be cancelled, or fail again, before it is sent."""
 
 _LOOK_AGAIN: Final = frozenset({"project_not_found", "internal", "status_unknown"})
-"""Failures after which the project is asked again before anything else."""
+"""Failures after which a retry first checks the project again."""
 
 _ADOPTABLE: Final = frozenset({DubState.WAITING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN})
 
@@ -78,14 +78,14 @@ _ASSET_TROUBLE: Final = frozenset({"BrokenAssetUrlError", "asset_not_found"})
 
 
 class IllegalMove(ValueError):
-    """A change that the states do not allow: a mistake in this program."""
+    """A change that the states do not allow: a bug in this program."""
 
 
 # -- making jobs -----------------------------------------------------------------------------------------------------
 
 
 def job_id(path: str, options: Options) -> str:
-    """A job's identity: absolute path and options, as a name that is safe in any file system."""
+    """The usual id of a job, safe as a file name: a readable stem, and a digest of absolute path and options."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     readable = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:32].strip("-") or "video"
     parts = (path, options.source_language, options.title, options.lipsync, options.video_duration, options.visibility)
@@ -98,19 +98,19 @@ def job_id(path: str, options: Options) -> str:
 def new_job(
     source: Source, options: Options, targets: Iterable[str], *, now: float, outputs: str = "", captions: bool = True
 ) -> Job:
-    """A job that nothing was done for yet."""
+    """A job for which nothing was done yet."""
     dubs = {language: Dub(DubState.WAITING, now) for language in targets}
     return Job(job_id(source.path, options), source, options, now, dubs, outputs=outputs, captions=captions)
 
 
 def add_targets(job: Job, targets: Iterable[str], now: float) -> Job:
-    """The job with further languages; those that it has keep their state."""
+    """The job with further languages. Languages that it has keep their state."""
     new = {language: Dub(DubState.WAITING, now) for language in targets if language not in job.dubs}
     return _staged(replace(job, dubs=job.dubs | new)) if new else job
 
 
 def named_again(job: Job, targets: Iterable[str], now: float) -> Job:
-    """The job with further languages, and with those again that were made from an earlier version of the source."""
+    """The job with further languages. Languages that were dubbed from an earlier version of the source start again."""
     again = {language for language in targets if language in job.dubs and job.dubs[language].stale}
     if again:
         job = replace(job, dubs=job.dubs | {language: _fresh(job.dubs[language], now) for language in again})
@@ -118,9 +118,10 @@ def named_again(job: Job, targets: Iterable[str], now: float) -> Job:
 
 
 def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
-    """The job for a new version of its source: the named languages start anew, with a new asset.
+    """The job for a new version of its source: the named languages start again, with a new asset.
 
-    Outputs of the old version stay known as ours, so that the new ones may replace them. Its projects take no more languages.
+    Outputs of the old version stay known as ours, so that the new ones may replace them. Its projects accept no more languages.
+    Raises `IllegalMove` while a submission is in progress.
     """
     fresh = {language: _fresh(job.dubs.get(language), now) for language in targets}
     if job.submission is not None:
@@ -133,14 +134,14 @@ def renew(job: Job, source: Source, targets: Iterable[str], now: float) -> Job:
 
 
 def source_replaced(job: Job, source: Source) -> Job:
-    """The file is not the one that was uploaded or added: it has to be uploaded before anything more is paid for.
+    """Record that the file is not the one that was uploaded or added: it must be uploaded before anything more is paid for.
 
-    What waits gets the new version, as if nothing had been tried yet. What was submitted is of the old version, and stays.
+    Waiting dubs get the new version, as if nothing had been tried yet. Submitted dubs belong to the old version, and stay.
     """
     sent = job.submission.languages if job.submission else ()
     dubs = _outdated(job, source)
     for language in job.in_state(DubState.WAITING):
-        if language in sent:  # if the request does not get through, the dub waits for the new version like the others
+        if language in sent:  # if the request fails, the dub waits for the new version like the others
             dubs[language] = replace(dubs[language], next_rung=None, stale=_another(job.source, source), agreed=())
         else:
             dubs[language] = _fresh(dubs[language], dubs[language].since)
@@ -151,20 +152,22 @@ def source_replaced(job: Job, source: Source) -> Job:
 
 
 def _fresh(old: Dub | None, since: float) -> Dub:
-    """A dub that nothing was tried for; files that an older one made stay known as ours."""
+    """A dub for which nothing was tried. Files of the `old` one stay known as ours."""
     return Dub(DubState.WAITING, since, **(_files_of(old) if old else {}))
 
 
 def _outdated(job: Job, source: Source) -> dict[str, Dub]:
-    """The dubs, where those that do not wait are marked as made from an earlier version. They are not if only the file's time
-    tells the two apart: the content may be the same, and would be paid for again."""
+    """The dubs, of which those that do not wait are marked as made from an earlier version if the content certainly differs.
+
+    A new time alone marks none: the content may be the same, and would be paid for again.
+    """
     if not _another(job.source, source):
         return dict(job.dubs)
     return {lang: dub if dub.state is DubState.WAITING else replace(dub, stale=True) for lang, dub in job.dubs.items()}
 
 
 def _another(before: Source, source: Source) -> bool:
-    """Whether the content certainly is another one."""
+    """Whether the content certainly differs: in size, or in digest."""
     return source.size != before.size or len({before.digest, source.digest} - {""}) > 1
 
 
@@ -172,56 +175,57 @@ def _another(before: Source, source: Source) -> bool:
 
 
 def preparing(job: Job) -> Job:
-    """An upload slot is free: the asset is being made."""
+    """Record that an upload slot is free, and that the asset is being created."""
     return replace(job, stage=Stage.PREPARING)
 
 
 def queued_again(job: Job) -> Job:
-    """Nobody delivers the source any more: where it is not at the service yet, it is queued as at first."""
+    """Record that no activity uploads the source any more. A source that is not at the service yet waits for a slot again."""
     return _staged(job, Stage.QUEUED)
 
 
 def asset_created(job: Job, asset: str, now: float) -> Job:
-    """The service made an asset, and waits for the upload."""
+    """Record that the service created an asset, and waits for the upload."""
     return replace(job, asset=Asset(asset, now), uploads=job.uploads + 1, stage=Stage.UPLOADING)
 
 
 def asset_uploaded(job: Job, digest: str = "") -> Job:
-    """The storage took the whole file, or the service has it. `digest` is that of what was sent, empty where nobody saw it."""
+    """Record that the storage or the service has the whole file. `digest` is that of the sent bytes, empty if not known."""
     if digest:
         job = replace(job, source=replace(job.source, digest=digest))
     return _with_asset(job, uploaded=True)
 
 
 def asset_ready(job: Job, language: str) -> Job:
-    """The service can use the asset. `language` is the detected one, or empty."""
+    """Record that the service can use the asset. `language` is the detected one, or empty."""
     return _with_asset(job, uploaded=True, ready=True, language=language)
 
 
 def asset_dropped(job: Job) -> Job:
-    """The asset cannot be used; the next try makes another."""
+    """Give up an asset that cannot be used. The next try creates another."""
     return _staged(replace(job, asset=None))
 
 
 def source_adopted(job: Job, source: Source) -> Job:
-    """The same version of the file, with another time: one that says more, or that it has now."""
+    """Record another time for the same version of the file: a finer one, or the present one."""
     return replace(job, source=source)
 
 
 def unsettled(job: Job) -> Job:
-    """The source may still be written: its upload waits."""
+    """Record that the source may still be being written: its upload waits."""
     return replace(job, unsettled=True)
 
 
 def rested(job: Job) -> Job:
-    """The source has come to rest, or is gone: it can have its turn to be uploaded."""
+    """Record that the source no longer changes, or is missing: its upload may take its turn."""
     return replace(job, unsettled=False)
 
 
 def relocated(job: Job, source: Source, folder: str, outputs: Mapping[str, Output], now: float) -> Job:
-    """The source lies at another place. `folder` is where outputs go (empty: beside it), `outputs` are those that went along.
+    """Record that the source is at another place. Outputs go to `folder` (empty: next to the source). `outputs` are those that
+    were moved along with it, by language.
 
-    Dubs that failed because the source was gone wait again.
+    Dubs that failed because the source was missing wait again.
     """
     dubs = {language: replace(dub, output=_at(outputs.get(language), dub.output)) for language, dub in job.dubs.items()}
     job = replace(job, source=source, outputs=folder, mount="", dubs=dubs)
@@ -233,17 +237,17 @@ def relocated(job: Job, source: Source, folder: str, outputs: Mapping[str, Outpu
 
 
 def _at(there: Output | None, output: Output | None) -> Output | None:
-    """The output where it lies now; it may have been reviewed since somebody looked."""
+    """The moved output, with the present review mark; else the output as it was."""
     return replace(there, reviewed=output.reviewed) if there is not None and output is not None else output
 
 
 def mounted(job: Job, mount: str) -> Job:
-    """The outputs are to lie on the volume that is mounted there."""
+    """Record where the volume is mounted on which the outputs belong."""
     return replace(job, mount=mount) if mount != job.mount else job
 
 
 def source_failed(job: Job, code: str, detail: str, now: float) -> Job:
-    """Nothing more can be submitted: every waiting dub fails, and nothing was billed. A request under way is left alone."""
+    """Fail waiting dubs, since nothing more can be submitted; nothing was billed. Skips held dubs and a request in progress."""
     for language in job.unsent:
         job = _ended(job, language, Failure(code, Scope.SOURCE, now, detail))
     return _staged(replace(job, asset=None))
@@ -259,7 +263,10 @@ def _with_asset(job: Job, **fields: Any) -> Job:
 
 
 def intend(job: Job, languages: Iterable[str], project: str, now: float) -> Job:
-    """About to send a paid request. To be on disk before it is sent."""
+    """Record the intent of a paid request: PUT to `project`, or POST if that is empty. Save the job before sending.
+
+    Raises `IllegalMove` if another submission is in progress, or a language is held or not waiting.
+    """
     languages = tuple(languages)
     if job.submission is not None:
         raise IllegalMove(f"{job.id} already has a submission under way")
@@ -270,9 +277,9 @@ def intend(job: Job, languages: Iterable[str], project: str, now: float) -> Job:
 
 
 def created(job: Job, project: str, now: float) -> Job:
-    """POST /v2/dubbing was accepted. A dub that was cancelled meanwhile stays so, but knows its project.
+    """Record that POST /v2/dubbing was accepted. A dub that was cancelled meanwhile stays cancelled, but knows its project.
 
-    Each new project is the time to forget earlier ones, or a file that is dubbed anew for years would remember hundreds.
+    Each new project is the time to forget earlier ones. A file that is dubbed again for years would remember hundreds.
     """
     submission = _submission(job)
     job = replace(job, submission=None, projects=job.projects | {project: submission.asset})
@@ -282,10 +289,10 @@ def created(job: Job, project: str, now: float) -> Job:
 
 
 def _of_use(job: Job) -> dict[str, str]:
-    """Projects that something may still be asked of, or added to: those that a dub is in, and those of the present asset.
+    """Projects that may still be polled or get more languages: those that a dub is in, and those of the present asset.
 
-    Others never come back: a dub gets to a project by being in it already, or by way of the present asset; and an asset that
-    was given up is never taken up again, since the service gives each a new id. Not while a submission is under way.
+    Others never come back. A dub gets to a project by being in it already, or through the present asset, and the service gives
+    each new asset a new id. Not valid while a submission is in progress.
     """
     held = {dub.project for dub in job.dubs.values()}
     asset = job.asset.id if job.asset is not None else None
@@ -293,10 +300,12 @@ def _of_use(job: Job) -> dict[str, str]:
 
 
 def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: float) -> Job:
-    """PUT /v2/dubbing/{id} was answered: `videos` maps new languages to their ids, `refused` others to the service's words.
+    """Record the answer to PUT /v2/dubbing/{id}. `videos` maps new languages to ids, `refused` maps others to the service's
+    words.
 
-    A language in neither was in the project already. If that was just seen to list its old failure and nothing newer, the
-    service does not dub it again, so the dub climbs to the next rung; else it is followed like an accepted one.
+    A language in neither was in the project already. So was a refused one that a retry adds again, unless moderation refused
+    it. If a check just found its old failure there and nothing newer, the service does not dub it again, so the dub climbs to
+    the next rung. Otherwise it is followed like an accepted one.
     """
     submission = _submission(job)
     job = replace(job, submission=None)
@@ -311,28 +320,28 @@ def added(job: Job, videos: Mapping[str, str], refused: Mapping[str, str], now: 
         elif dub.erred and dub.checked:
             job = _climbed(job, language)
         else:
-            # What the project lists from now on counts, and be it an old error: nothing newer was begun.
+            # Trust the project's list from here on, even if it reports an old error: nothing newer was begun.
             job = _accepted(job, language, submission.project, "", now, erred=False, old_video="")
     return _staged(job)
 
 
 def not_sent(job: Job) -> Job:
-    """The request certainly never arrived: the dubs wait on."""
+    """Record that the request certainly never arrived. Its dubs keep waiting."""
     return _staged(replace(job, submission=None))
 
 
 def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now: float) -> Job:
-    """The request was not accepted, and nothing was billed.
+    """Record that the request was not accepted, and nothing was billed.
 
-    Where the service names languages, only these fail and the others are submitted again without them. An asset that it
-    cannot read is uploaded again, a bounded number of times. A project that takes no more is left for another one, at once
-    where that is what the service says, else with the user's retry.
+    If the service names languages, only these fail, and the others are submitted again without them. An asset that it cannot
+    read is uploaded again, a bounded number of times. A project that accepts no more languages is left for another: at once if
+    the service does not know it, else with the user's retry.
     """
     submission = _submission(job)
     job = replace(job, submission=None)
     named = [language for language in submission.languages if language in languages]
     if not named and is_moderation(code, detail):
-        code = MODERATION  # and be it said of an asset or a project: never sent again by itself
+        code = MODERATION  # even if said about an asset or a project: never sent again automatically
         job = _refusal_noted(job, submission.languages, "", detail, now)
     if not named and submission.project:
         job = _closed(job, submission.project)
@@ -346,8 +355,8 @@ def refused(job: Job, code: str, detail: str, languages: Mapping[str, str], now:
 
 
 def unclear(job: Job, now: float, detail: str = "") -> Job:
-    """Nobody knows whether the request was accepted: only the user decides what happens to these dubs. `detail`: what came
-    instead of the service's answer."""
+    """Record that the outcome of the request is unknown: only the user decides what happens to its dubs. `detail` describes
+    the answer that came instead of the service's."""
     submission = _submission(job)
     job = replace(job, submission=None)
     for language in submission.languages:
@@ -389,14 +398,14 @@ def _accepted(job: Job, language: str, project: str, video: str, now: float, **m
 
 
 def _climbed(job: Job, language: str) -> Job:
-    """Adding to the project cannot help: the dub waits for a new one."""
+    """Let the dub wait for a new project, since adding it to its present one cannot help."""
     dub = job.dubs[language]
     facts: dict[str, Any] = {"next_rung": Rung.PROJECT, "tried": (*dub.tried, Rung.PROJECT), "erred": False, "old_video": ""}
     return _with_dub(job, language, replace(dub, **facts))
 
 
 def _closed(job: Job, project: str) -> Job:
-    """The project takes no more languages: those that wait to be added to it climb."""
+    """Record that the project accepts no more languages. Dubs that wait to be added to it climb to the next rung."""
     if project in job.projects:
         job = replace(job, projects=job.projects | {project: ""})
     for language in (*job.unsent, *job.held):
@@ -407,8 +416,8 @@ def _closed(job: Job, project: str) -> Job:
 
 
 def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> Job:
-    """The service refused the language. Where it was cancelled meanwhile it stays so; but what moderation refused is noted,
-    since it must not be sent again without consent."""
+    """Record that the service refused the language. A dub that was cancelled meanwhile stays cancelled. A refusal by
+    moderation is recorded even then, since the content must not be sent again without consent."""
     dub, code = job.dubs[language], MODERATION if is_moderation(code, words) else code
     if dub.state is DubState.WAITING:
         return _ended(job, language, Failure(code, Scope.SUBMISSION, now, words))
@@ -422,8 +431,8 @@ def _turned_down(job: Job, language: str, code: str, words: str, now: float) -> 
 
 
 def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
-    """What GET /v2/dubbing/{id} says of the job's dubs in that project; of languages that nobody asks for (any more) only what
-    moderation refused is noted."""
+    """Apply the answer to GET /v2/dubbing/{id} to the job's dubs in that project. Of languages that are not requested (any
+    more), only refusals by moderation are recorded."""
     job = _verdicts_noted(job, project, seen, now)
     if seen.state is SeenState.ERROR:
         job = _closed(job, project)
@@ -439,8 +448,8 @@ def observed(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
 
 
 def _verdicts_noted(job: Job, project: str, seen: ProjectSeen, now: float) -> Job:
-    """The job with what moderation refused and no dub under way fails of: the whole of a project of which languages are
-    complete all the same, and dubs that were given up or removed. An earlier refusal may be listed for ever, and is no news."""
+    """Record refusals by moderation that fail no dub in progress: of a whole project whose languages are complete
+    nevertheless, and of dubs that were cancelled or removed. A known one is skipped: a project may list it forever."""
     if not _is_of_present(job, project):
         return job
     followed = {lang for lang, dub in job.dubs.items() if dub.state is not DubState.CANCELLED or dub.project != project}
@@ -455,13 +464,16 @@ def _verdicts_noted(job: Job, project: str, seen: ProjectSeen, now: float) -> Jo
 
 
 def _is_of_present(job: Job, project: str) -> bool:
-    """Whether a project that dubs are in was made from the source as it is now."""
+    """Whether a project with dubs was made from the present version of the source."""
     return any(not dub.stale for dub in job.dubs.values() if dub.project == project)
 
 
 def looked(job: Job, language: str, project: str, seen: ProjectSeen, now: float) -> Job:
-    """What a project says of a dub that waits to be paid for, and may be there from an earlier request: where it goes on or is
-    complete it is followed, and nothing is sent. What moderation refused without the user's knowing is not sent either."""
+    """Apply what a project lists to a dub that waits to be paid for, and may be in it through an earlier request.
+
+    If the language is running or complete there, the dub is followed, and nothing is sent. If moderation refused it, and the
+    user has not agreed to send it again, the dub fails, and nothing is sent either.
+    """
     dub, own = job.dubs[language], job.dubs[language].project == project
     entry = _newest(dub, entries_of(seen.languages, language, job.dubs))
     if _there(dub, own, seen, entry):
@@ -474,7 +486,7 @@ def looked(job: Job, language: str, project: str, seen: ProjectSeen, now: float)
 
 
 def ended_as(seen: ProjectSeen, language: str) -> str:
-    """The code under which a project ended the language; empty where that is complete, goes on, or is not listed yet."""
+    """The code under which a project ended the language; empty if it is complete, running, or not listed yet."""
     entries = entries_of(seen.languages, language, (language,))
     living = alive(entries, "")
     if living is not None and (living.state is SeenState.COMPLETE or seen.state is not SeenState.ERROR):
@@ -485,7 +497,7 @@ def ended_as(seen: ProjectSeen, language: str) -> str:
 
 
 def _there(dub: Dub, own: bool, seen: ProjectSeen, entry: Seen | None) -> bool:
-    """Whether a project has the language, going on or complete. One that just began may not list it yet."""
+    """Whether a project has the language running or complete. A project that just began may not list it yet."""
     if entry is not None and (entry.state is SeenState.COMPLETE or seen.state is SeenState.ERROR):
         return entry.state is SeenState.COMPLETE
     if entry is not None:
@@ -495,14 +507,14 @@ def _there(dub: Dub, own: bool, seen: ProjectSeen, entry: Seen | None) -> bool:
 
 
 def recalled(job: Job, language: str, project: str, now: float) -> Job:
-    """The receipts say into which project an unknown request went; an empty one: they do not know either."""
+    """Record into which project the receipts say an unknown request went; empty if they do not know it either."""
     if not project:
         return _with_dub(job, language, replace(job.dubs[language], checked=True))
     return taken_up(job, language, project, job.dubs[language].since, now)
 
 
 def project_lost(job: Job, project: str, detail: str, now: float) -> Job:
-    """The service does not know the project (any more)."""
+    """Record that the service does not know the project (any more)."""
     job = _closed(job, project)
     for language, dub in job.dubs.items():
         if dub.project == project and dub.state is DubState.DUBBING:
@@ -513,7 +525,7 @@ def project_lost(job: Job, project: str, detail: str, now: float) -> Job:
 
 
 def watch_failed(job: Job, project: str, now: float) -> Job:
-    """This program could not follow the project, by a mistake of its own. What was paid for is there: looking again is free."""
+    """Fail the dubs of a project that a bug in this program kept from being followed. Checking again is free."""
     for language, dub in job.dubs.items():
         if dub.project == project and dub.state is DubState.DUBBING:
             job = failed(job, language, "internal", "", Scope.DOWNLOAD, now)
@@ -524,7 +536,7 @@ def watch_failed(job: Job, project: str, now: float) -> Job:
 
 def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen | None, now: float) -> Job:
     dub = job.dubs[language]
-    if seen is not None and seen.state is SeenState.COMPLETE:  # also in a project that failed: it is there to be fetched
+    if seen is not None and seen.state is SeenState.COMPLETE:  # also in a project that failed: it can be downloaded
         return _move(job, language, DubState.READY, now, video=seen.video, absent_since=NEVER, odd=None, failure=None)
     if project.state is SeenState.ERROR:
         return failed(job, language, project.code, "", Scope.PROJECT, now)
@@ -538,7 +550,7 @@ def _dubbing_observed(job: Job, language: str, project: ProjectSeen, seen: Seen 
 
 
 def _oddity_observed(job: Job, language: str, word: str, now: float) -> Job:
-    """Count how often the service said something odd, and do not wait for ever for it to say something else."""
+    """Count the polls with an unknown status, and fail the dub if the status stays too long."""
     dub = job.dubs[language]
     if not word:
         return _with_dub(job, language, replace(dub, odd=None)) if dub.odd else job
@@ -552,7 +564,7 @@ def _oddity_observed(job: Job, language: str, word: str, now: float) -> Job:
 
 
 def newly_odd(before: Job, job: Job) -> dict[str, str]:
-    """Languages of which the user is to be told that the service says something odd → what it says."""
+    """Languages whose unknown status the user must be informed of now → that status."""
     return {
         language: dub.odd.word
         for language, dub in job.dubs.items()
@@ -576,7 +588,7 @@ def _absence_observed(job: Job, language: str, project: ProjectSeen, now: float)
 
 
 def _unknown_observed(job: Job, language: str, seen: Seen | None, now: float) -> Job:
-    """A PUT of unknown outcome shows in its project, at no cost: a new entry proves that it was accepted."""
+    """Resolve a PUT of unknown outcome from its project, for free: a new entry proves that the service accepted it."""
     dub = job.dubs[language]
     if seen is not None and not _old(dub, seen):
         return _move(job, language, DubState.DUBBING, now, submitted=dub.since, next_rung=None, failure=None)
@@ -586,17 +598,17 @@ def _unknown_observed(job: Job, language: str, seen: Seen | None, now: float) ->
 
 
 def _stale(dub: Dub, seen: Seen, now: float) -> bool:
-    """Whether an error belongs to the try before this one."""
+    """Whether an error belongs to an earlier try of the dub."""
     return _old(dub, seen) and now - dub.submitted < STALE_LIMIT
 
 
 def _old(dub: Dub, seen: Seen) -> bool:
-    """Whether an entry may be that of the try that failed before. One that is going on or complete is none."""
+    """Whether an entry may belong to the earlier try, which failed. An entry that is running or complete does not."""
     return dub.erred and seen.state is SeenState.ERROR and seen.video in ("", dub.old_video)
 
 
 def _newest(dub: Dub, entries: list[Seen]) -> Seen | None:
-    """The entry of the dub's last try, where the project lists more than one for its language."""
+    """The entry of the dub's last try, if the project lists more than one for its language."""
     known = [entry for entry in entries if dub.video and entry.video == dub.video]
     new = [entry for entry in entries if not _old(dub, entry)]
     return alive(entries, dub.video) or next(iter(known or new or entries), None)
@@ -606,7 +618,7 @@ def _newest(dub: Dub, entries: list[Seen]) -> Seen | None:
 
 
 def download_started(job: Job, language: str, part: Part, now: float) -> Job:
-    """The download begins, goes on, or begins anew under another validator; `part` tells how to continue it later."""
+    """Record that the download begins, continues, or begins again under another validator. `part` lets it continue."""
     dub = job.dubs[language]
     if dub.state is DubState.DOWNLOADING:
         return _with_dub(job, language, replace(dub, part=part))
@@ -614,19 +626,19 @@ def download_started(job: Job, language: str, part: Part, now: float) -> Job:
 
 
 def landing(job: Job, language: str, size: int, mtime_ns: int) -> Job:
-    """The part is complete and about to get its final name, by which it is then known as ours."""
+    """Record that the part file is complete and about to get its final name. Size and time then identify it as ours."""
     dub = job.dubs[language]
     etag = dub.part.etag if dub.part else ""
     return _with_dub(job, language, replace(dub, part=Part(size, etag, mtime_ns)))
 
 
 def captions_landing(job: Job, language: str, times: tuple[int, ...]) -> Job:
-    """Captions are about to get their final name. `times`: theirs, and those of captions of ours that stand there already."""
+    """Record that captions are about to get their final names. `times`: theirs, and those of our captions already there."""
     return _with_dub(job, language, replace(job.dubs[language], captions_ns=times))
 
 
 def downloaded(job: Job, language: str, output: Output, now: float, *, lacking: Failure | None = None) -> Job:
-    """The file is complete on disk, under its final name. `lacking`: why not all of its captions are."""
+    """Record that the video is complete on disk, under its final name. `lacking` is why not all of its captions are."""
     dub = job.dubs[language]
     facts = {
         **{"part": None, "landed": None, "captions_ns": (), "output": output.with_captions(captions_ns(dub))},
@@ -636,27 +648,27 @@ def downloaded(job: Job, language: str, output: Output, now: float, *, lacking: 
 
 
 def captions_ns(dub: Dub) -> tuple[int, ...]:
-    """Modification times of captions that this dub wrote, or is about to: only they are ours."""
+    """Modification times of captions that this dub wrote, or is about to write: only these captions are ours."""
     return dub.captions_ns or (dub.output.captions_ns if dub.output is not None else ())
 
 
 def download_paused(job: Job, language: str, now: float) -> Job:
-    """The download stopped and will go on where it was."""
+    """Record that the download stopped. It will continue at the same place."""
     return _move(job, language, DubState.READY, now)
 
 
 def _landed(dub: Dub) -> Part | None:
-    """What may stand under the final name although the dub was not done: captions come after the video."""
+    """The file that may have the final name although the dub is not done, since captions are saved after the video."""
     return dub.part if dub.part is not None and dub.part.mtime_ns else dub.landed
 
 
 def _files_of(dub: Dub) -> dict[str, Any]:
-    """What tells which files are ours, so that those of a new version may replace them."""
+    """Fields that identify which files are ours, so that those of a new version may replace them."""
     return {"output": dub.output, "landed": _landed(dub), "captions_ns": dub.captions_ns}
 
 
 def reviewed(job: Job, language: str, mark: bool) -> Job:
-    """Set or take back the review mark of a finished output."""
+    """Set or remove the review mark of a finished output."""
     dub = job.dubs[language]
     if dub.output is None:
         raise IllegalMove(f"{job.id} has no output in {language}")
@@ -667,12 +679,12 @@ def reviewed(job: Job, language: str, mark: bool) -> Job:
 
 
 def failed(job: Job, language: str, code: str, detail: str, scope: Scope, now: float, **facts: Any) -> Job:
-    """The dub does not go on by itself. What moderation refused is noted for as long as the job is known."""
+    """End a dub as failed. A refusal by moderation is recorded for as long as the job is known."""
     return _staged(_ended(job, language, Failure(code, scope, now, detail), **facts))
 
 
 def _ended(job: Job, language: str, failure: Failure, **facts: Any) -> Job:
-    """The dub alone: where moderation refused the whole, what else waits is not barred yet."""
+    """Fail this dub alone. If moderation refused the whole video, its other waiting dubs are not barred yet."""
     job = _move(job, language, DubState.FAILED, failure.at, failure=failure, absent_since=NEVER, **facts)
     if failure.code != MODERATION:
         return job
@@ -681,13 +693,14 @@ def _ended(job: Job, language: str, failure: Failure, **facts: Any) -> Job:
 
 
 def moderated(job: Job, about: str, words: str, now: float) -> Job:
-    """Moderation refused this content before, whoever sent it: in the language `about`, or as a whole where that is empty."""
+    """Record that moderation refused this content before, in whichever batch: in the language `about`, or as a whole if that
+    is empty."""
     return _staged(_refusal_noted(job, (), about, words, now))
 
 
 def _refusal_noted(job: Job, sent: Iterable[str], about: str, words: str, now: float) -> Job:
-    """The job with the fact; what the user agreed to before it counts no more. Where all that was `sent` is of an earlier
-    version of the source, nothing is known of the present one."""
+    """Record a refusal by moderation. Earlier consent of the user no longer counts. If all languages in `sent` belong to an
+    earlier version of the source, nothing is known about the present one, and nothing is recorded."""
     sent = tuple(sent)
     if sent and all(job.dubs[language].stale for language in sent):
         return job
@@ -697,7 +710,7 @@ def _refusal_noted(job: Job, sent: Iterable[str], about: str, words: str, now: f
 
 
 def _barred(job: Job) -> Job:
-    """The job, where no dub waits to be sent that moderation refused, unless the user agreed to that very dub since."""
+    """Fail waiting dubs that moderation refused, except those that the user has agreed since to send."""
     sent = job.submission.languages if job.submission else ()
     for language in job.in_state(DubState.WAITING) if job.refused else ():
         dub, refusal = job.dubs[language], job.refusal(language)
@@ -709,13 +722,16 @@ def _barred(job: Job) -> Job:
 
 
 def _not_agreed(dub: Dub) -> Dub:
-    """What moderation refused is sent once for each consent."""
+    """The dub without consent to send what moderation refused: each consent covers one request."""
     return replace(dub, agreed=tuple(code for code in dub.agreed if code != MODERATION)) if MODERATION in dub.agreed else dub
 
 
 def held(job: Job, language: str, hold: Hold, project: str = "") -> Job:
-    """A waiting dub is not submitted before the user says so. `project`: that of an earlier request for it, where one is known;
-    it is asked again before the dub is paid for."""
+    """Keep a waiting dub from being submitted until the user decides. `project` is that of an earlier request for it, if known;
+    it is polled before the dub is paid for.
+
+    Raises `IllegalMove` if the dub is not waiting, or its request is in progress.
+    """
     sent = job.submission is not None and language in job.submission.languages
     if job.dubs[language].state is not DubState.WAITING or sent:
         raise IllegalMove(f"{job.id} {language}: only a waiting dub can be held")
@@ -724,21 +740,24 @@ def held(job: Job, language: str, hold: Hold, project: str = "") -> Job:
 
 
 def taken_up(job: Job, language: str, project: str, submitted: float, now: float) -> Job:
-    """The language was paid for before, in a project that is still there: it is followed instead of being sent again."""
+    """Follow a language that was paid for before, in a project that still exists, instead of sending it again."""
     job = replace(job, projects={project: "", **job.projects})
     job = _accepted(job, language, project, "", now, submitted=submitted, erred=False, old_video="")
     return _staged(job)
 
 
 def adoptable(job: Job, language: str) -> bool:
-    """Whether a dub may be followed in a project that the user names: it is neither under way at the service, nor done."""
+    """Whether a dub may be followed in a project that the user names: it is neither in progress at the service, nor done."""
     sent = job.submission is not None and language in job.submission.languages
     return job.dubs[language].state in _ADOPTABLE and not sent
 
 
 def adopted(job: Job, language: str, project: str, submitted: float, now: float) -> Job:
-    """The user names the project that has the dub: it is followed there, even if he gave it up before, and nothing is sent.
-    What was tried for it elsewhere counts no more."""
+    """Follow the dub in the project that the user named, even if it was cancelled before. Nothing is sent. Earlier tries
+    elsewhere no longer count.
+
+    Raises `IllegalMove` unless the dub is `adoptable`.
+    """
     if not adoptable(job, language):
         raise IllegalMove(f"{job.id} {language}: under way at the service, or done")
     job = _with_dub(job, language, replace(job.dubs[language], tried=()))
@@ -749,42 +768,42 @@ def adopted(job: Job, language: str, project: str, submitted: float, now: float)
 
 
 def recovered(job: Job, language: str, output: Output, project: str, submitted: float, now: float) -> Job:
-    """The language was paid for before, and its finished file is where it belongs."""
+    """Record that the language was paid for before, and that its finished file is in its place."""
     job = taken_up(job, language, project, submitted, now)
     job = _move(job, language, DubState.READY, now)
     return _staged(_move(job, language, DubState.DONE, now, output=output))
 
 
 def agreed_to(job: Job, languages: Iterable[str], reason: WaitsFor) -> Job:
-    """The user goes past what may hold these dubs, whether or not it does so already."""
+    """Record that the user overrides this reason for holding the dubs, whether or not it holds them already."""
     for language in languages:
         job = _agreed(job, language, reason)
     return job
 
 
 def forced(job: Job, languages: Iterable[str], now: float) -> Job:
-    """The user had these dubs begun anew, whatever was paid for before."""
+    """Record that the user started these dubs again, even if they were paid for before."""
     return replace(agreed_to(job, languages, WaitsFor.ALREADY_PAID), forced=now)
 
 
 def force_goes_on(job: Job, languages: Iterable[str]) -> bool:
-    """Whether some of these dubs were begun anew on purpose before, and have not ended yet."""
+    """Whether some of these dubs were started again with --force-new before, and have not ended yet."""
     dubs = [job.dubs[language] for language in languages if language in job.dubs]
     return job.forced != NEVER and any(dub.state in OPEN | {DubState.UNKNOWN} and not dub.stale for dub in dubs)
 
 
 def digest_known(job: Job, digest: str) -> Job:
-    """The content of the present source was read whole."""
+    """Record the digest of the present source, which was read whole."""
     return replace(job, source=replace(job.source, digest=digest))
 
 
 def hold_released(job: Job, language: str) -> Job:
-    """What held the dub is over: it waits as any other."""
+    """Release the dub from its hold: it waits like any other."""
     return _staged(_with_dub(job, language, replace(job.dubs[language], hold=None)))
 
 
 def claims_forgotten(job: Job) -> Job:
-    """What another batch had claimed is asked for again: that batch may have ended."""
+    """Release dubs that another batch had claimed, so that their claims are checked again: that batch may have ended."""
     for language in job.held:
         hold = job.dubs[language].hold
         if hold is not None and hold.reason is WaitsFor.CLAIMED:
@@ -793,18 +812,21 @@ def claims_forgotten(job: Job) -> Job:
 
 
 def removable(job: Job, language: str) -> bool:
-    """Whether the dub has ended, and no paid request for it waits for its answer."""
+    """Whether the dub has ended, and no paid request for it is waiting for its answer."""
     sent = job.submission is not None and language in job.submission.languages
     return job.dubs[language].state in _REMOVABLE and not sent
 
 
 def forgets_paid(dub: Dub) -> bool:
-    """Whether removing the dub forgets something that was, or may have been, paid for and is not on disk."""
+    """Whether removing the dub forgets work that was, or may have been, paid for and is not on disk."""
     return dub.state is not DubState.DONE and bool(dub.project or dub.submitted or _unclear(dub))
 
 
 def removed(job: Job, languages: Iterable[str]) -> Job | None:
-    """The job without these dubs; None where none is left. Their files are not touched."""
+    """The job without these dubs; None if none is left. Their files are not touched.
+
+    Raises `IllegalMove` if a dub is not `removable`.
+    """
     gone = set(languages)
     if not all(removable(job, language) for language in gone):
         raise IllegalMove(f"{job.id}: only dubs that have ended can be removed")
@@ -813,9 +835,10 @@ def removed(job: Job, languages: Iterable[str]) -> Job | None:
 
 
 def cancelled(job: Job, language: str, now: float) -> Job:
-    """The user gave the dub up. The service may go on, and bill; a dub that has ended is left as it is.
+    """Cancel a dub for the user. The service may continue, and bill. A dub that has ended stays as it is.
 
-    What was unknown stays so for a later retry, which may pay twice.
+    If its outcome was unknown, it stays so for a later retry, which may pay twice. A dub that only downloads captions is done
+    again.
     """
     dub = job.dubs[language]
     if dub.state not in OPEN and dub.state is not DubState.UNKNOWN:
@@ -828,7 +851,7 @@ def cancelled(job: Job, language: str, now: float) -> Job:
 
 
 def billed_all_the_same(job: Job, language: str) -> str:
-    """The problem's code where a cancelled dub may be billed; empty where it was refused, or nothing was sent of it."""
+    """Code of the problem that a cancelled dub may be billed; empty if it was refused, or never sent."""
     dub = job.dubs[language]
     if dub.state is not DubState.CANCELLED:
         return ""
@@ -840,7 +863,7 @@ def billed_all_the_same(job: Job, language: str) -> str:
 
 
 def _only_captions(dub: Dub) -> bool:
-    """Whether a dub that was done is under way for its captions: the output is noted as what has landed already."""
+    """Whether a done dub is in progress only for its captions: its output is recorded as the part that got the final name."""
     return dub.state in OPEN and dub.output is not None and dub.part == _as_landed(dub.output)
 
 
@@ -849,7 +872,7 @@ def _as_landed(output: Output) -> Part:
 
 
 def rung(dub: Dub) -> Rung | None:
-    """The cheapest rung of the ladder that may help this dub; None where there is nothing to retry."""
+    """The cheapest step of a retry that may help this dub; None if there is nothing to retry."""
     match dub.state:
         case DubState.WAITING if dub.hold is not None:
             return Rung.PROJECT if dub.hold.reason in (WaitsFor.ALREADY_PAID, WaitsFor.CLAIMED) else Rung.SUBMIT
@@ -872,21 +895,23 @@ def rung(dub: Dub) -> Rung | None:
 
 
 def step(job: Job, language: str) -> Rung | None:
-    """What a retry would do: the dub's rung, or the next where its project takes no more languages."""
+    """The step that a retry takes: the dub's rung, or a new project if the dub's project accepts no more languages."""
     dub = job.dubs[language]
     found = rung(dub)
     return Rung.PROJECT if found is Rung.ADD and job.projects.get(dub.project) == "" else found
 
 
 def _unclear(dub: Dub) -> bool:
-    """Whether a request for it may have been accepted, although nobody read the answer."""
+    """Whether a request for the dub may have been accepted, although its answer was never read."""
     return dub.failure is not None and dub.failure.code == SUBMISSION_UNKNOWN
 
 
 def retried(job: Job, language: str, now: float) -> Job:
-    """The user wants the dub again, by its rung; a held one is released. For a finished dub the caller has seen that its file
-    is gone, or lacks captions: then only these are fetched where the file is still there. What moderation refused, the user
-    was asked about."""
+    """Retry a dub for the user, by its rung, or release a held one.
+
+    For a finished dub, the caller has checked that its file is missing or lacks captions. If the file is there, only the
+    captions are downloaded. For a dub that moderation refused, the caller has asked the user.
+    """
     if must_not_be_sent(job, language):
         dub = job.dubs[language]
         job = _with_dub(job, language, replace(dub, agreed=_with_agreement(dub, MODERATION)))
@@ -894,7 +919,7 @@ def retried(job: Job, language: str, now: float) -> Job:
 
 
 def must_not_be_sent(job: Job, language: str) -> bool:
-    """Whether a retry would send what moderation refused: never without the user's consent to that very dub."""
+    """Whether a retry would send content that moderation refused. That needs the user's consent to that very dub."""
     dub = job.dubs[language]
     refused = job.refusal(language) is not None or (dub.failure is not None and dub.failure.code == MODERATION)
     return refused and rung(dub) not in (None, Rung.DOWNLOAD)
@@ -920,20 +945,19 @@ def _again(job: Job, language: str, now: float) -> Job:
     if wanted is Rung.SUBMIT:
         return _staged(_move(job, language, DubState.WAITING, now, **clean))
     if dub.stale:
-        clean["project"] = ""  # it is of the version before, whose dub is not wanted any more
+        clean["project"] = ""  # it belongs to the earlier version, whose dub is no longer wanted
     climbed = {**clean, "next_rung": wanted, "tried": _tried(dub, wanted), "video": "", **_history(dub, wanted)}
     return _staged(_move(job, language, DubState.WAITING, now, **climbed))
 
 
 def can_look_for(dub: Dub) -> bool:
-    """Whether a look, which is free, may find what a retry would pay for: the project was not known, or nobody knows whether
-    the request was accepted."""
+    """Whether a free check may find what a retry would pay for: the project was not known, or the request's outcome is not."""
     lost = dub.state is DubState.FAILED and dub.failure is not None and dub.failure.code == "project_not_found"
     return (lost and bool(dub.project)) or dub.state is DubState.UNKNOWN
 
 
 def looked_for(job: Job, language: str, now: float) -> Job:
-    """Look once more for a dub that `can_look_for` names. Nothing is sent, whatever comes of it."""
+    """Check once more for a dub that `can_look_for` selects. Nothing is sent, whatever the check finds."""
     dub = job.dubs[language]
     if dub.state is DubState.UNKNOWN:
         return _with_dub(job, language, replace(dub, checked=False)) if dub.checked else job
@@ -941,13 +965,13 @@ def looked_for(job: Job, language: str, now: float) -> Job:
 
 
 def _agreed(job: Job, language: str, reason: WaitsFor) -> Job:
-    """The user goes past what holds the dub, which must not hold it again."""
+    """Record that the user overrides this reason for holding the dub, and release it. The reason will not hold it again."""
     dub = job.dubs[language]
     return hold_released(_with_dub(job, language, replace(dub, agreed=_with_agreement(dub, reason.value))), language)
 
 
 def _past_failure(dub: Dub) -> tuple[str, ...]:
-    """What the user agrees to by a retry of this dub, together with what he agreed to before."""
+    """What the user has agreed to, including the failure that a retry of this dub overrides."""
     if dub.failure is None or dub.failure.code not in _AGREEABLE:
         return dub.agreed
     return _with_agreement(dub, dub.failure.code)
@@ -958,10 +982,10 @@ def _with_agreement(dub: Dub, code: str) -> tuple[str, ...]:
 
 
 def resumed(job: Job, now: float) -> Job:
-    """The job as it is to be taken up after a stop or a crash."""
+    """The job as it continues after a stop or a crash."""
     job = replace(job, dubs={language: _not_ahead(dub, now) for language, dub in job.dubs.items()})
     if job.submission is not None:
-        job = unclear(job, min(job.submission.at, now))  # whenever it is read: who looks twice sees one and the same
+        job = unclear(job, min(job.submission.at, now))  # the same time at every read, so that two readers see the same job
     for language in job.in_state(DubState.DOWNLOADING):
         job = download_paused(job, language, now)
     for language in job.in_state(DubState.UNKNOWN):
@@ -970,7 +994,7 @@ def resumed(job: Job, now: float) -> Job:
 
 
 def _not_ahead(dub: Dub, now: float) -> Dub:
-    """The clock may have been put back since: what lies in the future would not be looked at before it comes."""
+    """The dub without times in the future, in case the clock was put back: it would not be checked before they come."""
     if max(dub.since, dub.submitted, dub.absent_since) <= now:
         return dub
     since, submitted, absent = (min(at, now) for at in (dub.since, dub.submitted, dub.absent_since))
@@ -978,7 +1002,7 @@ def _not_ahead(dub: Dub, now: float) -> Dub:
 
 
 def _history(dub: Dub, step: Rung) -> dict[str, Any]:
-    """What the project that the dub goes to may still list of it."""
+    """What the dub's next project may still list about earlier tries."""
     if step is not Rung.ADD:
         return {"erred": False, "old_video": "", "checked": False}
     if dub.failure is None or dub.failure.scope is not Scope.LANGUAGE:
@@ -1023,7 +1047,8 @@ def _with_dub(job: Job, language: str, dub: Dub) -> Job:
 
 
 def _staged(job: Job, least: Stage | None = None) -> Job:
-    """The job with its stage told from its facts; what only a running worker knows (preparing) is kept, or is `least`."""
+    """The job with the stage that follows from its facts. Only a running worker knows of a preparation or an upload in
+    progress: that stays, or comes from `least`."""
     job = _barred(job)
     stage = _stage(job, least or job.stage)
     return job if stage is job.stage else replace(job, stage=stage)

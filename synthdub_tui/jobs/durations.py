@@ -1,19 +1,22 @@
-"""How long dubs take, learned from those that ended, as a chance for each moment. Pure: callers pass the time.
+"""How long dubs take, learned from finished ones, as a chance for each moment. Pure: callers pass the time.
 
-A dub's time is taken as `usual × r`. What is usual depends on the video's length (else the upload's size), the language and
-lipsync: a regression of logarithms, each effect shrunk towards none while few dubs speak for it. It follows a service that
-becomes slower or quicker: the newest dubs count most and a line is laid through them (discounted least squares: Brown,
-"Smoothing, Forecasting and Prediction of Discrete Time Series", 1963), with a level of its own for this run beside those of
-earlier ones. The few that took many times as long count little, so that they do not hide what the others show (iterated
-weights of Student's t: Lange, Little and Taylor, "Robust statistical modeling using the t distribution", 1989).
+The time of a dub is modelled as `usual × r`.
 
-The spread `r` is one distribution for all: a life table over narrow bins of ln r, that is deaths over those at risk (Kaplan
-and Meier, "Nonparametric estimation from incomplete observations", 1958), so that dubs still under way count too and stuck
-ones do not pass for quick. Once older dubs were forgotten, the deaths are those of a limited time, and a dub is at risk only at
-the ages it went through in that time (late entry), or thousands under way would outweigh the few deaths that are remembered.
-When a dub ended is only known to lie between two polls; it is spread over the bins between, in proportion to the density found
-so far (Turnbull, "The empirical distribution function with arbitrarily grouped, censored and truncated data", 1976). Bins
-that saw little are drawn to a constant hazard, under which nothing is due before anything else.
+`usual` depends on the video's length (else the upload's size), the language and lipsync. A regression of logarithms finds it.
+Each effect is shrunk towards none while few dubs show it. The regression follows a service that becomes slower or quicker: the
+newest dubs count most, and a line is fitted through them (discounted least squares: Brown, "Smoothing, Forecasting and
+Prediction of Discrete Time Series", 1963). This run has a level of its own, separate from earlier runs. The few dubs that took
+many times as long count little, so that they do not hide what the others show (iterated weights of Student's t: Lange, Little
+and Taylor, "Robust statistical modeling using the t distribution", 1989).
+
+The spread `r` has one distribution for all dubs. It is a life table over narrow bins of ln r: deaths over those at risk (Kaplan
+and Meier, "Nonparametric estimation from incomplete observations", 1958). So dubs in progress count too, and stuck ones do not
+pass for quick. Once older dubs are forgotten, the deaths cover a limited time. A dub is then at risk only at the ages that it
+went through in that time (late entry). Otherwise thousands in progress would outweigh the few deaths that are remembered.
+
+A dub is only known to end between two polls. Its death is spread over the bins between, in proportion to the density found so
+far (Turnbull, "The empirical distribution function with arbitrarily grouped, censored and truncated data", 1976). Bins with few
+dubs are drawn to a constant hazard, under which no dub is due before another.
 """
 
 from __future__ import annotations
@@ -28,29 +31,29 @@ from typing import Any, Final, NamedTuple
 from synthdub_tui.jobs.model import Job
 
 MOST: Final = 256
-"""Dubs that are remembered; older ones are forgotten, since the service changes."""
+"""Finished dubs that are remembered. Older ones are forgotten, since the service changes."""
 
 UNKNOWN: Final = 3600.0
-"""Seconds that a dub is taken to last on average, at every age, before any ended. Only the ratio of ages matters then."""
+"""Mean seconds that a dub still takes, at every age, before any has finished. Only the ratio of ages matters then."""
 
 BIN: Final = 0.02
 REACH: Final = 3.0
 BINS: Final = int(2 * REACH / BIN)
 """The life table spans e^-3 to e^3 times the usual, in steps of 2 %."""
 
-_FORGET: Final = 0.993  # weight of a dub, in what is usual, for each one that ended after it
+_FORGET: Final = 0.993  # factor on a dub's weight in `usual` for each one that ended after it
 _MEMORY: Final = 1 / (1 - _FORGET)  # dubs
 _PASSES: Final = 5  # of the regression
-_FREEDOM: Final = 3.0  # degrees of it in Student's t
-_SHARP: Final = 0.05  # differences of ln r below which all count in full
-_STEADY: Final = 2.0  # against a trend: as if so many dubs, one memory away from the mean, had shown none
-_TAIL: Final = 2.0  # mean of the constant hazard, in usual times
-_PRIOR: Final = 0.5  # dubs that speak for it in each bin
+_FREEDOM: Final = 3.0  # degrees of freedom of Student's t
+_SHARP: Final = 0.05  # least scale in ln r: dubs that differ by less count nearly in full
+_STEADY: Final = 2.0  # dubs against a trend: as if so many, one `_MEMORY` from the mean, had shown none
+_TAIL: Final = 2.0  # mean time under the constant hazard, in units of `usual`
+_PRIOR: Final = 0.5  # weight of the constant hazard in each bin, in dubs
 _SPREAD: Final = 0.3  # standard deviation of ln r before anything is known, with the weight of two dubs
 
 
 class Dubbing(NamedTuple):
-    """What is known of a dub beforehand: seconds of video (0 if not known), bytes of the upload."""
+    """Facts known before a dub ends. `seconds` of video are 0 if not known; `size` is in bytes of the upload."""
 
     language: str
     lipsync: bool = False
@@ -59,14 +62,14 @@ class Dubbing(NamedTuple):
 
     @property
     def measure(self) -> tuple[str, float]:
-        """What its time may be proportional to, and the logarithm of how much of it there is."""
+        """What the dub's time may be proportional to ("seconds", "bytes" or none), and the logarithm of its amount."""
         if self.seconds > 0:
             return "seconds", math.log(self.seconds)
         return ("bytes", math.log(self.size)) if self.size > 0 else ("", 0.0)
 
 
 class Sample(NamedTuple):
-    """A dub that ended between `low` and `high` seconds after it was submitted, seen at `at` (epoch)."""
+    """A finished dub: it ended between `low` and `high` seconds after it was submitted, and was found at `at` (epoch)."""
 
     at: float
     low: float
@@ -75,12 +78,12 @@ class Sample(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """Logarithm of its likely time."""
+        """Logarithm of its likely time in seconds."""
         return (math.log(self.low) + math.log(self.high)) / 2
 
 
 class Followed(NamedTuple):
-    """A dub under way: when it was submitted, and when it was last seen so, and before that."""
+    """A dub in progress: when it was submitted, and when the last poll (`seen`) and the one `before` showed it. Epoch."""
 
     dubbing: Dubbing
     submitted: float
@@ -93,7 +96,7 @@ def _log(age: float) -> float:
 
 
 class _Span(NamedTuple):
-    """A dub that ended, in ln r: when it came into the time that is looked at, and between which two it ended."""
+    """A finished dub in ln r: its age when the observed time began, and the two ages between which it ended."""
 
     entered: float
     low: float
@@ -106,12 +109,12 @@ def _span(sample: Sample, since: float, usual: float) -> _Span:
 
 
 def dubbing_of(job: Job, language: str, seconds: float = 0.0) -> Dubbing:
-    """What is known of a job's dub; `seconds` is the playing time of its source."""
+    """Facts about a job's dub. `seconds` is the playing time of its source, 0 if not known."""
     return Dubbing(language, job.options.lipsync, seconds, job.source.size)
 
 
 class Durations:
-    """What was learned. `finished` adds to it; `learn` makes it count, and is worth calling whenever `stale`."""
+    """Learns from dubs. `finished` adds one; `learn` updates the model, and should be called whenever `stale`."""
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=MOST)
@@ -119,21 +122,22 @@ class Durations:
         self._table = _NOTHING
         self._new = 0
         self._dropped = False
-        self._earlier = 0  # how many of the samples are of earlier runs
+        self._earlier = 0  # samples of earlier runs
         self.changed = False  # since the last `dump`
 
     @property
     def stale(self) -> bool:
-        """Whether enough dubs ended since `learn`."""
+        """Whether enough dubs have finished since `learn` to call it again."""
         return self._new > len(self._samples) // 25
 
     @property
     def known(self) -> bool:
-        """Whether anything was learned."""
+        """Whether the model has learned from any dub."""
         return self._table is not _NOTHING
 
     def finished(self, dubbing: Dubbing, low: float, high: float, at: float) -> None:
-        """A dub was found finished `high` seconds after it was submitted, and was not yet after `low`."""
+        """Add a dub that was unfinished `low` seconds after it was submitted, and found finished after `high`, at `at`
+        (epoch)."""
         if not 0 < high < 1e8:
             return
         if len(self._samples) == MOST:
@@ -144,7 +148,8 @@ class Durations:
         self.changed = True
 
     def learn(self, running: Iterable[Followed] = (), each: float = 1.0) -> None:
-        """Take all in: those that ended, and those under way, of whom `each` stands for so many."""
+        """Update the model from all finished dubs, and from `running` ones, each of which stands for `each` dubs in
+        progress."""
         self._new = 0
         if not self._samples:
             return
@@ -161,17 +166,17 @@ class Durations:
 
     @property
     def typical(self) -> float:
-        """Seconds of a dub of which nothing is known."""
+        """Usual seconds of a dub without known facts."""
         return math.exp(self._fit.level) if self._samples else UNKNOWN
 
     def usual(self, dubbing: Dubbing) -> float | None:
-        """Seconds that such a dub usually takes; None while nothing is known."""
+        """Usual seconds of such a dub; None before any has finished."""
         return math.exp(self._fit.usual(dubbing)) if self._samples else None
 
     def hazard(self, age: float, usual: float | None) -> tuple[float, float]:
-        """Of a dub that usually takes that long: its cumulative hazard up to `age`, and the hazard per second now.
+        """Cumulative hazard up to `age` (seconds), and hazard per second at `age`, of a dub that usually takes `usual` seconds.
 
-        The chance that it ended between two ages, if it had not at the first, is 1 - e^(Λ₁ - Λ₂).
+        A dub that has not ended at one age ends before the next with the chance 1 - e^(Λ₁ - Λ₂).
         """
         if usual is None:
             return max(age, 0.0) / UNKNOWN, 1 / UNKNOWN
@@ -180,13 +185,13 @@ class Durations:
     # -- kept across runs ----------------------------------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
-        """Plain values for TOML; resets `changed`."""
+        """Plain values for TOML. Resets `changed`."""
         self.changed = False
         rows = [[round(s.at), round(s.low, 2), round(s.high, 2), *s.dubbing] for s in self._samples]
         return {"schema": 1, "samples": rows}
 
     def load(self, saved: Mapping[str, Any]) -> None:
-        """Takes over what `dump` gave. Never fails: what is damaged counts as not there."""
+        """Load the values of `dump`. Never fails: damaged values count as missing."""
         rows = saved.get("samples")
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, list) and len(row) == 7 and _sound(row):
@@ -211,32 +216,32 @@ class _Line(NamedTuple):
     mean: float = 0.0
 
     def at(self, x: float) -> float:
-        """Its height there."""
+        """Its height at `x`."""
         return self.level + self.slope * (x - self.mean)
 
 
 _Points = Sequence[tuple[float, float, float]]
-"""Place, height, weight."""
+"""Place, height and weight of each point."""
 
 
 class _Row(NamedTuple):
-    """A dub as the regression sees it. Each part is a group and a place in it: measure, language, lipsync, run."""
+    """A dub in the regression. Each part is a group and a place within it: measure, language, lipsync, run."""
 
-    time: float  # logarithm
+    time: float  # logarithm of seconds
     weight: float
     parts: tuple[tuple[str | bool, float], ...]
 
 
 def _row(dubbing: Dubbing, earlier: bool, back: float, time: float = 0.0, weight: float = 0.0) -> _Row:
-    """`back` is how many dubs of its run ended since, as a negative part of the memory."""
+    """`back` counts the dubs of its run that ended later, as a negative multiple of `_MEMORY`."""
     return _Row(time, weight, (dubbing.measure, (dubbing.language, 0.0), (dubbing.lipsync, 0.0), (earlier, back)))
 
 
 class _Fit:
-    """ln usual = line of the measure + language + lipsync + line of the run, by backfitting with shrinkage."""
+    """Fits ln usual = line of the measure + language + lipsync + line of the run, by backfitting with shrinkage."""
 
     def __init__(self, samples: Sequence[Sample], earlier: int) -> None:
-        """The first so many are of earlier runs."""
+        """The first `earlier` of the samples belong to earlier runs."""
         count = len(samples)
         self._now = earlier == count
         rows = [
@@ -257,7 +262,7 @@ class _Fit:
                 self._refit(part, weighted)
             weighted = self._reweighted(rows)
         self.usuals = [self._fitted(row) for row in rows]
-        """Of the samples, at the time when they ended."""
+        """ln usual of each sample, at the time when it ended."""
 
     def usual(self, dubbing: Dubbing) -> float:
         """Logarithm of the seconds that such a dub usually takes now."""
@@ -273,7 +278,7 @@ class _Fit:
         return total
 
     def _refit(self, part: int, rows: Sequence[_Row]) -> None:
-        """One part anew, from what the others leave unexplained."""
+        """Fit one part again to the rest that the other parts leave unexplained."""
         lines, groups = self._lines[part], dict[str | bool, list[tuple[float, float, float]]]()
         for row in rows:
             group, x = row.parts[part]
@@ -282,27 +287,27 @@ class _Fit:
         self._lines[part] = {group: (_shrunk if part else _rising)(points) for group, points in groups.items()}
 
     def _reweighted(self, rows: Sequence[_Row]) -> list[_Row]:
-        """What lies far off counts less."""
+        """The rows, with less weight on those far from the fit."""
         off = [row.time - self._fitted(row) for row in rows]
-        scale = max(statistics.median(map(abs, off)) / 0.6745, _SHARP)  # of a normal distribution: its standard deviation
+        scale = max(statistics.median(map(abs, off)) / 0.6745, _SHARP)  # the standard deviation, if the distribution is normal
         factors = [(_FREEDOM + 1) / (_FREEDOM + (o / scale) ** 2) for o in off]
         return [row._replace(weight=row.weight * factor) for row, factor in zip(rows, factors, strict=True)]
 
 
 def _rising(points: _Points) -> _Line:
-    """Of the measure. Until it was seen to vary, times are taken to be in proportion to it."""
+    """The line of a measure. Until the measure varies, times count as proportional to it."""
     level, mean, together, varied = _moments(points, 0.0)
     return _Line(level, min(max((together + 0.5) / (varied + 0.5), 0.0), 1.5), mean)
 
 
 def _shrunk(points: _Points) -> _Line:
-    """Level and trend of a group, as if two dubs had shown no difference."""
+    """Level and trend of a group, shrunk as if two dubs had shown no difference."""
     level, mean, together, varied = _moments(points, 2.0)
     return _Line(level, together / (varied + _STEADY), mean)
 
 
 def _moments(points: _Points, nothing: float) -> tuple[float, float, float, float]:
-    """Level, mean place, covariance and variance (not divided by the weights); `nothing` is the weight of a level of 0."""
+    """Level, mean place, covariance and variance (not divided by the weights). `nothing` is the weight of an added level 0."""
     total = sum(w for *_, w in points)
     mean = sum(x * w for x, _, w in points) / total
     level = sum(y * w for _, y, w in points)
@@ -324,7 +329,7 @@ class _Table(NamedTuple):
     cumulative: list[float]
 
     def hazard(self, r: float, usual: float) -> tuple[float, float]:
-        """At `r` times the usual: cumulative hazard, and hazard per second."""
+        """Cumulative hazard, and hazard per second, at `r` times `usual` seconds."""
         if r <= _FIRST:
             rate = self.cumulative[0] / _FIRST
             return rate * max(r, 0.0), rate / usual
@@ -341,12 +346,15 @@ _FIRST: Final = math.exp(-REACH)
 _LAST: Final = math.exp(REACH)
 _EDGES: Final = tuple(math.exp(BIN * n - REACH) for n in range(BINS + 1))
 _STILL: Final = tuple((high - low) / _TAIL for low, high in pairwise(_EDGES))
-"""The constant hazard's part in each bin."""
+"""Share of the constant hazard in each bin."""
 _NOTHING: Final = _Table(list(accumulate(_STILL, initial=_FIRST / _TAIL)))
 
 
 def _life_table(ended: Sequence[_Span], followed: Sequence[tuple[float, float]], each: float) -> _Table:
-    """Of those under way: ln r at which each came into the time that is looked at, and to which it was followed."""
+    """The table from `ended` dubs and those in progress, of which each counts `each` times.
+
+    `followed` contains, for each of the latter, ln r when the observed time began, and ln r at the last poll.
+    """
     width = _bandwidth(ended)
     spans = [(_bin(low), _bin(high)) for _, low, high in ended]
     density = [1.0] * BINS
@@ -368,8 +376,8 @@ def _life_table(ended: Sequence[_Span], followed: Sequence[tuple[float, float]],
 
 
 def _leaving(changes: Iterable[tuple[float, float]]) -> list[float]:
-    """How many leave (less those who come) after each bin. Who does so within a bin is there for a part of it."""
-    found = [0.0] * (BINS + 1)  # the last is for those who leave before the first bin
+    """How many dubs leave after each bin, less those that enter. One that does so within a bin counts there in part."""
+    found = [0.0] * (BINS + 1)  # the last is for dubs that leave before the first bin
     for at, weight in changes:
         place = min((at + REACH) / BIN, float(BINS))
         if place > 0:
@@ -384,7 +392,7 @@ def _bin(value: float) -> int:
 
 
 def _deaths(spans: Sequence[tuple[int, int]], density: list[float]) -> list[float]:
-    """Each dub over the bins in which it may have ended, in proportion to the density there."""
+    """The ended dubs, each spread over the bins in which it may have ended, in proportion to the density there."""
     found = [0.0] * BINS
     for low, high in spans:
         part = density[low : high + 1]
@@ -398,7 +406,7 @@ def _deaths(spans: Sequence[tuple[int, int]], density: list[float]) -> list[floa
 
 
 def _bandwidth(ended: Sequence[_Span]) -> int:
-    """Bins to either side over which to smooth: Silverman, "Density Estimation", 1986, with the middle half's spread."""
+    """Bins to each side for smoothing: Silverman, "Density Estimation", 1986, with the spread of the middle half."""
     middles = sorted((span.low + span.high) / 2 for span in ended)
     count = len(middles)
     middle_half = (middles[(3 * count) // 4] - middles[count // 4]) / 1.349 if count > 3 else _SPREAD
@@ -407,7 +415,7 @@ def _bandwidth(ended: Sequence[_Span]) -> int:
 
 
 def _smooth(values: list[float], width: int) -> list[float]:
-    """A running mean, twice: nearly a bell. What would leave the table stays in it."""
+    """A running mean, applied twice, which is nearly a bell. At its ends the window is cut."""
     for _ in range(2 if width else 0):
         sums = list(accumulate(values, initial=0.0))
         edges = [(max(n - width, 0), min(n + width + 1, BINS)) for n in range(BINS)]

@@ -1,4 +1,4 @@
-"""How fast a batch goes and when it may end, told only where what was seen so far supports it. Pure: callers pass the time."""
+"""How fast a batch finishes dubs, and when it may end, if recent dubs support an estimate. Pure: callers pass the time."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Final
 from synthdub_tui.jobs.model import Dub, DubState
 
 LEAST: Final = 5
-"""Dubs that must have been finished before a prediction is made."""
+"""Finished dubs that an estimate needs."""
 
 STALLED: Final = 4.0
-"""Silence, in typical times between two finished dubs, after which the pace says nothing any more."""
+"""Mean times between two finished dubs, plus a minute, after which silence ends the estimate."""
 
 
 class Pace:
-    """When dubs were finished lately, and what this says about the rest.
+    """Times at which dubs finished lately, and an estimate for the rest.
 
-    The prediction is the number of open dubs over the rate of the last ones. It counts the time since the last one too, so
-    that it grows while nothing happens, and is given up when that takes too long.
+    The estimate is the number of open dubs divided by the rate of recent ones. The time since the last one counts too, so the
+    estimate grows while nothing finishes, and ends when that takes too long.
     """
 
     def __init__(self, window: int = 40) -> None:
         self._finished: deque[float] = deque(maxlen=window)
 
     def finished(self, at: float) -> None:
-        """A dub was finished."""
+        """Record that a dub finished at `at`."""
         self._finished.append(at)
 
     def remaining(self, open_dubs: int, now: float) -> float | None:
-        """Seconds until the last of the open dubs is finished; None where nobody can know."""
+        """Seconds until the last open dub finishes; None without an estimate."""
         count = len(self._finished)
         if count < LEAST or not open_dubs:
             return None
@@ -41,30 +41,30 @@ class Pace:
 
 
 class Durations:
-    """How long dubs took from their submission to the file, to say what is usual."""
+    """Seconds from submission to finished file of past dubs, to show the usual time."""
 
     def __init__(self, window: int = 200) -> None:
         self._taken: deque[float] = deque(maxlen=window)
 
     def learn(self, dub: Dub) -> None:
-        """Take a finished dub into account."""
+        """Add a dub if it is finished."""
         if dub.state is DubState.DONE and 0 < dub.submitted < dub.since:
             self._taken.append(dub.since - dub.submitted)
 
     def usual(self) -> tuple[float, int] | None:
-        """The median and how many dubs it comes from; None before there are enough."""
+        """The median in seconds, and the number of dubs that it comes from; None before there are enough."""
         count = len(self._taken)
         return (sorted(self._taken)[count // 2], count) if count >= LEAST else None
 
 
 class Rates:
-    """Transfer rates over the last while, one sample at a time, for a sparkline."""
+    """Recent transfer rates, one sample for each interval, for a sparkline."""
 
     def __init__(self, samples: int = 60) -> None:
         self.samples: deque[float] = deque(maxlen=samples)
 
     def add(self, rate: float) -> None:
-        """The rate of the time since the last sample, in bytes per second."""
+        """Add the rate since the last sample, in bytes per second."""
         self.samples.append(max(0.0, rate))
 
     @property
@@ -73,7 +73,7 @@ class Rates:
         return any(self.samples)
 
     def levels(self, width: int, steps: int) -> list[int]:
-        """The last `width` samples as heights from 0 to `steps`; the largest sample of them is `steps` high."""
+        """The last `width` samples as heights from 0 to `steps`. The largest of them is `steps` high."""
         taken = list(self.samples)[-width:] if width > 0 else []
         top = max(taken, default=0.0)
         return [0 if not top or not rate else max(1, round(rate / top * steps)) for rate in taken]

@@ -1,4 +1,4 @@
-"""Patterns of paths, as --exclude takes them. Pure."""
+"""Patterns of paths, as --exclude accepts them. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _ANY_FOLDERS = "**"
 
 
 class Glob:
-    """A pattern of names or of paths below a folder, case-sensitive.
+    """A pattern of names, or of paths below a folder. Case-sensitive.
 
     `*`, `?` and `[…]` stand for characters of one name, `**` between slashes for any number of folders. A pattern without a
-    slash is about names, at any depth. One that ends with a slash is about folders only.
+    slash matches names at any depth. One that ends with a slash matches folders only.
     """
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError with the reason for a pattern that can match nothing."""
+        """Raises ValueError, with the reason, for a pattern that can match nothing."""
         self.text = text
         self.folders_only = text.endswith("/")
         parts = [part for part in text.split("/") if part not in ("", ".")]
@@ -30,7 +30,7 @@ class Glob:
         self._steps = [None if part == _ANY_FOLDERS else re.compile(fnmatch.translate(part)).match for part in parts]
 
     def matches(self, path: Sequence[str], *, folder: bool) -> bool:
-        """Whether a path, given by its names below the named folder, is meant."""
+        """Whether a path matches, given by its names below the named folder."""
         if self.folders_only and not folder:
             return False
         at = self._skipping({0})
@@ -39,7 +39,7 @@ class Glob:
         return len(self._steps) in at
 
     def _after(self, step: int, name: str) -> tuple[int, ...]:
-        """Where a name leads from a step of the pattern."""
+        """The steps of the pattern that may follow when `step` meets a name."""
         if step == len(self._steps):
             return ()
         match = self._steps[step]
@@ -48,7 +48,7 @@ class Glob:
         return (step + 1,) if match(name) else ()
 
     def _skipping(self, at: set[int]) -> set[int]:
-        """`**` may stand for no folder at all."""
+        """The steps, and those after them if `**` stands for no folder."""
         for step in range(len(self._steps)):
             if step in at and self._steps[step] is None:
                 at.add(step + 1)

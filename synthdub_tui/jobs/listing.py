@@ -1,4 +1,4 @@
-"""Which entry of a project's list counts for a language: one choice, for what becomes of a dub and for its download alike."""
+"""Chooses the entry of a project's list that counts for a language. A dub's state and its download share the choice."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ E = TypeVar("E", bound=Entry)
 def entries_of(listed: Iterable[E], language: str, asked: Iterable[str]) -> list[E]:
     """The entries of a language, compared without case and with `_` read as `-`.
 
-    Where it is not listed under its code, entries under the language alone are its: `fr` for `fr-FR`, unless another language
-    that was `asked` for begins with it too.
+    If it is not listed under its code, entries of the bare language count, such as `fr` for `fr-FR`, unless another language in
+    `asked` begins with the same one.
     """
     listed, wanted = list(listed), _folded(language)
     if found := [entry for entry in listed if _folded(entry.language) == wanted]:
@@ -38,16 +38,16 @@ def entries_of(listed: Iterable[E], language: str, asked: Iterable[str]) -> list
 
 
 def own_spelling(named: str, asked: Sequence[str]) -> str:
-    """Which of the languages that were asked for an answer means; as it is named where it is none of them."""
+    """The language of `asked` that an answer calls `named`; `named` itself if it is none of them."""
     exact = [code for code in asked if _folded(code) == _folded(named)]
     begins = [code for code in asked if _folded(code).partition("-")[0] == _folded(named)]
     return exact[0] if exact else begins[0] if len(begins) == 1 else named
 
 
 def alive(entries: Iterable[E], video: str) -> E | None:
-    """The entry that is complete or going on, rather the one with the id `video`, then a complete one; None where all failed.
+    """The entry that is complete or running: first the one with the id `video`, then a complete one; None if all failed.
 
-    A project may go on listing an old failure beside the new try, in any order.
+    A project may still list an old failure next to the new try, in any order.
     """
     living = [entry for entry in entries if entry.state != SeenState.ERROR]
     return min(living, key=lambda entry: (not video or entry.video != video, entry.state != SeenState.COMPLETE), default=None)

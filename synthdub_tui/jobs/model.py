@@ -1,10 +1,10 @@
-"""Jobs and dubs: what is known of them, and nothing else. No I/O and no clock: callers pass `now`.
+"""The recorded facts about jobs and dubs, and nothing else. No I/O and no clock: callers pass `now`.
 
 A job is one source video with its options; a dub is that job in one target language. Both are frozen: `changes.py` makes the
-next version from the last, `plan.py` says what is to be done about a version. What is written here is what stands in
-`jobs/<id>.toml`, so a person can read and mend it; runtime things (bytes moved, signed URLs, credentials) never are.
+next version from the last, `plan.py` decides which activities a version needs. A job's facts are written to `jobs/<id>.toml`,
+so that a person can read and repair them. Runtime values (bytes moved, signed URLs, credentials) are never written.
 
-All times are seconds since the epoch, all sizes bytes.
+Times are seconds since the epoch (nanoseconds if the name ends in `_ns`), sizes are bytes.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import Final
 import msgspec
 
 SCHEMA: Final = 4
-"""Version of the state files. A file with a larger one comes from a newer synthdub and is left alone."""
+"""Version of the state files. A file with a larger one comes from a newer synthdub, and is left alone."""
 
 
 class Stage(StrEnum):
-    """Where a job stands as a whole; from `dubbing` on, each dub has its own state."""
+    """Progress of a job as a whole. From `dubbing` on, each dub has its own state."""
 
     QUEUED = "queued"  # waits for an upload slot
-    PREPARING = "preparing"  # the asset is being made
+    PREPARING = "preparing"  # the asset is being created
     UPLOADING = "uploading"
-    PROCESSING = "processing"  # uploaded, the service looks at the file
+    PROCESSING = "processing"  # uploaded; the service is processing the file
     DUBBING = "dubbing"
-    ENDED = "ended"  # no dub of it goes on by itself
+    ENDED = "ended"  # all its dubs have ended
 
 
 class DubState(StrEnum):
-    """State of one language of a job, a cell of the grid."""
+    """State of one language of a job: a cell of the dashboard's grid."""
 
     WAITING = "waiting"  # not submitted yet
     DUBBING = "dubbing"  # accepted by the service
-    READY = "ready"  # complete at the service, not fetched yet
+    READY = "ready"  # complete at the service, not downloaded yet
     DOWNLOADING = "downloading"
     DONE = "done"  # complete on disk, under its final name
     FAILED = "failed"
@@ -46,7 +46,7 @@ class DubState(StrEnum):
 
 
 OPEN: Final = frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
-"""States from which a dub goes on by itself, unless it is held."""
+"""States from which a dub continues automatically, unless it is held."""
 
 LEGAL: Final[dict[DubState, frozenset[DubState]]] = {
     DubState.WAITING: frozenset({DubState.DUBBING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}),
@@ -58,25 +58,26 @@ LEGAL: Final[dict[DubState, frozenset[DubState]]] = {
     DubState.CANCELLED: frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY}),
     DubState.UNKNOWN: frozenset({DubState.DUBBING, DubState.WAITING, DubState.CANCELLED}),
 }
-"""Which state may follow which. READY → DONE is a download found complete at a start; FAILED → DUBBING looks again at a
-project that was not found. A source that became a new version starts new dubs instead of moving old ones."""
+"""The states that may follow each state. READY → DONE: a start finds the download complete. FAILED → DUBBING: a retry polls
+the project again, for example one that was not found. A new version of the source starts new dubs instead of moving old
+ones."""
 
 
 NEVER: Final = 0.0
-"""The time of what did not happen. One and the same number: what has its default is left out where it is this very object."""
+"""Time of an event that has not happened. Use this very object: only then is the default left out of a file."""
 
 
 class WaitsFor(StrEnum):
-    """What a waiting dub waits for, where that is neither a free slot nor the service."""
+    """What a waiting dub waits for, other than a free slot or the service."""
 
-    REST = "rest"  # the file is still being written, as far as can be seen
-    ALREADY_PAID = "already_paid"  # a receipt says that this content was paid for in this language; only the user decides
-    CLAIMED = "claimed"  # another batch is dubbing the same file; only the user goes past that
+    REST = "rest"  # the file is apparently still being written
+    ALREADY_PAID = "already_paid"  # a receipt shows that this content was paid for in this language; only the user decides
+    CLAIMED = "claimed"  # another batch is dubbing the same file; only the user overrides that
     PAUSE = "pause"  # the batch is paused
 
 
 class Scope(StrEnum):
-    """What a failure is about, which decides the rung of the retry ladder."""
+    """What a failure concerns. It decides which step a retry takes."""
 
     DOWNLOAD = "download"  # the service has it, this side could not save it
     LANGUAGE = "language"  # the service failed this language
@@ -86,9 +87,9 @@ class Scope(StrEnum):
 
 
 class Rung(StrEnum):
-    """The retry ladder, cheapest first (`synthesia-api` digest, point 6)."""
+    """Steps of a retry, cheapest first."""
 
-    DOWNLOAD = "download"  # fetch again: free
+    DOWNLOAD = "download"  # download again: free
     SUBMIT = "submit"  # a first submission: nothing was paid for this dub yet
     ADD = "add"  # PUT the locale to the same project: costs credits
     PROJECT = "project"  # a new project from the same asset: costs credits
@@ -96,29 +97,29 @@ class Rung(StrEnum):
 
 
 PAID: Final = frozenset({Rung.ADD, Rung.PROJECT, Rung.UPLOAD})
-"""Rungs on which credits are spent although some were, or may have been, spent on this dub before."""
+"""Steps that spend credits although some were, or may have been, spent on this dub before."""
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=False, gc=False):
-    """Base of all that is stored. Unknown fields are tolerated, so that a person may annotate a file.
+    """Base of all stored records. Unknown fields are tolerated, so that a person may annotate a file.
 
-    Nothing here can refer back to what holds it, so the cycle collector need not look: with 200,000 dubs its passes took
-    longer than reading them.
+    A record cannot refer back to its owner, so no cycle collector is needed: with 200,000 dubs, its passes took longer than
+    reading.
     """
 
 
 class Source(_Record, frozen=True):
-    """The video file as it was when it was added. `sources.same_file` says when it is another version."""
+    """The video file as it was when it was added. `sources.same_file` decides whether a file is another version."""
 
     path: str
     size: int
     mtime_ns: int
     content_type: str
-    digest: str = ""  # of its content, as `sources.digest` makes it; empty as long as it was not read whole
+    digest: str = ""  # of the content, as `sources.digest` makes it; empty until the file was read whole
 
 
 class Hold(_Record, frozen=True):
-    """Why a waiting dub is not submitted before the user says so."""
+    """Why a waiting dub is not submitted until the user decides."""
 
     reason: WaitsFor
     at: float
@@ -126,7 +127,7 @@ class Hold(_Record, frozen=True):
 
 
 class Options(_Record, frozen=True):
-    """What belongs, with the path, to a job's identity."""
+    """The options that, with the path, identify a job."""
 
     title: str
     source_language: str = "en"
@@ -136,17 +137,17 @@ class Options(_Record, frozen=True):
 
 
 class Asset(_Record, frozen=True):
-    """The source at the service. `uploaded` is set only once the service or S3 said so."""
+    """The source at the service. `uploaded` is set only after the service or S3 confirmed it."""
 
     id: str
     created: float
     uploaded: bool = False
     ready: bool = False
-    language: str = ""  # as detected by the service
+    language: str = ""  # as the service detected it
 
 
 class Submission(_Record, frozen=True):
-    """A paid request about to be sent, on disk before it is. Found at a start, its outcome is unknown.
+    """A paid request, saved before it is sent. If a start finds it, its outcome is unknown.
 
     `project` is empty for POST /v2/dubbing and names the project for PUT /v2/dubbing/{id}.
     """
@@ -154,36 +155,35 @@ class Submission(_Record, frozen=True):
     languages: tuple[str, ...]
     at: float
     project: str = ""
-    asset: str = ""  # of a POST: what the project is made from
+    asset: str = ""  # for POST: the asset of the new project
 
 
 class Failure(_Record, frozen=True):
-    """Why a dub failed: `code` is a key of `problems.py` or the service's own error code."""
+    """Why a dub failed. `code` is a key of `problems.KNOWN`, or the service's own error code."""
 
     code: str
     scope: Scope
     at: float
-    detail: str = ""  # words of the service or the system, untrusted
+    detail: str = ""  # message of the service or the system, untrusted
 
 
 class Refusal(_Record, frozen=True):
-    """Moderation refused a content. Nothing erases this, and it says nothing about another content."""
+    """Moderation refused a content. The record is never erased, and concerns no other content."""
 
-    language: str  # empty: the video as a whole, in whatever language
+    language: str  # empty: the video as a whole, in every language
     at: float
-    size: int  # of the content, in bytes
-    digest: str = ""  # of the content; empty where it was not known
-    words: str = ""  # of the service, untrusted
+    size: int  # bytes of the content
+    digest: str = ""  # of the content; empty if not known
+    words: str = ""  # message of the service, untrusted
 
     def is_about(self, source: Source) -> bool:
-        """Whether the source may hold that content. It does not where size or digest say so."""
+        """Whether the source may have that content: its size is equal, and its digest does not differ."""
         digests = {self.digest, source.digest} - {""}
         return self.size == source.size and len(digests) < 2
 
 
 class Oddity(_Record, frozen=True):
-    """The service says something of a language that nobody here knows: the word, since when, and how often in a row, up to a
-    limit."""
+    """An unknown status of a language: the service's word, since when, and for how many polls in a row, up to a limit."""
 
     word: str  # untrusted
     since: float
@@ -191,7 +191,7 @@ class Oddity(_Record, frozen=True):
 
 
 class Part(_Record, frozen=True):
-    """A download under way. `etag` lets it continue; once complete, size and time tell that the final file is ours."""
+    """A download in progress. `etag` lets it continue. Once it is complete, size and time identify the final file as ours."""
 
     size: int
     etag: str = ""
@@ -201,18 +201,18 @@ class Part(_Record, frozen=True):
 _FIXED: Final = struct.Struct("<qqd")
 _TIME: Final = struct.Struct("<q")
 _ENDINGS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
-"""How the paths of outputs end: some for each language."""
+"""Shared endings of the paths of outputs: a few for each language."""
 
 
 class Output(_Record, frozen=True, kw_only=True):
-    """A finished file of ours. Where `sources.same_file` sees another on disk, somebody changed it since.
+    """A finished file that synthdub wrote. If `sources.same_file` sees another version on disk, it was changed since.
 
-    Made by `Output.of`, and packed, since a batch may have 200,000: as texts and numbers of their own, paths and times were
-    half of what it takes in memory.
+    Create one with `Output.of`. Its values are packed, since a batch may have 200,000: separate paths and times took half of
+    the memory.
     """
 
-    stem: str  # what all its paths begin with: the same for every language of a job
-    endings: tuple[str, ...]  # of the video's path, then of the captions': the same for every job
+    stem: str  # common beginning of all its paths: the same for every language of a job
+    endings: tuple[str, ...]  # of the video's path, then of the captions' paths: the same for every job
     numbers: bytes
     reviewed: bool = False
 
@@ -228,7 +228,7 @@ class Output(_Record, frozen=True, kw_only=True):
         seconds: float = 0.0,
         captions_ns: Sequence[int] = (),
     ) -> Output:
-        """A video of `seconds` playing time, 0 if not known, with the paths of its captions and their modification times."""
+        """An output of `seconds` playing time (0 if not known), with the paths of its captions and their modification times."""
         stem = path[: max(0, path.rfind(".dubbed-"))]
         if not all(caption.startswith(stem) for caption in captions):
             stem = ""
@@ -236,19 +236,19 @@ class Output(_Record, frozen=True, kw_only=True):
         return cls(stem=stem, endings=endings, numbers=_packed(size, mtime_ns, seconds, captions_ns), reviewed=reviewed)
 
     def __post_init__(self) -> None:
-        """Refer to one and the same of what other outputs have, too, however this one was made: here, or by a decoder."""
+        """Share equal texts with other outputs, whether this one was created here or by a decoder."""
         if self.stem:
             msgspec.structs.force_setattr(self, "stem", sys.intern(self.stem))
             msgspec.structs.force_setattr(self, "endings", _ENDINGS.setdefault(self.endings, self.endings))
 
     @property
     def path(self) -> str:
-        """Where the video is."""
+        """Path of the video."""
         return self.stem + self.endings[0]
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """Where its captions are."""
+        """Paths of the captions."""
         return tuple([self.stem + ending for ending in self.endings[1:]])
 
     @property
@@ -258,21 +258,21 @@ class Output(_Record, frozen=True, kw_only=True):
 
     @property
     def mtime_ns(self) -> int:
-        """When the video was written."""
+        """Modification time of the video, in nanoseconds."""
         return int(_FIXED.unpack_from(self.numbers)[1])
 
     @property
     def seconds(self) -> float:
-        """Playing time, 0 if not known."""
+        """Playing time in seconds, 0 if not known."""
         return float(_FIXED.unpack_from(self.numbers)[2])
 
     @property
     def captions_ns(self) -> tuple[int, ...]:
-        """Modification times of captions that we wrote: only they are ours."""
+        """Modification times, in nanoseconds, of captions that synthdub wrote: only these are ours."""
         return tuple(time for (time,) in _TIME.iter_unpack(self.numbers[_FIXED.size :]))
 
     def with_captions(self, times: Sequence[int]) -> Output:
-        """As it is, but for the modification times of its captions."""
+        """This output with other modification times of its captions."""
         return msgspec.structs.replace(self, numbers=_packed(self.size, self.mtime_ns, self.seconds, times))
 
 
@@ -284,35 +284,35 @@ class Dub(_Record, frozen=True):
     """One language of a job."""
 
     state: DubState
-    since: float  # when it entered the state
-    submitted: float = NEVER  # when the service accepted it last
+    since: float  # when the state began
+    submitted: float = NEVER  # when the service last accepted it
     project: str = ""  # id at the service
     video: str = ""  # id of the dubbed asset at the service
-    tried: tuple[Rung, ...] = ()  # paid rungs climbed so far
-    next_rung: Rung | None = None  # how a waiting dub is to be submitted, where a retry decided it
-    erred: bool = False  # the service failed it in this project before, and may go on listing that
-    old_video: str = ""  # id under which it did, where there was one, to tell a new try from the old
-    absent_since: float = NEVER  # the project is complete and does not list this language
-    odd: Oddity | None = None  # kept by a retry that looks again: one look then is enough
-    checked: bool = False  # the project was asked, and has no try of this language under way
+    tried: tuple[Rung, ...] = ()  # paid steps that retries have taken so far
+    next_rung: Rung | None = None  # how to submit a waiting dub, if a retry decided it
+    erred: bool = False  # the service failed it in this project before, and may still list that
+    old_video: str = ""  # id of the failed try, if it had one, to tell a new try from the old
+    absent_since: float = NEVER  # since when the project is complete without this language
+    odd: Oddity | None = None  # kept by a retry that checks again: one poll is enough then
+    checked: bool = False  # the project was polled, and has no try of this language in progress
     failure: Failure | None = None
-    hold: Hold | None = None  # of a waiting dub: it is not submitted while this is set
-    agreed: tuple[str, ...] = ()  # codes of what speaks against submitting it, and the user went past
+    hold: Hold | None = None  # a waiting dub is not submitted while this is set
+    agreed: tuple[str, ...] = ()  # codes of the reasons against submitting it that the user has overridden
     stale: bool = False  # submitted with an earlier version of the source
     part: Part | None = None
-    landed: Part | None = None  # of an earlier try, given up after its landing was noted: ours, if it has the final name
-    captions_ns: tuple[int, ...] = ()  # modification times of captions that we write before the output is complete
+    landed: Part | None = None  # of an earlier try, given up while its file was getting the final name: such a file is ours
+    captions_ns: tuple[int, ...] = ()  # modification times of captions that are written before the output is complete
     output: Output | None = None
-    captions_tries: int = 0  # in a row that ended with the video, but without all of its captions
+    captions_tries: int = 0  # tries in a row that saved the video, but not all of its captions
 
     @property
     def lacks_captions(self) -> bool:
-        """Whether it is done but for captions that could not be saved; `failure` says why."""
+        """Whether it is done except for captions that could not be saved. `failure` says why."""
         return self.state is DubState.DONE and self.failure is not None
 
 
 class Job(_Record, frozen=True):
-    """One source video, its options and its dubs, in the order in which the languages were asked for."""
+    """One source video, its options and its dubs, in the order in which the languages were requested."""
 
     id: str
     source: Source
@@ -321,17 +321,17 @@ class Job(_Record, frozen=True):
     dubs: dict[str, Dub] = {}
     schema: int = SCHEMA
     stage: Stage = Stage.QUEUED
-    outputs: str = ""  # folder of the outputs; empty: beside the source
-    mount: str = ""  # where the volume of the outputs was mounted when they were asked for; empty: the root's, or not known
+    outputs: str = ""  # folder of the outputs; empty: next to the source
+    mount: str = ""  # mount point of the outputs' volume when they were requested; empty: the root's, or not known
     captions: bool = True
-    unsettled: bool = False  # its waiting dubs wait until the source comes to rest (`WaitsFor.REST`)
+    unsettled: bool = False  # its waiting dubs wait until the source no longer changes (`WaitsFor.REST`)
     asset: Asset | None = None
-    uploads: int = 0  # since the user last acted, to bound automatic repeats
-    version: int = 0  # raised when the source is to be uploaded anew on purpose
-    forced: float = NEVER  # when the user had this version begun anew, whatever was paid for before (--force-new)
-    projects: dict[str, str] = {}  # of use: id → id of the asset it was made from, oldest first; empty if it takes no more
+    uploads: int = 0  # since the user last acted, to limit automatic repeats
+    version: int = 0  # raised when the source must be uploaded again on purpose
+    forced: float = NEVER  # when the user started this version again, even if paid for before (--force-new)
+    projects: dict[str, str] = {}  # useful ones, oldest first: id → id of its asset, empty if it accepts no more languages
     submission: Submission | None = None
-    refused: tuple[Refusal, ...] = ()  # by moderation, earlier contents of the source included; outlives the dubs
+    refused: tuple[Refusal, ...] = ()  # by moderation, for earlier contents of the source too; kept when the dubs are removed
 
     @property
     def name(self) -> str:
@@ -340,12 +340,12 @@ class Job(_Record, frozen=True):
 
     @property
     def open(self) -> bool:
-        """Whether some dub has not ended; it may wait for the user."""
+        """Whether some dub has not ended. It may be waiting for the user."""
         return any(dub.state in OPEN for dub in self.dubs.values())
 
     @property
     def can_go_on(self) -> bool:
-        """Whether some dub goes on by itself."""
+        """Whether some dub continues automatically."""
         return any(dub.state in OPEN and dub.hold is None for dub in self.dubs.values())
 
     @property
@@ -359,18 +359,18 @@ class Job(_Record, frozen=True):
 
     @property
     def unsent(self) -> tuple[str, ...]:
-        """Waiting languages for which no paid request is under way, and which nothing holds."""
+        """Waiting languages that are not held and have no paid request in progress."""
         sent = self.submission.languages if self.submission else ()
         waiting = self.in_state(DubState.WAITING)
         return tuple(language for language in waiting if language not in sent and self.dubs[language].hold is None)
 
     @property
     def held(self) -> tuple[str, ...]:
-        """Waiting languages that are not submitted before the user says so."""
+        """Waiting languages that are not submitted until the user decides."""
         return tuple(language for language in self.in_state(DubState.WAITING) if self.dubs[language].hold is not None)
 
     def waits_for(self, language: str, *, paused: bool = False) -> WaitsFor | None:
-        """What keeps a dub from its next step besides a slot and the service. `paused`: whether the batch is."""
+        """What keeps a dub from its next step, other than a slot or the service. `paused` says whether the batch is paused."""
         dub = self.dubs[language]
         if paused and dub.state is DubState.READY:
             return WaitsFor.PAUSE
@@ -383,7 +383,7 @@ class Job(_Record, frozen=True):
         return WaitsFor.PAUSE if paused else None
 
     def refusal(self, language: str) -> Refusal | None:
-        """The last refusal by moderation that holds for this language of the present source."""
+        """The latest refusal by moderation that applies to this language of the present source."""
         return next(
             (each for each in reversed(self.refused) if each.language in ("", language) and each.is_about(self.source)), None
         )
@@ -394,7 +394,7 @@ class Job(_Record, frozen=True):
 
 
 class SeenState(StrEnum):
-    """What the service says of one language."""
+    """State of one language according to the service."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -402,8 +402,8 @@ class SeenState(StrEnum):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One language of a project as the service sees it. `video` is empty where it gives no id. `oddity`: why it counts as
-    running although the service does not say so."""
+    """One language of a project according to the service. `video` is empty if the service gives no id. `oddity` says why the
+    language counts as running although the service does not report that."""
 
     language: str
     state: SeenState
@@ -413,7 +413,8 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class ProjectSeen(msgspec.Struct, frozen=True):
-    """A project as the service sees it. In state ERROR, `code` is about the whole; what it lists as complete is there still."""
+    """A project according to the service. In state ERROR, `code` concerns the whole; languages listed as complete still
+    exist."""
 
     state: SeenState
     code: str = ""
@@ -422,8 +423,7 @@ class ProjectSeen(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Dubs of a batch by state; what the summary and `status` show. `held` are those of `waiting` and `ready` that need the
-    user."""
+    """Dubs of a batch by state, for the summary and `status`. `held`: those of `waiting` and `ready` that need the user."""
 
     jobs: int = 0
     dubs: int = 0
@@ -439,12 +439,12 @@ class Counts(msgspec.Struct, frozen=True):
 
     @property
     def ended(self) -> int:
-        """Dubs that do not go on by themselves."""
+        """Dubs that do not continue automatically."""
         return self.done + self.failed + self.cancelled + self.unknown
 
 
 def count(jobs: Iterable[Job], *, paused: bool = False) -> Counts:
-    """Counts over any iterable of jobs. In a paused batch every dub that waits or is ready needs the user."""
+    """Counts over any iterable of jobs. In a paused batch, every dub that waits or is ready needs the user."""
     totals = dict.fromkeys(Counts.__struct_fields__, 0)
     for job in jobs:
         totals["jobs"] += 1

@@ -1,4 +1,4 @@
-"""Names of outputs: which are ours, and where they go. Pure."""
+"""Paths of outputs: how to recognise them, and where they go. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _OUTPUT: Final = re.compile(r"\.dubbed-[a-z]{2,3}(-[a-z0-9]{2,8})?\.mp4$", re.IG
 
 
 def is_output(name: str) -> bool:
-    """Whether a name has the form of our outputs, which are never sources."""
+    """Whether a name has the form of an output. Outputs are never sources."""
     return _OUTPUT.search(name) is not None
 
 
 def output_path(source: str, language: str, folder: str = "", ending: str = "mp4") -> str:
-    """Where the output of a source goes: beside it, or into `folder`."""
+    """Path of a source's output: next to the source, or in `folder`."""
     directory, name = os.path.split(source)
     stem = os.path.splitext(name)[0]
     return os.path.join(folder or directory, f"{stem}.dubbed-{language}.{ending}")

@@ -1,4 +1,4 @@
-"""What is to be done about a job, told from its facts alone. The worker makes it so; a restart just asks again."""
+"""Decides which activities a job needs, from its facts alone. A worker runs them; a restart decides again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from synthdub_tui.jobs.model import Dub, DubState, Job, Rung
 
 
 class Deliver(NamedTuple):
-    """Bring the source to the service until its asset is ready to be dubbed."""
+    """Upload the source, until its asset is ready to be dubbed."""
 
     version: int
 
 
 class Submit(NamedTuple):
-    """Send a paid request for waiting dubs: to `project` (PUT), or where that is empty as a new one (POST)."""
+    """Send a paid request for waiting dubs: PUT to `project`, or POST for a new project if that is empty."""
 
     languages: tuple[str, ...]
     project: str
@@ -27,13 +27,13 @@ class Watch(NamedTuple):
 
 
 class Recall(NamedTuple):
-    """Find out from receipts what became of a new project that was asked for, and whose answer the job does not know."""
+    """Find out from receipts what became of a request for a new project whose answer the job does not know."""
 
     languages: tuple[str, ...]
 
 
 class Download(NamedTuple):
-    """Fetch a language that is ready."""
+    """Download a language that is ready."""
 
     language: str
 
@@ -42,7 +42,7 @@ Activity = Deliver | Submit | Watch | Recall | Download
 
 
 def activities(job: Job) -> list[Activity]:
-    """Everything that should be going on for the job now. At most one Submit, since one intent is recorded at a time."""
+    """All activities that the job needs now. At most one is a `Submit`, since only one intent is recorded at a time."""
     wanted: list[Activity] = []
     adding = _adding(job)
     creating = tuple(lang for lang in job.unsent if lang not in adding)
@@ -51,7 +51,7 @@ def activities(job: Job) -> list[Activity]:
             wanted.append(Deliver(job.version))
         creating = ()
     if job.submission is not None:
-        pass  # one paid request at a time: its answer tells what is next
+        pass  # one paid request at a time: its answer decides about the next
     elif adding:
         project = next(iter(adding.values()))
         wanted.append(Submit(tuple(lang for lang, where in adding.items() if where == project), project))
@@ -65,7 +65,7 @@ def activities(job: Job) -> list[Activity]:
 
 
 def begun(job: Job, activity: Activity) -> bool:
-    """Whether the activity has left the line: a pause lets it finish."""
+    """Whether the activity has left its queue. If so, a pause lets it finish."""
     match activity:
         case Deliver():
             return job.asset is not None
@@ -77,7 +77,7 @@ def begun(job: Job, activity: Activity) -> bool:
 
 
 def awaits_rest(job: Job) -> bool:
-    """Whether the job would be uploaded now if its source had come to rest."""
+    """Whether the job would be uploaded now if its source no longer changed."""
     return _unsettled(job) and any(language not in _adding(job) for language in job.unsent)
 
 
@@ -86,13 +86,13 @@ def _unsettled(job: Job) -> bool:
 
 
 def live_project(job: Job) -> str:
-    """The newest project that languages can be added to without a new upload; empty where there is none."""
+    """The newest project to which languages can be added without a new upload; empty if there is none."""
     asset = job.asset.id if job.asset else None
     return next((project for project, made_from in reversed(job.projects.items()) if made_from == asset), "")
 
 
 def _adding(job: Job) -> dict[str, str]:
-    """Waiting languages that go to an existing project, and which."""
+    """Waiting languages to add to an existing project → that project."""
     live = live_project(job)
     adding = {}
     for language in job.unsent:
@@ -109,7 +109,7 @@ def _forgotten(dub: Dub) -> bool:
 
 
 def _watched(job: Job) -> list[str]:
-    """Projects to be asked about: those with dubs under way, and those that may show what became of an unknown PUT."""
+    """Projects to poll: those with dubs in progress, and those that may show the outcome of an unknown PUT."""
     watched = [
         dub.project
         for dub in job.dubs.values()

@@ -1,5 +1,7 @@
-"""What a retry of a dub does, what it costs, and what the user must have agreed to before. Runner, commands and dashboard all
-ask here, so that none of them spends what another would have asked about."""
+"""Decides what a retry of a dub does, what it costs, and whether the user must agree first.
+
+Runner, commands and dashboard all ask here, so that none of them spends credits about which another would have asked.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, WaitsFor
 from synthdub_tui.jobs.moderation import MODERATION
 
 _FILE_AT_FAULT: Final = frozenset({"not_a_video", changes.NO_AUDIO, "media_type", "video_duration_limit_reached"})
-"""Failures that come again as long as the file is the same."""
+"""Failures that repeat as long as the file is the same."""
 
 _REQUEST_AT_FAULT: Final = frozenset({"invalid_target_language", "title_too_long"})
-"""Failures that come again whatever the file holds."""
+"""Failures that repeat whatever the file contains."""
 
 _WORDED: Final = frozenset({"request_refused", "language_refused"})
-"""Refusals whose reason stands in the service's words."""
+"""Refusals whose reason is in the service's message."""
 
 
 _THIS_SIDE: Final = frozenset(
@@ -37,36 +39,36 @@ _THIS_SIDE: Final = frozenset(
         *("asset_not_uploaded", "internal"),
     }
 )
-"""Failures for a reason on this side, before anything paid was sent; the reason may be gone with the next start."""
+"""Failures for a reason on this side, before a paid request was sent. The reason may be gone at the next start."""
 
 
 class Cost(StrEnum):
-    """What a retry spends."""
+    """The cost of a retry."""
 
-    FREE = "free"  # nothing: what was paid for is fetched or looked for again
-    FIRST = "first"  # what any dub costs: nothing was paid for this one yet
+    FREE = "free"  # nothing: what was paid for is downloaded or checked again
+    FIRST = "first"  # the price of any dub: nothing was paid for this one yet
     AGAIN = "costs"  # credits, although some were spent on this dub before
-    TWICE = "may_pay_twice"  # credits, for what may have been paid for and be under way
-    USELESS = "useless"  # perhaps credits, and it must fail again as it is
+    TWICE = "may_pay_twice"  # credits, for a dub that may have been paid for and be in progress
+    USELESS = "useless"  # perhaps credits, and without a change it must fail again
 
 
 class RetryPolicy(NamedTuple):
-    """A retry of one dub, as things are."""
+    """What a retry of one dub means, in its present state."""
 
-    step: Rung | None = None  # None: there is nothing to retry
+    step: Rung | None = None  # None: nothing to retry
     cost: Cost = Cost.FREE
-    must_ask: bool = False  # not without the user's consent to this very step
-    alone: bool = False  # never in bulk: only where the user names this very dub
-    why: str = ""  # code of what speaks against it
+    must_ask: bool = False  # needs the user's consent to this very step
+    alone: bool = False  # never in bulk: the user must name this very dub
+    why: str = ""  # code of the reason against it
 
     @property
     def moderated(self) -> bool:
-        """Whether it sends again what moderation refused, which endangers the account."""
+        """Whether it sends again content that moderation refused, which endangers the account."""
         return self.why == MODERATION
 
     @property
     def label(self) -> str:
-        """In one word for scripts: free, costs, ask (decide about this very dub) or useless (mend what is wrong first)."""
+        """One word for scripts: free, costs, ask (decide about this very dub) or useless (fix the problem first)."""
         if self.cost is Cost.USELESS and self.why != changes.NO_AUDIO:
             return "useless"
         if self.alone:
@@ -75,7 +77,7 @@ class RetryPolicy(NamedTuple):
 
 
 def policy(job: Job, language: str, *, edited: bool = False) -> RetryPolicy:
-    """What retrying this dub means. `edited`: the source is known to be another file than the one that failed."""
+    """What a retry of this dub means. `edited` says that the source is known to differ from the file that failed."""
     dub, step = job.dubs[language], changes.step(job, language)
     if step is None:
         return RetryPolicy()
@@ -91,16 +93,19 @@ def policy(job: Job, language: str, *, edited: bool = False) -> RetryPolicy:
 
 
 def offered(job: Job, language: str) -> RetryPolicy:
-    """What a retry means, for who does not look at files: a finished dub is offered one only where it lacks captions."""
+    """What a retry means to callers that do not look at files: a finished dub has one only if it lacks captions."""
     dub = job.dubs[language]
     return RetryPolicy() if dub.state is DubState.DONE and not dub.lacks_captions else policy(job, language)
 
 
 def mends_itself(job: Job, language: str, means: RetryPolicy) -> bool:
-    """Whether a new start may retry the failed dub unasked: only the download failed, a look may find it, or nothing was sent
-    for a reason on this side. What the service refused it would refuse again: only the user's retry sends that again."""
+    """Whether a new start may retry the failed dub without asking: only the download failed, a check may find the dub, or
+    nothing was sent for a reason on this side.
+
+    The service would refuse again what it refused before: only the user's retry sends that again.
+    """
     if changes.can_look_for(job.dubs[language]):
-        return not means.moderated  # unasked, the retry is a look and no more
+        return not means.moderated  # unless the user asks for it, the retry is only a check
     if means.must_ask or means.alone:
         return False
     failure = job.dubs[language].failure
@@ -109,16 +114,16 @@ def mends_itself(job: Job, language: str, means: RetryPolicy) -> bool:
 
 
 def fingerprint(job: Job, language: str) -> str:
-    """Tells whether a dub is still as it was shown: a consent is for that alone."""
+    """A text that changes when the dub does. A consent applies only as long as it stays the same."""
     dub = job.dubs[language]
     failure = f"{dub.failure.code}@{dub.failure.at}" if dub.failure is not None else ""
     hold = dub.hold.reason.value if dub.hold is not None else ""
-    refused = MODERATION if changes.must_not_be_sent(job, language) else ""  # the video as a whole, or an earlier try
+    refused = MODERATION if changes.must_not_be_sent(job, language) else ""  # as a whole video, or in an earlier try
     return " ".join(filter(None, (f"{dub.state.value}@{dub.since}", failure, hold, refused)))
 
 
 def bill(job: Job, language: str) -> str:
-    """What giving the dub up leaves to be paid: nothing, what was accepted, or what perhaps was."""
+    """What remains to be paid if the dub is given up: "nothing", "accepted" work, or "perhaps" some."""
     dub = job.dubs[language]
     if dub.state is DubState.UNKNOWN or (job.submission is not None and language in job.submission.languages):
         return "perhaps"
@@ -132,7 +137,7 @@ def _cost(step: Rung) -> Cost:
 
 
 def _fails_again(dub: Dub, edited: bool) -> str:
-    """The code of a failure that must come again, empty where it need not."""
+    """Code of a failure that must repeat; empty if there is none."""
     if dub.failure is None:
         return ""
     codes = {dub.failure.code}
@@ -143,7 +148,7 @@ def _fails_again(dub: Dub, edited: bool) -> str:
 
 
 def _paid_perhaps(dub: Dub) -> str:
-    """The code of what says that the dub may have been paid for already, empty where nothing does."""
+    """Code of the reason why the dub may have been paid for already; empty if there is none."""
     if dub.hold is not None and dub.hold.reason in (WaitsFor.ALREADY_PAID, WaitsFor.CLAIMED):
         return dub.hold.reason.value
     unclear = dub.state is DubState.UNKNOWN or (dub.failure is not None and dub.failure.code == SUBMISSION_UNKNOWN)

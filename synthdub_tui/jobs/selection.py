@@ -1,7 +1,7 @@
-"""Finding and choosing among many dubs: the filter language, the orders of rows, and marks. Pure.
+"""Filters, sorts and marks many dubs: the filter language, the orders of rows, and marks. Pure.
 
-A filter is words: `state:failed lang:fr,es -name:draft intro`. All of them must hold (values after commas are alternatives, a
-leading `-` takes the opposite, a word without a colon is a name). A row is shown when one of its dubs meets all words.
+A filter consists of words: `state:failed lang:fr,es -name:draft intro`. A row is shown if one of its dubs meets all words.
+Values after commas are alternatives, a leading `-` negates a word, and a word without a colon is a name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STATES: Final[dict[str, frozenset[DubState]]] = {
     "ended": frozenset(DubState) - OPEN,
     "trouble": frozenset({DubState.FAILED, DubState.UNKNOWN}),
 }
-"""What may follow `state:`; any beginning of a word means all words that begin so."""
+"""Words that may follow `state:`. The beginning of a word means all words that begin so."""
 
 STAGES: Final = tuple(stage.value for stage in Stage)
 
@@ -34,7 +34,7 @@ KEYS: Final[dict[str, str]] = {
     "stage": "stage of a file: " + ", ".join(STAGES),
     "reviewed": "yes or no",
 }
-"""The words of the language and what they take; also the help for it."""
+"""The words of the filter language and their values; also the help about it."""
 
 _DUB_KEYS: Final = frozenset({"state", "lang", "reason", "reviewed"})
 
@@ -42,7 +42,7 @@ _WORD = re.compile(r'(?P<not>-?)(?:(?P<key>[a-zA-Z]+):)?(?P<value>(?:"[^"]*"|[^\
 
 
 class FilterError(ValueError):
-    """A filter that cannot be understood: what is wrong, and where in the text it stands."""
+    """A filter that cannot be understood: the reason, and its place in the text."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
         super().__init__(message)
@@ -52,7 +52,7 @@ class FilterError(ValueError):
 
 
 class Term(NamedTuple):
-    """One word of a filter: one of `values` must (or, where `negated`, none may) hold for `key`."""
+    """One word of a filter: `key` must match one of `values`, or none of them if `negated`."""
 
     key: str
     values: tuple[str, ...]
@@ -64,7 +64,7 @@ class Term(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Words that must all hold. An empty filter shows everything."""
+    """Words that must all match. An empty filter shows everything."""
 
     terms: tuple[Term, ...] = ()
 
@@ -72,18 +72,18 @@ class Filter(NamedTuple):
         return " ".join(map(str, self.terms))
 
     def job_test(self) -> Callable[[Job], bool] | None:
-        """Test of what a word says about a file; None where none does."""
+        """Test of the words about files; None if there are none."""
         return _all(_JOB_TESTS[term.key](term) for term in self.terms if term.key not in _DUB_KEYS)
 
     def dub_test(self) -> Callable[[str, Dub], bool] | None:
-        """Test of what a word says about a dub; None where none does."""
+        """Test of the words about dubs; None if there are none."""
         terms = [term for term in self.terms if term.key in _DUB_KEYS]
-        terms.sort(key=lambda term: term.key != "lang")  # first what lets few dubs through, at the least cost
+        terms.sort(key=lambda term: term.key != "lang")  # first the words that cost least and let few dubs through
         tests = [_DUB_TESTS[term.key](term) for term in terms]
         return functools.reduce(_both, tests) if tests else None
 
     def languages(self, among: Iterable[str]) -> list[str]:
-        """Those of the given codes that a `lang:` word lets through."""
+        """The given codes that every `lang:` word lets through."""
         tests = [_language_test(term) for term in self.terms if term.key == "lang"]
         return [code for code in among if all(test(code) for test in tests)]
 
@@ -94,12 +94,12 @@ class Filter(NamedTuple):
 
 
 def parse(text: str) -> Filter:
-    """The filter that the words mean. Raises FilterError with the place of the first word that means nothing."""
+    """Parse a filter. Raises `FilterError` with the place of the first word that cannot be understood."""
     return Filter(tuple(_term(*found) for found in _words(text)))
 
 
 def complete(text: str, languages: Iterable[str] = (), reasons: Iterable[str] = ()) -> list[str]:
-    """Whole texts that the last word may become, best first."""
+    """Completions of the last word, as whole texts, best first."""
     head, last = _split_last(text)
     sign = "-" if last.startswith("-") else ""
     key, colon, value = last[len(sign) :].partition(":")
@@ -118,7 +118,7 @@ def complete(text: str, languages: Iterable[str] = (), reasons: Iterable[str] = 
 
 
 def _words(text: str) -> Iterator[tuple[re.Match[str], int]]:
-    """The words of a text, each with its place."""
+    """The words of a text, each with its position."""
     place = 0
     while place < len(text):
         if text[place].isspace():
@@ -165,7 +165,7 @@ def _quoted(value: str) -> str:
 
 
 def _split_last(text: str) -> tuple[str, str]:
-    """The text before the last word, and that word; an open quotation belongs to it."""
+    """The text before the last word, and that word; it is empty while a quotation is open."""
     if text.count('"') % 2:
         return text, ""
     head, space, last = text.rpartition(" ")
@@ -212,7 +212,7 @@ def _language_test(term: Term) -> Callable[[str], bool]:
     values = [value.replace("_", "-") for value in term.values]
 
     def one(code: str, value: str) -> bool:
-        """`fr` means fr and all its regions, and not the Filipino of `fi`; with a region, or one letter, its beginning."""
+        """`fi` matches fi with any region, but not fil (Filipino). With a region, or as one letter, it is a beginning."""
         return code.startswith(value) if "-" in value or len(value) == 1 else code.partition("-")[0] == value
 
     known: dict[str, bool] = {}
@@ -277,11 +277,11 @@ _URGENCY: Final = {
         )
     )
 }
-"""What a user wants to see first."""
+"""Ranks of states in the order in which users want to see them."""
 
 
 def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Names as people order them: part 2 before part 10, without case."""
+    """Sort key for names as people order them: part 2 before part 10, without case."""
     parts = re.findall(r"\d+|\D+", text)
     return tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part.casefold()) for part in parts)
 
@@ -298,14 +298,14 @@ ORDERS: Final[dict[str, Callable[[Job], Any]]] = {
     "progress": _progress,
     "size": lambda job: -job.source.size,
 }
-"""Orders of rows; in each, equal rows stay in the order in which they were added."""
+"""Sort keys of rows. Equal rows stay in the order in which they were added."""
 
 
 # -- marks -----------------------------------------------------------------------------------------------------------
 
 
 class Marks:
-    """Marked cells: for each job a set of column numbers as bits, so that marking 200,000 cells takes milliseconds."""
+    """Marked cells. Each job has a set of column numbers as bits, so that marking 200,000 cells takes milliseconds."""
 
     def __init__(self) -> None:
         self._bits: dict[str, int] = {}
@@ -330,7 +330,7 @@ class Marks:
         self.count += bits.bit_count() - old.bit_count()
 
     def toggle(self, job: str, bits: int) -> None:
-        """Mark the columns, or where all of them are marked, unmark them."""
+        """Mark the columns, or unmark them if all of them are marked."""
         old = self.of(job)
         self.set(job, old & ~bits if old & bits == bits else old | bits)
 
@@ -340,7 +340,7 @@ class Marks:
         self.count = 0
 
     def cells(self) -> Iterator[tuple[str, int]]:
-        """Every marked cell as job and column number."""
+        """Every marked cell as job id and column number."""
         for job, bits in self._bits.items():
             for column in range(bits.bit_length()):
                 if bits >> column & 1:

@@ -1,4 +1,4 @@
-"""What many dubs have in common, each once in memory: with 10,000 jobs in 20 languages that is a third of everything."""
+"""Lets dubs share equal values in memory: with 10,000 jobs in 20 languages that saves a third of everything."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from synthdub_tui.jobs.model import NEVER, Job
 
 
 def share(jobs: Iterable[Job]) -> None:
-    """Let the dubs of jobs that were just decoded refer to one and the same of what is equal: projects and times.
-
-    Outputs do so by themselves.
-    """
+    """Let dubs of freshly decoded jobs share equal projects and times. Outputs share theirs when they are created."""
     for job in jobs:
         times = {NEVER: NEVER}
         for dub in job.dubs.values():
