@@ -1,1 +1,1 @@
-"""The vendor's API: client, schemas and the quota that every call passes."""
+"""Calls to the Synthesia API: client, schemas, errors and rate limits; the runner decides which calls to make or repeat."""

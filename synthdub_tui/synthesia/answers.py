@@ -1,11 +1,11 @@
-"""What an answer means for the request that it answers: accepted, refused, or nobody knows.
+"""Decides from an answer whether its request was accepted, refused or of unknown outcome.
 
-A paid request counts as refused only where the API itself says so: a refusal's status together with an error in the API's own
-form, whole. Whatever stands in between (a proxy, a gateway, a firewall's page) may answer after the service has accepted, so
-that all else leaves the outcome unknown, and only the user sends it again. One exception: a 429 with the documented headers of
-a rate limit needs no body, since whoever counts calls turns them away instead of passing them on.
+A paid request counts as refused only if the API itself says so: a refusal's status and a complete error in the API's form.
+A proxy, a gateway or a firewall may answer after the service has accepted the request. Any other answer therefore leaves the
+outcome unknown, and only the user may send the request again. Two exceptions need no error in the API's form: a 429 with the
+documented headers of a rate limit, since a rate limiter rejects calls instead of forwarding them, and a refusal by moderation.
 
-Requests that cost nothing are read with more tolerance: repeating one of them harms nobody.
+Answers to free requests are read with more tolerance: repeating such a request does no harm.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from .schema import ErrorBody
 _PAID: Final = frozenset({Endpoint.CREATE_DUBBING, Endpoint.ADD_LOCALES})
 
 _REFUSALS: Final = frozenset({400, 401, 402, 403, 404, 415, 422, 429})
-"""With these the API says no before it does anything (API reference, and the guide for 401)."""
+"""Statuses with which the API refuses a request before it acts on it (API reference; for 401 the guide)."""
 
 _ABOUT_CONTENT: Final = frozenset({400, 403, 422})
-"""With these a refusal may be for content, which is believed in any form: it is not sent again by itself either way."""
+"""Statuses of a refusal by moderation. It is believed in any form, since such a request is never repeated automatically."""
 
 _LIMIT_HEADERS: Final = ("retry-after", "ratelimit-limit", "ratelimit-reset")
 
 _UNTAKEN: Final = frozenset({408, 425})
-"""The server did not take the request on (RFC 9110, 15.5.9; RFC 8470, 5.2): enough to repeat what costs nothing."""
+"""The server did not process the request (RFC 9110, 15.5.9; RFC 8470, 5.2): a free request may be repeated."""
 
 _MEDIA: Final = re.compile(r"media type|content.?type")
 _ACCOUNT: Final = re.compile(r"credit|balance|payment|billing|subscription|quota|\bplan\b")
-"""Words of a 403 that is about what the account has or may, not about the key."""
+"""Words of a 403 that is about credits or the plan, not about the key."""
 
 _SERVICE_CODES: Final = frozenset(
     {"video_duration_limit_reached", "invalid_target_language", "processing_error", "BrokenAssetUrlError"}
 )
-"""Words in `error` that are codes in their own right, with an explanation and rules of their own."""
+"""Values of `error` that `problems.py` explains as codes."""
 
 _NOT_FOUND: Final[dict[Endpoint, str]] = {
-    Endpoint.CREATE_ASSET: "service_answer",  # nothing is named that could be missing: the address is wrong
+    Endpoint.CREATE_ASSET: "service_answer",  # the request names no object that could be missing: the URL is wrong
     Endpoint.GET_ASSET: "asset_not_found",
     Endpoint.CREATE_DUBBING: "asset_not_found",
     Endpoint.GET_DUBBING: "project_not_found",
@@ -56,16 +56,16 @@ _NOT_FOUND: Final[dict[Endpoint, str]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer whose status arrived. `broken` is (code, detail) where the body did not arrive in a usable way."""
+    """An answer whose status arrived. `broken` is (code, detail) if its body is incomplete or unusable."""
 
     status: int
-    headers: Mapping[str, str]  # without regard to case
+    headers: Mapping[str, str]  # names are case-insensitive
     body: bytes = b""
     broken: tuple[str, str] | None = None
 
     @property
     def html(self) -> bool:
-        """Whether a proxy or a web server speaks, not the API."""
+        """Whether the answer is a web page, so from a proxy or a web server and not from the API."""
         return "html" in self.headers.get("content-type", "").lower() or self.body.lstrip()[:1] == b"<"
 
     @property
@@ -74,7 +74,7 @@ class Answer:
 
 
 def judged(endpoint: Endpoint, answer: Answer, said: ErrorBody) -> Trouble:
-    """The error that an answer other than 2xx means for a call, see `errors.py`."""
+    """Returns the error of a call whose answer is not 2xx; for the classes see `errors.py`."""
     status, wait = answer.status, asked_wait(answer.headers)
     detail = f"HTTP {status}: {said.words}" if said.words else f"HTTP {status}"
     if endpoint in _PAID and not _certain(answer, said):
@@ -97,7 +97,7 @@ def judged(endpoint: Endpoint, answer: Answer, said: ErrorBody) -> Trouble:
 
 
 def rejects_key(endpoint: Endpoint, answer: Answer, said: ErrorBody) -> bool:
-    """Whether an answer means that no further call is to be sent with this key, whatever became of its own request."""
+    """Whether to send no further call with this key, regardless of the outcome of the answered request."""
     if answer.status == 401:
         return True
     other_reason = _about_content(endpoint, said) or _about_account(endpoint, answer, said)
@@ -105,13 +105,13 @@ def rejects_key(endpoint: Endpoint, answer: Answer, said: ErrorBody) -> bool:
 
 
 def untaken(endpoint: Endpoint, code: str, detail: str = "", *, retry_after: float | None = None) -> Trouble:
-    """The error of a call that certainly had no effect."""
+    """Returns the error of a call that certainly had no effect."""
     kind = NotSent if endpoint.write else Unavailable
     return kind(code, detail, retry_after=retry_after)
 
 
 def lost(endpoint: Endpoint, code: str, detail: str, *, retry_after: float | None = None) -> Trouble:
-    """The error of a call whose effect is not known. Only paid ones ask the user; `code` says why for the others."""
+    """Returns the error of a call of unknown effect. A paid call gets the code that asks the user; any other gets `code`."""
     if not endpoint.write:
         return Unavailable(code, detail, retry_after=retry_after)
     return Unclear("submission_unknown" if endpoint in _PAID else code, detail)
@@ -133,7 +133,7 @@ def _about_content(endpoint: Endpoint, said: ErrorBody) -> bool:
 
 
 def _about_account(endpoint: Endpoint, answer: Answer, said: ErrorBody) -> bool:
-    """Whether a refusal is about credits or the plan, and so would meet the next file as well."""
+    """Whether a refusal is about credits or the plan, so that the next video would be refused as well."""
     if not endpoint.write:
         return False
     forbidden = answer.status == 403 and not answer.html and not _about_content(endpoint, said)
@@ -141,7 +141,7 @@ def _about_account(endpoint: Endpoint, answer: Answer, said: ErrorBody) -> bool:
 
 
 def _redirected(endpoint: Endpoint, status: int) -> Trouble:
-    """Redirects are not followed: a wrong address, or a page to log in to. Repeating a write would meet it again."""
+    """Redirects are not followed: they mean a wrong URL or a login page. A repeated write would be redirected again."""
     detail = f"HTTP {status}, a redirect"
     if endpoint.write:
         return Refused("service_answer", detail, status=status)
@@ -149,7 +149,7 @@ def _redirected(endpoint: Endpoint, status: int) -> Trouble:
 
 
 def _refusal_code(endpoint: Endpoint, status: int, said: ErrorBody) -> str:
-    """The code of `problems.py` that explains a refusal best."""
+    """Returns the code of `problems.py` that explains a refusal best."""
     text = said.words.lower()
     if _about_content(endpoint, said):
         return "language_refused" if said.languages else MODERATION

@@ -1,7 +1,7 @@
-"""How much one endpoint may be asked: limits, plans, and the pure arithmetic of counting and spacing. No clock, no I/O.
+"""Rate limits of one endpoint: plans, and the pure arithmetic that counts and spaces calls. No clock, no I/O.
 
-Limits: help page of the vendor's API reference, "Rate limits" (2026-09). Never more than 95 % of one is used in any sliding
-window: the service's clock, its way of counting and the network's jitter are not ours.
+Source of the limits: "Rate limits", a help page of the vendor's API reference (2026-09). At most 95 % of a limit is used in
+any sliding window, because the service's clock, its way of counting and the network's jitter are unknown.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from enum import StrEnum
 from typing import Final
 
 HEADROOM: Final = 0.95
-"""Share of each limit that is used at most."""
+"""Largest share of each limit that is used."""
 
 BURST: Final = 10
-"""Calls that may go at once after a pause in traffic; then they are evenly spaced."""
+"""Calls that may be sent at once after a pause in traffic; further calls are evenly spaced."""
 
 TRANSIT: Final = 2.0
-"""Seconds by which calls may come closer together on the line. The service counts arrivals, and a burst that was late is
-followed a minute later by one that is not: more calls than the headroom of a minute."""
+"""Seconds by which network delay may bring calls closer together. The service counts arrivals: a late burst and a punctual
+burst one minute after it would be more calls in one minute than the headroom allows."""
 
 LONGEST_PAUSE: Final = 86_400.0
-"""Seconds. No window of the service is longer than a day, so no believable pause is."""
+"""Seconds. The service has no window longer than a day, so a longer pause is not believed."""
 
 _EXACT_SECONDS: Final = 60.0
 _EXACT_CALLS: Final = 500
 
 
 class Endpoint(StrEnum):
-    """The calls the service counts separately."""
+    """The calls that the service counts separately."""
 
     CREATE_ASSET = "create_asset"
     GET_ASSET = "get_asset"
@@ -47,7 +47,7 @@ class Endpoint(StrEnum):
 
 @dataclass(frozen=True)
 class Limit:
-    """At most `calls` in any `seconds`. Raises ValueError on numbers that make no limit."""
+    """At most `calls` in any `seconds`. Raises ValueError if `calls` < 1, or `seconds` is not positive or exceeds a day."""
 
     calls: int
     seconds: float
@@ -58,13 +58,13 @@ class Limit:
 
     @property
     def usable(self) -> int:
-        """Calls that are really used of it, at least one."""
+        """Calls of the limit that are used, at least one."""
         return max(1, math.floor(self.calls * HEADROOM))
 
 
 @dataclass(frozen=True)
 class Tier:
-    """The limits of a plan. Each endpoint of a kind has them for itself. Empty: no limits, but pauses are obeyed."""
+    """The limits of a plan, for each endpoint separately. Empty: no limits, but pauses are obeyed."""
 
     name: str
     writes: tuple[Limit, ...] = ()
@@ -94,7 +94,7 @@ DEFAULT_TIER: Final = "creator"
 
 @dataclass(frozen=True)
 class WindowUse:
-    """How much of one limit is used. `limit` is what the service grants, `usable` what is used of it at most."""
+    """How much of one limit is used. `limit`: calls that the service grants; `usable`: calls that synthdub makes at most."""
 
     seconds: float
     used: int
@@ -104,7 +104,10 @@ class WindowUse:
 
 @dataclass(frozen=True)
 class Usage:
-    """State of one endpoint for display. `next_in`: seconds until the next call may go; `paused`: seconds left of a 429."""
+    """State of one endpoint for display.
+
+    `next_in`: seconds until the next call may be sent; `paused`: seconds left of a pause after a 429.
+    """
 
     windows: tuple[WindowUse, ...]
     next_in: float
@@ -115,9 +118,9 @@ class Usage:
 class _Window:
     """Calls of one sliding window, as [end, count] groups.
 
-    A group is counted as if all its calls came at its end, so never too few are counted. Minutes are kept exactly (groups
-    of no width), hours in 60 groups, days in 96: memory stays bounded and at worst 1/60 of the rate is given away. A call
-    counts for `TRANSIT` longer than the window (less in windows of seconds).
+    All calls of a group count as if sent at its end, so the count is never too low. Minutes are exact (groups of no width),
+    hours have 60 groups, days 96: memory stays bounded, and at most 1/60 of the rate stays unused. A call counts `TRANSIT`
+    longer than the window (less if the window is shorter than a minute).
     """
 
     def __init__(self, limit: Limit) -> None:
@@ -129,13 +132,13 @@ class _Window:
         self._total = 0
 
     def used(self, now: float) -> int:
-        """Calls that still count at `now`; forgets the others."""
+        """Returns the calls that still count at `now`; drops the others."""
         while self._groups and self._groups[0][0] + self._span <= now:
             self._total -= self._groups.popleft()[1]
         return self._total
 
     def free_at(self, now: float) -> float:
-        """Time at which one more call fits: `now`, or the expiry of the group that makes room."""
+        """Returns the time at which one more call fits: `now`, or the expiry of the group that makes room."""
         surplus = self.used(now) + 1 - self.limit.usable
         expiry = now
         for end, count in self._groups if surplus > 0 else ():
@@ -154,7 +157,7 @@ class _Window:
         self._total += 1
 
     def remove(self, at: float) -> None:
-        """Takes back a call added at `at`, if it still counts."""
+        """Removes a call added at `at`, if it still counts."""
         for index, (end, count) in enumerate(self._groups):
             if at <= end <= at + self._width:
                 self._total -= 1
@@ -168,7 +171,7 @@ class _Window:
         return [[end + shift, count] for end, count in self._groups]
 
     def load(self, groups: Iterable[tuple[float, int]], now: float) -> None:
-        # An end later than a group made now could have means a damaged file; such a group is kept, but as of now.
+        # No group can end later than a group added now. If one does, the file is damaged: the group counts as added now.
         latest = now + self._width
         self._groups = deque(sorted((min(end, latest), count) for end, count in groups))
         self._total = sum(count for _, count in self._groups)
@@ -176,25 +179,25 @@ class _Window:
 
 
 class Budget:
-    """What one endpoint may still be asked: pure, no clock. `now` is in seconds and never goes back; if it does, it is held.
+    """When one endpoint's next call may be sent: pure, no clock. `now` is in seconds; if it goes back, the latest `now` counts.
 
-    Two rules at once: a generic cell rate algorithm (GCRA, ITU-T I.371) on the shortest limit spaces calls evenly after a
-    burst of `BURST`, and each window's count is a hard cap. GCRA alone would let burst + limit through in the first window
-    (as a leaky bucket does), the caps alone would let a whole minute's calls through at once.
+    Two rules apply together. A generic cell rate algorithm (GCRA, ITU-T I.371) on the shortest limit spaces calls evenly after
+    a burst of `BURST`. Each window's count is a hard cap. GCRA alone would allow burst + limit in the first window (as a leaky
+    bucket does); the caps alone would allow a minute's calls at once.
     """
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._windows = tuple(_Window(limit) for limit in sorted(limits, key=lambda limit: limit.seconds))
         shortest = self._windows[0].limit if self._windows else None
         self._interval = shortest.seconds / shortest.usable if shortest else 0.0
-        # BURST calls at once means BURST - 1 intervals ahead of the even pace; the millisecond is for rounding.
+        # BURST calls at once are BURST - 1 intervals ahead of the even pace; the millisecond absorbs rounding.
         self._slack = (min(BURST, shortest.usable) - 1) * self._interval + 0.001 if shortest else 0.0
         self._due = 0.0  # GCRA's theoretical arrival time of the next call
         self._paused_until = 0.0
         self._latest = 0.0
 
     def allows(self, now: float) -> float:
-        """Time at which the next call may go; not later than `now` means at once."""
+        """Returns the time at which the next call may be sent, `now` if at once."""
         now = self._held(now)
         times = [window.free_at(now) for window in self._windows]
         return max(now, self._paused_until, self._due - self._slack, *times)
@@ -207,22 +210,22 @@ class Budget:
             window.add(now)
 
     def refund(self, at: float) -> None:
-        """Takes back a call counted at `at`, which was granted but never sent."""
+        """Undoes `spend` for a call counted at `at` that was granted but never sent."""
         self._due -= self._interval
         self.uncount(at)
 
     def uncount(self, at: float) -> None:
-        """Takes back from the windows a call sent at `at` that never arrived. Its place in the even spacing stays taken."""
+        """Removes from the windows a call sent at `at` that never arrived. It keeps its place in the even spacing."""
         for window in self._windows:
             window.remove(at)
 
     def pause(self, until: float) -> None:
-        """No call before `until`, and no burst right after it. A shorter pause never ends a longer one."""
+        """Allows no call before `until` and no burst right after it. A shorter pause never ends a longer one."""
         self._paused_until = max(self._paused_until, until)
         self._due = max(self._due, until + self._slack)
 
     def usage(self, now: float) -> Usage:
-        """Counts at `now`, for display."""
+        """Returns the counts at `now`, for display."""
         next_in = self.allows(now) - self._held(now)
         windows = tuple(
             WindowUse(window.limit.seconds, window.used(self._latest), window.limit.usable, window.limit.calls)
@@ -231,7 +234,7 @@ class Budget:
         return Usage(windows, next_in, max(0.0, self._paused_until - self._latest))
 
     def dump(self, shift: float = 0.0) -> dict[str, object]:
-        """Plain values for TOML, all times moved by `shift` seconds."""
+        """Returns plain values for TOML, with all times moved by `shift` seconds."""
         return {
             "due": self._due + shift,
             "paused_until": self._paused_until + shift,
@@ -239,7 +242,7 @@ class Budget:
         }
 
     def load(self, saved: Mapping[str, object], now: float, shift: float = 0.0) -> None:
-        """Takes over what `dump` gave, moved by `shift` seconds. What is damaged or of other limits is left out."""
+        """Restores the result of `dump`, moved by `shift` seconds. Skips damaged values and windows of other limits."""
         now = self._held(now)
         pause = number(saved.get("paused_until"))
         self._paused_until = min(pause + shift, now + LONGEST_PAUSE) if pause is not None else 0.0
@@ -257,19 +260,19 @@ class Budget:
 
 
 def _label(limit: Limit) -> str:
-    """Name of a window in the state file: its seconds, so that counters outlive a change of tier."""
+    """Name of a window in the state file: its seconds, so that counters survive a change of tier."""
     return f"{limit.seconds:g}s"
 
 
 def number(value: object) -> float | None:
-    """A finite number of a state file, or None."""
+    """Returns a value of a state file as a float; None if it is not a number, or not below 1e15 in size."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         return None
     return float(value)
 
 
 def _groups(value: object, shift: float) -> list[tuple[float, int]]:
-    """The [end, count] pairs of a state file that make sense."""
+    """Returns the valid [end, count] pairs of a state file, moved by `shift` seconds."""
     found = []
     for pair in value if isinstance(value, list) else ():
         end, count = (number(item) for item in pair) if isinstance(pair, list) and len(pair) == 2 else (None, None)

@@ -1,16 +1,16 @@
-"""The five calls to the service, each made once: what is to be repeated is the runner's decision.
+"""The five calls to the service. Each is sent once; the runner decides what to repeat.
 
-What an error says about the request is in its class, see `errors.py`. A write counts as not sent only where httpx failed
-before it had a connection to send on (`ConnectError`, `ConnectTimeout`, `PoolTimeout`, `ProxyError`); every other failure
-of a write is `Unclear`. What an answer says about its request is told in `answers.py`.
+The class of an error says what is known about the request, see `errors.py`; `answers.py` derives it from an answer. If no
+status arrives, a write counts as not sent only if httpx failed before it had a connection (`ConnectError`, `ConnectTimeout`,
+`PoolTimeout`, `ProxyError`, `UnsupportedProtocol`); every other failure of a write is `Unclear`.
 
-Writes never reuse a connection. The server may close an idle one while a request is on its way; httpcore (1.0) checks an idle
-socket for a close before it reuses it, which leaves that race open, and after a failed write it hides the error and reports
-what reading finds ("Server disconnected without sending a response"), the same as for a request that did arrive. On a fresh
-connection the ambiguity is down to real failures. Reads, which cost nothing, keep connections alive.
+Writes never reuse a connection, because the server may close an idle one while a request is on its way. httpcore (1.0) checks
+an idle socket for a close before it reuses it, which leaves that race open. After a failed write it hides the error and
+reports the result of reading ("Server disconnected without sending a response"), the same as for a request that did arrive.
+On a new connection only real failures are ambiguous. Reads are free, so they keep connections alive.
 
-The key goes into a header of each request, to the base URL's origin only: no redirects, no netrc, and none of it in an error,
-a repr or a log line. Proxies of the environment are used, except towards this machine.
+Each request carries the key in a header, and goes to the base URL's origin only: no redirects, no netrc. No error, repr or log
+line contains the key. Proxies of the environment are used, except for a base URL on this machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .schema import AssetCreated, AssetInfo, BadAnswer, LocalesAdded, ProjectInf
 __all__ = ["BeforeSend", "CallRecord", "Client", "KeyRejected", "NotSent", "Refused", "Timeouts", "Unavailable", "Unclear"]
 
 BODY_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of an answer, after decompression. 158 languages with five signed URLs each are about 1.5 MB."""
+"""Largest answer in bytes, after decompression. 158 languages with five signed URLs each take about 1.5 MB."""
 
 BeforeSend = Callable[[], Awaitable[None]]
 
@@ -54,7 +54,7 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds. `read` and `write` are for each step of a GET or a write, the totals for all of it, trickling included."""
+    """Seconds. `read` and `write` limit each step of a read or write; the totals limit the whole call, also a trickling one."""
 
     connect: float = 10.0
     read: float = 30.0
@@ -65,7 +65,7 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class CallRecord:
-    """A finished call, for logs and displays. `status` is 0 where none arrived; `size` are bytes of the request's body."""
+    """A finished call, for logs and displays. `status` is 0 if none arrived; `size` is the request body's, in bytes."""
 
     endpoint: Endpoint
     status: int
@@ -83,10 +83,11 @@ class _Call:
 
 
 class Client:
-    """The service with one key. Until a call shows that the key is good, calls go one at a time.
+    """The service with one key. Calls go one at a time until an answer proves the key good.
 
-    So a wrong key costs one request, however many jobs wait. Once rejected, every call raises KeyRejected without being sent,
-    until `reset_key`. Raises Trouble("url_invalid") for a base URL that is neither https nor on this machine.
+    A wrong key therefore takes one request, no matter how many jobs wait. After a rejection every call raises KeyRejected
+    without being sent, until `reset_key`. Raises Trouble("url_invalid") for a base URL that is neither https nor on this
+    machine, or has a user name, a query or a fragment.
     """
 
     def __init__(
@@ -112,11 +113,11 @@ class Client:
 
     @property
     def has_key(self) -> bool:
-        """Whether there is a key at all; whether it is good, only the service knows."""
+        """Whether a key is set, good or not."""
         return bool(self._key)
 
     def reset_key(self, key: str) -> None:
-        """Uses another key from the next call on, and forgets what was known of the old one."""
+        """Uses another key from the next call on. Whether that key is good is not yet known."""
         self._key = key.strip()
         self._key_good = False
         self._rejection: tuple[str, str] | None = None
@@ -135,7 +136,7 @@ class Client:
     # Reads raise KeyRejected, Refused or Unavailable; writes KeyRejected, AccountRefused, Refused, NotSent or Unclear.
 
     async def create_asset(self, *, title: str, content_type: str, size: int) -> AssetCreated:
-        """POST /v2/assets: a place to upload `size` bytes to. Costs nothing; an Unclear one may be repeated."""
+        """POST /v2/assets: creates an asset, to which `size` bytes can be uploaded. Free; may be repeated after Unclear."""
         body = schema.asset_request(title=title, content_type=content_type, size=size)
         call = _Call(Endpoint.CREATE_ASSET, "POST", "/v2/assets", body)
         answer = await self._exchange(call, Priority.SUBMISSION)
@@ -158,10 +159,10 @@ class Client:
         visibility: str,
         before_send: BeforeSend | None = None,
     ) -> str:
-        """POST /v2/dubbing: spends credits. The project's id.
+        """POST /v2/dubbing: uses credits. Returns the project's id.
 
-        `before_send` is awaited once key and quota allow the request, right before it goes out: the place to record the
-        intent. What it raises is passed on, and nothing is sent.
+        `before_send` is awaited right before the request is sent, once key and quota allow it, so that the caller can record
+        the intent. If it raises, the error is passed on and nothing is sent.
         """
         body = schema.dubbing_request(
             title=title,
@@ -177,7 +178,7 @@ class Client:
         return _understood(call, answer, schema.read_project_id)
 
     async def get_project(self, project: str, *, priority: Priority = Priority.POLL) -> ProjectInfo:
-        """GET /v2/dubbing/{id}, always with all languages: guide and reference disagree on how to filter."""
+        """GET /v2/dubbing/{id}. Always asks for all languages, because guide and reference disagree on how to filter."""
         call = _Call(Endpoint.GET_DUBBING, "GET", _path("/v2/dubbing", project))
         return _understood(call, await self._exchange(call, priority), schema.read_project)
 
@@ -191,7 +192,7 @@ class Client:
         visibility: str,
         before_send: BeforeSend | None = None,
     ) -> LocalesAdded:
-        """PUT /v2/dubbing/{id}: spends credits for each language that is new to the project. `before_send` as above."""
+        """PUT /v2/dubbing/{id}: uses credits for each language new to the project. `before_send`: see `create_dubbing`."""
         body = schema.locales_request(targets=targets, lipsync=lipsync, video_duration=video_duration, visibility=visibility)
         call = _Call(Endpoint.ADD_LOCALES, "PUT", _path("/v2/dubbing", project), body, before_send)
         answer = await self._exchange(call, Priority.SUBMISSION)
@@ -202,15 +203,15 @@ class Client:
     # -- gates ---------------------------------------------------------------------------------------------------------
 
     async def _exchange(self, call: _Call, priority: Priority) -> Answer:
-        """Sends a call once key and quota allow it. Returns a 2xx answer, raises for all else."""
+        """Sends a call once key and quota allow it. Returns a 2xx answer; raises for any other."""
         while not self._key_good:
             async with self._first_call:
                 self._check_key()
                 if not self._key_good and (at := self._quota.try_acquire(call.endpoint)) is not None:
                     return await self._ask(call, at)
             if not self._key_good:
-                # No slot: the lock is left to calls of other endpoints until there is one, or the key is known.
-                # (Not asyncio.wait_for: before Python 3.12 it swallows a cancellation that meets the event.)
+                # No slot is free. Leave the lock to calls of other endpoints until there is a slot or the key is settled.
+                # (Not asyncio.wait_for: before Python 3.12 it loses a cancellation that coincides with the event.)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.05, self._quota.next_free(call.endpoint))):
                         await self._key_settled.wait()
@@ -223,14 +224,14 @@ class Client:
             raise KeyRejected(*self._rejection)
 
     def _note_key(self, answer: Answer) -> None:
-        """Learns from an answer that the key is good. What a proxy may have said, or a limit, proves nothing."""
+        """Marks the key as good if the answer proves it. A rate limit, or an answer that may be a proxy's, proves nothing."""
         unproven = answer.status >= 500 or 300 <= answer.status < 400 or answer.status in {403, 407, 408, 425, 429}
         if not unproven and not answer.html:
             self._key_good = True
             self._key_settled.set()
 
     def _reject_key(self, detail: str) -> None:
-        """Remembers that the key is bad and lets all waiting calls fail."""
+        """Marks the key as bad and fails all waiting calls."""
         self._rejection = ("key_rejected", detail)
         self._key_good = False
         self._key_settled.set()
@@ -239,18 +240,18 @@ class Client:
     # -- sending -------------------------------------------------------------------------------------------------------
 
     async def _ask(self, call: _Call, at: float) -> Answer:
-        """Sends a call in the slot taken at `at`, and judges the answer. Returns a 2xx answer, raises for all else."""
+        """Sends a call in the slot taken at `at`. Returns a 2xx answer; raises for any other."""
         if call.before_send is not None:
             try:
                 await call.before_send()
-            except BaseException:  # a request that is withdrawn uses nothing up
+            except BaseException:  # a request that is not sent uses no slot
                 self._quota.never_arrived(call.endpoint, at)
                 raise
-            self._check_key()  # another call may have learnt meanwhile that the key is bad
+            self._check_key()  # meanwhile another call may have found the key to be bad
         key = self._key
         answer = await self._send(call, key, at)
         said = schema.read_error(b"" if answer.ok else answer.body.replace(key.encode(), b"***"))
-        if key == self._key:  # else it was changed meanwhile, and the answer says nothing about the new one
+        if key == self._key:  # if it was replaced meanwhile, the answer says nothing about the new key
             if rejects_key(call.endpoint, answer, said):
                 self._reject_key(said.words)
             else:
@@ -262,7 +263,7 @@ class Client:
         raise judged(call.endpoint, answer, said)
 
     async def _send(self, call: _Call, key: str, at: float) -> Answer:
-        """One request, one answer. Raises NotSent, Unclear or Unavailable if no status arrived."""
+        """Sends one request and returns its answer. Raises NotSent, Unclear or Unavailable if no status arrived."""
         write = call.endpoint.write
         client = self._writer if write else self._reader
         headers = {"Authorization": key} | ({"Content-Type": "application/json"} if call.body else {})
@@ -290,7 +291,7 @@ class Client:
 
 
 def _understood(call: _Call, answer: Answer, read: Callable[[object], Read]) -> Read:
-    """What a 2xx answer says. A write's answer that cannot be understood leaves open what the service did."""
+    """Returns the content of a 2xx answer. If it cannot be read, raises Unavailable for a read and Unclear for a write."""
     if answer.broken is not None:
         raise lost(call.endpoint, *answer.broken)
     try:
@@ -311,7 +312,7 @@ def _said(error: Exception) -> str:
 
 
 async def _received(response: httpx.Response) -> Answer:
-    """The whole answer. A body that breaks off or is unusable does not take away what the status says."""
+    """Reads the whole answer. If its body is cut off or unusable, status and headers still count."""
     try:
         return Answer(response.status_code, response.headers, await _body(response))
     except BadAnswer as error:
@@ -322,9 +323,9 @@ async def _received(response: httpx.Response) -> Answer:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    """The decompressed body. Raises BadAnswer if it is too long or not what its headers say.
+    """Returns the decompressed body. Raises BadAnswer if it exceeds `BODY_LIMIT` or does not match its encoding.
 
-    httpx would unpack a whole chunk at once, a thousandfold in the worst case; here the limit holds while unpacking.
+    httpx would decompress a whole chunk at once, a thousandfold in the worst case; here the limit holds during decompression.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
@@ -351,14 +352,14 @@ def _unpacked(unpacker: zlib._Decompress, chunk: bytes, limit: int) -> bytes:
 
 
 def _path(folder: str, identifier: str) -> str:
-    """Path of a resource. What passes as an id needs no percent-encoding. Raises Refused for what does not."""
+    """Returns the path of a resource. A valid id needs no percent-encoding; an invalid one raises Refused."""
     if not schema.is_id(identifier):
         raise Refused("request_refused", f"not an id: {schema.words(identifier)}")
     return f"{folder}/{identifier}"
 
 
 def _checked_base(base_url: str) -> str:
-    """The base URL without a slash at its end. Raises Trouble("url_invalid"), never with a password in it."""
+    """Returns the base URL without a slash at its end. Raises Trouble("url_invalid"), whose detail never has a password."""
     try:
         url = httpx.URL(base_url.strip())
     except (httpx.InvalidURL, ValueError) as error:
@@ -371,7 +372,7 @@ def _checked_base(base_url: str) -> str:
 
 
 def _here(host: str) -> bool:
-    """Whether a host is this machine, so that plain HTTP gives the key to nobody."""
+    """Whether a host is this machine, so that plain HTTP does not reveal the key."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -379,8 +380,8 @@ def _here(host: str) -> bool:
 
 
 def _http_clients(base: str, timeouts: Timeouts) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-    """One client for reads, and one for writes that opens a connection for each (see the module's docstring)."""
-    # 15 to 50 ms, so one for both. Plain HTTP needs no certificates: an empty context trusts nobody.
+    """Returns a client for reads and one for writes, which opens a connection for each call (see the module's docstring)."""
+    # Loading certificates takes 15 to 50 ms, so both share a context. Plain HTTP needs none: an empty context trusts no one.
     context = httpx.create_ssl_context() if base.startswith("https") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     common = {"Accept": "application/json", "User-Agent": f"synthdub-tui/{__version__}"}
 

@@ -1,9 +1,8 @@
-"""How a call to the service can end other than well.
+"""Errors of calls to the service.
 
-Reads end in `KeyRejected`, `Refused` or `Unavailable`; writes in `KeyRejected`, `AccountRefused`, `Refused`, `NotSent` or
-`Unclear`. The classes say what is known about the request, which decides whether it may be repeated; the codes (see
-`problems.py`) say why.
-No detail holds a secret: the client passes every outside word through `schema.words`.
+Reads raise `KeyRejected`, `Refused` or `Unavailable`; writes raise `KeyRejected`, `AccountRefused`, `Refused`, `NotSent` or
+`Unclear`. The class says what is known about the request, and so whether it may be repeated. The code says why, see
+`problems.py`. No detail contains a secret: the client passes all text of answers through `schema.words`.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ from synthdub_tui.problems import Trouble
 
 
 class KeyRejected(Trouble):
-    """401 or 403: the service does not accept the key. Nothing was accepted, and no further call is sent with this key."""
+    """No key is set, or the service rejects it (401 or 403). Nothing was accepted; no further call is sent with this key."""
 
 
 class AccountRefused(Trouble):
-    """The service said no to a write for what the account has or may, whatever the file: nothing was accepted."""
+    """The service refused a write because of credits or the plan, not because of the video. Nothing was accepted."""
 
 
 class Refused(Trouble):
-    """The service said no (4xx), or the request was found wrong before it was sent: nothing was accepted.
+    """The service refused the request, or the request was found invalid before it was sent. Nothing was accepted.
 
-    `status` is 0 where nothing was sent. `languages` holds (language, error) of `dubbedErrors`; the language is empty where
-    the service did not name one.
+    `status` is 0 if nothing was sent. `languages` contains (language, error) of `dubbedErrors`; the language is empty if the
+    service did not name one.
     """
 
     def __init__(self, code: str, detail: str = "", *, status: int = 0, languages: tuple[tuple[str, str], ...] = ()) -> None:
@@ -33,7 +32,7 @@ class Refused(Trouble):
 
 
 class NotSent(Trouble):
-    """A write that certainly was not taken on: it may be repeated, after `retry_after` seconds where the service said so."""
+    """A write that certainly had no effect. It may be repeated, after `retry_after` seconds if the service gave a time."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(code, detail)
@@ -41,11 +40,11 @@ class NotSent(Trouble):
 
 
 class Unclear(Trouble):
-    """A write that may have arrived. Of a paid one only the user may decide whether it is sent again."""
+    """A write that may have arrived. If it is paid, only the user may decide to send it again."""
 
 
 class Unavailable(Trouble):
-    """A read that failed and may be repeated, after `retry_after` seconds where the service said so."""
+    """A read that failed. It may be repeated, after `retry_after` seconds if the service gave a time."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(code, detail)

@@ -1,11 +1,11 @@
-"""One quota for all calls: paced per endpoint, counted over minute, hour and day, paused by a 429.
+"""The gate of all calls: paces each endpoint, counts its calls over minute, hour and day, and pauses it after a 429.
 
-`Quota` is the asynchronous gate; the arithmetic behind it is `Budget`, in `budget.py`.
+`Quota` is the asynchronous gate; its arithmetic is `Budget`, in `budget.py`.
 
-Time. Budgets know one time axis: wall clock at the start of the process, carried on by the monotonic clock. So a jump of the
-wall clock while running changes nothing; a suspended machine only waits longer than it had to. What is persisted is wall
-clock at the time of saving. Between two runs a clock that went back counts as no time passed, one that went forward as
-time passed: then up to a window's calls may be forgotten, and the service's 429 is the backstop.
+Time: budgets use the wall clock at the start of the process plus the monotonic time since. A jump of the wall clock during a
+run therefore changes nothing; after a suspend, calls only wait longer than needed. Saved times are wall clock at the time of
+saving. If the clock went back between two runs, no time counts as passed. If it jumped forward, that time counts as passed:
+up to a window's calls may be forgotten, and the service's 429 is the backstop.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _SHORTEST_SLEEP = 0.001
 
 
 class Priority(IntEnum):
-    """Who goes first when calls wait; equal ones go in the order of their arrival."""
+    """Which waiting call is sent first, lowest value first; equal ones in the order of their arrival."""
 
     USER = 0
     SUBMISSION = 1
@@ -62,23 +62,23 @@ class Priority(IntEnum):
 
 @dataclass(eq=False)
 class _Lane:
-    """One endpoint's budget and who waits for it, best first."""
+    """One endpoint's budget and its waiting calls, a heap by priority and arrival."""
 
     budget: Budget
     heap: list[tuple[Priority, int, asyncio.Future[float]]] = field(default_factory=list)
     pump: asyncio.Task[None] | None = None
 
     def prune(self) -> None:
-        """Drops waiters at the head that gave up."""
+        """Drops cancelled or failed waiters at the head."""
         while self.heap and self.heap[0][2].done():
             heapq.heappop(self.heap)
 
 
 class Quota:
-    """The gate every call passes. For one event loop; waiting uses the monotonic clock.
+    """The gate that every call passes. For one event loop; waiting uses the monotonic clock.
 
-    `changed` turns true with every call or pause and false with `snapshot`; `on_change` is called at the same moments, for
-    an owner that would rather be told. `clock` and `sleep` are for tests.
+    A slot taken, a pause and `never_arrived` set `changed` and call `on_change`; `snapshot` resets `changed`. `clock`, `wall`
+    and `sleep` are for tests.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class Quota:
         self._lanes = {endpoint: _Lane(Budget(tier.limits(endpoint))) for endpoint in Endpoint}
 
     async def acquire(self, endpoint: Endpoint, priority: Priority) -> float:
-        """Waits for this endpoint's next slot and takes it; when that was, for `never_arrived`.
+        """Waits for this endpoint's next slot and takes it. Returns the slot's time, for `never_arrived`.
 
-        Cancelled, it takes none; raises what `dismiss` says.
+        If cancelled, takes no slot. Raises the error that `dismiss` gives.
         """
         if (at := self.try_acquire(endpoint)) is not None:
             return at
@@ -116,11 +116,11 @@ class Quota:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                lane.budget.refund(turn.result())  # granted, but cancelled before it could go
+                lane.budget.refund(turn.result())  # granted, but cancelled before it was used
             raise
 
     def try_acquire(self, endpoint: Endpoint) -> float | None:
-        """Takes a slot if one is free now and nobody waits for it; when that was."""
+        """Takes a slot if one is free now and no call waits for it. Returns the slot's time, or None."""
         lane = self._lanes[endpoint]
         lane.prune()
         now = self._now()
@@ -130,27 +130,28 @@ class Quota:
         return now
 
     def never_arrived(self, endpoint: Endpoint, at: float) -> None:
-        """The call of the slot taken at `at` certainly did not reach the service, which cannot have counted it: a night without
-        a network must not use up the day. It keeps its place in the pace, so that nobody is called more often for that."""
+        """Stops counting the call of the slot taken at `at`, which certainly did not reach the service. A night without a
+        network must not use up the day's calls. The slot stays taken in the even spacing, so failing calls are not sent
+        more often."""
         self._lanes[endpoint].budget.uncount(at)
         self._note_change()
 
     def pause(self, endpoint: Endpoint, seconds: float) -> None:
-        """No call of this endpoint for that long (a 429 said so); at most a day."""
+        """Stops this endpoint's calls for `seconds` after a 429, at most for `LONGEST_PAUSE`."""
         self._lanes[endpoint].budget.pause(self._now() + min(max(seconds, 0.0), LONGEST_PAUSE))
         self._note_change()
 
     def next_free(self, endpoint: Endpoint) -> float:
-        """Seconds until the endpoint's next slot, whoever gets it; 0 if there is one now."""
+        """Seconds until the endpoint's next slot, no matter which call gets it; 0 if one is free now."""
         now = self._now()
         return max(0.0, self._lanes[endpoint].budget.allows(now) - now)
 
     def pace(self, endpoint: Endpoint) -> float:
-        """Seconds between calls that can be kept up for ever: then no window, not even the day's, fills up."""
+        """Seconds between calls at a pace that fills no window, not even the day's."""
         return max((limit.seconds / limit.usable for limit in self.tier.limits(endpoint)), default=0.0)
 
     def usage(self) -> dict[Endpoint, Usage]:
-        """Per endpoint what is used, what is left and when the next call may go."""
+        """State of each endpoint, for display."""
         now = self._now()
         return {
             endpoint: replace(lane.budget.usage(now), waiting=sum(not turn.done() for _, _, turn in lane.heap))
@@ -158,17 +159,17 @@ class Quota:
         }
 
     def snapshot(self) -> dict[str, object]:
-        """Counters and pauses as plain values for TOML, in wall clock; resets `changed`."""
+        """Returns counters and pauses as plain values for TOML, in wall-clock time; resets `changed`."""
         self.changed = False
         wall = self._wall()
         shift = wall - self._now()
         return {"saved": wall, **{endpoint.value: lane.budget.dump(shift) for endpoint, lane in self._lanes.items()}}
 
     def restore(self, saved: Mapping[str, object]) -> None:
-        """Takes over a snapshot, before the first call. Never fails: what is damaged counts as not there."""
+        """Restores a snapshot, before the first call. Never fails: damaged parts count as missing."""
         now = self._now()
         written = number(saved.get("saved"))
-        # Saved in the future: the clock was put back since. Counted as saved this very moment.
+        # A time of saving in the future means that the clock was set back since. It counts as saved now.
         shift = min(0.0, now - written) if written is not None else 0.0
         for endpoint, lane in self._lanes.items():
             part = saved.get(endpoint.value)
@@ -176,14 +177,14 @@ class Quota:
                 lane.budget.load(part, now, shift)
 
     def dismiss(self, error: Callable[[], BaseException]) -> None:
-        """Lets everybody who waits now fail with a fresh error; they take no slot."""
+        """Fails every waiting call with a new error from `error`; none takes a slot."""
         for lane in self._lanes.values():
             for _, _, turn in lane.heap:
                 if not turn.done():
                     turn.set_exception(error())
 
     def close(self) -> None:
-        """Ends the tasks that serve waiters; those still waiting are cancelled."""
+        """Cancels the tasks that grant slots, and all calls that still wait."""
         for lane in self._lanes.values():
             if lane.pump is not None:
                 lane.pump.cancel()
@@ -191,7 +192,7 @@ class Quota:
                 turn.cancel()
 
     async def _serve(self, lane: _Lane) -> None:
-        """Grants slots to the best waiter at each due time, until nobody waits."""
+        """Grants each slot when it is due to the first waiter, until none is left."""
         try:
             while True:
                 lane.prune()
@@ -200,7 +201,7 @@ class Quota:
                 now = self._now()
                 wait = lane.budget.allows(now) - now
                 if wait > 0:
-                    # Whoever comes meanwhile cannot bring the time forward, a pause is seen after the sleep.
+                    # A new waiter cannot make the slot come earlier; a new pause is noticed after the sleep.
                     await self._sleep(max(wait, _SHORTEST_SLEEP))
                     continue
                 self._spend(lane, now)

@@ -1,4 +1,4 @@
-"""How long a 429 or 503 asks us to wait, in seconds, however it says so."""
+"""Reads from an answer's headers how long the service asks to wait, in seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 DEFAULT_WAIT: Final = 60.0
-"""After a 429 that does not say how long, or says it in a way that makes no sense."""
+"""Seconds to wait after a 429 that gives no readable time."""
 
 _DAY = 86_400.0
 _EPOCH = 1e9  # a number this large is a date, not a duration
@@ -17,10 +17,11 @@ _EPOCH_MILLISECONDS = 1e12
 
 
 def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """`Retry-After` (RFC 9110, 10.2.3), else `RateLimit-Reset` (API reference); None if neither can be read.
+    """Reads `Retry-After` (RFC 9110, 10.2.3), else `RateLimit-Reset` (API reference); None if neither can be read.
 
-    Either may be in seconds, or a point in time as a date or since the epoch. Between one second and a day. A point in time is
-    held against the answer's own `Date`, so that a wrong clock here does no harm. `now` is the wall clock, for tests.
+    Either may be seconds, a date, or seconds or milliseconds since the epoch. The result is between one second and a day.
+    A point in time is compared with the answer's own `Date`, so that a wrong local clock does no harm. `now` is the wall
+    clock, for tests.
     """
     clock = time.time() if now is None else now
     sent = _date(headers.get("date", ""))

@@ -1,8 +1,8 @@
-"""What goes over the wire: tolerant reading of the service's answers, strict building of our requests.
+"""Reads the service's answers with tolerance, and builds requests strictly.
 
 Reading follows the API reference (OpenAPI of 2026-04) and the vendor's guide, whose script accepts other names for some
-fields; where the two differ both are read. Unneeded fields may be missing or of any type. A needed part that is missing raises
-`BadAnswer`, and nothing else is ever raised. All strings are bounded; URLs and credentials stay out of every repr.
+fields; if the two differ, both names are read. Unneeded fields may be missing or of any type. If a needed part is missing,
+reading raises `BadAnswer` and never another error. All strings are bounded. No repr shows URLs or credentials.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from synthdub_tui.problems import Trouble, printable
 from .errors import Refused
 
 TITLE_LIMIT: Final = 256
-"""Characters of a title (API reference)."""
+"""Longest title, in characters (API reference)."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*", re.ASCII)
@@ -35,7 +35,7 @@ _QUERY = re.compile(r"(https?://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.ASCII | re.IG
 
 _CODE_LIMIT = 100
 _WORDS_LIMIT = 300
-_TEXT_LIMIT = 20_000  # read at most for them
+_TEXT_LIMIT = 20_000  # of an outside text, read to find the words
 _ENTRIES_LIMIT = 2_000
 
 _CONTENT_TYPES = frozenset({"video/mp4", "video/webm", "video/quicktime"})
@@ -43,7 +43,7 @@ _DURATIONS = frozenset({"adaptive", "original"})
 _VISIBILITIES = frozenset({"private", "public"})
 
 _CREATED = ("createdImportedAsset", "createdDubbedAssets")
-"""What an answer names that accepted something, whatever else it says."""
+"""Fields that show that the service accepted something, even if the answer also has errors."""
 
 _COMPLETE = frozenset({"complete", "completed"})
 _CANCELLED = frozenset({"canceled", "cancelled"})
@@ -52,7 +52,7 @@ _RUNNING = frozenset({"in_progress", "uploading", "processing", "queued", "pendi
 
 
 class BadAnswer(Trouble):
-    """An answer that misses a part we cannot do without."""
+    """An answer without a part that synthdub needs."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("service_answer", detail)
@@ -66,7 +66,7 @@ class BadAnswer(Trouble):
 
 @dataclass(frozen=True)
 class Credentials:
-    """Short-lived S3 credentials, good for one key in one bucket. Secret as a whole: only the bucket shows in a repr."""
+    """Short-lived S3 credentials for one key in one bucket. All are secret but the bucket, which alone shows in a repr."""
 
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
@@ -77,14 +77,14 @@ class Credentials:
 
 @dataclass(frozen=True)
 class AssetCreated:
-    """A new asset and where its file is to be uploaded."""
+    """A new asset and the credentials to upload its file."""
 
     id: str
     credentials: Credentials
 
 
 class AssetStatus(StrEnum):
-    """Where an asset stands; OTHER is a word that is new to us."""
+    """Status of an asset; OTHER stands for an unknown word."""
 
     AWAITING_UPLOAD = "awaiting_upload"
     PROCESSING = "processing"
@@ -95,7 +95,7 @@ class AssetStatus(StrEnum):
 
 @dataclass(frozen=True)
 class AssetInfo:
-    """An asset as the service sees it. `language` is what it detected, empty if nothing (yet)."""
+    """An asset at the service. `language` is the detected language, empty if none was detected so far."""
 
     status: AssetStatus
     language: str = ""
@@ -103,7 +103,7 @@ class AssetInfo:
 
 
 class ProjectStatus(StrEnum):
-    """Where a dubbing project stands; words that are new to us count as running."""
+    """Status of a dubbing project; an unknown word counts as running."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -111,7 +111,7 @@ class ProjectStatus(StrEnum):
 
 
 class LanguageState(StrEnum):
-    """Where one language of a project stands. Complete means that it can be downloaded."""
+    """Status of one language of a project. Complete means that it can be downloaded."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -120,10 +120,10 @@ class LanguageState(StrEnum):
 
 @dataclass(frozen=True)
 class LanguageInfo:
-    """One dubbed language of a project. URLs are signed and time-limited, empty where there is none.
+    """One dubbed language of a project. URLs are signed and expire; they are empty if the service gives none.
 
-    `video` is the id of the dubbed asset, or empty. An error always has an `error_code`. `oddity`: why it counts as running
-    although the service does not say so: a status that is new to us, or complete without an address.
+    `video` is the id of the dubbed asset, or empty. An error always has an `error_code`. `oddity` says why a language counts
+    as running although the service does not say so: an unknown status, or complete without a URL.
     """
 
     language: str
@@ -139,8 +139,8 @@ class LanguageInfo:
 
 @dataclass(frozen=True)
 class ProjectInfo:
-    """A dubbing project. One that failed as a whole has an `error_code` and usually no languages. `oddity`: a status that is
-    new to us."""
+    """A dubbing project. If it failed as a whole, it has an `error_code` and usually no languages. `oddity`: an unknown status
+    that counts as running."""
 
     status: ProjectStatus
     error_code: str
@@ -150,7 +150,7 @@ class ProjectInfo:
 
 @dataclass(frozen=True)
 class LocalesAdded:
-    """What became of locales put to a project. `nothing_new`: all were in it already. `refused`: (language, error)."""
+    """Result of adding locales to a project. `nothing_new`: it had all of them already. `refused`: (language, error)."""
 
     nothing_new: bool
     created: tuple[LanguageInfo, ...] = ()
@@ -158,9 +158,9 @@ class LocalesAdded:
 
 
 class ErrorBody(NamedTuple):
-    """What an error answer says: its code or words, the context, and (language, error) of `dubbedErrors`.
+    """Content of an error answer: its code or text, the context, and (language, error) of `dubbedErrors`.
 
-    `of_api`: it has a form of the API reference, `{"error": str}` or `{"dubbedErrors": [{…}]}`; gateways have their own.
+    `of_api`: it has a form of the API reference, `{"error": str}` or `{"dubbedErrors": [{…}]}`; gateways use other forms.
     """
 
     error: str = ""
@@ -170,7 +170,7 @@ class ErrorBody(NamedTuple):
 
     @property
     def words(self) -> str:
-        """All of it in one short line."""
+        """The whole content in one short line."""
         parts = [self.error, self.context, *(f"{language}: {error}" for language, error in self.languages[:5])]
         return words("; ".join(part for part in parts if part))
 
@@ -179,20 +179,20 @@ class ErrorBody(NamedTuple):
 
 
 def decode(body: bytes) -> object:
-    """The JSON in a body. Raises BadAnswer if it is none, or nested too deep to be sane."""
+    """Returns the JSON in a body. Raises BadAnswer if it is not JSON, or nested too deeply to be read."""
     text = body.removeprefix(b"\xef\xbb\xbf")
     try:
         try:
             return msgspec.json.decode(text)
         except ValueError:
-            # The standard library takes what a field we do not need may hold: numbers beyond 64 bits, lone surrogates.
+            # Unneeded fields may contain numbers beyond 64 bits or lone surrogates, which only the standard library accepts.
             return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadAnswer("not JSON" if text.strip() else "empty") from error
 
 
 def read_asset_created(data: object) -> AssetCreated:
-    """The answer of POST /v2/assets."""
+    """Reads the answer of POST /v2/assets."""
     answer = _needed_object(data, "the answer")
     credentials = _needed_object(answer.get("uploadCredentials"), "uploadCredentials")
     names = ("accessKeyId", "secretAccessKey", "sessionToken", "bucket", "key")
@@ -205,7 +205,7 @@ def read_asset_created(data: object) -> AssetCreated:
 
 
 def read_asset(data: object) -> AssetInfo:
-    """The answer of GET /v2/assets/{id}."""
+    """Reads the answer of GET /v2/assets/{id}."""
     answer = _needed_object(data, "the answer")
     word = _word(answer.get("status"))
     if not word:
@@ -221,13 +221,13 @@ def read_asset(data: object) -> AssetInfo:
 
 
 def read_project_id(data: object) -> str:
-    """The project id in the answer of POST /v2/dubbing."""
+    """Reads the project's id from the answer of POST /v2/dubbing."""
     created = _needed_object(data, "the answer").get("createdImportedAsset")
     return _needed_id(_needed_object(created, "createdImportedAsset").get("id"), "the project's id")
 
 
 def read_project(data: object) -> ProjectInfo:
-    """The answer of GET /v2/dubbing/{id}."""
+    """Reads the answer of GET /v2/dubbing/{id}."""
     answer = _needed_object(data, "the answer")
     word = _word(answer.get("status"))
     entries = _entries(answer, "dubbedAssets", "dubbedVideos", "dubbed")
@@ -246,7 +246,7 @@ def read_project(data: object) -> ProjectInfo:
 
 
 def _speaks_of_project(answer: dict[str, object], word: str) -> bool:
-    """Whether an answer without id and languages is about a project all the same; a gateway may say `{"status": "error"}`."""
+    """Whether an answer without id and languages is about a project; a gateway may also say `{"status": "error"}`."""
     return word in _COMPLETE | _RUNNING or (_ended(word) and bool(words(answer.get("errorCode"))))
 
 
@@ -255,7 +255,7 @@ def _ended(word: str) -> bool:
 
 
 def read_locales_added(data: object) -> LocalesAdded:
-    """The answer 202 of PUT /v2/dubbing/{id}."""
+    """Reads the answer 202 of PUT /v2/dubbing/{id}."""
     answer = _needed_object(data, "the answer")
     names = ("createdDubbedAssets", "dubbedAssets", "dubbedVideos", "dubbed")
     if not any(isinstance(answer.get(name), list) for name in (*names, "dubbedErrors")):
@@ -265,7 +265,7 @@ def read_locales_added(data: object) -> LocalesAdded:
 
 
 def read_error(body: bytes) -> ErrorBody:
-    """What an error answer says; empty if it is no JSON object. Never raises."""
+    """Reads an error answer; the result is empty if the body is not a JSON object. Never raises."""
     try:
         answer = decode(body)
     except BadAnswer:
@@ -279,7 +279,7 @@ def read_error(body: bytes) -> ErrorBody:
 
 
 def words(text: object) -> str:
-    """Outside words made fit to be shown and kept: short, in one line, URLs without their query, which may be a signature."""
+    """Makes outside text safe to show and store: short, in one line, URLs without their query, which may be a signature."""
     if not isinstance(text, str):
         return ""
     shown = " ".join(_QUERY.sub(r"\1", text[:_TEXT_LIMIT]).split())
@@ -287,7 +287,7 @@ def words(text: object) -> str:
 
 
 def is_id(value: str) -> bool:
-    """Whether this may go into a request's path as an id."""
+    """Whether `value` may be used as an id in a request's path."""
     return _ID.fullmatch(value) is not None
 
 
@@ -295,7 +295,7 @@ def is_id(value: str) -> bool:
 
 
 def asset_request(*, title: str, content_type: str, size: int) -> bytes:
-    """Body of POST /v2/assets. `size` in bytes. Raises Refused, like all builders, if the service would not take it."""
+    """Body of POST /v2/assets. `size` is in bytes. Like all builders, raises Refused if the service would refuse it."""
     if content_type not in _CONTENT_TYPES:
         raise Refused("media_type", words(content_type))
     if size < 1:
@@ -357,7 +357,7 @@ def _options(targets: Sequence[str], lipsync: bool, video_duration: str, visibil
 def _title(title: str) -> str:
     if len(title) > TITLE_LIMIT:
         raise Refused("title_too_long")
-    # A file name that is not UTF-8 reaches us with lone surrogates, which JSON cannot carry.
+    # A file name that is not UTF-8 has lone surrogates, which JSON cannot contain.
     return title.encode(errors="replace").decode() or "Untitled"
 
 
@@ -378,7 +378,7 @@ def _needed_id(value: object, name: str) -> str:
 
 
 def _id(value: object) -> str:
-    """An id, which may come as a number; empty if it is none."""
+    """Returns an id, which may be a number in the answer; empty if the value is not an id."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64:
         return str(value)
     return _matching(_ID, value)
@@ -393,12 +393,12 @@ def _text(value: object, limit: int) -> str:
 
 
 def _word(value: object) -> str:
-    """A status word for comparison: `In-Progress` and `IN_PROGRESS` mean the same."""
+    """Returns a status word in one spelling: `In-Progress` and `IN_PROGRESS` mean the same."""
     return value[:_CODE_LIMIT].strip().lower().replace("-", "_").replace(" ", "_") if isinstance(value, str) else ""
 
 
 def _code(answer: dict[str, object]) -> str:
-    """An error code, or the words that stand in its place; empty if none. Moderation has one code, however it is said."""
+    """Returns an error code, or the text given instead of one; empty if none. All wordings of moderation have one code."""
     said = [words(answer.get(name)) for name in ("errorCode", "error", "message", "context", "reason")]
     if is_moderation(said[0], " ".join(said[1:])):
         return MODERATION
@@ -406,7 +406,7 @@ def _code(answer: dict[str, object]) -> str:
 
 
 def _failure_code(answer: dict[str, object], word: str) -> str:
-    """The code of what failed with the status `word`, also where the service gives none."""
+    """Returns the code of a failure with the status `word`, even if the service gives none."""
     code = _code(answer)
     if is_moderation(code, word):
         return MODERATION
@@ -414,7 +414,7 @@ def _failure_code(answer: dict[str, object], word: str) -> str:
 
 
 def _entries(answer: dict[str, object], *names: str) -> list[dict[str, object]]:
-    """The objects in the first of these lists that is not empty."""
+    """Returns the objects in the first of these lists that is not empty."""
     for name in names:
         value = answer.get(name)
         if isinstance(value, list) and value:
@@ -447,16 +447,16 @@ def _language(entry: dict[str, object], language: str, project: ProjectStatus) -
 
 
 def _oddity(word: str) -> str:
-    """What is odd about a language that is not complete, not ended, and has this status."""
+    """Returns the `oddity` of a language that counts as running and has this status."""
     if word in _COMPLETE:
         return f"{word}, without an address to download from"
     return "" if word in _RUNNING else words(word)
 
 
 def _state(entry: dict[str, object], has_url: bool, project: ProjectStatus) -> LanguageState:
-    """An entry's state. Complete without a URL is "still being processed" (guide, troubleshooting): keep polling.
+    """Returns an entry's state. Complete without a URL is "still being processed" (guide, troubleshooting): keep polling.
 
-    Like the guide's script, a URL counts where the status says nothing, or a word new to us within a complete project.
+    As in the guide's script, an entry with a URL is complete if its status is empty, or unknown in a complete project.
     """
     word = _word(entry.get("status"))
     if _ended(word) or (not word and not has_url and _code(entry)):
@@ -468,15 +468,15 @@ def _state(entry: dict[str, object], has_url: bool, project: ProjectStatus) -> L
 
 
 def _url(value: object) -> str:
-    """An address, with quoted what clients quote: spaces, letters beyond ASCII, `|`. What is quoted already stays as it is,
-    since it may be signed."""
+    """Returns a URL, with characters quoted as clients do: spaces, letters beyond ASCII, `|`. Quoted parts stay unchanged,
+    since the URL may be signed. Empty if the value is not a URL."""
     if not isinstance(value, str) or len(value) > _URL_LIMIT or not _URL.fullmatch(value.strip()):
         return ""
     return _UNQUOTED.sub(lambda found: quote(found[0], safe=""), value.strip())
 
 
 def _language_errors(answer: dict[str, object]) -> tuple[tuple[str, str], ...]:
-    """(language, error) of `dubbedErrors`; the language is empty where none is named."""
+    """Returns (language, error) of `dubbedErrors`; the language is empty if none is named."""
     errors = _entries(answer, "dubbedErrors")
     return tuple(
         (_matching(_LANGUAGE, entry.get("language")) or _matching(_LANGUAGE, entry.get("locale")), words(entry.get("error")))
