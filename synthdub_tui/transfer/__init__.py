@@ -1,1 +1,1 @@
-"""Bytes to and from the service: S3 uploads and signed-URL downloads."""
+"""Uploads to S3, downloads from signed URLs and part files; API calls belong in `synthesia`, retry decisions in `runner`."""

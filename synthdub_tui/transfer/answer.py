@@ -1,7 +1,7 @@
-"""Answers of a storage, whose bodies are read straight from the socket into a buffer.
+"""HTTP answers of a storage, whose bodies are read straight from the socket into a buffer.
 
-urllib3, which carries the uploads too, connects, also over proxies, speaks TLS and reads the head. Every further step between
-socket and disk costs: over TLS httpx needs four times the processor time of this. All of it blocks, and is for threads.
+urllib3, which uploads use too, connects (also through proxies), handles TLS and reads the head. Each further step between
+socket and disk costs processor time: over TLS httpx needs four times as much. All calls block, so they belong in threads.
 """
 
 from __future__ import annotations
@@ -39,58 +39,58 @@ PORTS: Final = {"http": 80, "https": 443}
 HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": f"synthdub/{__version__}"}
 
 EARLY: Final = 64 * 1024
-"""Bytes: more than urllib3 reads ahead."""
+"""Bytes; more than urllib3 reads ahead."""
 
 _NUMBER: Final = re.compile(r"\d{1,18}")
 
 _FAULTS: Final = (HTTPError, http.client.HTTPException, OSError, UnicodeError)
-"""What connecting, asking and reading raise where the line or the other side is at fault."""
+"""Errors of connecting, requesting and reading that the network or the server causes."""
 
 
 class Answer:
-    """The head of an answer, and its body yet to be read. It is to be closed, which any thread may do at any time."""
+    """The head of an answer and its unread body. It must be closed; any thread may do so at any time."""
 
     def __init__(self, response: HTTPResponse, connected: Any) -> None:
         self.status = response.status
         self._response = response
         self._socket = connected
-        self._line = socket.socket(fileno=os.dup(connected.fileno()))  # beneath TLS, and by now: descriptors may run out
-        self._lock = threading.Lock()  # held while reading: a descriptor closed meanwhile could soon be another file's
+        self._line = socket.socket(fileno=os.dup(connected.fileno()))  # beneath TLS; early, as descriptors may run out
+        self._lock = threading.Lock()  # held while reading: a descriptor closed meanwhile could be reused for another file
         self._closed = False
         self._early: bytes | None = None
         self.packed = self.header("Content-Encoding").strip().lower() not in ("", "identity")
-        """Whether the body is compressed, which nobody asked for: ranges are not of the content then."""
+        """Whether the body is compressed although no compression was requested. Ranges then do not refer to the content."""
         self.length: int | None = None
-        """Bytes of the content; None where that is not said."""
+        """Bytes of the content; None if the answer does not say."""
         self.definite = self.packed
-        """Whether the end of the content can be told from a break of the connection."""
+        """Whether the end of the content can be distinguished from a broken connection."""
         self.fault = ""
         """Why the body cannot be read, empty if it can."""
         self._body = self._content(self._sent())
 
     def header(self, name: str) -> str:
-        """The value of a header, "" if there is none."""
+        """The value of a header, "" if it is missing."""
         return str(self._response.headers.get(name, ""))
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read what has come of the content, at least a byte; 0 at the end, which is that of the connection where it is not
-        `definite`. Raises Broken, also once closed."""
+        """Read at least one byte of the content; return the number of bytes, 0 at the end. If the answer is not `definite`, its
+        end is that of the connection. Raises Broken, also after `close`."""
         with self._lock:
             try:
                 count = 0 if self._closed else self._body(buffer)
             except _FAULTS as error:
                 raise Broken(reason(error)) from None
-            if self._closed:  # perhaps meanwhile, and what a cut stream gave is not to be trusted
+            if self._closed:  # perhaps during the read: bytes of a cut stream cannot be trusted
                 raise Broken("it was closed")
             return count
 
     def _sent(self) -> Read:
-        """The body as it was sent, without what its transfer adds."""
+        """The body as sent, without its transfer coding."""
         length, coding = self.header("Content-Length"), self.header("Transfer-Encoding").strip().lower()
         if coding == "chunked":
             plain = self._response._original_response
             assert plain is not None
-            plain.chunked = False  # http.client would take what was cut off within a chunk's size for the end
+            plain.chunked = False  # http.client would mistake a cut within a chunk's size for the end
             self.definite = True
             return Chunked(self._read)
         if coding:
@@ -111,7 +111,7 @@ class Answer:
         return sent
 
     def _read(self, buffer: memoryview) -> int:
-        if self._early is None:  # what came along with the head is in a buffer of urllib3: empty after this
+        if self._early is None:  # bytes that came with the head; this empties urllib3's buffer
             self._early = self._response.read1(EARLY)
         if not self._early:
             return int(self._socket.recv_into(buffer))
@@ -120,10 +120,10 @@ class Answer:
         return len(piece)
 
     def close(self) -> None:
-        """Close the connection. A read under way ends."""
+        """Close the connection. A read in progress ends."""
         self._closed = True
         with contextlib.suppress(OSError):
-            self._line.shutdown(socket.SHUT_RDWR)  # ssl's own socket would take itself for a plain one after its shutdown
+            self._line.shutdown(socket.SHUT_RDWR)  # after its own shutdown, ssl's socket would act as a plain one
         with self._lock:
             self._response.close()
             self._socket.close()
@@ -131,21 +131,21 @@ class Answer:
 
 
 class Opener:
-    """Asks for answers: of public addresses over TLS, or with `allow_local` of any. It takes some 20 ms to make.
+    """Sends GET requests to public hosts over TLS, or with `allow_local` to any host. Creating one takes some 20 ms.
 
-    `stall`: seconds without a byte after which a connection counts as broken. The environment's proxies and CA bundle are
-    honoured. Connections are not kept: one that the other side has closed meanwhile would only look like a fault.
+    `stall`: seconds without a byte after which a connection counts as broken. Uses the environment's proxies and CA bundle.
+    Connections are not kept: one that the server has closed meanwhile would look like a fault.
     """
 
     def __init__(self, *, allow_local: bool, stall: float) -> None:
-        for name in ("urllib3.connection", "urllib3.connectionpool"):  # they log addresses, whose signatures are secrets
+        for name in ("urllib3.connection", "urllib3.connectionpool"):  # they log URLs, whose signatures are secret
             logging.getLogger(name).setLevel(logging.ERROR)
-        self._context = httpx.create_ssl_context()  # trusts whom our other connections trust
+        self._context = httpx.create_ssl_context()  # the same certificates as for API calls
         self._allow_local = allow_local
         self._stall = stall
 
     def get(self, address: str, headers: dict[str, str]) -> Answer:
-        """The first answer to a GET that is not a redirect; each address on the way is checked.
+        """Send a GET, follow at most `REDIRECTS` redirects, and return the first other answer. Each URL is checked.
 
         Raises Broken, and Trouble: download_address, download_failed.
         """
@@ -178,7 +178,7 @@ class Opener:
             preload_content=False,
             decode_content=False,
         )
-        connected = connection.sock  # the connection forgets it where the answer is its last
+        connected = connection.sock  # `getresponse` may drop it from the connection
         return Answer(connection.getresponse(), connected)
 
     def _connect(self, url: Url) -> HTTPConnection:
@@ -207,7 +207,7 @@ class Opener:
         )
 
     def _through(self, proxy: Url, url: Url) -> HTTPConnection:
-        """A tunnel. The proxy resolves the name."""
+        """A tunnel through the proxy, which resolves the name."""
         way: dict[str, Any] = {"proxy": proxy, "proxy_config": ProxyConfig(self._context, False, None, None)}
         host, port = host_of(proxy), _port(proxy)
         if url.scheme == "http":
@@ -219,7 +219,7 @@ class Opener:
         return connection
 
     def _proxy(self, url: Url) -> Url | None:
-        """The environment's proxy for the address. Raises Trouble."""
+        """The environment's proxy for the URL, if any. Raises Trouble("download_failed") if it is malformed."""
         known = getproxies()
         found = known.get(url.scheme or "") or known.get("all")
         if not found or is_local_name(host_of(url)) or proxy_bypass(url.netloc or ""):

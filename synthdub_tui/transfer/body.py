@@ -1,7 +1,7 @@
-"""Where the body of an answer ends, and what it says once it is unpacked: lengths, chunks, compression.
+"""Readers of an answer's body: by length, in chunks, decompressed.
 
-Each of these reads from what is beneath it as `Read` does: some bytes, and 0 only at the end. One that has a definite end
-raises Broken where the connection ended before.
+Each reader wraps another `Read` and is one itself: it returns some bytes, and 0 only at the end. If the end is definite, a
+connection that ends earlier raises Broken.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from synthdub_tui.transfer.reasons import Broken
 CUT: Final = "the connection ended early"
 
 LINE: Final = 4096
-"""Bytes of a line between chunks, at most."""
+"""Longest line between chunks, in bytes."""
 
 AT_ONCE: Final = 64 * 1024
-"""Bytes read at once where they are not what is asked for yet."""
+"""Bytes per read into a buffer of our own, for chunk lines and compressed data."""
 
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
-"""The line before a chunk, with its end: "00" of a "00a0" that was cut off is not the last chunk."""
+"""The line before a chunk, including its end: "00", cut off from "00a0", must not pass as the last chunk."""
 
 CODINGS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 15}
-"""Ways of compression that can be undone, each with its `wbits` of zlib."""
+"""Supported content codings, each with zlib's `wbits`."""
 
 
 class Sized:
-    """A body of so many bytes."""
+    """A body of `length` bytes."""
 
     def __init__(self, read: Read, length: int) -> None:
         self._read = read
@@ -47,17 +47,17 @@ class Sized:
 
 
 class Chunked:
-    """A body in chunks (RFC 9112, 7.1): the last, which is empty, ends it, whether or not the connection stays open."""
+    """A body in chunks (RFC 9112, 7.1). The last chunk, which is empty, ends it even if the connection stays open."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._held = b""  # read for its lines, and not used yet
-        self._left = 0  # of the present chunk
-        self._between = b""  # what ends the chunk before
+        self._held = b""  # read ahead for a line, not used yet
+        self._left = 0  # bytes of the current chunk
+        self._between = b""  # the line end after the previous chunk
         self._over = False
 
     def __call__(self, buffer: memoryview) -> int:
-        """Read as `Read` does. Raises Broken, also where the chunks make no sense."""
+        """Read as `Read` does. Raises Broken, also if the chunks are malformed."""
         if not self._left and not self._over:
             self._next_chunk()
         if self._over:
@@ -98,7 +98,7 @@ class Chunked:
 
 
 class Unpacked:
-    """The content of a compressed body. Its own end is definite; what is unpacked takes no more memory than the buffer."""
+    """The content of a compressed body. Its end is definite; each read decompresses no more than the buffer takes."""
 
     def __init__(self, read: Read, coding: str) -> None:
         self._read = read
@@ -109,7 +109,7 @@ class Unpacked:
         self._room = memoryview(bytearray(AT_ONCE))
 
     def __call__(self, buffer: memoryview) -> int:
-        """Read as `Read` does. Raises Broken, also where it cannot be unpacked."""
+        """Read as `Read` does. Raises Broken, also if the data cannot be decompressed."""
         while not self._inflate.eof or self._next_member():
             last = not self._packed and not self._fill()
             if data := self._unpack(len(buffer)):
@@ -125,7 +125,7 @@ class Unpacked:
         return count > 0
 
     def _next_member(self) -> bool:
-        """A file may consist of several that were compressed apart; zeros may fill it up."""
+        """Start the next of several compressed members, which may be padded with zeros; False if there is none."""
         self._packed = self._inflate.unused_data.lstrip(b"\0")
         while not self._packed and self._fill():
             self._packed = self._packed.lstrip(b"\0")
@@ -139,7 +139,7 @@ class Unpacked:
         except zlib.error:
             if self._begun or self._window != zlib.MAX_WBITS:
                 raise Broken("the compressed answer is damaged") from None
-            self._window = -zlib.MAX_WBITS  # some servers mean the bare format by "deflate"
+            self._window = -zlib.MAX_WBITS  # some servers send raw deflate, without zlib's header, as "deflate"
             self._inflate = zlib.decompressobj(self._window)
             return self._unpack(most)
         self._begun = True

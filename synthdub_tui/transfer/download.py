@@ -1,7 +1,6 @@
-"""Outputs from signed URLs: continued after a break, of exactly the promised length, never with the API key.
+"""Downloads outputs from signed URLs: continues after a break, checks the announced length, never sends the API key.
 
-The bytes go to a part file, by a thread for each download; `land` gives it the final name. What speaks HTTP is imported on
-first use.
+One thread per download writes to a part file; `land` then gives it the final name. The HTTP code is imported on first use.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ Progress = Callable[[int, int | None], None]
 Whole = Callable[[str], bool]
 
 LONGEST_PAUSE: Final = 30.0
-"""Seconds between two attempts at most, also if the storage asks for more."""
+"""Longest pause between two attempts in seconds, even if the storage asks for more."""
 
 THREADS: Final = 64
-"""Downloads that can be under way, given up ones that still wait for an answer included; more wait for a thread."""
+"""Downloads at once, including cancelled ones that still wait for an answer; further ones wait for a thread."""
 
 LARGEST: Final = 2**62
-"""Bytes: no file is larger."""
+"""Bytes; larger than any file."""
 
 ENDLESS: Final = 3
-"""Answers without a definite end after which the storage is not asked again."""
+"""Answers without a definite end after which a download gives up."""
 
 EXPIRED: Final = frozenset({400, 401, 403, 404, 410})
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -55,7 +54,7 @@ _NUMBER: Final = re.compile(r"\d{1,18}")
 
 @dataclass(frozen=True)
 class Fetched:
-    """A complete part file: its size in bytes, its validator, and its modification time as it stands on disk."""
+    """A complete part file: its size in bytes, its validator, and its modification time on disk."""
 
     size: int
     etag: str
@@ -63,31 +62,31 @@ class Fetched:
 
 
 class UrlExpired(Trouble):
-    """The storage refuses the signed URL: the same one will not do, a fresh one may."""
+    """The storage refuses the signed URL. Repeating the same URL does not help; a new one may."""
 
     def __init__(self, status: int) -> None:
         super().__init__("download_failed", f"HTTP {status}")
 
 
 async def nothing_to_note(etag: str, total: int | None) -> None:
-    """For what is too small to be continued."""
+    """`on_start` for files too small to be continued."""
 
 
 def nothing_tells(path: str) -> bool:
-    """For what does not show whether it is complete."""
+    """`whole` for files whose content does not show whether they are complete."""
     return False
 
 
 def no_progress(received: int, total: int | None) -> None:
-    """For what is too small to be shown."""
+    """`progress` for files too small to show progress."""
 
 
 class Downloader:
-    """Downloads outputs. One for all of a process; `close` it at the end.
+    """Downloads outputs. A process needs one; `close` it at the end.
 
-    `allow_local`: the API's own host is local, so its URLs may be, and may be plain http. `stall`: seconds without a byte after
-    which an attempt counts as broken. `attempts`: how often in a row one may break without a byte gained. `backoff`: seconds of
-    the first pause, doubled each time.
+    `allow_local`: URLs may be local or plain http, because the API's own host is local. `stall`: seconds without a byte after
+    which an attempt counts as broken. `attempts`: attempts in a row that may break without gaining a byte. `backoff`: seconds
+    of the first pause, doubled each time.
     """
 
     def __init__(self, *, allow_local: bool, stall: float = 30.0, attempts: int = 6, backoff: float = 1.0) -> None:
@@ -110,14 +109,14 @@ class Downloader:
         on_start: OnStart = nothing_to_note,
         progress: Progress = no_progress,
     ) -> Fetched:
-        """Download `url` to `part`, continuing what is there if `etag` is the strong validator that it was fetched under.
+        """Download `url` to `part`. Continues an existing part if `etag` is the strong validator of its bytes.
 
-        `on_start(etag, total)` is awaited before bytes of a file that `etag` does not describe are written, with the part empty
-        on disk: save the validator there ("" if there is no strong one: such a part cannot be continued).
-        `progress(received, total)` comes about ten times a second, and at the end. With a `limit` in bytes (captions) a
-        longer answer is refused; without one (videos) an empty one is.
-        `whole(path)`, called in a thread, says whether a file is complete by its content, where the storage does not tell.
-        A cancel leaves a part that can be continued.
+        `on_start(etag, total)` is awaited when the storage sends a file that `etag` does not describe. The part is then empty
+        on disk; the callback saves the new validator ("" if it is not strong: such a part cannot be continued).
+        `progress(received, total)` is called up to ten times a second, and at the end.
+        With a `limit` in bytes (captions) a longer answer is refused; without one (videos) an empty answer is.
+        `whole(path)` is called in a thread if the storage does not show the end; it says by the content whether the file is
+        complete. A cancel leaves a part that can be continued.
 
         Raises Trouble: UrlExpired, download_failed, download_endless, download_address, disk_full, output_unwritable.
         """
@@ -136,7 +135,7 @@ class Downloader:
         return Fetched(now.st_size, job.etag, now.st_mtime_ns)
 
     async def close(self) -> None:
-        """Let the threads go. Downloads under way are to be cancelled before."""
+        """End the threads, without waiting. Cancel downloads in progress first."""
         self._pool.shutdown(wait=False)
 
     async def _ready(self) -> Opener:
@@ -151,7 +150,7 @@ class Downloader:
         return Opener(allow_local=self._allow_local, stall=self._stall)
 
     async def _persist(self, job: _Fetch) -> None:
-        """Attempt until it is complete. Attempts that gain ground do not count: a poor line may break any number of times."""
+        """Attempt until the file is complete. An attempt that gains bytes restarts the count: a poor line may break often."""
         failures, furthest = 0, job.file.size
         while True:
             try:
@@ -167,7 +166,7 @@ class Downloader:
 
 
 class _Fetch:
-    """One download, over as many attempts as it takes."""
+    """One download, over all its attempts."""
 
     def __init__(
         self,
@@ -185,18 +184,18 @@ class _Fetch:
         self._pool = pool
         self._url = url
         self.file = file
-        self.etag = _strong(etag)  # what the part was fetched under; "" if it cannot be continued
+        self.etag = _strong(etag)  # validator of the part; "" if it cannot be continued
         self._announced: str | None = self.etag or None
         self._limit = limit
         self._whole = whole
         self._on_start = on_start
         self._progress = progress
         self._reported = -1
-        self._endless = 0  # answers of which nothing tells whether they came to their end
-        self.total: int | None = 0  # None where it is not known before the end
+        self._endless = 0  # answers that may have ended early
+        self.total: int | None = 0  # bytes; None if unknown before the end
 
     async def attempt(self) -> None:
-        """Fetch what is missing. Raises Broken where another attempt may get further, and Trouble where none will."""
+        """Download the missing bytes. Raises Broken if another attempt may get further, and Trouble if none will."""
         offset = self.file.size if self.etag else 0
         headers = {"Range": f"bytes={offset}-", "If-Range": self.etag} if offset else {}
         with contextlib.closing(await self._get(headers)) as answer:
@@ -213,7 +212,7 @@ class _Fetch:
             raise
 
     async def _prepare(self, answer: Answer, offset: int) -> bool:
-        """Make the part ready for the body, as the headers say; False if there is nothing left to receive."""
+        """Prepare the part for the body, according to the headers; False if nothing is left to receive."""
         status = answer.status
         if status == 416 and offset:
             self._check_end(answer, offset)
@@ -235,7 +234,7 @@ class _Fetch:
         return True
 
     def _check_end(self, answer: Answer, offset: int) -> None:
-        """There is nothing from `offset` on: the part is complete, or not a part of this file."""
+        """Handle a 416. The file has no bytes from `offset` on: the part is complete, or belongs to another file."""
         match = _NO_RANGE.fullmatch(answer.header("Content-Range"))
         if match is None or int(match[1]) != offset:
             raise self._start_over("the part does not fit the file")
@@ -274,7 +273,7 @@ class _Fetch:
         return Broken(words)
 
     async def _receive(self, answer: Answer) -> None:
-        """Write the body to the end of the part. What arrived before a break is kept."""
+        """Append the body to the part. Bytes that arrived before a break are kept."""
         await self.file.fill(answer.readinto, self._end() - self.file.size, self._report)
         if self.total is not None:
             if self.file.size < self.total:
@@ -287,13 +286,14 @@ class _Fetch:
                 self._note_endless()
 
     def _end(self) -> int:
-        """Where the part is full: a byte past the limit tells that there is more."""
+        """Size at which to stop reading: one byte past the limit shows that the file is too large."""
         if self.total is not None:
             return self.total
         return self._limit + 1 if self._limit is not None else LARGEST
 
     def _note_endless(self) -> None:
-        """With a validator the next attempt asks for what comes after the end, which is for the storage to deny."""
+        """Give up after `ENDLESS` such answers. Until then, if the part has a validator, the next attempt asks for the bytes
+        after its end, so that the storage can confirm that there are none."""
         self._endless += 1
         if self._endless >= ENDLESS:
             raise Trouble("download_endless")
@@ -306,12 +306,12 @@ class _Fetch:
 
 
 def _strong(etag: str) -> str:
-    """The validator if it is a strong one (RFC 9110, 8.8.3), else "". It comes from outside and goes into a header."""
+    """The validator if it is strong (RFC 9110, 8.8.3), else "". It comes from a server and goes into a header."""
     return etag if _STRONG.fullmatch(etag) else ""
 
 
 def _has_md5(path: str, etag: str) -> bool:
-    """Whether the file is the one that the ETag is the MD5 of, as it is at S3 for what was uploaded in one piece."""
+    """Whether the ETag is the MD5 of the file, as it is at S3 for objects uploaded in one piece."""
     match = _MD5.fullmatch(etag)
     if match is None:
         return False
@@ -328,6 +328,6 @@ def _close_answer(asking: Future[Answer]) -> None:
 
 
 def _wanted_pause(answer: Answer) -> float:
-    """Seconds of Retry-After; a date there is left to our own back-off."""
+    """Seconds of Retry-After; 0 for a date, so that the back-off decides."""
     wanted = answer.header("Retry-After")
     return float(wanted) if _NUMBER.fullmatch(wanted) else 0.0

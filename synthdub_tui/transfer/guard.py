@@ -1,8 +1,9 @@
-"""Which addresses a download may go to (design rule 7).
+"""Checks which URLs a download may use.
 
-A signed URL comes from outside. From a public API it must be https, and neither it nor a redirect may lead to this machine or
-its network. Names are judged by the addresses that are then connected to, so that a name server cannot answer the check with
-one address and the connection with another. Behind a proxy only the proxy resolves names; there, just the URL is judged.
+A signed URL comes from outside. If the API is public, the URL must be https, and neither it nor a redirect may lead to this
+machine or its network. A name is resolved once, and the checked addresses are the ones connected to, so that a name server
+cannot answer the check with one address and the connection with another. Behind a proxy only the proxy resolves names; there,
+only the URL is checked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_url(url: str, *, allow_local: bool) -> Url:
-    """The address, parsed. Raises Trouble("download_address"); its words never hold any of the address."""
+    """Check and parse a URL. Raises Trouble("download_address"), whose text contains no part of the URL."""
     try:
         parsed = parse_url(url)
     except LocationParseError:
@@ -37,7 +38,7 @@ def check_url(url: str, *, allow_local: bool) -> Url:
 
 
 def redirected(url: Url, location: str, *, allow_local: bool) -> Url:
-    """Where a redirect leads, checked as `check_url` does."""
+    """The target of a redirect, checked as by `check_url`. Raises Trouble: download_failed, download_address."""
     if not location:
         raise Trouble("download_failed", "a redirect without a target")
     try:
@@ -48,12 +49,12 @@ def redirected(url: Url, location: str, *, allow_local: bool) -> Url:
 
 
 def host_of(url: Url) -> str:
-    """The host's name or address, without the brackets around IPv6 ones."""
+    """The host's name or address, without the brackets of IPv6."""
     return (url.host or "").strip("[]")
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a host's name says by itself that it is this machine or in its network."""
+    """Whether a host's name alone, without resolving it, shows that it is this machine or in its network."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -73,16 +74,16 @@ def _literal(host: str) -> Address | None:
 
 
 def is_public(address: Address) -> bool:
-    """Whether anybody on the internet means the same host by it: not loopback, private, link-local, reserved or multicast."""
+    """Whether the address means the same host everywhere: not loopback, private, link-local, reserved or multicast."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     real = mapped or address
     return real.is_global and not real.is_multicast
 
 
 def resolve(host: str, port: int, *, allow_local: bool) -> list[Address]:
-    """The addresses of a host, IPv4 first: where IPv6 is broken, trying it first costs a timeout. Blocking.
+    """The addresses of a host, IPv4 first: if IPv6 is broken, trying it first costs a timeout. Blocking.
 
-    Raises OSError, UnicodeError, and Trouble("download_address") if one of them is not public and `allow_local` is not set.
+    Raises OSError, UnicodeError, and Trouble("download_address") if an address is not public and `allow_local` is not set.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     texts = dict.fromkeys(str(entry[4][0]) for entry in found)

@@ -1,4 +1,4 @@
-"""The unfinished file of a download, and how it becomes the finished one (design rule 2)."""
+"""The part file of a download, and how it becomes the output."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_LINKS: Final = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
 )
-"""What file systems without hard links (FAT, some network and user-space ones) answer to link()."""
+"""Errors of link() on file systems without hard links (FAT, some network and user-space ones)."""
 
 NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What file systems on which a folder cannot be synced answer to fsync()."""
+"""Errors of fsync() on file systems that cannot sync a folder."""
 
 NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-"""What file systems that know no locks answer to flock()."""
+"""Errors of flock() on file systems without locks."""
 
 BLOCK: Final = 1024 * 1024
 """Bytes per write."""
@@ -34,18 +34,18 @@ BLOCK: Final = 1024 * 1024
 _HOLDERS: Final = DaemonPool(8, "hold")
 
 SETTLE: Final = 5.0
-"""Seconds that a cancelled download waits for a write under way."""
+"""Seconds that `PartFile.close` waits for a step in progress."""
 
 T = TypeVar("T")
 Read = Callable[[memoryview], int]
-"""Puts some bytes into the buffer and says how many, 0 at the end."""
+"""Puts some bytes into the buffer and returns how many, 0 at the end."""
 
 
 class PartFile:
-    """A part file opened for writing at its end, in threads.
+    """A part file opened for appending, in threads.
 
-    `size` counts the bytes given to it so far, those on their way to the disk included. All methods but `close` raise Trouble:
-    disk_full, output_unwritable. What was written before such an error stays.
+    `size` counts all bytes so far, including those not yet on disk. All methods but `close` raise Trouble: disk_full,
+    output_unwritable. Bytes written before such an error stay.
     """
 
     def __init__(self, fd: int, size: int, pool: DaemonPool) -> None:
@@ -56,7 +56,7 @@ class PartFile:
 
     @classmethod
     async def open(cls, path: str, pool: DaemonPool) -> PartFile:
-        """Open or create it. A symbolic link, or anything else that is not a regular file, is refused."""
+        """Open or create the file. Refuses a symbolic link and anything else that is not a regular file."""
         opening = pool.submit(_open, path)
         try:
             fd, size = await asyncio.shield(asyncio.wrap_future(opening))
@@ -66,33 +66,33 @@ class PartFile:
         return cls(fd, size, pool)
 
     async def fill(self, read: Read, amount: int, look: Callable[[], None]) -> None:
-        """Append what `read` gives until it is `amount` bytes or `read` gives none; meanwhile `look` is called.
+        """Append bytes from `read`, until they are `amount` or `read` returns 0. Meanwhile calls `look` every `TICK`.
 
-        What came before an error of `read` is written before that is raised.
+        If `read` raises, the bytes before that are written first.
         """
         await self._run(self._fill, read, amount, look=look)
 
     async def clear(self) -> None:
-        """Drop the contents, durably: a new validator must never stand beside bytes of the old file."""
+        """Drop the contents, durably: a new validator must never be saved next to bytes of the old file."""
         if self.size:
             await self._run(_clear, self._fd)
             self.size = 0
 
     async def finish(self) -> os.stat_result:
-        """Make the contents durable; how the file then stands."""
+        """Make the contents durable. Returns the file's status after that."""
         return await self._run(_sync, self._fd)
 
     async def close(self) -> None:
-        """Close it once the step under way is over, for which this waits `SETTLE` at most. Its error is not raised."""
+        """Close the file after the step in progress. Waits for that at most `SETTLE` seconds; does not raise its error."""
         last: Future[Any] = self._step or self._pool.submit(int)
-        # the descriptor is closed only then: its number could be another file's by the time a block is written
+        # not earlier: the descriptor's number could be reused for another file before the step writes
         last.add_done_callback(lambda _: let_go(self._fd))
         over = asyncio.wrap_future(last)
         over.add_done_callback(lambda done: done.exception())
         await asyncio.wait({over}, timeout=SETTLE)
 
     async def _run(self, step: Callable[..., T], *arguments: Any, look: Callable[[], None] = lambda: None) -> T:
-        """One step in a thread. A cancel does not lose sight of it: `close` waits for it."""
+        """Run one step in a thread. After a cancel the step continues, and `close` waits for it."""
         running = self._step = self._pool.submit(step, *arguments)
         return await watch(asyncio.wrap_future(running), look)
 
@@ -113,8 +113,8 @@ class PartFile:
 
 @asynccontextmanager
 async def holding(part: str) -> AsyncIterator[None]:
-    """Within the context nobody else who asks may write or land the part: two batches can have the same output. It is there,
-    if only empty. Raises Trouble: output_unwritable, disk_full."""
+    """Lock a part file within the context, because two batches can have the same output. Creates it empty if it is missing.
+    Raises Trouble: output_unwritable (also if another synthdub has the lock), disk_full."""
     taking = asyncio.wrap_future(_HOLDERS.submit(_hold, part))
     try:
         handle = await asyncio.shield(taking)
@@ -128,12 +128,15 @@ async def holding(part: str) -> AsyncIterator[None]:
 
 
 def try_part(path: str) -> None:
-    """Make an empty part file and remove it, to see that it can be made; one that is there already stays. Nobody can hold it
-    meanwhile. Raises OSError, and Trouble("output_unwritable") where something else has its name."""
+    """Create an empty part file and remove it again, to check that this is possible. Leaves an existing part file alone.
+
+    Removes the file only under its lock. Raises OSError, and Trouble("output_unwritable") if the name belongs to something
+    other than a regular file.
+    """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except FileExistsError:
-        with contextlib.suppress(FileNotFoundError):  # another synthdub tried the same name: it can be made
+        with contextlib.suppress(FileNotFoundError):  # another synthdub tried the same name, so it is possible
             if not stat.S_ISREG(os.lstat(path).st_mode):
                 raise Trouble("output_unwritable", "the part is not a regular file") from None
         return
@@ -142,14 +145,14 @@ def try_part(path: str) -> None:
         if _is_at(handle, path):
             os.unlink(path)
     except Trouble:
-        pass  # another synthdub was quicker to hold it: it is that one's now
+        pass  # another synthdub has locked it meanwhile, and uses it now
     finally:
         os.close(handle)
 
 
 def remove_part(path: str) -> None:
-    """Remove a part file, unless somebody holds it: another batch can have the same output. Raises nothing: what cannot be
-    removed only takes room."""
+    """Remove a part file, unless it is locked: another batch can have the same output. Raises nothing: a part file that cannot
+    be removed only takes space."""
     with contextlib.suppress(OSError, Trouble):
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -161,10 +164,10 @@ def remove_part(path: str) -> None:
 
 
 def land(part: str, final: str, *, replace: bool) -> os.stat_result:
-    """Give the finished `part` its final name, durably; the result is how it stands there.
+    """Give the finished `part` its final name, durably. Returns the file's status there.
 
-    Blocking: for a thread. Without `replace` a file that has the name already is left alone, also one that takes it at the
-    last moment; and a landing that was interrupted is completed. Raises Trouble: output_exists, output_unwritable, disk_full.
+    Blocking: for a thread. Without `replace`, an existing file keeps the name, even if it was created at the last moment, and
+    an interrupted `land` is completed. Raises Trouble: output_exists, output_unwritable, disk_full.
     """
     try:
         if replace:
@@ -178,8 +181,8 @@ def land(part: str, final: str, *, replace: bool) -> os.stat_result:
 
 
 def complete_landing(part: str, final: str) -> None:
-    """What an interrupted landing did not come to, where the file has its final name already. As blocking as `land`, and raises
-    the same."""
+    """Complete an interrupted `land` after which the file has its final name already. Blocking. Raises Trouble:
+    output_unwritable, disk_full."""
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
@@ -189,14 +192,14 @@ def complete_landing(part: str, final: str) -> None:
 
 
 def let_go(handle: int) -> None:
-    """Close a descriptor of which nothing is expected any more: what counts was synced before. Where its volume is gone, as a
-    network's or a drive that was unplugged, closing says so, and frees it nevertheless."""
+    """Close a descriptor and ignore errors: needed bytes were synced before. If the volume is gone (a network, an unplugged
+    drive), closing raises, but still frees the descriptor."""
     with contextlib.suppress(OSError):
         os.close(handle)
 
 
 def disk_trouble(error: OSError) -> Trouble:
-    """An error of the output's file system."""
+    """Trouble for an error of the output's file system: disk_full or output_unwritable."""
     return Trouble("disk_full" if error.errno in FULL else "output_unwritable", error.strerror or "")
 
 
@@ -215,7 +218,8 @@ def _link(part: str, final: str) -> None:
 
 
 def _claim(part: str, final: str) -> None:
-    """Without hard links: take the name with an empty file, which only the kernel can do for one of two, then replace that."""
+    """For file systems without hard links: take the name with an empty file, then replace that file. The kernel lets only one
+    of two programs create it."""
     try:
         os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
     except FileExistsError:
@@ -245,7 +249,7 @@ def _sync_folder(path: str) -> None:
 
 
 def _hold(path: str) -> int:
-    """A descriptor with the lock. One who lands a part takes its name away, so what was opened may not be the part any more."""
+    """A locked descriptor of the part file. Another synthdub may have renamed the opened file by `land`; then open again."""
     try:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
@@ -262,14 +266,14 @@ def _hold(path: str) -> int:
 
 
 def _is_at(handle: int, path: str) -> bool:
-    """Whether what was opened still has that name."""
+    """Whether the opened file still has that name."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(handle), os.lstat(path))
     return False
 
 
 def _lock(handle: int) -> None:
-    """The kernel's lock, gone with the process that has it; some network file systems know none."""
+    """Take the kernel's lock, which ends with the process. Some network file systems have none; there it is skipped."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -285,7 +289,7 @@ def _let_go(taking: asyncio.Future[int]) -> None:
 
 
 def _open(path: str) -> tuple[int, int]:
-    """The descriptor and the size."""
+    """Open or create the part file; returns its descriptor and size."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         fd = os.open(path, flags, 0o666)
@@ -298,7 +302,7 @@ def _open(path: str) -> tuple[int, int]:
         except BaseException:
             os.close(fd)
             raise
-        # a landing was interrupted after the link: writing here would write into the finished file
+        # `land` was interrupted after the link: writing here would write into the output
         os.close(fd)
         os.unlink(path)
         return os.open(path, flags | os.O_EXCL, 0o666), 0

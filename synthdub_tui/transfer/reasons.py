@@ -1,4 +1,4 @@
-"""That a connection failed, and why, in words that cannot hold a secret."""
+"""Failed connections and their reasons, in words that contain no secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class Broken(Exception):
-    """An attempt failed in a way that another may not. The words are shown to the user; `pause`: seconds asked for."""
+    """An attempt failed; another one may succeed. `words` are shown to the user; `pause`: seconds that the server asks for."""
 
     def __init__(self, words: str, pause: float = 0.0) -> None:
         super().__init__(words)
@@ -16,9 +16,9 @@ class Broken(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """The system's words for what lies beneath `error`, else the name of its class.
+    """The system's words for the cause of `error`, else the name of its class.
 
-    Its own words are left out: those of HTTP libraries may quote addresses, and signed addresses are secrets.
+    The error's own words are not used: HTTP libraries may quote URLs, and signed URLs are secret.
     """
     for beneath in _chain(error):
         if isinstance(beneath, ssl.SSLError) and beneath.reason:
@@ -29,7 +29,7 @@ def reason(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from; botocore keeps that in `kwargs`, urllib3 in `reason` or `args`."""
+    """The error and its causes; botocore keeps them in `kwargs`, urllib3 in `reason` or `args`."""
     seen: list[BaseException] = []
     ahead: list[object] = [error]
     while ahead:

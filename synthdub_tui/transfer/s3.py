@@ -1,11 +1,10 @@
-"""S3 clients that know only what we tell them, and what S3's errors mean.
+"""Creates S3 clients that ignore the user's AWS settings, and translates S3's errors.
 
-The user's AWS settings are not ours (design rule 6): a bare botocore session reads dozens of `AWS_*` variables and two files
-in `~/.aws`, any of which can send an upload elsewhere, sign it with another region or break it. Here every session variable
-is pinned to botocore's own default. `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE` say
-how to reach the network and stay honoured.
+A bare botocore session reads dozens of `AWS_*` variables and two files in `~/.aws`. Any of them can send an upload elsewhere,
+sign it with another region or break it. Here every session variable is pinned to botocore's own default. `HTTP_PROXY`,
+`HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `REQUESTS_CA_BUNDLE` still apply, because they say how to reach the network.
 
-boto3 and botocore are imported on first use: they take about 130 ms.
+botocore is imported on first use: that takes about 130 ms.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer.reasons import reason
 
 REGION: Final = "eu-west-1"
-"""Where the service's upload bucket is (API reference, POST /v2/assets)."""
+"""Region of the service's upload bucket (API reference, POST /v2/assets)."""
 
 LONGEST_PAUSE: Final = 20.0
-"""Seconds between two attempts at most, as in botocore's standard retry mode."""
+"""Longest pause between two attempts in seconds, as in botocore's standard retry mode."""
 
 ANSWER_LIMIT: Final = 1024 * 1024
-"""Bytes of an answer of the storage; those to uploads have a few hundred."""
+"""Largest answer of the storage in bytes; answers to uploads have a few hundred."""
 
 _TRANSIENT_STATUS: Final = frozenset({429, 500, 502, 503, 504})
 _TRANSIENT_CODES: Final = frozenset(
@@ -52,13 +51,13 @@ _GIVES: Final = {
     **dict.fromkeys(("PutObject", "UploadPart", "CompleteMultipartUpload"), "ETag"),
     "CreateMultipartUpload": "UploadId",
 }
-_GONE: Final = frozenset({"NoSuchUpload"})  # the service's side dropped the transfer: worth another one
+_GONE: Final = frozenset({"NoSuchUpload"})  # the storage dropped the multipart upload: another upload may succeed
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z.]{0,63}|[1-5][0-9]{2}")
 
 
 @dataclass(frozen=True)
 class UploadTarget:
-    """Where one source goes, and the short-lived credentials for that one key. Its repr shows no secret."""
+    """Bucket and key for one source, and short-lived credentials for that key alone. Its repr shows no secret."""
 
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
@@ -69,7 +68,7 @@ class UploadTarget:
 
 @dataclass(frozen=True)
 class Link:
-    """How to talk to the storage. Timeouts and `backoff` (the first pause between attempts, doubled each time) in seconds."""
+    """How to connect to the storage. Timeouts and `backoff` (first pause between attempts, doubled each time) in seconds."""
 
     endpoint_url: str | None
     connections: int
@@ -80,11 +79,11 @@ class Link:
 
 
 _SESSION_LOCK: Final = threading.Lock()
-"""Botocore sessions are not safe to share between threads: clients are made one at a time."""
+"""Creates clients one at a time: threads must not use a botocore session at once."""
 
 
 def make_client(link: Link, target: UploadTarget) -> Any:
-    """A client for one target (2–3 ms; the first one of a process about 150 ms). Raises botocore's errors."""
+    """Create a client for one target (2–3 ms; the first of a process about 150 ms). Raises botocore's errors."""
     with _SESSION_LOCK:
         client = isolated_session().create_client(
             "s3",
@@ -102,12 +101,12 @@ def make_client(link: Link, target: UploadTarget) -> Any:
 
 
 def _bounded(send: Callable[[Any], Any], seconds: float) -> Callable[[Any], Any]:
-    """botocore reads any answer to its end, however long it is and takes: here it has a limit, and a time for all of it."""
+    """Limit each answer to `ANSWER_LIMIT` bytes and its body to `seconds`; botocore limits neither."""
 
     def bounded(request: Any) -> Any:
         from botocore.exceptions import HTTPClientError  # noqa: PLC0415
 
-        request.stream_output = True  # the body is left to us
+        request.stream_output = True  # the body is read below
         response = send(request)
         body = bytearray()
         deadline = time.monotonic() + seconds
@@ -127,7 +126,7 @@ def _bounded(send: Callable[[Any], Any], seconds: float) -> Callable[[Any], Any]
 
 @cache
 def isolated_session() -> Any:
-    """The one botocore session of the process; it reads no profile, no AWS file and no `AWS_*` variable."""
+    """The only botocore session of the process. It reads no profile, no AWS file and no `AWS_*` variable."""
     import botocore.session  # noqa: PLC0415
     from botocore.configprovider import ConstantProvider  # noqa: PLC0415
 
@@ -143,7 +142,7 @@ def isolated_session() -> Any:
 
 
 def _keep_secrets_out_of_logs() -> None:
-    """At DEBUG these log request headers, session token included; a host program's log level must not bring that about."""
+    """At DEBUG these libraries log request headers with the session token; a root logger at DEBUG must not cause that."""
     for name in ("botocore", "s3transfer", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -173,17 +172,17 @@ def _config(link: Link) -> Any:
 
 
 def _authorities() -> str | bool:
-    """The CA bundle named by the environment, in the same order as for our other connections; else botocore's own."""
+    """The CA bundle named by the environment, in the same order as for API calls; else botocore's own."""
     return os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE") or True
 
 
 class Attempts:
-    """Decides for botocore whether a failed request is sent again, and pauses in a way that a cancel interrupts.
+    """Decides for botocore whether to repeat a failed request, and pauses so that a cancel interrupts the pause.
 
-    botocore's own retries sleep up to 20 s through a cancel, and repeat reads that failed because the source changed.
-    `give_up` is asked before each repetition and may raise what is to end the transfer; it returns whether another part has
-    already failed. It has no say in a success (of making a multipart upload: its id is needed for the abort), nor in aborts
-    of multipart uploads, which would leave orphans.
+    botocore's own retries sleep up to 20 s despite a cancel, and repeat reads that failed because the source changed.
+    `give_up` is called before each repetition: it returns whether another part has already failed, and raises to end the
+    transfer. It is not called after a success (the id of a new multipart upload is needed to abort it), nor for an abort
+    (giving up would leave an orphan).
     """
 
     def __init__(self, link: Link, stop: threading.Event, give_up: Callable[[], bool]) -> None:
@@ -192,15 +191,16 @@ class Attempts:
         self._give_up = give_up
 
     def install(self, client: Any) -> None:
-        """Have the client ask here first."""
+        """Make the client call `again` before its own retry handler."""
         client.meta.events.register_first("needs-retry.s3", self.again)
 
     def again(
         self, attempts: int, operation: Any, request_dict: Any, response: Any, caught_exception: Any, **_: Any
     ) -> int | None:
-        """Handler of botocore's `needs-retry` event: None lets the outcome stand, 0 repeats now."""
+        """Handler of botocore's `needs-retry` event: None keeps the outcome, 0 repeats the request now. Raises CancelledError
+        after a cancel, Trouble("upload_failed") if the last answer is not from S3, and the errors of `give_up`."""
         if not _names_region(response):
-            # botocore's region redirector would ask by HEAD, and for the answer to that again, without end
+            # botocore's region redirector would send a HEAD for the region, and another for its answer, without end
             request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
         aborting = operation.name == "AbortMultipartUpload"
         strange = _is_strange(operation.name, response)
@@ -219,14 +219,14 @@ class Attempts:
 
 
 def _names_region(response: Any) -> bool:
-    """Whether the storage says which region it wants, so that botocore can follow."""
+    """Whether the storage names its region, so that botocore can redirect the request."""
     parsed = response[1] if response is not None else {}
     headers = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return "x-amz-bucket-region" in headers or "Region" in parsed.get("Error", {})
 
 
 def _is_strange(operation: str, response: Any) -> bool:
-    """A success that misses what S3 always gives: a proxy or a sign-in page spoke, and nothing was stored."""
+    """Whether a success lacks a field that S3 always sends: then a proxy or a sign-in page answered, and nothing was stored."""
     if response is None or not 200 <= response[0].status_code < 300:
         return False
     return operation in _GIVES and _GIVES[operation] not in response[1] and "Error" not in response[1]
@@ -243,7 +243,8 @@ def _transient(response: Any, error: Any) -> bool:
 
 
 def as_trouble(error: Exception) -> Trouble | None:
-    """The error of botocore or s3transfer as one of ours; None if it is not theirs."""
+    """The Trouble for an error of botocore: credentials_expired, upload_region, upload_denied or upload_failed; None for any
+    other error."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     if isinstance(error, ClientError):

@@ -1,4 +1,4 @@
-"""Threads that never hold up the end of the process, and watching from the event loop what they do."""
+"""Threads that never delay the end of the process, and a way to watch them from the event loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TICK: Final = 0.1
-"""Seconds between two looks at a transfer in a thread."""
+"""Seconds between two checks of a transfer in a thread."""
 
 
 async def watch(done: asyncio.Future[T], look: Callable[[], None]) -> T:
-    """The outcome of work in a thread; until then, and once after, `look` is called every `TICK`. A cancel leaves it alone."""
+    """Await the outcome of work in a thread. Calls `look` every `TICK` and once at the end. A cancel does not stop the work."""
     done.add_done_callback(_outcome_seen)
     while True:
         await asyncio.wait({done}, timeout=TICK)
@@ -27,16 +27,16 @@ async def watch(done: asyncio.Future[T], look: Callable[[], None]) -> T:
 
 
 def _outcome_seen(done: asyncio.Future[Any]) -> None:
-    """Of work that was left alone nobody else looks at the error."""
+    """Retrieve the exception, or asyncio warns that it was never retrieved."""
     if not done.cancelled():
         done.exception()
 
 
 class DaemonPool(Executor):
-    """A thread pool like `ThreadPoolExecutor`, of daemon threads.
+    """A thread pool like `ThreadPoolExecutor`, with daemon threads.
 
-    The interpreter joins the threads of a `ThreadPoolExecutor` when it exits, so that one stalled socket or disk delays the
-    end by its whole timeout. Threads are started on demand, at most `max_workers`.
+    The interpreter joins the threads of a `ThreadPoolExecutor` when it exits, so one stalled socket or disk would delay the
+    exit by its whole timeout. Threads are started on demand, at most `max_workers`.
     """
 
     def __init__(self, max_workers: int, name: str = "transfer") -> None:
@@ -62,9 +62,9 @@ class DaemonPool(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more tasks and let the threads end after those queued; `wait` for that.
+        """Accept no more tasks, and end the threads after the queued tasks; `wait` for that.
 
-        `cancel_futures` is part of the interface of `Executor`; nothing here needs it, and it raises ValueError.
+        `cancel_futures` belongs to the interface of `Executor`; it is not supported and raises ValueError.
         """
         if cancel_futures:
             raise ValueError("DaemonPool cannot drop queued tasks")
@@ -85,11 +85,11 @@ class DaemonPool(Executor):
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            with self._lock:  # often another thread than the one woken for it takes a task, so both are counted
+            with self._lock:  # a thread other than the woken one may take the task, so both numbers are counted
                 self._idle -= 1
                 self._waiting -= 1
             task()
-            del task  # or it would keep the last result alive while this thread waits
+            del task  # it would keep the last result alive while this thread waits
             with self._lock:
                 self._idle += 1
 
@@ -99,7 +99,7 @@ def _run(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwa
         return
     try:
         result = fn(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
+    except BaseException as error:  # noqa: BLE001 - passed on to the waiter for the result
         future.set_exception(error)
     else:
         future.set_result(result)

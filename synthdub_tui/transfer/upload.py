@@ -1,8 +1,8 @@
-"""Sources to the service's S3 bucket: multipart, several parts at a time, cancellable, never a changed file unnoticed; what is
-read for it is digested on the way.
+"""Uploads sources to the service's S3 bucket: multipart, several parts at a time, cancellable. Notices if the file changes, and
+computes its digest from the bytes read.
 
 The numbers follow the vendor's script: multipart from 8 MiB, parts of 32 MiB, 6 at a time. s3transfer does the work in
-threads; the event loop only looks at a counter.
+threads; the event loop only reads a counter.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ __all__ = ["Unconfirmed", "UploadTarget", "Uploader", "part_size"]
 MIB: Final = 1024 * 1024
 THRESHOLD: Final = 8 * MIB
 PART: Final = RANGE
-"""Whole ranges of a digest, or it could not be taken while parts are read apart from each other."""
+"""Bytes of a part: one whole range of a digest, so that each part can be digested apart from the others."""
 MOST_PARTS: Final = 10_000
 """S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
 PIECE: Final = 64 * 1024
-"""Bytes read at once. botocore asks for a mebibyte, for its checksums and over TLS, and goes on until there is nothing more.
-But glibc keeps up to two such blocks in each arena in which one was freed, and has eight arenas for each core."""
+"""Most bytes of a read. botocore asks for 1 MiB, for its checksums and over TLS, and reads on until no bytes come. glibc would
+keep up to two blocks of 1 MiB in each arena in which one was freed, and has eight arenas per core."""
 
 ABORT_AFTER: Final = 0.25
-"""Seconds in which a cancelled transfer may end by itself before its multipart upload is aborted past it."""
+"""Seconds that a cancelled transfer has to abort its own multipart upload, before another thread does."""
 
 WAITERS: Final = 64
-"""Uploads that can be under way, given up ones on a stalled line included; more wait for a thread."""
+"""Uploads at once, including cancelled ones on a stalled line; further ones wait for a thread."""
 
 
 class Unconfirmed(Trouble):
-    """All of the source was sent, but no answer says that the storage has it: look before it is sent again. `digest` is that
-    of what was sent."""
+    """The whole source was sent, but no answer confirms that the storage has it: check before sending it again. `digest` is
+    the digest of the sent bytes."""
 
     def __init__(self, trouble: Trouble, digest: str) -> None:
         super().__init__(trouble.code, trouble.detail)
@@ -55,18 +55,18 @@ class Unconfirmed(Trouble):
 
 
 def part_size(size: int) -> int:
-    """Bytes per part for a file of `size` bytes: 32 MiB, or so many times that that there are not too many parts."""
+    """Bytes per part for a file of `size` bytes: 32 MiB, or the smallest multiple that needs at most `MOST_PARTS` parts."""
     least = -(-size // MOST_PARTS)
     return max(1, -(-least // PART)) * PART
 
 
 class Uploader:
-    """Uploads sources. One for all of a process; `close` it at the end.
+    """Uploads sources. A process needs one; `close` it at the end.
 
-    `endpoint_url` is for S3-like storage of one's own. `threads` parts of each file are sent at once. `connect_timeout` also
-    bounds a blocked send. `read_timeout` is longer: when the last byte of a part is handed to the kernel, megabytes of it may
-    still have to crawl over a slow line before the answer can come. `grace` is how long a cancel waits for the abort to get
-    through; after that it goes on by itself in a daemon thread. All in seconds.
+    `endpoint_url` is for other S3-compatible storage. `threads`: parts of each file sent at once. `connect_timeout` also limits
+    a blocked send. `read_timeout` is longer: when the kernel has the last byte of a part, megabytes may still wait for a slow
+    line before an answer can come. `grace`: how long a cancel waits for the abort, which then continues in a daemon thread.
+    `backoff`: first pause between attempts, doubled each time. Times are in seconds.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Uploader:
         self._running: dict[asyncio.Future[str], _Upload] = {}
 
     async def upload(self, source: Source, target: UploadTarget, progress: Callable[[int], None]) -> str:
-        """Upload `source`, which must still be the file it was when it was added. Returns the digest of what was sent.
+        """Upload `source`, which must not have changed since it was added. Returns the digest of the sent bytes.
 
-        `progress` is called on the event loop with the bytes handed over so far, about ten times a second while that changes;
-        the number may go down when a part is sent again. A cancel aborts the transfer and with it the multipart upload.
+        `progress` is called on the event loop with the bytes sent so far, up to ten times a second while that number changes.
+        The number may go down when a part is sent again. A cancel aborts the transfer and its multipart upload.
 
         Raises Trouble: source_missing, source_unreadable, source_empty, source_changed, credentials_expired, upload_region,
-        upload_denied, upload_failed (as Unconfirmed where all was sent).
+        upload_denied, upload_failed (as Unconfirmed if everything was sent).
         """
         work = _Upload(source, target, self._link)
         done = asyncio.wrap_future(self._pool.submit(work.run))
@@ -106,7 +106,7 @@ class Uploader:
             raise
 
     async def close(self) -> None:
-        """Cancel what is under way, and wait for it for as long as a cancel would."""
+        """Cancel all uploads in progress, and wait for them at most `grace` seconds."""
         for work in self._running.values():
             work.cancel()
         if self._running:
@@ -118,7 +118,7 @@ class Uploader:
 
 
 class _Upload:
-    """One upload, run in a thread; also the subscriber that s3transfer tells of progress."""
+    """One upload, run in a thread; also s3transfer's subscriber for progress."""
 
     def __init__(self, source: Source, target: UploadTarget, link: Link) -> None:
         self._source = source
@@ -127,17 +127,17 @@ class _Upload:
         self._digests = RangeDigests(source.size)
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._fault: Trouble | None = None  # what the source did wrong, seen in a thread of s3transfer
+        self._fault: Trouble | None = None  # problem of the source, found in a thread of s3transfer
         self._over = threading.Event()
         self._client: Any = None
         self._transfer: Any = None
         self._upload_id = ""  # of the multipart upload, once there is one
-        self._completing = False  # all parts were taken, and the storage is asked to put them together
+        self._completing = False  # the storage has all parts and is asked to join them
         self._moved = 0
         self._reported = -1
 
     def report(self, progress: Callable[[int], None]) -> None:
-        """Call `progress` with the bytes handed over so far, if that has changed."""
+        """Call `progress` with the bytes sent so far, if the number has changed."""
         sent = min(max(self._moved, 0), self._source.size)
         if sent != self._reported:
             self._reported = sent
@@ -160,7 +160,7 @@ class _Upload:
             threading.Thread(target=self._abort_if_stuck, name="upload-abort", daemon=True).start()
 
     def run(self) -> str:
-        """Do it, blocking; the digest of the content. Raises Trouble, or CancelledError after `cancel`."""
+        """Upload, blocking; returns the digest of the sent bytes. Raises Trouble, or CancelledError after `cancel`."""
         if self._stop.is_set():
             raise CancelledError
         check(self._source)
@@ -203,7 +203,7 @@ class _Upload:
             client.close()
 
     def _start(self, manager: Any) -> Any:
-        """The transfer, known to `cancel` from its first moment."""
+        """Start the transfer, under the lock so that `cancel` cannot miss it."""
         with self._lock:
             if self._stop.is_set():
                 raise CancelledError
@@ -223,8 +223,10 @@ class _Upload:
         self._completing = True
 
     def _arrived(self, client: Any) -> bool:
-        """Whether the storage has put the parts together although its answer was lost; asked again to, it may say that it knows
-        no such upload. The key was made for this source alone. Not everybody with such credentials may look."""
+        """Whether the storage has joined the parts although its answer was lost. A repeated request may get NoSuchUpload then.
+
+        Looking by size is enough, because the key is for this source alone. Some credentials do not allow it: then False.
+        """
         if not self._completing or self._stop.is_set():
             return False
         try:
@@ -236,16 +238,16 @@ class _Upload:
         return int(found.get("ContentLength", -1)) == self._source.size
 
     def _abort_if_stuck(self) -> None:
-        """s3transfer aborts once all requests under way have ended, which on a stalled line is too late: the program may be
-        gone by then, and the credentials with it. Should it still come to that, the second abort does no harm."""
+        """Abort the multipart upload if s3transfer has not done so within `ABORT_AFTER`. It waits for all requests in progress,
+        which on a stalled line is too late: program and credentials may be gone by then. A second abort does no harm."""
         if self._over.wait(ABORT_AFTER) or not self._upload_id:
             return
         target = self._target
-        with contextlib.suppress(Exception):  # there is nobody left to tell
+        with contextlib.suppress(Exception):  # the upload was cancelled, so no caller waits for an error
             self._client.abort_multipart_upload(Bucket=target.bucket, Key=target.key, UploadId=self._upload_id)
 
     def _files(self) -> Any:
-        """s3transfer's file functions, opening the source our way: it opens it anew for each part."""
+        """s3transfer's file functions, with `_Checked` for opening; s3transfer opens the source again for each part."""
         from s3transfer.utils import OSUtils  # noqa: PLC0415
 
         files = OSUtils()
@@ -266,7 +268,7 @@ class _Upload:
 
 
 class _Checked:
-    """The source opened for reading: digested as it is read, and whatever is wrong with it is noted and raised as Trouble.
+    """The source opened for reading. Digests the bytes it reads; reports each problem to `note` and raises it as Trouble.
 
     A source that shrinks must not end a request body early: the storage would wait for the rest until a timeout.
     """
@@ -282,7 +284,10 @@ class _Checked:
             raise
 
     def read(self, amount: int) -> bytes:
-        """The next `amount` bytes, or a piece of them. s3transfer never asks for more than the file held. Raises Trouble."""
+        """Read `amount` bytes, at most `PIECE`. s3transfer never asks for more than the file's size at the start.
+
+        Raises Trouble: source_unreadable, source_changed.
+        """
         amount = min(amount, PIECE)
         try:
             data = self._file.read(amount)
@@ -302,7 +307,7 @@ class _Checked:
         return self._file.tell()
 
     def close(self) -> None:
-        """As of a file, but what it says of a volume that is gone is told by who reads."""
+        """As of a file, but raises nothing: if the volume is gone, `read` reports that."""
         _let_go(self._file)
 
     def _noted(self, trouble: Trouble) -> Trouble:
@@ -311,7 +316,7 @@ class _Checked:
 
 
 def check(source: Source) -> None:
-    """Whether the source can be read and is still the one it was. Raises Trouble."""
+    """Check that the source can be read and is unchanged. Raises Trouble as `open_source` does."""
     _let_go(open_source(source))
 
 
@@ -321,9 +326,12 @@ def _let_go(file: BinaryIO) -> None:
 
 
 def open_source(source: Source) -> BinaryIO:
-    """The source, opened; of the opened file itself it is known that it is the right one. Raises Trouble."""
+    """Open the source, and check on the opened file that it is unchanged.
+
+    Raises Trouble: source_missing, source_unreadable, source_changed, source_empty.
+    """
     try:
-        # O_NONBLOCK: a pipe put in the source's place must not block the thread
+        # O_NONBLOCK: if a pipe has replaced the source, opening must not block the thread
         fd = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
