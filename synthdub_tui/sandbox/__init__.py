@@ -1,6 +1,6 @@
-"""A local stand-in for the service, for the demo and the tests.
+"""A local test server with the service's API and storage, for the demo and the tests; code that real dubbing needs is not here.
 
-`SandboxConfig` says how it behaves, `Sandbox` is it, `running` wraps it for synchronous code, `serve` is the command.
+`SandboxConfig` sets its behaviour, `Sandbox` is the server, `running` wraps it for synchronous code, `serve` is the command.
 """
 
 from synthdub_tui.sandbox.config import ConfigError, Failure, Fault, Rate, SandboxConfig, load

@@ -1,8 +1,8 @@
-"""The four endpoints of the API, after the vendor's reference (OpenAPI of 2026-04).
+"""The five endpoints of the API, after the vendor's reference (OpenAPI of 2026-04).
 
-Not documented, and decided here: an empty list of languages is refused with 400; a language named twice counts once; a
-POST of which one language is refused creates nothing; an asset may be dubbed while it is still processing (the vendor's
-own script does so).
+Four behaviours are not documented but chosen here. An empty list of languages is refused with 400. A language given twice
+counts once. If one language of a POST is refused, nothing is created. An asset may be dubbed while it is still processing (as
+the vendor's own script does).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _RefusedError(Exception):
 
 
 class Api:
-    """Answers the requests that come to the API's port."""
+    """Answers requests to the API's port."""
 
     def __init__(self, gate: Gate, state: State, downloads: Downloads) -> None:
         self._gate = gate
@@ -274,7 +274,7 @@ def _refuse_languages(errors: dict[str, str]) -> None:
 
 
 def _targets(asked: _AddLocales) -> list[str]:
-    """The languages asked for, each once."""
+    """The requested languages, each once. Raises `_RefusedError` if there is none, or one is not supported."""
     if not asked.target_languages:
         raise _refused(400, "Bad Request", "targetLanguages: expected at least one language.")
     unknown = [code for code in asked.target_languages if code not in languages.OUTPUT]

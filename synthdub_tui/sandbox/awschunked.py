@@ -1,6 +1,6 @@
-"""Decodes bodies of `Content-Encoding: aws-chunked`, and checks the signatures of chunks and trailer.
+"""Decodes bodies of `Content-Encoding: aws-chunked` in constant memory, and checks the signatures of chunks and trailer.
 
-After "Transferring Payload in Multiple Chunks" of the S3 API reference. Works piece by piece, in constant memory.
+Source: "Transferring Payload in Multiple Chunks" in the S3 API reference.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _LINE: Final = 16 * 1024
 
 
 class Decoder:
-    """`feed` it the body as it comes; at the end `done` is true and `trailers` are known.
+    """Decodes the pieces of a body given to `feed`; after the last piece `done` is true and `trailers` is complete.
 
-    `sign` is None for unsigned chunks; else it signs a string with the key of the request, whose timestamp, scope and
-    own signature start the chain.
+    `sign` signs a string with the request's key; None for unsigned chunks. The request's `timestamp`, `scope` and `signature`
+    start the chain of chunk signatures.
     """
 
     def __init__(self, sign: Callable[[str], str] | None, timestamp: str, scope: str, signature: str) -> None:
@@ -37,7 +37,7 @@ class Decoder:
         self.done = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The decoded bytes; raises S3Error on a wrong form or signature."""
+        """Decode the next bytes of the body. Raises S3Error if the form or a signature is wrong."""
         self._held += data
         while not self.done:
             piece = self._state()

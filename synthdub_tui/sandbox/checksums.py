@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 
 class Checksum(Protocol):
-    """Fed piece by piece."""
+    """A checksum that is updated piece by piece."""
 
     def update(self, data: bytes, /) -> None: ...
 
@@ -29,7 +29,7 @@ class _Crc32:
 
 
 class _Reflected:
-    """A reflected CRC that starts with, and is inverted by, all ones. Slow; only clients with awscrt ask for it."""
+    """A reflected CRC with all ones as initial value and final XOR. Slow; only clients with awscrt use it."""
 
     def __init__(self, polynomial: int, size: int) -> None:
         self._table = _table(polynomial)
@@ -63,4 +63,4 @@ CHECKSUMS: Final[dict[str, Callable[[], Checksum]]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "sha256": hashlib.sha256,
 }
-"""By the last part of the header `x-amz-checksum-…`."""
+"""Checksums by the last part of the header `x-amz-checksum-…`."""

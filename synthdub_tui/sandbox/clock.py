@@ -1,4 +1,4 @@
-"""The sandbox's time, which tests can move forward, and pacing of bytes."""
+"""The sandbox's clock, which tests can move forward, and a limit on bytes per second."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Clock:
-    """Seconds since the epoch, plus what `advance` added: expiry and dubbing come about without waiting."""
+    """Seconds since the epoch plus the seconds given to `advance`, so that tests need not wait for expiry and dubbing."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -20,14 +20,14 @@ class Clock:
 
 
 class Throttle:
-    """Holds all that share it to a number of bytes per second together; None lets everything pass."""
+    """Limits all its users together to `rate` bytes per second; None is no limit."""
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
         self._free_at = 0.0
 
     async def take(self, count: int) -> None:
-        """Returns when `count` more bytes may have passed."""
+        """Wait until `count` more bytes may have passed."""
         if self._rate is None or count == 0:
             return
         start = max(self._free_at, time.monotonic())

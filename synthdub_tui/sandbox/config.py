@@ -1,7 +1,7 @@
-"""What the sandbox does and when: times, failures, faults, limits, expiry. Read from TOML or made in a test.
+"""The sandbox's behaviour: times, failures, faults, limits, expiry. Read from TOML or created in a test.
 
-Defaults behave like the service as the reference describes it, in seconds instead of minutes. Where the reference is
-silent, the field's comment says so; nobody should take such a behaviour for the service's.
+By default the sandbox behaves like the service in the API reference, in seconds instead of minutes. If the reference does not
+define a behaviour, the field's comment says so: the service may behave differently.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ ENDPOINTS: Final = (
     "captions",
     "thumbnail",
 )
-"""Names by which faults and limits refer to requests. The last three are GETs of signed URLs."""
+"""Names of requests in faults and limits. The last three are GETs of signed URLs."""
 
 Seconds = tuple[float, float]
-"""A range, least and most."""
+"""A range of seconds: least and most."""
 
 FaultKind = Literal[
-    "reset_before",  # RST once the head was read; nothing was processed
+    "reset_before",  # nothing processed; RST after the request's head was read
     "reset_after",  # processed, then RST before the first byte of the answer
     "reset_during",  # RST after `after_bytes` of the answer's body
     "hang_before",  # nothing processed, nothing answered, for `seconds`; then closed
@@ -48,7 +48,7 @@ FaultKind = Literal[
     "slow",  # the answer's body at `bytes_per_second`
     "chunked",  # the answer's body in chunks, without Content-Length
     "truncate",  # a clean close after `after_bytes` of the answer's body, fewer than Content-Length promised
-    "truncate_silently",  # the same without Content-Length: only the closing ends the body
+    "truncate_silently",  # the same without Content-Length: only the close ends the body
     "status",  # nothing processed; `status` and `body`
     "rate_limit",  # nothing processed; 429 with `header` in `form`
     "body",  # processed; the answer's body replaced by `body` (wrong JSON, HTML)
@@ -61,14 +61,14 @@ class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Fault(_Base, frozen=True):
-    """Something that goes wrong with requests to an endpoint.
+    """A fault that the sandbox injects into requests to an endpoint.
 
-    It strikes each matching request, or only the `nth` ones (from 1), or each with `probability`; at most `count` times.
+    It affects each matching request, or only the `nth` ones (from 1), or each with `probability`; at most `count` times.
     """
 
     endpoint: str  # a name of ENDPOINTS or a pattern such as "S3 *"
     kind: FaultKind
-    path: str = "*"  # pattern; a download's path holds project and language: "*/fr-FR/*"
+    path: str = "*"  # pattern; a download's path contains project and language: "*/fr-FR/*"
     nth: tuple[int, ...] = ()
     count: int | None = None
     probability: float = 1.0
@@ -78,7 +78,7 @@ class Fault(_Base, frozen=True):
     status: int = 503
     body: str = ""
     content_type: str = "text/html"
-    headers: dict[str, str] = {}  # sent along, with "status"
+    headers: dict[str, str] = {}  # further headers, with "status"
     header: Literal["RateLimit-Reset", "Retry-After", "none"] = "RateLimit-Reset"
     form: Literal["seconds", "epoch", "date"] = "seconds"
     drop: tuple[str, ...] = ()  # dotted paths, `*` for each of a list: "dubbedAssets.*.download"
@@ -86,19 +86,19 @@ class Fault(_Base, frozen=True):
 
 
 class Failure(_Base, frozen=True):
-    """How the service fails what it accepted, or refuses it.
+    """A failure of accepted work, or a refused language.
 
-    `language`: the language ends in error with `code`. `project`: the whole project does. `refused`: named in `dubbedErrors`
-    when it is asked for (with POST nothing is created then). `missing`: accepted, and absent from the complete project.
-    `asset`: the asset ends in error with `code` (`asset_upload`, `language_detect`, `unknown`).
+    `language`: the language ends in error with `code`. `project`: the whole project does. `refused`: a request for the
+    language lists it in `dubbedErrors` (a POST then creates nothing). `missing`: accepted, but absent from the complete
+    project. `asset`: the asset ends in error with `code` (`asset_upload`, `language_detect`, `unknown`).
     """
 
     kind: Literal["language", "project", "refused", "missing", "asset"] = "language"
     code: str = "processing_error"
-    title: str = "*"  # pattern over the title of the project and of the asset
+    title: str = "*"  # pattern for the title of the project or of the asset
     languages: tuple[str, ...] = ("*",)  # patterns
-    times: int | None = None  # only the first so many; None: always
-    after: float | None = None  # seconds until it shows; None: as long as the work would have taken
+    times: int | None = None  # how often it happens; None: always
+    after: float | None = None  # seconds until it shows; None: at the time when the work would end
 
 
 class Rate(_Base, frozen=True):
@@ -115,11 +115,11 @@ TIERS: Final = {
     "enterprise-2": (Rate(minute=80, hour=400, day=2000), Rate(minute=80, day=40_000)),
     "enterprise-1": (Rate(minute=120, hour=600, day=3000), Rate(minute=120, day=80_000)),
 }
-"""Writes and reads, each per endpoint; the vendor's table."""
+"""Rates of writes and of reads, for each endpoint separately (the vendor's table)."""
 
 
 class SandboxConfig(_Base, frozen=True):
-    """All of it. Times in seconds, sizes in bytes."""
+    """All settings of the sandbox. Times in seconds, sizes in bytes."""
 
     api_key: str = "sandbox-key"
     style: Literal["reference", "guide"] = "reference"  # guide: COMPLETE, dubbedVideos, locale, downloadUrl, 401, 415
@@ -129,19 +129,19 @@ class SandboxConfig(_Base, frozen=True):
     detected_language: str | None = "en"
     dubbing_seconds: Seconds = (2.0, 8.0)
     dubbing_seconds_by_language: dict[str, Seconds] = {}  # pattern → range
-    dubbing_seconds_by_title: dict[str, Seconds] = {}  # pattern → range; wins over the language's
+    dubbing_seconds_by_title: dict[str, Seconds] = {}  # pattern → range; takes precedence over the language's
     output_seconds: float = 4.0  # playing time of a dubbed video
     output_padding: int = 0  # bytes added to each dubbed video
 
     failures: tuple[Failure, ...] = ()
-    errors_count_as_added: bool = False  # PUT skips a language that ended in error; not documented either way
+    errors_count_as_added: bool = False  # whether PUT skips a language that ended in error; not documented
     faults: tuple[Fault, ...] = ()
 
     upload_credentials_seconds: float = 3600.0
     download_url_seconds: int = 3600
 
     tier: Literal["none", "creator", "enterprise-2", "enterprise-1"] = "none"
-    limits: dict[str, Rate] = {}  # endpoint name or pattern → rate; wins over the tier's
+    limits: dict[str, Rate] = {}  # endpoint name or pattern → rate; takes precedence over the tier's
     bandwidth_up: float | None = None  # bytes/s of all uploads together
     bandwidth_down: float | None = None  # bytes/s of all downloads together
 
@@ -157,11 +157,11 @@ class SandboxConfig(_Base, frozen=True):
 
 
 class ConfigError(Exception):
-    """A configuration file that cannot be used; the text names the file, the line where known, and what is expected."""
+    """A configuration file that cannot be used. The text gives the file, the line if known, and the expected value."""
 
 
 def load(path: Path) -> SandboxConfig:
-    """Read a TOML file; raises ConfigError."""
+    """Read a TOML file. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -170,7 +170,7 @@ def load(path: Path) -> SandboxConfig:
 
 
 def parse(text: str, name: str = "<config>") -> SandboxConfig:
-    """Decode TOML; `name` is what errors call it."""
+    """Decode TOML; errors call the text `name`. Raises ConfigError."""
     try:
         return msgspec.convert(tomllib.loads(text), SandboxConfig)
     except tomllib.TOMLDecodeError as error:
@@ -191,7 +191,7 @@ def _known_endpoint(pattern: str) -> None:
 
 
 def _line(text: str, where: str, said: str) -> int | None:
-    """The line of a path such as `$.faults[1].kind`, found by its keys; None if a key is written in another way."""
+    """The line of a path such as `$.faults[1].kind`, found by its keys; None if no key is found."""
     unknown = re.search(r"unknown field `([^`]+)`", said)
     keys = re.findall(r"[\w-]+|\[\d+\]", where.removeprefix("$")) + ([unknown[1]] if unknown else [])
     lines = text.splitlines()

@@ -1,4 +1,4 @@
-"""Signed, expiring URLs of results, and the GETs that come for them: Range, If-Range, ETag as S3 has them."""
+"""Signed, expiring URLs of results, and their GETs with Range, If-Range and ETag as in S3."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ENDPOINTS: Final = {"mp4": "download", "srt": "captions", "vtt": "captions"}
 
 @dataclass(frozen=True)
 class Links:
-    """Fresh signed URLs of one dubbed video."""
+    """New signed URLs of one dubbed video."""
 
     video: str
     srt: str
@@ -40,7 +40,7 @@ class Links:
 
 
 class Downloads:
-    """Makes the URLs and serves them. Keys are `<project>/<language>/<video>.<type>`."""
+    """Creates the URLs and serves them. Keys are `<project>/<language>/<video>.<type>`."""
 
     def __init__(self, gate: Gate, state: State) -> None:
         self._gate = gate
@@ -58,7 +58,7 @@ class Downloads:
         return signature.presign(url, self._credentials, seconds, self._gate.clock.now())
 
     def endpoint(self, key: str) -> str:
-        """Name for faults and the journal."""
+        """The request's name for faults and the journal."""
         return _ENDPOINTS.get(key.rpartition(".")[2], "thumbnail")
 
     async def get(self, request: Request) -> Response:
@@ -86,7 +86,7 @@ class Downloads:
 
 @dataclass(frozen=True)
 class _Slice(Stream):
-    """Bytes of a content from `start`, `size` of them."""
+    """`length` bytes of a content, from `start`."""
 
     content: Content
     start: int
@@ -124,7 +124,10 @@ def _ranged(request: Request, content: Content, media_type: str, modified: float
 
 
 def _span(asked: str, size: int) -> tuple[int, int] | None:
-    """First and last byte; None means the whole. Several ranges, like nonsense, get the whole, as at S3."""
+    """First and last byte of the range; None for the whole, also if it is malformed or has several ranges, as in S3.
+
+    Raises S3Error("InvalidRange").
+    """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.strip())
     if match is None or match[1] == match[2] == "":
         return None

@@ -1,4 +1,4 @@
-"""Choosing the faults that strike a request, and applying them."""
+"""Chooses the fault that affects a request, and applies it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.http import Delivery, Response
 
 BEFORE: Final = frozenset({"reset_before", "hang_before", "status", "rate_limit"})
-"""Kinds that keep a request from being processed."""
+"""Kinds that prevent the processing of a request."""
 
 
 class Faults:
-    """The faults in force. `inject` may be called from any thread."""
+    """The active faults. `inject` and `clear` may be called from any thread."""
 
     def __init__(self, faults: tuple[Fault, ...], seed: int) -> None:
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Faults:
             self._armed.clear()
 
     def strike(self, endpoint: str, path: str) -> Fault | None:
-        """The first fault that wants this request; all that match count it."""
+        """The first fault that affects this request, if any. All matching faults count the request."""
         with self._lock:
             struck = [armed for armed in self._armed if armed.wants(endpoint, path)]
             if not struck:
@@ -45,13 +45,13 @@ class Faults:
 
 
 class _Armed:
-    """A fault and how often it was looked at and struck."""
+    """A fault, with the numbers of matching requests (`seen`) and of affected ones (`strikes`)."""
 
     def __init__(self, fault: Fault, seed: int) -> None:
         self.fault = fault
         self.seen = 0
         self.strikes = 0
-        self._random = random.Random(seed)  # noqa: S311 - chance for tests, not for secrets
+        self._random = random.Random(seed)  # noqa: S311 - for tests, not for secrets
 
     def wants(self, endpoint: str, path: str) -> bool:
         fault = self.fault
@@ -66,7 +66,7 @@ class _Armed:
 
 
 def instead(fault: Fault, now: float) -> Response:
-    """The answer of a fault of the kinds `BEFORE`."""
+    """The answer of a fault whose kind is in `BEFORE`."""
     if fault.kind == "status":
         headers = (("Content-Type", fault.content_type), *fault.headers.items())
         return Response(fault.status, headers, fault.body.encode())
@@ -77,7 +77,7 @@ def instead(fault: Fault, now: float) -> Response:
 
 
 def spoil(fault: Fault, response: Response) -> Response:
-    """What a fault of the other kinds makes of a proper answer."""
+    """The normal answer, changed by a fault of any other kind."""
     if fault.kind == "body":
         return replace(response, body=fault.body.encode(), headers=(("Content-Type", fault.content_type),))
     if fault.kind == "change":
@@ -98,7 +98,7 @@ def spoil(fault: Fault, response: Response) -> Response:
 
 
 def too_many(limit: int, reset: float, now: float, header: str = "RateLimit-Reset", form: str = "seconds") -> Response:
-    """429 with the wait in the asked header and form."""
+    """A 429 that gives the wait of `reset` seconds in `header` and `form`."""
     text = str(math.ceil(reset))
     if form == "epoch":
         text = str(math.ceil(now + reset))
@@ -129,7 +129,7 @@ def _changed(fault: Fault, response: Response) -> Response:
 
 
 def _places(node: Any, keys: list[str]) -> list[tuple[dict[str, Any], str]]:
-    """Objects, each with the key of it that a dotted path means."""
+    """The objects and keys that a dotted path refers to."""
     key, *rest = keys
     if isinstance(node, list):
         chosen = node if key == "*" else node[int(key) : int(key) + 1]

@@ -1,4 +1,4 @@
-"""What every request passes, whichever server it came to: faults, then its handler, then the journal."""
+"""The way of every request to either server: faults, then its handler, then the journal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthdub_tui.sandbox.limits import Limits
 
 
 class Gate:
-    """Holds what both servers share."""
+    """The parts that both servers share."""
 
     def __init__(self, config: SandboxConfig, root: Path) -> None:
         self.config = config
@@ -24,7 +24,7 @@ class Gate:
         self.journal = Journal(root / "journal.jsonl")
 
     async def handle(self, request: Request, endpoint: str, handler: Callable[[Request], Awaitable[Response]]) -> Response:
-        """The answer to a request, spoiled by the fault that strikes it, if any."""
+        """Answer a request, changed by the fault that affects it, if any. Records it in the journal."""
         fault = self.faults.strike(endpoint, request.path)
         if fault is not None and fault.kind in faults.BEFORE:
             response = faults.instead(fault, self.clock.now())

@@ -1,7 +1,7 @@
-"""Writes H.264 (constrained baseline) without an encoder: raw macroblocks where there is ink, prediction elsewhere.
+"""Writes H.264 (constrained baseline) without an encoder: raw macroblocks for ink, prediction for the rest.
 
-The first frame is an IDR frame; each later one skips all macroblocks but one, so that a bar grows. Numbers of clauses
-refer to ITU-T H.264 (08/2021).
+The first frame is an IDR frame. Each later frame skips all macroblocks but one, so that a bar grows. Clause numbers refer to
+ITU-T H.264 (08/2021).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from synthdub_tui.sandbox.picture import HEIGHT, WIDTH, Canvas
 
 _COLUMNS: Final = WIDTH // 16
 _ROWS: Final = HEIGHT // 16
-_GROUND: Final = 128  # what DC prediction gives where there are no neighbours, 8.3.3.3
+_GROUND: Final = 128  # result of DC prediction without neighbours, 8.3.3.3
 _INK: Final = 200
 _BAR_ROW: Final = _ROWS - 1
 _COEFF_TOKEN_NONE: Final = ((2, 0b1, 1), (4, 0b11, 2), (8, 0b1111, 4), (99, 0b000011, 6))  # below nC: code; table 9-5
@@ -28,7 +28,7 @@ class _Bits:
         self._count = 0
 
     def u(self, value: int, width: int) -> None:
-        """Fixed width."""
+        """Append `value` with a fixed width in bits."""
         self._value = self._value << width | value
         self._count += width
         while self._count >= 8:
@@ -37,7 +37,7 @@ class _Bits:
         self._value &= (1 << self._count) - 1
 
     def ue(self, value: int) -> None:
-        """Exp-Golomb, 9.1."""
+        """Append `value` as an Exp-Golomb code, 9.1."""
         width = (value + 1).bit_length()
         self.u(value + 1, 2 * width - 1)
 
@@ -50,7 +50,7 @@ class _Bits:
         self._done += data
 
     def end(self) -> bytes:
-        """Trailing bits, 7.3.2.11."""
+        """Append the trailing bits, 7.3.2.11, and return all bytes."""
         self.u(1, 1)
         self.align()
         return bytes(self._done)
@@ -61,7 +61,7 @@ def parameter_sets() -> tuple[bytes, bytes]:
     sps = _Bits()
     for value, width in ((66, 8), (0xC0, 8), (30, 8)):  # baseline, constrained, level 3
         sps.u(value, width)
-    for value in (0, 0, 2, 1):  # id, frame_num of 4 bits, order of output is order of coding, one reference
+    for value in (0, 0, 2, 1):  # id, frame_num of 4 bits, output in coding order, one reference
         sps.ue(value)
     sps.u(0, 1)
     sps.ue(_COLUMNS - 1)
@@ -88,7 +88,7 @@ def frames(canvas: Canvas, count: int) -> Iterator[bytes]:
 
 
 def _nal(header: int, payload: bytes) -> bytes:
-    """With emulation prevention, 7.4.1."""
+    """A NAL unit with emulation prevention, 7.4.1."""
     out = bytearray([header])
     zeros = 0
     for byte in payload:
@@ -101,7 +101,7 @@ def _nal(header: int, payload: bytes) -> bytes:
 
 
 def _slice_header(bits: _Bits, kind: int, number: int) -> None:
-    """7.3.3, for the parameter sets above."""
+    """Write a slice header, 7.3.3, for the parameter sets above."""
     for value in (0, kind, 0):
         bits.ue(value)
     bits.u(number % 16, 4)
@@ -134,7 +134,7 @@ def _key_frame(canvas: Canvas) -> bytes:
 
 
 def _flat_block(bits: _Bits, above: bool | None, left: bool | None) -> None:
-    """Predicted from a neighbour that is ground, or from none; `True` is a raw neighbour, None is no neighbour."""
+    """Write a block that is predicted from a flat neighbour, or from none. True: raw neighbour; None: no neighbour."""
     if above is None and left is None:
         luma, chroma = 2, 0  # DC
     elif above is False:
@@ -159,7 +159,7 @@ def _raw_block(bits: _Bits, kind: int, samples: bytes) -> None:
 
 
 def _samples(canvas: Canvas, row: int, column: int) -> bytes:
-    """Luma and chroma of one macroblock; chroma is inked where the macroblock has any ink in its 2×2."""
+    """Luma and chroma of one macroblock. A chroma sample has ink if any of its 2×2 luma samples has."""
     lines = [line[column * 16 : column * 16 + 16] for line in canvas.rows[row * 16 : row * 16 + 16]]
     ground, ink = bytes([_GROUND]), bytes([_INK])
     luma = b"".join(bytes(line).replace(b"\0", ground).replace(b"\1", ink) for line in lines)

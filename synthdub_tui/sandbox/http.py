@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server on h11: keep-alive, chunked bodies, Expect: 100-continue, bodies streamed in constant memory.
 
-Besides answering properly it can misbehave on purpose; see `Delivery`.
+It can also misbehave on purpose, see `Delivery`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _logger = logging.getLogger(__name__)
 
 
 class Disconnected(Exception):
-    """The client went away in the middle of something."""
+    """The client closed the connection before the request was complete."""
 
 
 class Stream(Protocol):
-    """A body too large to hold: its size and its pieces."""
+    """A body too large for memory: its size and its pieces."""
 
     @property
     def size(self) -> int: ...
@@ -44,11 +44,11 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Delivery:
-    """How an answer is sent. The default is properly."""
+    """How an answer is sent. The default has no fault."""
 
-    wait: float = 0.0  # seconds before it
-    reset_at: int | None = None  # RST after so many bytes of the body; -1: before the head
-    close_at: int | None = None  # clean close after so many bytes of the body
+    wait: float = 0.0  # seconds before the answer
+    reset_at: int | None = None  # RST after this number of bytes of the body; -1: before the head
+    close_at: int | None = None  # clean close after this number of bytes of the body
     with_length: bool = True  # else the end of the connection ends the body
     chunked: bool = False  # in chunks instead of with a length
     rate: float | None = None  # bytes/s of this answer
@@ -56,7 +56,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Note:
-    """What the journal keeps of a request besides the request itself."""
+    """The journal's details of a request: the objects that it concerned, and the billed languages."""
 
     asset: str = ""
     project: str = ""
@@ -66,7 +66,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer. `body` is sent with its Content-Length."""
+    """An answer. `body` is sent with its Content-Length, unless `delivery` says otherwise."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -90,7 +90,7 @@ class Response:
 
 
 class Request:
-    """A request whose body is read only by whoever wants it."""
+    """A request. Its body is read only on demand."""
 
     def __init__(self, head: h11.Request, connection: _Connection) -> None:
         self.method = head.method.decode("ascii")
@@ -111,13 +111,13 @@ class Request:
         return next((value for key, value in self.query if key == name), None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; raises Disconnected if it breaks off."""
+        """The body, piece by piece as it arrives. Raises Disconnected if it is cut off."""
         async for data in self._connection.body():
             self.received += len(data)
             yield data
 
     async def body(self, limit: int = 1024 * 1024) -> bytes | None:
-        """The whole body, or None if it is larger than `limit` bytes."""
+        """The whole body, or None if it exceeds `limit` bytes. Raises Disconnected."""
         held = bytearray()
         async for data in self.chunks():
             held += data
@@ -126,7 +126,7 @@ class Request:
         return bytes(held)
 
     async def gone(self, seconds: float) -> None:
-        """Returns when the client has left, or after `seconds`."""
+        """Wait until the client has closed the connection, at most `seconds`."""
         await self._connection.gone(seconds)
 
 
@@ -134,7 +134,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Server:
-    """Listens on 127.0.0.1 and answers with `handler`. `port` may be 0 for any free one."""
+    """Listens on 127.0.0.1 and answers with `handler`. `up` and `down` limit the bytes per second of all connections."""
 
     def __init__(self, handler: Handler, up: Throttle, down: Throttle) -> None:
         self._handler = handler
@@ -144,7 +144,7 @@ class Server:
         self.port = 0
 
     async def start(self, port: int) -> None:
-        """Raises OSError if the port is taken."""
+        """Listen on `port`; 0 is any free one. Raises OSError if the port is taken."""
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=4 * READ, backlog=512)
         self.port = self._listener.sockets[0].getsockname()[1]
 
@@ -169,7 +169,7 @@ class Server:
             while await connection.exchange(self._handler):
                 pass
         except (Disconnected, OSError):
-            pass  # clients may leave at any time; that is no error of the server's
+            pass  # clients may close the connection at any time; that is no error of the server
         except Exception:
             _logger.exception("the sandbox could not send an answer")
         finally:
@@ -177,7 +177,7 @@ class Server:
 
 
 async def _answer(handler: Handler, request: Request) -> Response:
-    """The handler's answer; 500 where the sandbox itself is at fault, and the log says how."""
+    """The handler's answer. If the handler has a bug, the answer is 500 and the log contains the traceback."""
     try:
         return await handler(request)
     except (Disconnected, OSError, h11.RemoteProtocolError):
@@ -196,7 +196,7 @@ class _Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=READ)
 
     async def exchange(self, handler: Handler) -> bool:
-        """One request and its answer; False when the connection is over."""
+        """Handle one request and its answer. Returns False if the connection has ended."""
         try:
             head = await self._event()
             if not isinstance(head, h11.Request):
@@ -242,13 +242,13 @@ class _Connection:
             self._http.receive_data(await self._reader.read(READ))
 
     def _skim(self) -> None:
-        """Drop what came of an unread body, and see the end of a request without one."""
+        """Drop the received part of an unread body, and read the end of a request without a body."""
         while self._http.their_state is h11.SEND_BODY:
             if self._http.they_are_waiting_for_100_continue or self._http.next_event() is h11.NEED_DATA:
                 return
 
     async def _deliver(self, response: Response, method: bytes) -> bool:
-        """Send as the delivery says; False if that broke the connection."""
+        """Send the answer according to its `delivery`. Returns False if the connection cannot be used after that."""
         how = response.delivery
         if how.wait:
             await self.gone(how.wait)
@@ -259,7 +259,7 @@ class _Connection:
             self._writer.transport.set_write_buffer_limits(0)
         await self._send(response, method)
         if how.reset_at is not None:
-            await asyncio.sleep(_FLUSH_SECONDS)  # RST throws away what the system has not sent yet
+            await asyncio.sleep(_FLUSH_SECONDS)  # RST drops bytes that the system has not sent yet
             self._reset()
         return how.reset_at is None and how.close_at is None and how.with_length
 
@@ -279,7 +279,7 @@ class _Connection:
     def _head(self, response: Response) -> bytes | None:
         headers = list(response.headers)
         if not response.delivery.with_length:
-            # h11 would turn a body without length into a chunked one, whose end can be told from a break.
+            # h11 would send a body without length in chunks, so that a client could tell the end from a broken connection.
             lines = [f"HTTP/1.1 {response.status} OK", *(f"{k}: {v}" for k, v in headers), "Connection: close", "", ""]
             return "\r\n".join(lines).encode("latin-1")
         told = response.delivery.chunked or any(name == "Content-Length" for name, _ in headers)
@@ -296,7 +296,7 @@ class _Connection:
             await self._writer.drain()
 
     async def _linger(self) -> None:
-        """Let a client that is still sending read the answer: closing at once would answer its bytes with RST."""
+        """Let a client that is still sending read the answer: after an immediate close its bytes would cause an RST."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
 
@@ -318,7 +318,7 @@ _STATUSES: Final = frozenset(status.value for status in HTTPStatus)
 
 
 def _cut(pieces: Iterator[bytes], end: int | None, step: int) -> Iterator[bytes]:
-    """Pieces of at most `step` bytes, up to `end` bytes in all."""
+    """The bytes in pieces of at most `step` bytes, up to `end` bytes in total."""
     left = end
     for piece in pieces:
         for start in range(0, len(piece), step):

@@ -1,4 +1,4 @@
-"""What the sandbox was asked and what it did, for tests and for people. It never holds a key, signature or token."""
+"""A journal of the sandbox's requests and their results, for tests and users. It never contains a key, signature or token."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request, written when it was processed, before its answer was sent.
+    """One request, recorded after it was processed and before its answer is sent.
 
-    `status` is that of the answer, 0 if there was none; `fault` names the fault that struck. `billed` are the languages
-    for which the request started paid work.
+    `status` is the answer's, 0 if there was none. `fault` is the kind of the fault that affected it, or "disconnected".
+    `billed`: languages for which the request started paid work.
     """
 
     time: float
@@ -29,7 +29,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Journal:
-    """Records in memory and, one JSON object a line, in a file."""
+    """Keeps records in memory, and in a file with one JSON object per line."""
 
     def __init__(self, path: Path) -> None:
         self.records: list[Record] = []

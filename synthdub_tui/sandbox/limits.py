@@ -15,21 +15,21 @@ _WINDOWS: Final = (("minute", 60.0), ("hour", 3600.0), ("day", 86400.0))
 
 @dataclass(frozen=True)
 class Exceeded:
-    """The limit that was hit, and the seconds until a request is allowed again."""
+    """The exceeded limit, and the seconds until a request is allowed again."""
 
     limit: int
     reset: float
 
 
 class Limits:
-    """Counts what each endpoint was asked. A refused request does not count."""
+    """Counts the requests to each endpoint. A refused request does not count."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
         self._seen: defaultdict[str, list[float]] = defaultdict(list)
 
     def take(self, endpoint: str, now: float) -> Exceeded | None:
-        """Count a request, or say which limit forbids it."""
+        """Count a request, or return the limit that forbids it."""
         rate = self._rate(endpoint)
         seen = self._seen[endpoint]
         del seen[: bisect_right(seen, now - _WINDOWS[-1][1])]
@@ -44,7 +44,7 @@ class Limits:
             if fnmatchcase(endpoint, pattern):
                 return rate
         if not endpoint.startswith(("GET", "POST", "PUT")):
-            return Rate()  # the table is about the API, not about storage
+            return Rate()  # the tiers limit the API, not the storage
         writes, reads = TIERS[self._config.tier]
         return reads if endpoint.startswith("GET") else writes
 

@@ -1,7 +1,7 @@
-"""Makes small real videos: sources to dub, and dubbed ones whose picture, sound and captions tell their language.
+"""Creates small real videos: sources, and outputs whose picture, sound and captions show their language.
 
-Nothing is encoded at run time: pictures are written as they are (`h264`), sound and the pictures of WebM come from
-`clips.json`, which tests/sandbox/make_clips.py made once.
+Nothing is encoded at run time. `h264` writes raw pictures; the sound, and the pictures of WebM, come from `clips.json`, which
+tests/sandbox/make_clips.py created.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ENDINGS: Final = (".mp4", ".mov", ".webm")
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes of any size: a head in memory, then `padding` bytes made up while they are read."""
+    """Content of any size: a head in memory, then `padding` bytes that are generated when they are read."""
 
     head: bytes
     padding: int = 0
@@ -39,11 +39,11 @@ class Content:
 
     @property
     def etag(self) -> str:
-        """Strong: equal only for equal bytes."""
+        """A strong validator: equal only for equal bytes."""
         return f'"{hashlib.sha256(self.head + str(self.padding).encode()).hexdigest()[:32]}"'
 
     def pieces(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Bytes from `start`, `length` of them or all that follow, in pieces of at most 64 KiB."""
+        """`length` bytes from `start`, or all from there, in pieces of at most 64 KiB."""
         at, end = start, self.size if length is None else min(self.size, start + length)
         while at < end:
             padded = at - len(self.head)
@@ -53,7 +53,7 @@ class Content:
 
 
 def dubbed_video(source_title: str, language: str, seconds: float, padding: int) -> Content:
-    """An MP4 that shows the language and sounds its own tone; `padding` adds bytes that players pass over."""
+    """An MP4 that shows the language and has its own melody; `padding` adds bytes that players skip."""
     head = _dubbed(source_title, language, seconds)
     if padding <= 0:
         return Content(head)
@@ -62,7 +62,7 @@ def dubbed_video(source_title: str, language: str, seconds: float, padding: int)
 
 
 def captions(source_title: str, language: str, seconds: float, kind: str) -> bytes:
-    """Captions as `srt` or `vtt`; their text names the language."""
+    """Captions as `srt` or `vtt`; their text contains the language."""
     text = f"“{source_title}” in {languages.name(language)} ({language})"
     half = max(1, int(seconds * 500))
     spans = ((0, half, text), (half, 2 * half, "Made by the synthdub sandbox."))
@@ -138,7 +138,7 @@ def _webm(title: str, tone: int, seconds: int) -> bytes:
 
 
 class _Tones(msgspec.Struct, frozen=True):
-    """Frames of sound of `samples` samples each: silence, and tones that can be repeated."""
+    """Frames of sound with `samples` samples each: silence, and tones that can be repeated."""
 
     extradata: bytes
     samples: int
@@ -166,7 +166,7 @@ def _clips() -> _Clips:
 
 
 def _melody(clip: _Tones, tone: int, seconds: float, rate: int) -> list[bytes]:
-    """Notes of a quarter of a second, the order of which tells `tone` from others; silence between and at the end."""
+    """A melody for `tone`: notes of a quarter of a second, each after a short silence. The order of notes depends on `tone`."""
     frames = max(1, math.ceil(seconds * rate / clip.samples))
     long = max(2, rate // 4 // clip.samples)
     notes = [clip.tones[(tone >> 3 * n) % len(clip.tones)] for n in range(5)]
@@ -179,7 +179,7 @@ def _noise() -> bytes:
 
 
 def _pad(at: int, most: int) -> bytes:
-    """Padding from `at` on, up to the end of its block: the same for one place, different for others."""
+    """Padding from `at` to the end of its block. A place always has the same bytes; blocks differ."""
     block, offset = divmod(at, _BLOCK)
     data = block.to_bytes(8, "big") + _noise()[8:]
     return data[offset : offset + most]

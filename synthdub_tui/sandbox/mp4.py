@@ -1,4 +1,4 @@
-"""Puts encoded pictures and sound into MP4 and QuickTime files (ISO 14496-12, -14 and -15)."""
+"""Writes encoded pictures and sound into MP4 and QuickTime files (ISO 14496-12, -14 and -15)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MATRIX: Final = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x400000
 
 @dataclass(frozen=True)
 class Track:
-    """One medium: samples of `step` ticks each, `rate` ticks a second. `entry` describes the coding; size 0 is sound."""
+    """One track: samples of `step` ticks each, `rate` ticks per second. `entry` describes the codec; width 0 means sound."""
 
     samples: list[bytes]
     step: int
@@ -42,7 +42,7 @@ def audio_entry(config: bytes, rate: int) -> bytes:
 
 
 def movie(brand: str, tracks: list[Track], title: str) -> bytes:
-    """A whole file, its index first so that it plays while it is fetched."""
+    """A whole file. The index comes first, so that it plays while it is downloaded."""
     kind = _box("ftyp", brand.ljust(4).encode(), struct.pack(">I", 512), *_compatible(brand))
     data_at = len(kind) + len(_index(tracks, title, 0)) + 8
     media = b"".join(sample for track in tracks for sample in track.samples)
@@ -50,7 +50,7 @@ def movie(brand: str, tracks: list[Track], title: str) -> bytes:
 
 
 def free(size: int) -> bytes:
-    """The head of a box of `size` bytes in all that players pass over; at least 16."""
+    """The head of a box that players skip. `size` is that of the whole box in bytes, at least 16."""
     return struct.pack(">I4sQ", 1, b"free", size)
 
 
@@ -105,7 +105,7 @@ def _track(number: int, track: Track, length: int, data_at: int) -> bytes:
 
 
 def _table(track: Track, data_at: int) -> bytes:
-    """All samples of a track lie in one chunk."""
+    """The sample table; all samples of a track are in one chunk."""
     count = len(track.samples)
     sizes = struct.pack(f">II{count}I", 0, count, *(len(sample) for sample in track.samples))
     boxes = [
@@ -116,12 +116,12 @@ def _table(track: Track, data_at: int) -> bytes:
         _full_box("stco", 0, struct.pack(">II", 1, data_at)),
     ]
     if track.width:
-        boxes.append(_full_box("stss", 0, struct.pack(">II", 1, 1)))  # only the first picture stands alone
+        boxes.append(_full_box("stss", 0, struct.pack(">II", 1, 1)))  # only the first picture is a key frame
     return _box("stbl", *boxes)
 
 
 def _tags(title: str) -> bytes:
-    """The title, where players look for it."""
+    """The title, in the box that players read."""
     value = _box("data", struct.pack(">II", 1, 0), title.encode())
     handler = _full_box("hdlr", 0, bytes(4), b"mdir", b"appl", bytes(9))
     return _box("udta", _full_box("meta", 0, handler, _box("ilst", _box("\xa9nam", value))))

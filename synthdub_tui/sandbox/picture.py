@@ -1,4 +1,4 @@
-"""Draws text into small pictures, and writes them as PNG and GIF. No library needed."""
+"""Draws text into small pictures, and writes them as PNG and GIF, without a library."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Canvas:
     cr: int
 
     def write(self, text: str, x: int, y: int, scale: int) -> None:
-        """Draw text in one line; what does not fit is left out, and so are unknown characters."""
+        """Draw text in one line. Columns that do not fit are cut off; unknown characters stay blank."""
         for place, glyph in enumerate(text):
             for column, bits in enumerate(_FONT.get(glyph, b"")):
                 left = x + (place * 6 + column) * scale
@@ -56,7 +56,7 @@ class Canvas:
 
 
 def draw(title: str, language: str, name: str) -> Canvas:
-    """The picture of a dubbed video: its language large, the name of the language and the title below, in its own colour."""
+    """The picture of a dubbed video: the language code large, its name and the title below, in the language's colour."""
     hue = hashlib.sha256(language.encode()).digest()
     canvas = Canvas([bytearray(WIDTH) for _ in range(HEIGHT)], 64 + hue[0] // 2, 64 + hue[1] // 2)
     canvas.write(language, 16, 32, 8)
@@ -66,7 +66,7 @@ def draw(title: str, language: str, name: str) -> Canvas:
 
 
 def png(canvas: Canvas) -> bytes:
-    """White on grey, one bit a pixel."""
+    """The picture as PNG: white on grey, one bit per pixel."""
     raw = b"".join(b"\0" + _packed(row) for row in canvas.rows)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 1, 3, 0, 0, 0)
     palette = b"\x60\x60\x60\xff\xff\xff"
@@ -75,7 +75,7 @@ def png(canvas: Canvas) -> bytes:
 
 
 def gif(canvas: Canvas) -> bytes:
-    """The same as GIF, without compression: codes of three bits, cleared before they would grow."""
+    """The picture as GIF, without compression: codes of three bits, with a clear code before they would grow."""
     bits = _Codes()
     for row in canvas.rows:
         for start in range(0, WIDTH, 2):
@@ -99,7 +99,7 @@ def _png_chunk(name: bytes, data: bytes) -> bytes:
 
 
 class _Codes:
-    """Three-bit codes, lowest bits first."""
+    """A string of three-bit codes, lowest bits first."""
 
     def __init__(self) -> None:
         self._bits = 0

@@ -1,4 +1,4 @@
-"""Takes the body of an upload to a file in constant memory and checks it on the way."""
+"""Writes the body of an upload to a file in constant memory, and checks it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DECLARATIONS: Final = (_PREFIX + "algorithm", _PREFIX + "type", _PREFIX + "mode
 
 @dataclass(frozen=True)
 class Received:
-    """A body on disk. `checksums` are verified ones, by name, in base64."""
+    """A body on disk. `checksums` contains the verified ones by header name, in base64."""
 
     size: int
     md5: str  # hexadecimal
@@ -32,7 +32,7 @@ class Received:
 
 
 async def receive(request: Request, signed: Signed, path: Path) -> Received:
-    """Write the body to `path`; raises S3Error if it is not what the headers say, and then leaves no file."""
+    """Write the body to `path`. If it does not match the headers, removes the file and raises S3Error."""
     body = _Body(request, signed)
     received: Received | None = None
     try:
@@ -55,7 +55,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 class _Body:
-    """One body: how it is encoded, and what is computed while it passes."""
+    """One body: its encoding, and the sums computed while it arrives."""
 
     def __init__(self, request: Request, signed: Signed) -> None:
         self._request = request

@@ -39,7 +39,7 @@ _STATUS: Final = {
 
 
 class S3Error(Exception):
-    """An error as S3 reports it. `more` are further elements of the answer."""
+    """An error as S3 reports it. `more` contains further elements of the answer."""
 
     def __init__(self, code: str, message: str, **more: str) -> None:
         super().__init__(code, message)

@@ -1,4 +1,4 @@
-"""The whole stand-in service: the API and its storage on two ports of 127.0.0.1."""
+"""The whole test server: the API and its storage on two ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Sandbox:
-    """The service. Use it in a running loop with `start` and `stop`, or from synchronous code through `running`.
+    """The test server. Use it in a running loop with `start` and `stop`, or in synchronous code with `running`.
 
     `inject`, `clear_faults`, `advance`, `journal` and `billed` may be used from any thread.
     """
@@ -62,15 +62,18 @@ class Sandbox:
         return self._gate.journal.records
 
     def billed(self) -> list[tuple[str, str]]:
-        """Project and language of everything for which paid work was started, in order."""
+        """Project and language of all paid work that was started, in order."""
         return [(record.project, language) for record in self.journal for language in record.billed]
 
     def source_file(self, asset: str) -> Path:
-        """Where the upload of an asset lies once it is complete."""
+        """Path of an asset's upload once it is complete."""
         return source_path(self.root, self.state.assets[asset].grant.key)
 
     async def start(self, port: int = 0, s3_port: int = 0) -> None:
-        """Listen. Port 0 is any free one; with a fixed `port` the storage takes the next free one unless told."""
+        """Listen. Port 0 is any free one. If only `port` is given, the storage uses the next free port after it.
+
+        Raises OSError if a port is taken.
+        """
         self._loop = asyncio.get_running_loop()
         await self._api.start(port)
         if s3_port or not port:
@@ -94,17 +97,17 @@ class Sandbox:
         self._gate.journal.close()
 
     async def down(self) -> None:
-        """As if the service had gone: connections break, new ones are refused. `up` brings it back."""
+        """Simulate an outage: connections break, new ones are refused. `up` ends it."""
         await self._api.stop()
         await self._s3.stop()
 
     async def up(self) -> None:
-        """Listen again on the same ports, with everything known as before."""
+        """Listen again on the same ports, with the state of before."""
         await self._api.start(self._api.port)
         await self._s3.start(self._s3.port)
 
     def inject(self, fault: Fault) -> None:
-        """Add a fault to those in force."""
+        """Add a fault to the active ones."""
         self._gate.faults.inject(fault)
 
     def clear_faults(self) -> None:
@@ -122,7 +125,7 @@ class Sandbox:
 
 @contextmanager
 def running(config: SandboxConfig, root: Path) -> Iterator[Sandbox]:
-    """A sandbox in a thread with its own loop, for synchronous code; stopped at the end."""
+    """A sandbox in a thread with its own loop, for synchronous code. It stops at the end of the context."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Checks signatures of version 4 by computing them again with botocore's own signer."""
+"""Checks AWS signatures of version 4: computes them again with botocore's own signer and compares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from synthdub_tui.sandbox.s3errors import S3Error
 from synthdub_tui.sandbox.state import Grant
 
 REGION: Final = "eu-west-1"
-_SKEW: Final = 15 * 60.0  # seconds; S3's own
+_SKEW: Final = 15 * 60.0  # seconds, as in S3
 _HEADER: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, *"
     r"SignedHeaders=([^,]+), *Signature=([0-9a-f]{64})"
@@ -29,7 +29,7 @@ _HEADER: Final = re.compile(
 
 @dataclass(frozen=True)
 class Signed:
-    """A request whose signature was right. `sign` signs further strings of it, for the chunks of its body."""
+    """The verified signature of a request. `sign` signs further strings with its key, for the chunks of its body."""
 
     grant: Grant
     signature: str
@@ -39,7 +39,7 @@ class Signed:
 
 
 def verify(request: Request, find: Callable[[str], Grant | None], now: float) -> Signed:
-    """Check the Authorization header; raises S3Error as S3 would answer."""
+    """Check the Authorization header. Raises the S3Error that S3 would answer."""
     header = request.headers.get("authorization")
     if header is None:
         raise S3Error("AccessDenied", "Access Denied")
@@ -73,7 +73,7 @@ def _admit(request: Request, grant: Grant | None, region: str, service: str, now
 
 
 def _check_time(timestamp: str, date: str) -> None:
-    """Against the real time: the clock of the sandbox may have been moved, that of the client was not."""
+    """Compare with the real time, because tests may move the sandbox's clock but not the client's. Raises S3Error."""
     at = _seconds(timestamp)
     if at is None or timestamp[:8] != date:
         raise S3Error("AuthorizationHeaderMalformed", "The authorization header is malformed; invalid date.")
@@ -89,7 +89,7 @@ def _seconds(timestamp: str) -> float | None:
 
 
 def _again(request: Request, names: list[str], timestamp: str) -> Any:
-    """The request as the client signed it."""
+    """The request as the client signed it. Raises S3Error if a required header is not signed."""
     unsigned = [name for name in request.headers if name.startswith("x-amz-") and name not in names]
     if unsigned or "host" not in names:
         missing = ", ".join(unsigned or ["host"])
@@ -112,7 +112,7 @@ def _compare(ours: str, theirs: str) -> None:
 
 
 def presign(url: str, credentials: Credentials, seconds: int, now: float) -> str:
-    """A URL good for one GET of one object, for so many seconds from `now`."""
+    """A URL for GETs of one object, valid for `seconds` from `now`."""
     auth = S3SigV4QueryAuth(credentials, "s3", REGION, expires=seconds)
     timestamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     query = {
@@ -127,7 +127,7 @@ def presign(url: str, credentials: Credentials, seconds: int, now: float) -> str
 
 
 def verify_url(request: Request, credentials: Credentials, now: float) -> None:
-    """Check a signed URL; raises S3Error as S3 would answer."""
+    """Check a signed URL. Raises the S3Error that S3 would answer."""
     if "authorization" in request.headers:
         message = (
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "

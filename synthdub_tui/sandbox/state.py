@@ -1,4 +1,4 @@
-"""What the service knows: assets with their upload credentials, projects with their dubs. In memory only."""
+"""The test server's state, in memory only: assets with their upload credentials, projects with their dubs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS: Final = "synthesia-sandbox-results"
 
 @dataclass(frozen=True)
 class Grant:
-    """Upload credentials, good for one key of the bucket."""
+    """Upload credentials for one key of the bucket."""
 
     access_key: str
     secret: str = field(repr=False)
@@ -29,14 +29,14 @@ class Grant:
 
 @dataclass(frozen=True)
 class Asset:
-    """An uploaded video, or one about to be."""
+    """A video that is uploaded, or will be."""
 
     id: str
     title: str
     content_type: str
     detect: bool
-    length: int | None  # as promised by the client
-    md5: str | None  # as promised by the client, hexadecimal or base64
+    length: int | None  # bytes, as announced by the client
+    md5: str | None  # as announced by the client, hexadecimal or base64
     grant: Grant
     uploaded: float | None = None
     error: str = ""  # errorCode, shown once processed
@@ -52,7 +52,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Dubbed:
-    """One language of a project. It ends at `ends`, with an error if `error` is set."""
+    """One language of a project. Its dubbing ends at `ends`, with an error if `error` is set."""
 
     id: str
     language: str
@@ -65,7 +65,7 @@ class Dubbed:
 
 @dataclass(frozen=True)
 class Project:
-    """A dubbing project. If `error` is set the whole of it fails at `fails`."""
+    """A dubbing project. If `error` is set, the whole project fails at `fails`."""
 
     id: str
     title: str
@@ -82,7 +82,7 @@ class Project:
 
 
 class State:
-    """All assets and projects, and the rules by which work takes its time or fails."""
+    """All assets and projects, and the rules for how long work takes and when it fails."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
@@ -113,16 +113,16 @@ class State:
         )
 
     def grant(self, access_key: str) -> Grant | None:
-        """The credentials of that access key."""
+        """The credentials with this access key, if any."""
         asset = self.assets.get(self._assets_by_name.get(access_key, ""))
         return asset.grant if asset else None
 
     def promised_md5(self, key: str) -> str | None:
-        """The `contentMD5` of the asset that an object is for."""
+        """The `contentMD5` of the asset to which an object belongs."""
         return self.assets[self._assets_by_name[key]].md5
 
     def uploaded(self, key: str, size: int, intact: bool, now: float) -> None:
-        """An object was completed in storage: its asset is processed from now on."""
+        """Start processing the asset of an object that the storage has completed."""
         asset = self.assets[self._assets_by_name[key]]
         wrong = not intact or (asset.length is not None and asset.length != size)
         failure = self._failure("asset", [asset.title])
@@ -132,7 +132,7 @@ class State:
     # -- projects -----------------------------------------------------------------------------------------------------
 
     def refused(self, title: str, asset: str, languages: list[str]) -> dict[str, str]:
-        """Languages that are refused although their codes are known, with the error code."""
+        """Languages that are refused although their codes are valid, with the error code."""
         titles = [title, self.assets[asset].title]
         found = {language: self._failure("refused", titles, language) for language in languages}
         return {language: failure.code for language, failure in found.items() if failure}
@@ -149,7 +149,7 @@ class State:
         return self.projects[project.id]
 
     def add(self, project: Project, languages: list[str], visibility: str, now: float) -> list[Dubbed]:
-        """Start dubbing into more languages; one that is there already is replaced."""
+        """Start dubbing into further languages; an existing one is replaced."""
         added = [self._dub(project, language, visibility, now) for language in languages]
         project.dubs.update({dub.language: dub for dub in added})
         return added
@@ -172,7 +172,7 @@ class State:
         )
 
     def _seconds(self, title: str, language: str) -> float:
-        """How long dubbing takes: the same each time for one seed, title, language and attempt."""
+        """How long dubbing takes, in seconds; always the same for one seed, title, language and attempt."""
         attempt = self._attempts[title, language] = self._attempts.get((title, language), 0) + 1
         by_title = _match(self.config.dubbing_seconds_by_title, title)
         low, high = by_title or _match(self.config.dubbing_seconds_by_language, language) or self.config.dubbing_seconds
@@ -180,7 +180,7 @@ class State:
         return chance.uniform(low, high)
 
     def _failure(self, kind: str, titles: list[str], language: str | None = None) -> Failure | None:
-        """The first failure of that kind that applies, which then counts as having struck."""
+        """The first failure of that kind that applies, if any; counts it."""
         for failure in self.config.failures:
             if failure.kind != kind or not any(fnmatchcase(title, failure.title) for title in titles):
                 continue
@@ -198,5 +198,5 @@ def _match(ranges: dict[str, Seconds], name: str) -> Seconds | None:
 
 
 def source_path(root: Path, key: str) -> Path:
-    """Where the object of an upload key lies once it is complete. Keys are made here, so they steer no path."""
+    """Path of a completed object. The sandbox creates all keys, so a client cannot choose the path."""
     return root / "objects" / key.replace("/", "_")

@@ -1,7 +1,7 @@
-"""The S3 side of the service: multipart and single uploads with an asset's short-lived credentials.
+"""The test server's S3 storage: multipart and single uploads with an asset's short-lived credentials.
 
-Path-style addressing, signature version 4, region eu-west-1. Errors, limits and order of checks follow the S3 API
-reference as far as boto3 and the vendor's guide can tell the difference. Signed URLs of results are in `downloads`.
+Path-style addressing, signature version 4, region eu-west-1. Errors, limits and the order of checks follow the S3 API
+reference as far as boto3 and the vendor's guide depend on them. `downloads` has the signed URLs of results.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _NAMES: Final = {
     "HeadObject": ("HEAD", set[str]()),
     "AbortMultipartUpload": ("DELETE", {"uploadId"}),
 }
-"""Operations by method and the query parameters they need; the first that fits."""
+"""Operations with their method and required query parameters; the first match counts."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A request that was admitted."""
+    """A request with a valid signature for this key."""
 
     request: Request
     signed: signature.Signed
@@ -60,7 +60,7 @@ _Operation = Callable[[_Call], Awaitable[Response]]
 
 
 class Storage:
-    """Answers the requests that come to the S3 port."""
+    """Answers requests to the S3 port."""
 
     def __init__(self, gate: Gate, state: State, downloads: Downloads, root: Path) -> None:
         self._gate = gate
@@ -111,7 +111,7 @@ class Storage:
         return name or "unknown", self._operations.get(name, self._unknown)
 
     def _admit(self, request: Request, signed: signature.Signed, bucket: str, key: str) -> None:
-        """The credentials are good for one key; listing needs that key as prefix."""
+        """Credentials are for one key; a listing needs that key as prefix. Raises S3Error otherwise."""
         if bucket == BUCKET and key == "" and (request.argument("prefix") or "") == signed.grant.key:
             return
         if bucket != BUCKET or key != signed.grant.key:
@@ -195,7 +195,7 @@ class Storage:
         return Response(200, _XML, _document("ListMultipartUploadsResult", head + inner))
 
     async def _announce(self, key: str, stored: Object) -> None:
-        """Tell the service that an upload is complete, and whether it is what the asset promised."""
+        """Report to the service that an upload is complete, and whether it has the announced MD5."""
         promised = self._state.promised_md5(key)
         intact = promised is None or promised in await asyncio.to_thread(_md5_spellings, stored.path)
         self._state.uploaded(key, stored.size, intact, self._gate.clock.now())
@@ -212,7 +212,7 @@ def _number(request: Request, name: str, default: int) -> int:
 
 
 def _md5_spellings(path: Path) -> tuple[str, str]:
-    """Of a file: hexadecimal and base64, since the reference does not say which `contentMD5` is."""
+    """A file's MD5 in hexadecimal and base64, since the API reference does not say which form `contentMD5` has."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     return digest.hexdigest(), base64.b64encode(digest.digest()).decode()

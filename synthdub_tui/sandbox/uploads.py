@@ -1,4 +1,4 @@
-"""Objects and multipart uploads on disk: parts, completion, abortion. Knows nothing of HTTP."""
+"""Objects and multipart uploads on disk: parts, completion, abort. Contains no HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthdub_tui.sandbox.s3errors import S3Error
 from synthdub_tui.sandbox.state import source_path
 
 MIN_PART: Final = 5 * 1024**2
-"""Least size of a part that is not the last; S3's own."""
+"""Smallest size in bytes of a part that is not the last, as in S3."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A part as the client lists it on completion: what it does not give is not compared."""
+    """A part as the client lists it on completion. Checksums that it does not list are not compared."""
 
     number: int
     etag: str
@@ -39,7 +39,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Upload:
-    """A multipart upload under way."""
+    """A multipart upload in progress."""
 
     id: str
     key: str
@@ -52,7 +52,7 @@ class Upload:
 
 
 class Uploads:
-    """All of it, below one folder."""
+    """All objects and multipart uploads, below one folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -63,7 +63,7 @@ class Uploads:
             (root / folder).mkdir(parents=True, exist_ok=True)
 
     def incoming(self) -> Path:
-        """A new name for a body that is not checked yet."""
+        """A new path for a body that is not checked yet."""
         return self._root / "incoming" / uuid4().hex
 
     def start(self, key: str, now: float) -> Upload:
@@ -80,7 +80,7 @@ class Uploads:
         return upload
 
     def add_part(self, upload: Upload, number: int, path: Path, received: Received, now: float) -> None:
-        """Take a checked body as a part. The upload may have ended meanwhile."""
+        """Add a checked body as a part. Raises S3Error("NoSuchUpload") if the upload has ended meanwhile."""
         if upload.id not in self.open:
             path.unlink()
             raise S3Error("NoSuchUpload", "The specified multipart upload does not exist.", UploadId=upload.id)
@@ -88,7 +88,7 @@ class Uploads:
         upload.parts[number] = (received, now)
 
     def put(self, key: str, path: Path, received: Received, now: float) -> Object:
-        """Take a checked body as an object."""
+        """Store a checked body as an object."""
         target = source_path(self._root, key)
         path.replace(target)
         self.objects[key] = Object(target, received.size, f'"{received.md5}"', now)
@@ -99,12 +99,12 @@ class Uploads:
         shutil.rmtree(upload.folder)
 
     def completed_before(self, identity: str, key: str) -> str | None:
-        """The ETag, if that upload was completed already: S3 answers a repeated completion alike."""
+        """The ETag, if that upload was completed already: S3 gives a repeated completion the same answer."""
         known = self._completed.get(identity)
         return known[1] if known and known[0] == key else None
 
     async def complete(self, upload: Upload, wanted: list[Wanted], now: float) -> Object:
-        """Join the parts; raises S3Error if the list does not fit them."""
+        """Join the parts. Raises S3Error if the list does not match them."""
         for number, part in enumerate(wanted):
             _check_part(upload, part, last=number == len(wanted) - 1)
         numbers = [part.number for part in wanted]
@@ -136,7 +136,7 @@ def _check_part(upload: Upload, wanted: Wanted, last: bool) -> None:
 
 
 def _join(parts: list[Path], target: Path) -> None:
-    """One file of all parts; each part is removed once it is in, so that disk use hardly grows."""
+    """Join all parts into one file. Each part is removed once it is copied, so that disk use hardly grows."""
     with target.open("wb") as out:
         for part in parts:
             with part.open("rb") as source:

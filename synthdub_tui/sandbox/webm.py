@@ -1,4 +1,4 @@
-"""Puts VP8 pictures and Opus sound into WebM files (a Matroska profile; RFC 9559)."""
+"""Writes VP8 pictures and Opus sound into WebM files (a Matroska profile; RFC 9559)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 
 def movie(pictures: list[bytes], sounds: list[bytes], size: tuple[int, int], opus_head: bytes, title: str) -> bytes:
-    """Pictures of 100 ms and sounds of 20 ms each, in clusters of one second."""
+    """A whole file: pictures of 100 ms and sounds of 20 ms each, in clusters of one second."""
     head = _element(
         0x1A45DFA3,
         *(_number(identity, value) for identity, value in ((0x4286, 1), (0x42F7, 1), (0x42F2, 4), (0x42F3, 8))),
@@ -15,7 +15,7 @@ def movie(pictures: list[bytes], sounds: list[bytes], size: tuple[int, int], opu
     )
     info = _element(
         0x1549A966,
-        _number(0x2AD7B1, 1_000_000),  # nanoseconds a tick
+        _number(0x2AD7B1, 1_000_000),  # nanoseconds per tick
         _element(0x4489, struct.pack(">d", len(pictures) * 100.0)),
         _element(0x7BA9, title.encode()),
         _element(0x4D80, b"synthdub sandbox"),

@@ -61,7 +61,7 @@ class BadAnswer(Trouble):
         return type(self), (self.detail,)
 
 
-# -- what is read ------------------------------------------------------------------------------------------------------
+# -- values read from answers ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def read_asset_created(data: object) -> AssetCreated:
     credentials = _needed_object(answer.get("uploadCredentials"), "uploadCredentials")
     names = ("accessKeyId", "secretAccessKey", "sessionToken", "bucket", "key")
     values = [_matching(_SECRET, credentials.get(name)) for name in names[:-1]]
-    values.append(_text(credentials.get("key"), 1024))  # an object's key may hold any character (S3 user guide)
+    values.append(_text(credentials.get("key"), 1024))  # an object's key may contain any character (S3 user guide)
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise BadAnswer(f"uploadCredentials without {', '.join(missing)}")

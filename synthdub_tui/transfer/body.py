@@ -19,7 +19,7 @@ LINE: Final = 4096
 """Longest line between chunks, in bytes."""
 
 AT_ONCE: Final = 64 * 1024
-"""Bytes per read into a buffer of our own, for chunk lines and compressed data."""
+"""Bytes per read of chunk lines and compressed data, which go through a buffer of their own."""
 
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
 """The line before a chunk, including its end: "00", cut off from "00a0", must not pass as the last chunk."""
