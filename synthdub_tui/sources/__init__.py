@@ -1,1 +1,1 @@
-"""From a path that a user named to a source: which files are videos, which are one and the same, and what they hold."""
+"""Finds sources below named paths: which files are videos, which are the same, what they contain; no network or state files."""

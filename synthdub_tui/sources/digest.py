@@ -1,8 +1,8 @@
-"""What a file holds, as a short text: two files with the same one have the same content, wherever they are.
+"""Digests of file contents: two files with the same digest have the same content, wherever they are.
 
-A content is cut into ranges, each hashed alone, so that it can be digested while the parts of an upload are read, in any order
-and in several threads. The hash is XXH3 with 128 bits: it costs about a hundredth of an upload's CPU time, SHA-256 a quarter
-(`python -m tests.benchmarks.digests`). It finds out what is the same, and is no protection against a forged file.
+A content is cut into ranges that are hashed separately. So the parts of an upload can be digested while they are read, in any
+order and in several threads. The hash is XXH3 with 128 bits: it costs about a hundredth of an upload's CPU time, SHA-256 a
+quarter (`python -m tests.benchmarks.digests`). It recognises equal contents; it is no protection against a forged file.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from xxhash import xxh3_128
 from synthdub_tui.sources.same_file import Stamp, same_version
 
 RANGE: Final = 32 * 1024 * 1024
-"""Bytes that are hashed together. Part of what a digest means: another number makes other digests, which need another name."""
+"""Bytes that are hashed together. They are part of a digest's meaning: another number needs another prefix than `DIGEST`."""
 
 READ: Final = 1024 * 1024
-"""Bytes read at once where a file is read for its digest alone."""
+"""Bytes of one read, if a file is read only for its digest."""
 
 END: Final = 64 * 1024
 """Bytes at the beginning and at the end of a file that make its fingerprint."""
@@ -30,18 +30,18 @@ FINGERPRINT: Final = "ends:"
 
 
 class FileChangedError(Exception):
-    """The file is not, or did not stay, the one whose digest was wanted."""
+    """The file is not the one whose digest was wanted, or it changed meanwhile."""
 
 
 class StoppedError(Exception):
-    """The caller wanted no digest any more."""
+    """The caller stopped the reading."""
 
 
 class RangeDigests:
     """The digest of a content of `size` bytes, fed by any number of readers, in any order, in threads.
 
-    A range counts once one reader has passed it from its first byte to its last. Where a part is read for its checksum, then
-    sent, then sent again, the first time counts and the others cost nothing: a file that changes in between ends the upload.
+    A range counts once a reader has passed it from its first byte to its last. If a part is read for its checksum, then sent,
+    then sent again, the first read counts, and the others cost nothing: a file that changes in between ends the upload.
     """
 
     def __init__(self, size: int) -> None:
@@ -49,7 +49,7 @@ class RangeDigests:
         self._ranges: dict[int, bytes] = {}  # by offset; one assignment to a dict needs no lock
 
     def reader(self, offset: int) -> Reader:
-        """What notes the bytes that are read one after the other from `offset` on."""
+        """A reader for consecutive bytes from `offset` on."""
         return Reader(self._size, offset, self._ranges)
 
     def result(self) -> str:
@@ -71,8 +71,8 @@ class Reader:
         self._enter_range()
 
     def update(self, data: bytes) -> None:
-        """Note the next bytes. What lies beyond the size does not count."""
-        if len(data) < self._end - self._at:  # nearly always, and called for every 64 KiB
+        """Digest the next bytes. Bytes beyond the size do not count."""
+        if len(data) < self._end - self._at:  # nearly always; called for every 64 KiB
             self._take(data)
             return
         rest = memoryview(data)
@@ -107,11 +107,11 @@ def digest_of(
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> str:
-    """The digest of a file of `size` bytes, read here and now: a gigabyte takes seconds, more over a network.
+    """The digest of a file of `size` bytes. Reads it now: a gigabyte takes seconds, more over a network.
 
-    `file` is a path, or a descriptor, whose position stays. After every mebibyte `progress` is called with the bytes read so
-    far, and `stop` before it: true ends the reading. Raises OSError; FileChangedError if the file has another size or changes
-    meanwhile; StoppedError.
+    `file` is a path, or a descriptor, whose position stays. `stop` is called before every mebibyte: true ends the reading.
+    `progress` is called after it with the bytes read so far. Raises OSError; `FileChangedError` if the file has another size or
+    changes meanwhile; `StoppedError`.
     """
     with _opened(file) as fd:
         before = _stamp(fd)
@@ -141,7 +141,7 @@ def _read_whole(fd: int, size: int, progress: Callable[[int], None] | None, stop
 
 
 def fingerprint(file: str | int) -> str:
-    """What tells files apart without reading them whole: the size, and the first and last 64 KiB. Raises OSError.
+    """A text that tells files apart without reading them whole: of the size, and the first and last 64 KiB. Raises OSError.
 
     `file` is a path, or a descriptor, whose position stays.
     """
@@ -156,7 +156,7 @@ def _opened(file: str | int) -> Iterator[int]:
     if isinstance(file, int):
         yield file
         return
-    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe would wait for who writes to it
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: opening a pipe would wait for a writer
     try:
         yield fd
     finally:

@@ -1,4 +1,4 @@
-"""How found files become jobs: the batch options, and what naming a file again means. Pure."""
+"""Turns found files into jobs: applies the batch options, and decides what naming a file again means. Pure."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_o
 from synthdub_tui.sources.scan import Found
 
 TITLE_LIMIT: Final = 256
-"""Characters of a title (API reference, POST /v2/assets and /v2/dubbing)."""
+"""Most characters of a title (API reference, POST /v2/assets and /v2/dubbing)."""
 
 
 class Effect(StrEnum):
-    """What taking a file in did."""
+    """What adding a file did."""
 
     NEW = "new"
     RENEWED = "renewed"  # another version of a known file, or --force-new
     EXTENDED = "extended"  # further languages
     KNOWN = "known"  # nothing to add
     MOVED = "moved"  # a known file at a new place
-    GOING_ON = "going on"  # --force-new, which began it anew before and has not finished it
+    GOING_ON = "going on"  # --force-new, which started this version before and has not finished it
 
 
 class Admitted(NamedTuple):
-    """The job after a file was taken in."""
+    """The job after a file was added."""
 
     job: Job
     effect: Effect
 
 
 class Moved(NamedTuple):
-    """A known file at a new place. Where its outputs are is still to be looked at, see `sources.relocation`."""
+    """A known file at a new place. Its outputs still have to be looked for, see `sources.relocation`."""
 
-    job: Job  # as it was
+    job: Job  # before the move
     source: Source
-    outputs: str  # folder of the outputs; empty: beside the source
+    outputs: str  # folder of the outputs; empty: next to the source
 
 
 class Undecided(NamedTuple):
-    """Only its content tells whether a file is one that these jobs know."""
+    """A file whose content must be read, to decide whether it belongs to one of these jobs."""
 
     found: Found
     jobs: tuple[str, ...]  # ids
 
 
 class Rejected(NamedTuple):
-    """A file that cannot be taken."""
+    """A file that cannot be added."""
 
     path: str
     code: str
@@ -62,7 +62,7 @@ class Rejected(NamedTuple):
 
 
 class Unsure(NamedTuple):
-    """A file that may have been paid for already, which nothing can tell: it is left as it is unless the user agrees to pay."""
+    """A file that may have been paid for already, which nothing can decide. It is not added unless the user agrees to pay."""
 
     path: str
     code: str
@@ -71,37 +71,37 @@ class Unsure(NamedTuple):
 Outcome = Admitted | Moved | Undecided | Rejected | Unsure
 
 Missing = Mapping[int, dict[str, str]]
-"""Jobs whose file is gone, by its size in bytes: ids, and the paths at which it was looked for."""
+"""Jobs whose file is missing: size in bytes → job id → path at which the file was looked for."""
 
 
 def title_of(path: str, prefix: str) -> str:
-    """Title at the service: the file's name without its ending, after the prefix where there is one."""
+    """Title at the service: prefix, if any, and the file's name without extension. Unprintable characters become spaces."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     title = f"{prefix} - {stem}" if prefix else stem
     return "".join(char if char.isprintable() else " " for char in title)
 
 
 def job_of(known: Known, found: Found, batch: Batch) -> Job | None:
-    """The job that a file has with these options."""
+    """The job of a file with these options."""
     return known.at(found.path, _options(found, batch), batch.title)
 
 
 def job_at(known: Known, path: str, batch: Batch) -> Job | None:
-    """The job that the file at a path has with these options."""
+    """The job of the file at a path with these options."""
     return known.at(path, _options_at(path, batch), batch.title)
 
 
 def stamps(jobs: Iterable[Job], batch: Batch) -> dict[str, Stamp]:
-    """The paths of the jobs with these options, and the version of each that its job is about."""
+    """The paths of the jobs with these options → the version of the file that the job is about."""
     fitting = (job for job in jobs if fits(job, _options_at(job.source.path, batch), batch.title))
     return {job.source.path: stamp_of(job.source) for job in fitting}
 
 
 def admit(known: Known, found: Found, batch: Batch, now: float, *, missing: Missing | None = None, digest: str = "") -> Outcome:
-    """Take a file in: a new job, a new version of a known one, further languages of it, or nothing new.
+    """Add a file: a new job, a new version of a known one, further languages of it, or nothing new.
 
-    `missing` are the jobs that a file at a new path may belong to. `digest` is that of the file's content: without it the
-    outcome is `Undecided` where the content decides.
+    `missing` are the jobs that a file at a new path may belong to. `digest` is that of the file's content. Without it, the
+    outcome is `Undecided` if the content decides.
     """
     options = _options(found, batch)
     if len(options.title) > TITLE_LIMIT:
@@ -121,7 +121,7 @@ def admit(known: Known, found: Found, batch: Batch, now: float, *, missing: Miss
 
 
 def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Outcome:
-    """The file at a path that has a job: the same version, another one, or one that has to be compared."""
+    """Add a file whose path has a job: the same version, another one, or one that must be compared."""
     goes_on = batch.force_new and changes.force_goes_on(job, batch.targets)
     anew = batch.force_new and not goes_on
     if not anew and not same_version(stamp_of(job.source), _stamp(found)) and found.size == job.source.size:
@@ -144,7 +144,7 @@ def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Out
 
 
 def _renewed(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Admitted:
-    """The job begun anew, but for what moderation refused of this very content."""
+    """Start the job again, except for languages in which moderation refused this very content."""
     source = msgspec.structs.replace(_source(found), digest=digest)
     seen = msgspec.structs.replace(job, source=source)
     anew = [language for language in batch.targets if language not in job.dubs or not seen.refusal(language)]
@@ -154,25 +154,26 @@ def _renewed(job: Job, found: Found, batch: Batch, now: float, digest: str) -> A
 
 
 def _same(source: Source, found: Found, digest: str) -> bool:
-    """Whether the file is the version that is known: by size and time, else by its content."""
+    """Whether the file is the known version: by size and time, else by its content."""
     return same_version(stamp_of(source), _stamp(found)) or (found.size == source.size and source.digest == digest != "")
 
 
 def _seen(source: Source, found: Found) -> Source:
-    """The same version as it is now: with the finer time where two clocks tell of one, else with the new one."""
+    """The same version as it is now: with the finer of two times that agree, else with the new time."""
     seen = seen_as(source, _stamp(found))
     return seen if seen.digest == source.digest else msgspec.structs.replace(seen, digest=source.digest)
 
 
 def _may_be(job: Job, found: Found, options: Options, batch: Batch) -> bool:
-    """Whether a job whose file is gone asks for what is asked for this file. It may have been renamed, title and all."""
+    """Whether a job whose file is missing has the options of this file. The file may have been renamed, and its title with
+    it."""
     if job.source.size != found.size or job.source.path == found.path:
         return False
     return fits(job, msgspec.structs.replace(options, title=title_of(job.source.path, batch.title)), batch.title)
 
 
 def _moved(lost: list[Job], found: Found, batch: Batch, digest: str) -> Outcome | None:
-    """Which of the jobs whose file is gone this file belongs to; None for none."""
+    """Choose the job that this file belongs to, among those whose file is missing; None if there is none."""
     lost.sort(key=lambda job: (-_common_end(job.source.path, found.path), job.source.path))
     if digest and (same := next((job for job in lost if job.source.digest == digest), None)):
         return _move(same, found, batch)
@@ -194,7 +195,7 @@ def _move(job: Job, found: Found, batch: Batch) -> Moved:
 
 
 def _common_end(one: str, other: str) -> int:
-    """How many of the last names of two paths are the same."""
+    """How many last names two paths have in common."""
     pairs = zip(reversed(one.split("/")), reversed(other.split("/")), strict=False)
     return next((count for count, (left, right) in enumerate(pairs) if left != right), 0)
 
@@ -212,7 +213,7 @@ def _source(found: Found) -> Source:
 
 
 def _meant(job: Job, batch: Batch, now: float) -> Job:
-    """--force-new says that what was paid for before is to be paid for again."""
+    """With --force-new, record that the user pays again for what was paid for before."""
     return changes.forced(job, batch.targets, now) if batch.force_new else job
 
 

@@ -1,4 +1,4 @@
-"""The jobs of a batch by what a file on disk shows of itself: its path and its size. Pure."""
+"""Finds the jobs of a batch by path and size of a file on disk. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from synthdub_tui.jobs.model import Job, Options
 
 
 class Known:
-    """Finds the job of a file. `jobs` are all there are, and may change: who changes them says so with `note`.
+    """Finds the job of a file. `jobs` are all jobs, and may change: whoever changes them calls `note`.
 
-    Ids are only names: a job keeps its own when its file moves.
+    Ids are only names: a job keeps its id when its file moves.
     """
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
@@ -23,12 +23,12 @@ class Known:
         self.note_all(jobs.values())
 
     def note_all(self, jobs: Iterable[Job]) -> None:
-        """These jobs came, or their files moved or changed."""
+        """Note jobs that are new, or whose files moved or changed."""
         for job in jobs:
             self.note(None, job)
 
     def note(self, before: Job | None, job: Job) -> None:
-        """A job came or changed. What was noted of it before is left, and checked when it is found."""
+        """Note a job that is new or changed. Its earlier entries stay, and are checked when they are found."""
         if before is not None and before.source is job.source:
             return
         ids = self._by_path.get(job.source.path, ())
@@ -37,7 +37,7 @@ class Known:
         self._by_size.setdefault(job.source.size, {})[job.id] = None
 
     def at(self, path: str, options: Options, prefix: str) -> Job | None:
-        """The job of the file at this path with these options; `prefix` is what titles begin with."""
+        """The job of the file at this path with these options. `prefix` is the beginning of titles."""
         jobs = [job for job in self.all_at(path) if fits(job, options, prefix)]
         return next((job for job in jobs if job.options == options), jobs[0] if jobs else None)
 
@@ -61,11 +61,11 @@ class Known:
 
 
 def fits(job: Job, options: Options, prefix: str) -> bool:
-    """Whether a job has these options. A file that was renamed keeps the title that it had when its job was made."""
+    """Whether a job has these options. A renamed file keeps the title that it had when its job was created."""
     if replace(job.options, title="") != replace(options, title=""):
         return False
     if job.options.title == options.title:
         return True
     if job.id == changes.job_id(job.source.path, job.options):
-        return False  # its file is where it was, so its title is the one that it would have now
+        return False  # its file has not moved, so its title is the one that it would get now
     return job.options.title.startswith(f"{prefix} - " if prefix else "")

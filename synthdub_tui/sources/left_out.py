@@ -1,4 +1,4 @@
-"""What a search left out, counted by folder and reason. Pure."""
+"""Counts the files that a search skipped, by folder and reason. Pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from synthdub_tui.sources.scan import Skipped
 from synthdub_tui.sources.skip_rules import Why
 
 FOLDERS_KEPT: Final = 300
-"""Folders that are counted each on its own, and other names of files that are listed; the rest is one number."""
+"""Folders that are counted separately, and other names of files that are listed. The rest is one number."""
 
 NAMES_SHOWN: Final = 6
-"""Names of folders in a line of text."""
+"""Most names of folders in a line of text."""
 
 _VIDEOS: Final = frozenset(Why) - {Why.OTHER, Why.OWN_OUTPUT, Why.FOLDER_LINK}
 _WORDS: Final = {
@@ -31,15 +31,15 @@ _Place = tuple[str, Why]
 
 @dataclass
 class LeftOut:
-    """Counts by folder and reason. Of a folder that is left out as a whole the videos below it count, for that folder."""
+    """Counts by folder and reason. A folder that is skipped as a whole counts the videos below it."""
 
     counts: Counter[_Place] = field(default_factory=Counter)
     unbounded: set[_Place] = field(default_factory=set)  # there may be more
-    whole: set[_Place] = field(default_factory=set)  # folders that are left out as a whole
-    same: list[tuple[str, str]] = field(default_factory=list)  # a file's other name, and the name that is taken
+    whole: set[_Place] = field(default_factory=set)  # folders that are skipped as a whole
+    same: list[tuple[str, str]] = field(default_factory=list)  # another name of a file, and the name that is used
 
     def note(self, item: Skipped) -> None:
-        """Count one thing, whose code is a `Why`."""
+        """Count one skipped item, whose code is a `Why`."""
         why = Why(item.code)
         place = self._place(item, why)
         self.counts[place] += item.videos if item.folder and why is not Why.FOLDER_LINK else 1
@@ -51,21 +51,21 @@ class LeftOut:
             self.same.append((item.path, item.detail))
 
     def number(self, *whys: Why) -> int:
-        """How many were left out for these reasons."""
+        """How many were skipped for these reasons."""
         return sum(number for (_, why), number in self.counts.items() if why in whys)
 
     @property
     def videos(self) -> int:
-        """Videos that were left out, but for our own outputs."""
+        """Videos that were skipped, except for our own outputs."""
         return self.number(*_VIDEOS)
 
     def words(self) -> str:
-        """`18 videos in 3 folders (#recycle 12, @eaDir 6), 1 link to a folder (old)`; empty where it is nothing of that."""
+        """`18 videos in 3 folders (#recycle 12, @eaDir 6), 1 link to a folder (old)`; empty if there are none of these."""
         links = [path for (path, why), number in self.counts.items() if why is Why.FOLDER_LINK and number]
         return ", ".join(filter(None, (self._video_words(), _link_words(self.number(Why.FOLDER_LINK), links))))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each folder and reason, for programs; an empty folder stands for all that are too many."""
+        """One row for each folder and reason, for programs. An empty folder stands for all beyond `FOLDERS_KEPT`."""
         return [
             {"folder": folder, "why": why.value, "count": number, "at_least": (folder, why) in self.unbounded}
             for (folder, why), number in self.counts.items()
@@ -73,7 +73,7 @@ class LeftOut:
         ]
 
     def content(self) -> dict[str, Any]:
-        """All of it, for programs and for the state directory."""
+        """All counts, for programs and for the state directory."""
         return {
             "videos": self.videos,
             "folders": self.rows(),

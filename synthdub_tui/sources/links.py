@@ -1,7 +1,7 @@
-"""Which of the files that were found are one file under several names: links of both kinds, and one place mounted twice.
+"""Recognises one file under several names: through hard and symbolic links, and through one place mounted twice.
 
-Device and inode numbers are compared only while both files lie there, and never kept: they change with every mount. File
-systems in user space may give one number to several files, so the contents have a say too.
+Device and inode numbers are compared only while both files exist, and are never stored: they change with every mount. File
+systems in user space may give one number to several files, so the contents are compared too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from synthdub_tui.sources.scan import Found
 
 ENDS: Final = 64 * 1024
-"""Bytes at the beginning and at the end of two files that are compared."""
+"""Bytes that are compared at the beginning and at the end of two files."""
 
 _Inode = tuple[int, int]
 
 
 class Names:
-    """The names that are taken, one for each file.
+    """The names that are used, one for each file.
 
     `jobs` are the paths that have a job with equal options, with the version that the job is about. `named` are the paths that
-    the user gave: no two of them are taken for one. With `force_new` a job elsewhere keeps no file from being taken.
+    the user gave: two of them never count as one file. With `force_new`, a job elsewhere does not keep a file from being used.
     """
 
     def __init__(self, jobs: Mapping[str, Stamp], named: Iterable[str] = (), *, force_new: bool = False) -> None:
@@ -35,17 +35,19 @@ class Names:
         self._by_real: dict[str, str] = {}
         self._by_inode: dict[_Inode, str] = {}
         self._paths_by_size: dict[int, list[str]] | None = None  # of the jobs
-        self._inodes_by_size: dict[int, dict[_Inode, str]] = {}  # of the jobs' files, looked up when needed
+        self._inodes_by_size: dict[int, dict[_Inode, str]] = {}  # of the jobs' files; looked up when needed
 
     def may_get_better(self, found: Found) -> bool:
-        """Whether a better name of the same file may still be found: one that has a job, or is no link."""
+        """Whether a better name of the same file may still follow: one that has a job, or is not a link."""
         if found.named or found.path in self._jobs:
             return False
         return found.link or (found.names > 1 and bool(self._jobs))
 
     def take(self, found: Found, real: str) -> str:
-        """Take a file under this name: empty, or the other name under which it is taken, here or by a job. `real` is the path
-        of the file itself."""
+        """Use this name for a file. Returns the other name under which the file is used already, here or by a job; else empty.
+
+        `real` is the path of the file itself.
+        """
         if not self._force_new and self._is_current(found.path, _stamp(found)):
             other = ""
         else:
@@ -73,7 +75,7 @@ class Names:
         return other if _same_file(found.path, other) else ""
 
     def _inodes_of(self, size: int) -> dict[_Inode, str]:
-        """The files of jobs of this many bytes, each looked at once."""
+        """The files of jobs of this many bytes. Each is looked up once."""
         if self._paths_by_size is None:
             self._paths_by_size = {}
             for path, stamp in self._jobs.items():
@@ -97,7 +99,7 @@ def _inode(path: str) -> _Inode | None:
 
 
 def _same_file(one: str, other: str) -> bool:
-    """Whether two paths lead to one file now: by what the file system says, and by both ends of the contents."""
+    """Whether two paths lead to one file now, by their file system and by both ends of the contents."""
     try:
         return _look(one) == _look(other) and _ends(one) == _ends(other)
     except OSError:

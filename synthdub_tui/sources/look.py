@@ -1,4 +1,4 @@
-"""Looks at sources that may still be written: their times, and which of them a process has open for writing (Linux only)."""
+"""Looks at sources that may still change: their times, and whether a process has them open for writing (Linux only)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Final
 from synthdub_tui.sources.settle import Look, Stamp
 
 _File = tuple[int, int]
-"""Device and inode: one file, whatever its name."""
+"""Device and inode: identifies a file, whatever its name."""
 
 _NO_FILES: Final = ("/dev/", "/proc/", "/sys/", "/memfd:")
 
 _WRITABLE: Final = " rw-s "
-"""In a line of `/proc/PID/maps`: what is written there gets into the file."""
+"""Part of a line of `/proc/PID/maps`: the file is mapped for writing."""
 
 
 def look_at(paths: Iterable[str]) -> dict[str, Look]:
-    """One look at each file that has content, and one at all processes of this user. Blocking. Other paths are left out."""
+    """Look once at each file that has content, and once at all processes of this user. Blocking. Other paths are left out."""
     found = {}
     for path in paths:
         with contextlib.suppress(OSError, ValueError):
@@ -41,7 +41,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def _open_for_writing(files: set[_File]) -> set[_File]:
-    """Those of the files that a process has open for writing, or mapped. Linux shows only the processes of our own user."""
+    """The files that a process has open, or mapped, for writing. Linux shows only the processes of our own user."""
     written: set[_File] = set()
     for process in _processes() if files else ():
         written.update(_by_descriptor(process, files - written))
@@ -70,7 +70,7 @@ def _by_descriptor(process: str, files: set[_File]) -> Iterator[_File]:
 
 
 def _by_mapping(process: str, files: set[_File]) -> Iterator[_File]:
-    """A program may close the descriptor of a file that it keeps mapped."""
+    """The files that a process has mapped for writing. It may have closed their descriptors."""
     try:
         with open(f"{process}/maps", encoding="utf-8", errors="surrogateescape") as lines:
             shared = {line.rstrip("\n").partition("/") for line in lines if _WRITABLE in line}
@@ -94,7 +94,7 @@ def _file(path: str) -> _File:
 
 
 def _writes(fdinfo: str) -> bool:
-    """Whether the descriptor is for writing: its flags stand there in octal."""
+    """Whether the descriptor is for writing, by its flags, which are octal there."""
     with open(fdinfo, encoding="ascii") as lines:
         flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY

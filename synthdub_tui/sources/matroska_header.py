@@ -1,4 +1,4 @@
-"""The header of WebM and Matroska files: elements of EBML (RFC 8794 and RFC 9559)."""
+"""Reads the header of WebM and Matroska files: elements of EBML (RFC 8794 and RFC 9559)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from synthdub_tui.sources.window import Layout, Medium, Window
 
 ELEMENTS: Final = 256
-"""Elements of one level looked at, at most."""
+"""Most elements of one level that are read."""
 
 CUT_OFF: Final = "it ends before its content does: it may have been cut off"
 NO_TRACKS: Final = "it lists no tracks before its content"
@@ -20,11 +20,11 @@ _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B
 _SCALE, _DURATION, _TRACK, _TYPE = 0x2AD7B1, 0x4489, 0xAE, 0x83
 
 _MEDIA: Final = {1: Medium.PICTURE, 2: Medium.SOUND, 16: Medium.OTHER, 17: Medium.OTHER, 18: Medium.OTHER, 32: Medium.OTHER}
-"""Types of tracks: logo, subtitles, buttons and control are neither. 3 is a mixture of both."""
+"""Types of tracks. Logo, subtitles, buttons and control are neither picture nor sound. Type 3 is a mixture of both."""
 
 
 class _Element(NamedTuple):
-    """An element by its content: begin and declared end. Live streams do not know sizes: then it ends where its parent does."""
+    """An element: begin and declared end of its content. Live streams do not know sizes; theirs ends where its parent does."""
 
     identity: int
     start: int
@@ -33,12 +33,12 @@ class _Element(NamedTuple):
 
 
 def known(head: bytes) -> bool:
-    """Whether a file that begins so is one of these."""
+    """Whether a file that begins like this is WebM or Matroska."""
     return head.startswith(_MAGIC)
 
 
 def read(window: Window) -> Layout:
-    """What the file lists ahead of its content. Raises OSError and Spent."""
+    """What the file lists before its content. Raises OSError and `Spent`."""
     top = _elements(window, 0, window.size)
     segment = next((element for element in top if element.identity == _SEGMENT), None)
     if segment is None:
@@ -53,7 +53,7 @@ def read(window: Window) -> Layout:
 
 
 def _ahead_of_content(window: Window, segment: _Element) -> tuple[_Element | None, _Element | None]:
-    """Information and tracks. Where the content comes first, it is passed over as long as its size is known."""
+    """Information and tracks. If the content comes first, it is skipped as long as its size is known."""
     info = tracks = None
     for element in _elements(window, segment.start, min(segment.end, window.size)):
         if element.identity == _INFO:
@@ -66,7 +66,7 @@ def _ahead_of_content(window: Window, segment: _Element) -> tuple[_Element | Non
 
 
 def _media(window: Window, tracks: _Element) -> tuple[frozenset[Medium], bool]:
-    """What the tracks are for, and whether the list was read to its end."""
+    """The media of the tracks, and whether the list was read to its end."""
     media, end = set(), tracks.start
     for element in _elements(window, tracks.start, min(tracks.end, window.size)):
         end = element.end
@@ -77,7 +77,7 @@ def _media(window: Window, tracks: _Element) -> tuple[frozenset[Medium], bool]:
 
 
 def _seconds(window: Window, info: _Element) -> float:
-    scale = int.from_bytes(_child(window, info, _SCALE) or b"", "big") or 1_000_000  # nanoseconds a tick
+    scale = int.from_bytes(_child(window, info, _SCALE) or b"", "big") or 1_000_000  # nanoseconds per tick
     digits = _child(window, info, _DURATION) or b""
     form = {4: ">f", 8: ">d"}.get(len(digits))
     ticks = struct.unpack(form, digits)[0] if form else 0.0
@@ -86,7 +86,7 @@ def _seconds(window: Window, info: _Element) -> float:
 
 
 def _child(window: Window, parent: _Element, identity: int) -> bytes | None:
-    """Content of the first such element, which holds a number: 8 bytes at most."""
+    """Content of the first such element, which is a number: at most 8 bytes."""
     for element in _elements(window, parent.start, min(parent.end, window.size)):
         if element.identity == identity:
             return window.read(element.start, min(8, element.end - element.start))
@@ -94,7 +94,7 @@ def _child(window: Window, parent: _Element, identity: int) -> bytes | None:
 
 
 def _elements(window: Window, start: int, end: int) -> Iterator[_Element]:
-    """Elements one after the other, as far as there is sense in it."""
+    """Consecutive elements, as long as they are valid."""
     for _ in range(ELEMENTS):
         if start >= end:
             return
@@ -112,5 +112,5 @@ def _elements(window: Window, start: int, end: int) -> Iterator[_Element]:
 
 
 def _width(head: bytes, at: int) -> int:
-    """Bytes of the number that begins there, told by the leading zero bits of its first byte; 0 at the end."""
+    """Bytes of the number that begins there, by the leading zero bits of its first byte; 0 at the end."""
     return 9 - head[at].bit_length() if at < len(head) else 0

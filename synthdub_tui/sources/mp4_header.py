@@ -1,4 +1,4 @@
-"""The header of MP4 and QuickTime files: boxes, or atoms, of ISO/IEC 14496-12 and Apple's older format."""
+"""Reads the header of MP4 and QuickTime files: boxes, or atoms, of ISO/IEC 14496-12 and Apple's older format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from synthdub_tui.sources.window import Layout, Medium, Window
 
 BOXES: Final = 256
-"""Boxes of one level looked at, at most."""
+"""Most boxes of one level that are read."""
 
 NO_INDEX: Final = "it has no index: it may have been cut off"
 CUT_OFF: Final = "it ends before its content does: it may have been cut off"
@@ -17,22 +17,22 @@ CUT_OFF: Final = "it ends before its content does: it may have been cut off"
 _FIRST: Final = frozenset(
     {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"PICT", b"uuid", b"sidx", b"junk"}
 )
-"""What such a file begins with. Old QuickTime files have no `ftyp`, and may begin with their content."""
+"""First boxes of such a file. Old QuickTime files have no `ftyp`, and may begin with their content."""
 
 _STILLS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"})
-"""Brands of pictures in the same kind of boxes."""
+"""Brands of still pictures in the same format."""
 
 _MEDIA: Final = {b"vide": Medium.PICTURE, b"soun": Medium.SOUND} | dict.fromkeys(
     (b"text", b"sbtl", b"subt", b"subp", b"clcp", b"tmcd", b"meta", b"hint", b"odsm", b"sdsm"), Medium.OTHER
 )
-"""Handlers of tracks. Any other may show pictures: QuickTime has one for MPEG-1, one for panoramas, one for sprites."""
+"""Handlers of tracks. Any other may show pictures: QuickTime has handlers for MPEG-1, for panoramas and for sprites."""
 
 _EMPTY: Final = frozenset({b"mvhd", b"mvex", b"iods", b"udta", b"meta", b"free", b"skip", b"wide", b"uuid"})
-"""What an index without tracks consists of. QuickTime may compress it, or refer to another file in it instead."""
+"""Boxes of an index without tracks. QuickTime may also compress the index, or refer to another file in it."""
 
 
 class _Box(NamedTuple):
-    """A box by its content: begin and declared end."""
+    """A box: begin and declared end of its content."""
 
     name: bytes
     start: int
@@ -40,12 +40,12 @@ class _Box(NamedTuple):
 
 
 def known(head: bytes) -> bool:
-    """Whether a file that begins so is one of these."""
+    """Whether a file that begins like this is MP4 or QuickTime."""
     return head[4:8] in _FIRST
 
 
 def is_still(window: Window) -> bool:
-    """Whether the file is a picture (HEIC, AVIF): of such a brand, complete, and without an index of tracks."""
+    """Whether the file is a still picture (HEIC, AVIF): with such a brand, complete, and without an index of tracks."""
     if window.read(8, 4) not in _STILLS:
         return False
     boxes = list(_boxes(window, 0, window.size))
@@ -54,8 +54,10 @@ def is_still(window: Window) -> bool:
 
 
 def is_whole(window: Window) -> bool:
-    """Whether the file certainly ends where it is meant to: after its index and its content, of which there is one each. Of
-    content in fragments, others could have followed. Raises OSError and Spent."""
+    """Whether the file certainly ends where it should: after one index and one content. Raises OSError and `Spent`.
+
+    Content in fragments is never certain: others could have followed.
+    """
     boxes = list(_boxes(window, 0, window.size, endless=False))
     names = [box.name for box in boxes]
     once = names.count(b"moov") == names.count(b"mdat") == 1 and b"moof" not in names
@@ -63,7 +65,7 @@ def is_whole(window: Window) -> bool:
 
 
 def read(window: Window) -> Layout:
-    """What the file's index lists. Raises OSError and Spent."""
+    """What the file's index lists. Raises OSError and `Spent`."""
     index = content = None
     for box in _boxes(window, 0, window.size):
         if box.name == b"moov":
@@ -89,7 +91,7 @@ def _read_index(window: Window, index: _Box) -> Layout:
 
 
 def _ends_well(boxes: list[_Box], parent: _Box) -> bool:
-    """Whether the boxes fill their parent. QuickTime may end a list by four zero bytes."""
+    """Whether the boxes fill their parent. QuickTime may end a list with four zero bytes."""
     end = boxes[-1].end if boxes else parent.start
     return parent.end - 8 < end <= parent.end
 
@@ -106,7 +108,7 @@ def _child(window: Window, parent: _Box, name: bytes) -> _Box | None:
 
 
 def _boxes(window: Window, start: int, end: int, *, endless: bool = True) -> Iterator[_Box]:
-    """Boxes one after the other, as far as there is sense in it. `endless`: also one that goes on to the end, wherever."""
+    """Consecutive boxes, as long as they are valid. `endless` includes a box without a size, which extends to the end."""
     for _ in range(BOXES):
         if start + 8 > end:
             return
@@ -127,7 +129,7 @@ def _boxes(window: Window, start: int, end: int, *, endless: bool = True) -> Ite
 
 
 def _seconds(window: Window, index: list[_Box]) -> float:
-    """Playing time by the movie's header, or where that says 0, since the content comes in fragments, by theirs."""
+    """Playing time in seconds from the movie's header, or from the fragments' header if the movie's says 0."""
     found = {box.name: box for box in index}
     if b"mvhd" not in found:
         return 0.0
@@ -139,14 +141,14 @@ def _seconds(window: Window, index: list[_Box]) -> float:
 
 
 def _duration(header: bytes) -> tuple[int, int]:
-    """Ticks a second, and ticks in all: 0 where all bits are set, which means that they are not known."""
+    """Ticks per second, and ticks in total; these are 0 if all bits are set, which means unknown."""
     at = 20 if header[:1] == b"\1" else 12
     scale = int.from_bytes(header[at : at + 4], "big") if len(header) >= at + 4 else 0
     return scale, _number(header, at + 4)
 
 
 def _number(header: bytes, at: int) -> int:
-    """A number of 8 bytes in version 1 of a box, of 4 in version 0; 0 where it is missing or not known."""
+    """A number of 8 bytes in version 1 of a box, of 4 in version 0; 0 if it is missing or unknown."""
     width = 8 if header[:1] == b"\1" else 4
     digits = header[at : at + width]
     return int.from_bytes(digits, "big") if len(digits) == width and digits != b"\xff" * width else 0

@@ -1,4 +1,4 @@
-"""A source at a new place: which outputs went along with it, and what a whole tree that moved comes to. Looks at the disk."""
+"""A source at a new place: where its outputs are, and the new places of a whole tree that moved. Looks at the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthdub_tui.sources.same_file import Stamp, same_version
 
 
 def new_path(path: str, old: str, new: str) -> str | None:
-    """Where a file is once `old`, a file or folder, became `new`; None for a file that is not `old` and not below it."""
+    """Path of a file after `old`, a file or folder, became `new`; None for a file that is neither `old` nor below it."""
     if path == old:
         return new
     below = old.rstrip("/") + "/"
@@ -22,9 +22,9 @@ def new_path(path: str, old: str, new: str) -> str | None:
 
 
 def moves(known: Known, old: str, new: str) -> list[tuple[Job, str]]:
-    """The jobs of files that are `old` or below it, and where each is once `old` became `new`.
+    """The jobs of files that are `old` or below it, and the path of each after `old` became `new`.
 
-    A place that has a job with the same options is left out: two jobs would be one.
+    A path that has a job with the same options is left out: two jobs would become one.
     """
     found = []
     for job in known.jobs.values():
@@ -35,10 +35,9 @@ def moves(known: Known, old: str, new: str) -> list[tuple[Job, str]]:
 
 
 def source_at(job: Job, path: str) -> Source:
-    """The job's source as it lies at `path` now. Raises Trouble where that is no file of the size that is known.
+    """The job's source as it is at `path` now. Only sizes are compared: the user, or a digest, says that the video is the same.
 
-    Codes: "source_missing", "source_unreadable", "source_other_size". The size is all that is compared: the user, or a digest,
-    says that it is the same video.
+    Raises `Trouble` ("source_missing", "source_unreadable", "source_other_size") unless a file of the known size is there.
     """
     try:
         status = os.stat(path)
@@ -54,8 +53,8 @@ def source_at(job: Job, path: str) -> Source:
 
 
 def outputs_at(job: Job, source: Source, folder: str) -> dict[str, Output]:
-    """The outputs, by language, that went along when the job's source became `source` and its outputs those in `folder` (empty:
-    beside the source). Others are where they were."""
+    """The outputs, by language, that were moved along when the job's source became `source`, and its outputs those in
+    `folder` (empty: next to the source). Others are where they were."""
     before = job.outputs or os.path.dirname(job.source.path)
     after = folder or os.path.dirname(source.path)
     found = {language: _gone_along(dub.output, before, after) for language, dub in job.dubs.items() if dub.output is not None}
@@ -63,13 +62,13 @@ def outputs_at(job: Job, source: Source, folder: str) -> dict[str, Output]:
 
 
 def moved_folder(folder: str, old: str, new: str) -> str:
-    """The folder of outputs once `old` became `new`, if it went along; else as it was."""
+    """The folder of outputs after `old` became `new`, if it was moved along; else the same folder."""
     there = new_path(folder, old, new) if folder else None
     return there if there is not None and os.path.isdir(there) else folder
 
 
 def _gone_along(output: Output, before: str, after: str) -> Output | None:
-    """The output in the folder `after`; None unless its file is there, unchanged."""
+    """The output in the folder `after`; None unless its unchanged file is there."""
     folder, name = os.path.split(output.path)
     path = os.path.join(after, name)
     if folder != before or path == output.path:

@@ -1,7 +1,7 @@
-"""Whether a file is still the one that was recorded: one rule for sources, outputs and captions. Pure.
+"""Decides whether a file is still the recorded one: one rule for sources, outputs and captions. Pure.
 
-Sizes must be equal. Times need not be: a copy, another protocol or a restored backup keeps a coarser one, though nobody touched
-the content. So two times are compared at the coarser of their resolutions.
+Sizes must be equal. Times may differ: a copy, another protocol or a restored backup may keep a coarser time of the same
+content. So two times are compared at the coarser of their resolutions.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import msgspec
 from synthdub_tui.jobs.model import Source
 
 RESOLUTIONS: Final = (2_000_000_000, 1_000_000_000, 10_000_000, 1_000_000, 1_000, 100)
-"""Nanoseconds between two times that can be kept, coarsest first: FAT; HFS+, ext3 and most archives; exFAT; what counts
-milliseconds; what counts microseconds; NTFS and SMB. Anything else keeps nanoseconds."""
+"""Nanoseconds between two times that can be kept, coarsest first: FAT; HFS+, ext3 and most archives; exFAT; systems that
+count milliseconds; systems that count microseconds; NTFS and SMB. Anything else keeps nanoseconds."""
 
 
 class Stamp(NamedTuple):
-    """What a file system says of a file: bytes, and nanoseconds since 1970."""
+    """Size in bytes and modification time in nanoseconds since 1970, as a file system gives them."""
 
     size: int
     mtime_ns: int
@@ -27,8 +27,8 @@ class Stamp(NamedTuple):
 def resolution(mtime_ns: int) -> int:
     """The coarsest resolution, in nanoseconds, in which this time can have been kept.
 
-    A fine time may end in zeros by chance. Then a change that follows within that resolution goes unseen; for whole seconds the
-    runner therefore waits until the coarsest clock has ticked before it uploads a file.
+    A fine time may end in zeros by chance. Then a change within that resolution goes unseen. For whole seconds the runner
+    therefore waits until the coarsest clock has ticked before it uploads a file.
     """
     return next((step for step in RESOLUTIONS if mtime_ns % step == 0), 1)
 
@@ -36,30 +36,30 @@ def resolution(mtime_ns: int) -> int:
 def same_time(one_ns: int, other_ns: int) -> bool:
     """Whether two modification times are equal, or one is the other cut or rounded, up or down, to a coarser resolution.
 
-    Not transitive: 13.0 s is the same as both 12.0 s and 14.0 s (FAT cuts or rounds up), which are not the same. So keep the
-    finer of two times. A shift by whole hours, as FAT has with daylight saving, is another time: contents decide there.
+    Not transitive: 13.0 s equals both 12.0 s and 14.0 s (FAT cuts or rounds up), which do not equal each other. So keep the
+    finer of two times. A shift by whole hours, as FAT has with daylight saving, is another time: then contents decide.
     """
     return one_ns == other_ns or abs(one_ns - other_ns) < max(resolution(one_ns), resolution(other_ns))
 
 
 def same_version(one: Stamp, other: Stamp) -> bool:
-    """Whether two looks at a path saw the same content, as far as size and time tell."""
+    """Whether two looks at a path saw the same content, as far as size and time show."""
     return one.size == other.size and same_time(one.mtime_ns, other.mtime_ns)
 
 
 def finer(one: Stamp, other: Stamp) -> Stamp:
-    """Of two stamps of the same version, the one whose time says more; `one` if both say as much."""
+    """The stamp with the finer time, of two stamps of the same version; `one` if both are equally fine."""
     return other if resolution(other.mtime_ns) < resolution(one.mtime_ns) else one
 
 
 def stamp_of(source: Source) -> Stamp:
-    """The stamp that was recorded of a source."""
+    """The recorded stamp of a source."""
     return Stamp(source.size, source.mtime_ns)
 
 
 def seen_as(source: Source, now: Stamp) -> Source:
-    """The source after a look at its file. The same version keeps what is known of it, and the finer time; another one has the
-    new size and time, and a content that nobody has read yet."""
+    """The source after a look at its file. The same version keeps its digest, and the finer time. Another one has the new
+    size and time, and no digest yet."""
     known = stamp_of(source)
     if same_version(known, now):
         return msgspec.structs.replace(source, mtime_ns=finer(known, now).mtime_ns)

@@ -1,4 +1,4 @@
-"""Which files below the named paths are sources."""
+"""Finds the sources below the named paths."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ VIDEO_TYPES: Final = {
     ".mov": "video/quicktime",
     ".qt": "video/quicktime",
 }
-"""The endings, in any case, of what the service takes; the same that the vendor's script finds by name."""
+"""Extensions, in any case, that the service accepts → media types. The vendor's script finds the same ones by name."""
 
 COUNT_LIMIT: Final = 2000
-"""Names that are looked at in a folder that is left out: there may be a hundred snapshots of the whole library."""
+"""Most names that are looked at in a skipped folder: it may contain a hundred snapshots of the whole library."""
 
 
 class Found(NamedTuple):
@@ -36,25 +36,25 @@ class Found(NamedTuple):
     content_type: str
     ctime_ns: int = 0
     named: bool = False  # the user named this very path
-    link: bool = False  # a symbolic one
-    inode: tuple[int, int] = (0, 0)  # device and number; good only while nothing is mounted anew
+    link: bool = False  # a symbolic link
+    inode: tuple[int, int] = (0, 0)  # device and number; valid only until the next mount
     names: int = 1  # of the file, as its file system counts them
 
 
 class Skipped(NamedTuple):
-    """Something that is not taken, and the code of the problem with it, or of why it is left out (`Why`)."""
+    """A skipped path, with the code of its problem, or of the reason why it is left out (`Why`)."""
 
     path: str
     code: str
-    detail: str = ""  # of a link: where it leads; of another name: the one that is taken
+    detail: str = ""  # for a link: its target; for another name of a file: the name that is used
     named: bool = False  # the user named this very path
     folder: bool = False
-    videos: int = 0  # below a folder that is left out, as far as they were counted
+    videos: int = 0  # below a skipped folder, as far as they were counted
     more: bool = False  # there may be more of them
 
 
 def content_type(name: str) -> str | None:
-    """Media type of a video that the service takes, by its name."""
+    """Media type of a video that the service accepts, by its name; None for any other file."""
     return VIDEO_TYPES.get(os.path.splitext(name)[1].lower())
 
 
@@ -66,15 +66,18 @@ def scan(
     jobs: Mapping[str, Stamp] | None = None,
     force_new: bool = False,
 ) -> Iterator[Found | Skipped]:
-    """Sources below the named files and folders, each once: named files, then folder by folder in the order of names, at last
-    what is only another way to get to a file or folder. `jobs` are the paths that have a job, see `links.Names`."""
+    """Sources below the named files and folders, each once.
+
+    The order is: named files, then folder by folder in the order of names, last other routes to the same files and folders.
+    `jobs` are the paths that have a job, see `links.Names`.
+    """
     speller = Speller()
     named = [speller.path(path) for path in paths]
     return _Search(named, recursive, rules or Rules(), Names(jobs or {}, named, force_new=force_new)).run()
 
 
 def refused(paths: list[str]) -> list[Skipped]:
-    """What is wrong with the named paths themselves, without looking into folders."""
+    """Problems of the named paths themselves, without looking into folders."""
     speller = Speller()
     return [item for path in paths if isinstance(item := _look_at(speller.path(path)), Skipped)]
 
@@ -93,11 +96,11 @@ class _Search:
         self._recursive = recursive
         self._rules = rules
         self._names = names
-        self._real_folders: dict[str, str] = {}  # a folder may be reached by several routes
+        self._real_folders: dict[str, str] = {}  # several routes may lead to one folder
         self._seen: set[str] = set()  # real folder and name
-        self._entered: set[str] = set()  # real paths of folders; kept only where links are followed
+        self._entered: set[str] = set()  # real paths of folders; kept only if links are followed
         self._linked: deque[_Folder] = deque()
-        self._waiting: list[Found] = []  # under a name that may be the lesser one
+        self._waiting: list[Found] = []  # files whose better name may still follow
 
     def run(self) -> Iterator[Found | Skipped]:
         folders = []
@@ -115,7 +118,7 @@ class _Search:
             yield self._taken(found, self._place(found.path))
 
     def _search(self, top: _Folder) -> Iterator[Found | Skipped]:
-        """Folders may be nested deeper than calls can be."""
+        """Search a folder without recursive calls, since folders may be nested deeper than calls can be."""
         prefix = len(os.path.join(top.root, ""))
         open_folders = [self._inside(top.path)]
         while open_folders:
@@ -132,7 +135,7 @@ class _Search:
                 open_folders.append(self._inside(entry.path))
 
     def _folder(self, entry: os.DirEntry[str], root: str, prefix: int) -> Skipped | None:
-        """Why a folder is left out; None if it is not, or not now."""
+        """Why a folder is skipped; None if it is not, or if it is a link that is searched later."""
         link = entry.is_symlink()
         why = self._rules.why(entry.path[prefix:].split("/"), folder=True)
         if why is not None and entry.path not in self._is_named:
@@ -145,7 +148,7 @@ class _Search:
         return None
 
     def _inside(self, folder: str) -> Iterator[os.DirEntry[str] | Skipped]:
-        """What is in a folder. One that links lead to several times, or into itself, is looked at once."""
+        """Entries of a folder. If links are followed, it is read once, however many lead to it or into itself."""
         if self._rules.follow_links:
             real = self._real(folder)
             if real in self._entered:
@@ -186,7 +189,7 @@ class _Search:
         return Skipped(found.path, Why.SAME_FILE, other) if other else found
 
     def _place(self, path: str) -> str:
-        """The path by way of real folders."""
+        """The path through real folders."""
         folder, name = os.path.split(path)
         return os.path.join(self._real(folder), name)
 
@@ -197,13 +200,13 @@ class _Search:
 
 
 def _look_at(path: str) -> Found | Skipped | None:
-    """What a named path is; None for a folder."""
+    """The file at a named path, or its problem; None for a folder."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             os.scandir(path).close()
             return None
-    except (FileNotFoundError, ValueError):  # a NUL in the path, which no file has
+    except (FileNotFoundError, ValueError):  # a NUL in the path; no file has one
         return Skipped(path, "path_missing", named=True)
     except OSError as error:
         return Skipped(path, "path_unreadable", error.strerror or "", named=True)
@@ -211,15 +214,15 @@ def _look_at(path: str) -> Found | Skipped | None:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Also of a link to one."""
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:
-        return False  # why it cannot be told is told by the next look at it
+        return False  # the next look at it reports the reason
 
 
 def _count_videos(folder: str) -> tuple[int, bool]:
-    """Videos below a folder that is left out, and whether there may be more."""
+    """Videos below a skipped folder, and whether there may be more."""
     videos = looked = 0
     folders = [folder]
     while folders:
@@ -233,7 +236,7 @@ def _count_videos(folder: str) -> tuple[int, bool]:
                         folders.append(entry.path)
                     elif content_type(entry.name) is not None and not entry.name.startswith("._"):
                         videos += 1
-        except OSError:  # what is left out may well be closed to us
+        except OSError:  # a skipped folder may be closed to this user
             continue
     return videos, False
 
@@ -242,7 +245,7 @@ def _judge(path: str, root: str, status: os.stat_result, *, link: bool) -> Found
     name = os.path.basename(path)
     kind = content_type(name)
     if kind is None or not stat.S_ISREG(status.st_mode) or name.startswith("._"):
-        return Skipped(path, Why.OTHER)  # ._NAME: what macOS leaves beside files on foreign disks
+        return Skipped(path, Why.OTHER)  # ._NAME: macOS leaves such files next to others on foreign disks
     if output := _as_output(name) or (link and _as_output(os.path.basename(os.path.realpath(path)))):
         return Skipped(path, output)
     if not _is_text(path):

@@ -1,7 +1,7 @@
-"""When a source has come to rest: half of a recording, a download or a copy must not be dubbed, and paid for.
+"""Decides when a source no longer changes: half of a recording, a download or a copy must not be dubbed and paid for.
 
-Pure: `heed` takes in what a look at the file showed, `remaining` says how long it must still stay as it is. Seconds `now` are
-those of this machine's monotonic clock, which no clock change moves; seconds `wall` are since the epoch.
+Pure: `heed` applies what a look at the file showed, `remaining` says how long the file must still stay the same. `now` is in
+seconds of this machine's monotonic clock, which no clock change moves; `wall` is in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 OPEN_LIMIT: Final = 600.0
-"""Seconds without a change after which a file is taken although a process has it open for writing. A file whose last change is
-older than that is taken without a closer look."""
+"""Seconds without a change after which a file counts as finished although a process has it open for writing. A file whose
+last change is older than that needs no closer look."""
 
 NAMED: Final = 1.0
 """Seconds for which a file that the user named must not change."""
 
 COARSE: Final = 2.0
-"""Seconds of the coarsest times that file systems keep, those of FAT."""
+"""Seconds of the coarsest times that file systems keep: those of FAT."""
 
 _SECOND: Final = 1_000_000_000
 
 
 class Stamp(NamedTuple):
-    """What changes with a file's content: bytes, both times in nanoseconds, and which file has the name."""
+    """Facts that change with a file's content: bytes, both times in nanoseconds, and the inode that has the name."""
 
     size: int
     mtime_ns: int
@@ -31,7 +31,7 @@ class Stamp(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What one look at a file showed."""
+    """Result of one look at a file."""
 
     stamp: Stamp
     written: bool  # a process has it open for writing
@@ -40,30 +40,30 @@ class Look(NamedTuple):
 
 
 class Quiet(NamedTuple):
-    """Since when (`now`) a file is as its stamp says."""
+    """Since when, on the clock of `now`, a file matches its stamp."""
 
     stamp: Stamp
     since: float
 
 
 def suspect(mtime_ns: int, ctime_ns: int, wall: float, seconds: float) -> bool:
-    """Whether a file may still be written, as far as its times tell: then it needs a closer look."""
+    """Whether a file may still be being written, as far as its times show. If so, it needs a closer look."""
     limit = max(seconds, OPEN_LIMIT) if seconds else COARSE * _coarse(mtime_ns, ctime_ns)
     return _age(mtime_ns, ctime_ns, wall) < limit
 
 
 def heed(before: Quiet | None, look: Look, *, named: bool) -> Quiet:
-    """What is known after a look. `before`: what was known of this file, None at the first look."""
+    """The state of a file after a look. `before` is the state before it, None at the first look."""
     if before is not None:
         return before if before.stamp == look.stamp else Quiet(look.stamp, look.now)
     age = _age(look.stamp.mtime_ns, look.stamp.ctime_ns, look.wall)
     if named and age < OPEN_LIMIT:
-        age = 0.0  # two looks of our own tell more than times that another computer's clock may have set
+        age = 0.0  # two own looks show more than times that another computer's clock may have set
     return Quiet(look.stamp, look.now - age)
 
 
 def remaining(quiet: Quiet, look: Look, seconds: float, *, named: bool) -> float:
-    """Seconds for which the file must still stay as it is; 0 once it rests. `seconds`: the user's setting, 0 for off."""
+    """Seconds for which the file must still stay the same; 0 if it has done so. `seconds` is the user's setting, 0 for off."""
     needed = min(seconds, NAMED) if named else seconds
     if seconds and look.written:
         needed = max(needed, OPEN_LIMIT)
@@ -73,11 +73,13 @@ def remaining(quiet: Quiet, look: Look, seconds: float, *, named: bool) -> float
 
 
 def _age(mtime_ns: int, ctime_ns: int, wall: float) -> float:
-    """Seconds since the later of the two times; a time in the future is not old. The program that copies a file sets the first
-    back to that of its original, but cannot set the second."""
+    """Seconds since the later of the two times; a time in the future is not old.
+
+    A program that copies a file sets the modification time back to the original's, but cannot set the change time.
+    """
     return max(0.0, wall - max(mtime_ns, ctime_ns) / _SECOND)
 
 
 def _coarse(mtime_ns: int, ctime_ns: int) -> bool:
-    """Whether the file system keeps whole seconds, or two: its times do not show what else is written in the same ones."""
+    """Whether the file system keeps whole seconds, or two: its times do not show what else is written within the same ones."""
     return mtime_ns % _SECOND == 0 and ctime_ns % _SECOND == 0

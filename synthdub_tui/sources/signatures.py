@@ -1,4 +1,4 @@
-"""What files that are no videos begin with. Only what is certain: a file that matches nothing here may still be a video."""
+"""Recognises files that are not videos by their first bytes. A file that matches nothing here may still be a video."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from synthdub_tui.sources.window import Window
 
 HEAD: Final = 4096
-"""Bytes at the beginning of a file that are looked at."""
+"""Bytes that are looked at, at the beginning of a file."""
 
 _PREFIXES: Final = {
     b"PK\x03\x04": "a ZIP archive",
@@ -57,7 +57,7 @@ _PREFIXES: Final = {
     b"#EXTM3U": "a playlist",
     b"[InternetShortcut]": "an internet shortcut",
 }
-"""First bytes, and what begins so. None of them can be a box of MP4 or an element of Matroska that a video begins with."""
+"""First bytes → kind of file. No video begins so: none of them can be a first box of MP4 or a first element of Matroska."""
 
 _FORMS: Final = {
     (b"RIFF", b"WAVE"): "a WAV sound file",
@@ -66,7 +66,7 @@ _FORMS: Final = {
     (b"FORM", b"AIFF"): "an AIFF sound file",
     (b"FORM", b"AIFC"): "an AIFF sound file",
 }
-"""Containers that tell what they hold in their bytes 8 to 12; AVI is one of the others."""
+"""Containers that name their content in bytes 8 to 12. AVI, which is a video, has the same form."""
 
 _PAGE: Final = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|title|meta)\b", re.IGNORECASE)
 _CUES: Final = re.compile(rb"\d+[ \t]*\r?\n\d\d:\d\d:\d\d[,.]\d{3} -->")
@@ -77,16 +77,16 @@ _RATES: Final = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # MPEG 2 and 2.5
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG 1
 )
-"""kbit/s of MP3 (ISO/IEC 11172-3, 13818-3)."""
+"""Bit rates of MP3 in kbit/s (ISO/IEC 11172-3, 13818-3)."""
 
 _FRAMES: Final = 3
-"""Frames in a row by which raw sound is known: two bytes alone may be chance."""
+"""Frames in a row that identify raw sound: two bytes alone may be chance."""
 
 
 def other_than_video(window: Window) -> str:
-    """What the file certainly is instead of a video, as a clause; empty where that is not certain.
+    """What the file certainly is instead of a video, as a clause; empty if that is not certain.
 
-    Raises OSError and Spent.
+    Raises OSError and `Spent`.
     """
     head = window.read(0, HEAD)
     if not head.strip(b"\0"):
@@ -96,7 +96,7 @@ def other_than_video(window: Window) -> str:
 
 
 def _is_zero(window: Window) -> bool:
-    """Whether samples all over the file hold nothing: all of a small one, pieces of a large one."""
+    """Whether the file contains only zeros: all of a small one is read, pieces of a large one."""
     step = max(HEAD, window.size // 64)
     places = [*range(0, window.size, step), max(0, window.size - HEAD)]
     return not any(window.read(at, HEAD).strip(b"\0") for at in places)
@@ -115,7 +115,7 @@ def _form(head: bytes) -> str:
 
 
 def _program(window: Window, head: bytes) -> str:
-    """A Windows program, by both of its marks: two letters alone may be chance."""
+    """A Windows program or a BMP picture, by both of its marks: two letters alone may be chance."""
     if head[:2] == b"MZ" and window.read(int.from_bytes(head[60:64], "little"), 4) == b"PE\0\0":
         return "a Windows program"
     if head[:2] == b"BM" and int.from_bytes(head[2:6], "little") == window.size:
@@ -142,12 +142,12 @@ def _sound(head: bytes) -> str:
 
 
 def _ogg_sound(head: bytes) -> bool:
-    """Whether all streams that the file begins are known to be sound: it may hold pictures, too."""
+    """Whether all streams that the file begins are known to be sound: an Ogg file may contain pictures, too."""
     at, heard = 0, False
     while head[at : at + 4] == b"OggS" and len(head) > at + 27:
         segments = head[at + 27 : at + 27 + head[at + 26]]
         content = at + 27 + len(segments)
-        if not head[at + 5] & 2:  # no beginning of a stream: all have begun
+        if not head[at + 5] & 2:  # not the beginning of a stream: all have begun
             return heard
         if not head.startswith(_OGG_SOUND, content):
             return False
@@ -156,7 +156,7 @@ def _ogg_sound(head: bytes) -> bool:
 
 
 def _mp3_frame(head: bytes) -> int:
-    """Bytes of the frame that begins so; 0 for none."""
+    """Bytes of the MP3 frame that begins like this; 0 if it is none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return 0
     version, rate, pace = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
@@ -167,7 +167,7 @@ def _mp3_frame(head: bytes) -> int:
 
 
 def _aac_frame(head: bytes) -> int:
-    """Bytes of the frame that begins so (ADTS); 0 for none."""
+    """Bytes of the AAC frame (ADTS) that begins like this; 0 if it is none."""
     if len(head) < 6 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
         return 0
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -196,7 +196,7 @@ def _text(head: bytes) -> str:
 
 
 def _decoded(head: bytes) -> str:
-    """The head as text, without what surrounds it; empty if it holds anything else. No video begins with so much text."""
+    """The head as text, without leading white space; empty if it is not text. No video begins with so much text."""
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         words = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")().decode(head)

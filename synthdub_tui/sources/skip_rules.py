@@ -1,8 +1,8 @@
-"""Which names below a named folder are left out. Pure.
+"""Decides which names below a named folder are skipped. Pure.
 
-Network storage, file sharing, backup and recording programs keep deleted, older, smaller or half-made copies of videos among
-the originals. Each copy that is dubbed is paid for, so these are left out: names that such programs reserve, and no plain words
-that a person may give to a folder.
+Network storage, file sharing, backup and recording programs keep deleted, older, smaller or incomplete copies of videos among
+the originals. Each copy that is dubbed is paid for, so the names that such programs reserve are skipped. Plain words that a
+person may give to a folder are not.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from synthdub_tui.jobs.output_paths import is_output
 
 
 class Why(StrEnum):
-    """Why something that was found is left out. The values are the codes of what a search skips."""
+    """Why a found file or folder is skipped. The values are codes of `Skipped`."""
 
     RESERVED = "reserved"  # a name that only a system or program gives
     HIDDEN = "hidden"  # begins with a dot
     EXCLUDED = "excluded"  # by --exclude
     FOLDER_LINK = "folder_link"  # a link to a folder
-    SAME_FILE = "same_file"  # another name of a file that is taken
+    SAME_FILE = "same_file"  # another name of a file that is used
     OWN_OUTPUT = "own_output"
-    OUTPUT_COPY = "output_copy"  # of an output, by another program
-    OTHER = "unsupported_file"  # no video
+    OUTPUT_COPY = "output_copy"  # of an output, made by another program
+    OTHER = "unsupported_file"  # not a video
 
 
 LEFT_OUT: Final = frozenset(why.value for why in Why)
-"""The codes of what is left out; any other code is a problem."""
+"""Codes of skipped files and folders. Any other code is a problem."""
 
 _RESERVED: Final = frozenset(
     name.casefold()
@@ -67,8 +67,8 @@ _RESERVED: Final = frozenset(
 )
 
 _RESERVED_START: Final = (
-    "._",  # what macOS leaves beside files on foreign disks
-    "~$",  # a lock
+    "._",  # macOS leaves such files next to others on foreign disks
+    "~$",  # a lock file
     "@gmt-",  # Windows' and Samba's previous versions
     ".trash-",
     ".stfolder",
@@ -94,24 +94,24 @@ _FOUND_BY_CHKDSK: Final = re.compile(r"found\.\d{3}", re.IGNORECASE)
 
 
 _MARK: Final = re.compile(rf"(?:(?i:\.dubbed-(?:{'|'.join(languages.OUTPUT)}))|\.dubbed-[a-z]{{2,3}}-[A-Z]{{2}})(?![^\W\d_])")
-"""Of an output, in any place of a name: a known code in any case, or one that looks like a code that is new."""
+"""Mark of an output, anywhere in a name: with a known code in any case, or with what looks like a new code."""
 
 
 def is_output_copy(name: str) -> bool:
-    """Whether another program gave this name to a copy of an output, as `a.dubbed-fr-FR (1).mp4`."""
-    if ".dubbed-" not in name.lower():  # as nearly always
+    """Whether another program gave this name to a copy of an output, such as `a.dubbed-fr-FR (1).mp4`."""
+    if ".dubbed-" not in name.lower():  # nearly always
         return False
     return _MARK.search(name) is not None and not is_output(name)
 
 
 def is_reserved(name: str) -> bool:
-    """Whether only a system or program gives this name, in any case."""
+    """Whether only a system or a program gives this name, in any case."""
     low = name.casefold()
     return low in _RESERVED or low.startswith(_RESERVED_START) or _FOUND_BY_CHKDSK.fullmatch(name) is not None
 
 
 class Rules(NamedTuple):
-    """What is left out below a named folder, besides what is no video."""
+    """What is skipped below a named folder, in addition to files that are not videos."""
 
     exclude: tuple[Glob, ...] = ()
     include_hidden: bool = False
@@ -119,12 +119,12 @@ class Rules(NamedTuple):
 
     @classmethod
     def of(cls, batch: Batch) -> Rules:
-        """As the batch options say. Raises ValueError for a pattern that can match nothing."""
+        """The rules of the batch options. Raises ValueError for a pattern that can match nothing."""
         return cls(tuple(map(Glob, batch.exclude)), batch.include_hidden, batch.follow_links)
 
     def why(self, path: Sequence[str], *, folder: bool) -> Why | None:
-        """Why a path, given by its names below the named folder, is left out; None if it is not. Whether one of its folders is
-        left out is asked before."""
+        """Why a path, given by its names below the named folder, is skipped; None if it is not. Its folders were checked
+        before."""
         name = path[-1]
         if is_reserved(name):
             return Why.RESERVED

@@ -1,7 +1,7 @@
-"""What a file is by its header: a video, how long it plays and whether it has sound; or certainly no video at all.
+"""Reads a file's header: whether it is a video, how long it plays and whether it has sound; or that it certainly is none.
 
-Nothing is decoded and no media library is needed. A verdict against a file needs positive evidence: the service may read what
-this module does not know.
+Nothing is decoded, and no media library is needed. A verdict against a file needs positive evidence: the service may read
+formats that this module does not know.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ NO_TRACK: Final = "its index lists no track"
 
 
 class Kind(StrEnum):
-    """What a header says of its file."""
+    """Verdict of a header on its file."""
 
     VIDEO = "video"
-    NOT_VIDEO = "not_video"  # certainly
-    UNKNOWN = "unknown"  # unreadable, damaged, or of a kind that is not known here
+    NOT_VIDEO = "not_video"  # certain
+    UNKNOWN = "unknown"  # unreadable, damaged, or of an unknown kind
 
 
 class VideoHeader(NamedTuple):
-    """What is known of a file by its header."""
+    """Facts about a file from its header."""
 
     kind: Kind
-    seconds: float = 0.0  # playing time, 0 where the header does not say
-    has_video: bool | None = None  # None where it is not known
+    seconds: float = 0.0  # playing time, 0 if the header does not give it
+    has_video: bool | None = None  # None if it is not known
     has_audio: bool | None = None
-    looks: str = ""  # a clause about what the file is instead of a video, or what is wrong with it
+    looks: str = ""  # a clause: what the file is instead of a video, or what is wrong with it
 
     @property
     def silent(self) -> bool:
@@ -47,7 +47,8 @@ class VideoHeader(NamedTuple):
 
 
 def look_at(path: str) -> VideoHeader:
-    """What the file's header says. Blocking, for a few reads; raises nothing, whatever the file holds and if there is none."""
+    """Facts from the file's header. Blocking, for a few reads. Raises nothing, whatever the file contains, even if it is
+    missing."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
@@ -66,7 +67,7 @@ def look_at(path: str) -> VideoHeader:
 
 
 def is_whole(path: str) -> bool:
-    """Whether the file certainly ends where it is meant to, and was not cut off. As `look_at`, it raises nothing."""
+    """Whether an MP4 or QuickTime file certainly ends where it should; false for other files. Raises nothing."""
     try:
         with open(path, "rb") as file:
             window = Window(file.fileno(), os.fstat(file.fileno()).st_size)
@@ -100,7 +101,8 @@ def _layout(window: Window) -> Layout | None:
 
 
 def _by_tracks(layout: Layout) -> VideoHeader:
-    """What is not listed is certainly missing only in a list that was read whole, and has nothing strange in it."""
+    """The verdict from the list of tracks. Only a list that was read whole, with nothing unknown, shows that a medium is
+    missing."""
     seconds, media, fault = layout.seconds, layout.media, layout.fault
     certain = layout.whole and Medium.UNSURE not in media
     sound = True if Medium.SOUND in media else False if certain else None

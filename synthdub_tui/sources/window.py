@@ -1,4 +1,4 @@
-"""Reading the header of a file that may hold anything: so much of it and no more."""
+"""Reads the header of a file that may contain anything, within bounds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 READS: Final = 2000
-"""Reads of one file, at most: a damaged or hostile one must not keep anybody busy."""
+"""Most reads of one file: a damaged or hostile one must not keep the program busy."""
 
 BYTES: Final = 2 * 1024 * 1024
-"""Bytes read of one file, at most."""
+"""Most bytes read of one file."""
 
 
 class Spent(Exception):
@@ -18,7 +18,7 @@ class Spent(Exception):
 
 
 class Window:
-    """An open file, read by position within the bounds above. `size` is in bytes."""
+    """An open file, read by position within these bounds. `size` is in bytes."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.size = size
@@ -27,7 +27,7 @@ class Window:
         self._bytes = BYTES
 
     def read(self, at: int, count: int) -> bytes:
-        """Up to `count` bytes from `at` on, fewer at the end of the file. Raises OSError and Spent."""
+        """Up to `count` bytes from `at` on, fewer at the end of the file. Raises OSError and `Spent`."""
         count = max(0, min(count, self.size - at))
         self._reads -= 1
         self._bytes -= count
@@ -48,7 +48,7 @@ class Medium(Enum):
 class Layout(NamedTuple):
     """What the header of a video file lists."""
 
-    seconds: float = 0.0  # playing time, 0 where the header does not say
+    seconds: float = 0.0  # playing time, 0 if the header does not give it
     media: frozenset[Medium] = frozenset()
-    whole: bool = False  # the list of tracks was read to its end, so that what it does not list is not there
-    fault: str = ""  # a clause about what seems wrong with the file
+    whole: bool = False  # the list of tracks was read to its end: a track that it does not list does not exist
+    fault: str = ""  # a clause about an apparent fault of the file
