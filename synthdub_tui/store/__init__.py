@@ -1,1 +1,1 @@
-"""The state directory: one TOML file per job, durable writes, the lock."""
+"""Durable files: the state directory, receipts, claims and the lock; no network, and no decisions about jobs."""

@@ -1,9 +1,9 @@
-"""What the files of jobs said when they were last read or written, so that a start need not read thousands of them as TOML.
+"""A cache of the decoded job files, so that a start need not parse thousands of them as TOML.
 
-Only the files count. Each is read all the same, and what is kept here is taken only where it was made from those very bytes,
-told by their SHA-256; without the cache, or with an old or damaged one, a start just takes longer. So it is not synced.
+Only the job files count. Each is still read, and an entry is used only if it was made from the same bytes, by their SHA-256.
+Without the cache, or with an old or damaged one, a start only takes longer. So it is not synced.
 
-A piece of the file is its length, its CRC-32, and some jobs as MessagePack. In pieces, since the whole may be 60 MB.
+A piece of the cache is its length, its CRC-32, and some jobs as MessagePack. The cache is split, since the whole may be 60 MB.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PIECE: Final = 200
 """Jobs in a piece."""
 
 PIECE_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of a piece at most: 200 jobs of all languages have some 10 MB."""
+"""Most bytes of a piece: 200 jobs of all languages have about 10 MB."""
 
 _HEAD: Final = struct.Struct("<II")
 
 
 class Known(NamedTuple):
-    """A job, and the digest of the file that says so."""
+    """A job, and the digest of its file."""
 
     digest: bytes
     job: Job
@@ -45,20 +45,20 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _FORMAT: Final = f"{__version__} {SCHEMA}".encode()
-"""Another program may understand the same file otherwise."""
+"""First line of the cache. Another version of the program may read the same job file differently."""
 
 _decoder: Final = msgspec.msgpack.Decoder(list[_Entry])
 
 
 def digest(data: bytes) -> bytes:
-    """Tells whether a file is the same."""
-    import hashlib  # noqa: PLC0415 - commands that look at a small batch start faster without
+    """The first 16 bytes of the SHA-256, which identify a file's content."""
+    import hashlib  # noqa: PLC0415 - commands that only read a small batch start faster without
 
     return hashlib.sha256(data).digest()[:16]
 
 
 def read(path: str) -> dict[str, Known]:
-    """What is known of files by their names. Less, or nothing, where the cache cannot be used."""
+    """Cached jobs by file name. Fewer, or none, if the cache cannot be used."""
     found: dict[str, Known] = {}
     with contextlib.suppress(OSError, ValueError, RecursionError), open(path, "rb") as file:
         if file.readline().rstrip(b"\n") != _FORMAT:

@@ -1,9 +1,9 @@
-"""Claims beside the outputs: who pays for a dub, for every other batch that dubs the same library.
+"""Claims next to the outputs: they show every other batch that dubs the same library who pays for a dub.
 
-Receipts know what one account paid on one machine. Two people with a home each see nothing of each other but the library, so
-that is where a claim lies: one small file for each dub in a hidden folder beside the outputs, made with O_EXCL before anything
-is paid, and removed when the dub has ended. What cannot be claimed (a folder that is read only, a link in the place of ours)
-is dubbed all the same: a claim only spares money. All functions block, and raise nothing.
+Receipts know what one account paid on one machine. Two people with a home each share only the library, so claims are there: one
+small file for each dub, in a hidden folder next to the outputs. It is created with O_EXCL before anything is paid, and removed
+when the dub has ended. An output that cannot be claimed (in a read-only folder, or with a link in place of the hidden one) is
+dubbed anyway: a claim only saves money. All public functions block, and raise nothing.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from synthdub_tui.store.store import SIZE_LIMIT, decode_job
 FOLDER: Final = ".synthdub-claims"
 
 LASTS: Final = 14 * 86_400.0
-"""Seconds after which a claim of another machine, where nobody here can see whether its batch is still there, holds no more."""
+"""Seconds after which a claim of another machine expires, since this machine cannot see whether its batch still exists."""
 
 WRITING: Final = 60.0
-"""Seconds for which a claim that says nothing may be one that is just being written; later it is what a crash left."""
+"""Seconds for which an unreadable claim may be one that is just being written. An older one was left by a crash."""
 
 TRIES: Final = 3
-"""A stale claim, or the folder, may be removed by somebody else at the same time."""
+"""Attempts to claim: another process may remove a stale claim, or the folder, at the same time."""
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -49,12 +49,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
     def same_batch(self, other: Claim) -> bool:
-        """Whether both are of one state directory."""
+        """Whether both claims are from one state directory."""
         return self.batch == other.batch or (self.host, self.state_dir) == (other.host, other.state_dir)
 
 
 def claim(mine: Claim) -> Claim | None:
-    """Claim the output for this batch. Returns the claim of another batch that has it, else None."""
+    """Claim the output for this batch. Returns the claim of another batch that has it; None if the dub may go ahead."""
     path = _path(mine.output)
     for _ in range(TRIES):
         try:
@@ -68,7 +68,7 @@ def claim(mine: Claim) -> Claim | None:
             with contextlib.suppress(OSError):
                 os.unlink(path)
         except FileNotFoundError:
-            continue  # whoever released the last claim has just removed the folder
+            continue  # another batch has just released the last claim, and removed the folder
         except OSError:
             return None
         else:
@@ -77,7 +77,7 @@ def claim(mine: Claim) -> Claim | None:
 
 
 def release(mine: Claim) -> None:
-    """Remove the claim if it is of this batch, and the folder with the last one."""
+    """Remove the claim if it is from this batch, and the folder with the last claim."""
     path = _path(mine.output)
     with contextlib.suppress(OSError):
         other = _found(path, mine)
@@ -87,29 +87,29 @@ def release(mine: Claim) -> None:
 
 
 def _path(output: str) -> str:
-    """One name for all spellings of an output, of a length that every file system takes."""
+    """Path of a claim: one name for all spellings of an output, short enough for every file system."""
     folder, name = os.path.split(output)
     digest = hashlib.sha256(one_name(name).encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return os.path.join(folder, FOLDER, f"{digest}.toml")
 
 
 def _write(path: str, mine: Claim) -> None:
-    """Raises OSError, FileExistsError where there is a claim."""
+    """Raises OSError; FileExistsError if there is a claim already."""
     folder = os.path.dirname(path)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder)
-        # Whoever may write the outputs may claim them, whatever this user's umask says.
+        # Everyone who may write the outputs may claim them, whatever this user's umask is.
         os.chmod(folder, stat.S_IMODE(os.stat(os.path.dirname(folder)).st_mode) & 0o777)
     if not stat.S_ISDIR(os.lstat(folder).st_mode):
         raise NotADirectoryError(folder)
     durable.write_new(path, msgspec.toml.encode(mine), 0o644)
     with contextlib.suppress(OSError):
-        os.chmod(path, 0o644)  # others have to read it
+        os.chmod(path, 0o644)  # others must be able to read it
     durable.sync_folder(folder)
 
 
 def _found(path: str, mine: Claim) -> Claim | None:
-    """What a claim says, and of one that cannot be read who wrote it and when. None where it is gone, or is no file."""
+    """The claim at a path. If it cannot be read, a claim by the file's owner and time. None if it is missing, or not a file."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -123,7 +123,7 @@ def _found(path: str, mine: Claim) -> Claim | None:
 
 
 def _is_stale(path: str, other: Claim, mine: Claim) -> bool:
-    """Whether no batch dubs by this claim any more, as far as can be seen from here. `mine` was made just now."""
+    """Whether no batch dubs under this claim any more, as far as this machine can see. `mine` was created just now."""
     says_nothing = not other.batch and os.access(path, os.R_OK)
     if mine.at - other.at > (WRITING if says_nothing else LASTS):
         return True
@@ -131,7 +131,7 @@ def _is_stale(path: str, other: Claim, mine: Claim) -> bool:
 
 
 def _is_over(other: Claim) -> bool:
-    """Whether a batch of this machine is gone, or does not go on with the dub. What may not be looked at may go on."""
+    """Whether a batch of this machine is gone, or no longer works on the dub. If its state cannot be read, it may."""
     try:
         os.stat(other.state_dir)
         job = decode_job(_content(os.path.join(other.state_dir, "jobs", f"{os.path.basename(other.job)}.toml")).decode())
@@ -144,7 +144,7 @@ def _is_over(other: Claim) -> bool:
 
 
 def _content(path: str) -> bytes:
-    """Raises OSError or ValueError. Others may have put anything there: a pipe is not waited for, a link not followed."""
+    """Raises OSError or ValueError. Others may have put anything there: it does not wait for a pipe, nor follow a link."""
     handle = os.open(path, _READ)
     with open(handle, "rb", buffering=0) as file:
         status = os.fstat(handle)

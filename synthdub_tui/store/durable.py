@@ -1,6 +1,6 @@
-"""Durable writes: after `write` returns, the file has either its old or its new content, whatever happens.
+"""Durable writes: whatever happens, a file has either its old or its new content; after `write` returns, the new one.
 
-Temporary file in the same folder, fsync, rename, fsync of the folder: the order that ext4, xfs, btrfs and apfs need for a
+The order is: temporary file in the same folder, fsync, rename, fsync of the folder. ext4, xfs, btrfs and apfs need it for a
 rename to survive power loss (LWN 322823; `man 2 fsync`).
 """
 
@@ -13,32 +13,32 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 TEMPORARY = ".tmp"
-"""Ending of files that a crash may leave behind; they are removed at the next start."""
+"""Extension of temporary files. A crash may leave some; the next start removes them."""
 
 
 NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What file systems on which a folder cannot be synced (some network and user-space ones) answer to fsync()."""
+"""Errors of fsync() on file systems that cannot sync a folder (some network and user-space ones)."""
 
 
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 def write(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Replace the file's content durably. Raises OSError: then the old content stands, or the new one is not yet durable."""
+    """Replace the file's content durably. Raises OSError: then the old content stays, or the new one is not durable yet."""
     with _replacement(path) as temporary:
         write_new(temporary, data, mode)
     sync_folder(os.path.dirname(path))
 
 
 def write_unsynced(path: str, pieces: Iterable[bytes], mode: int = 0o600) -> None:
-    """Replace the content of a file that can be made anew: after a power failure it may hold anything. Raises OSError."""
+    """Replace a file that can be created again: after a power failure it may contain anything. Raises OSError."""
     with _replacement(path) as temporary, open(os.open(temporary, _NEW, mode), "wb") as file:
         file.writelines(pieces)
 
 
 @contextlib.contextmanager
 def _replacement(path: str) -> Iterator[str]:
-    """A name for what is to replace the file, at once, when it was written."""
+    """Path for a temporary file that replaces the file at `path` when the context ends without error."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}{TEMPORARY}")
     with contextlib.suppress(FileNotFoundError):
@@ -53,14 +53,14 @@ def _replacement(path: str) -> Iterator[str]:
 
 
 def remove(path: str) -> None:
-    """Remove a file durably; that it is not there is no error. Raises OSError: then it may be there, or come back."""
+    """Remove a file durably; a missing one is no error. Raises OSError: then it may still be there, or come back."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     sync_folder(os.path.dirname(path))
 
 
 def sync_folder(folder: str) -> None:
-    """Make renames and removals in a folder durable."""
+    """Make renames and removals in a folder durable, if its file system can. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -72,7 +72,7 @@ def sync_folder(folder: str) -> None:
 
 
 def write_new(path: str, data: bytes, mode: int) -> None:
-    """Make a file with this content, which is durable; its name is so once its folder was synced. Raises OSError."""
+    """Create a file with this durable content. Its name is durable once its folder was synced. Raises OSError."""
     handle = os.open(path, _NEW, mode)
     try:
         view = memoryview(data)

@@ -1,4 +1,4 @@
-"""One runner per state directory, held by the kernel: a lock of a killed process is gone with it."""
+"""One runner per state directory. The kernel holds the lock, and releases it when the process is killed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from synthdub_tui.problems import Trouble
 
 
 class Lock:
-    """`flock` on a file of the state directory. Also holds across bind mounts, since it is on the inode."""
+    """`flock` on a file of the state directory. It holds across bind mounts too, since it is on the inode."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Raises Trouble("state_busy") where another process holds it."""
+        """Raises `Trouble` ("state_busy") if another process holds it, else OSError."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -31,14 +31,14 @@ class Lock:
         self._handle = handle
 
     def check(self) -> None:
-        """Raises OSError where the lock protects nothing any more: the file was removed or replaced, with its folder or
-        without, and another process may have taken the new one."""
+        """Raises OSError if the lock no longer protects anything: its file was removed or replaced, alone or with its
+        folder, and another process may have locked the new one."""
         if self._handle is None or not os.path.samestat(os.fstat(self._handle), os.stat(self._path)):
             raise OSError(errno.ESTALE, "the lock was replaced, restart synthdub", self._path)
 
     def release(self) -> None:
         """Idempotent. The file stays: removing it would let two processes hold locks on two inodes."""
         if self._handle is not None:
-            with contextlib.suppress(OSError):  # of a volume that is gone, which frees it nevertheless
+            with contextlib.suppress(OSError):  # its volume is gone, and the lock with it
                 os.close(self._handle)
             self._handle = None

@@ -1,6 +1,7 @@
-"""State of an older synthdub: copied once, as it is, and read as what it means today.
+"""Reads the state of an older synthdub: copies it once, unchanged, and converts it to the present schema.
 
-A job is written in the present schema when it next changes: nothing has to be rewritten at once, and a kill has no half of it.
+A job is written in the present schema when it next changes. Nothing must be rewritten at once, and a kill leaves nothing half
+done.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ OLDEST: Final = 1
 
 
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """A job's file in the present schema. Raises ValueError for a schema that there never was."""
+    """A job's file in the present schema. Raises ValueError for a schema that never existed."""
     schema = content.get("schema", SCHEMA)
     if not isinstance(schema, int) or schema < OLDEST:
         raise ValueError(f"there is no schema {schema!r}")
@@ -28,7 +29,7 @@ def upgraded(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def keep_copy(folder: str, schema: int) -> None:
-    """Copy the state files to `backup-schema-N`, durably, if they were not before. Raises OSError."""
+    """Copy the state files to `backup-schema-N`, durably, unless that exists. Raises OSError."""
     import shutil  # noqa: PLC0415 - seldom needed
 
     kept = os.path.join(folder, f"backup-schema-{schema}")
@@ -51,7 +52,7 @@ def keep_copy(folder: str, schema: int) -> None:
 
 
 def _captions_times(content: dict[str, Any]) -> None:
-    """1 → 2: whether captions are ours is told by their times, where it was told by their names."""
+    """1 → 2: captions are ours by their modification times; before, they were by their names."""
     for dub in _tables(content.get("dubs")).values():
         for output in _tables({"": dub.get("output")}).values():
             captions = output.get("captions")
@@ -72,14 +73,14 @@ def _time(path: object) -> list[int]:
 
 
 def _nothing(_: dict[str, Any]) -> None:
-    """2 → 3: digests, holds and agreements came; where they are missing they are not known. Only the number changes, since a
-    synthdub of schema 2 would lose them."""
+    """2 → 3: digests, holds and agreements were added. If they are missing, they are not known. Only the number changes,
+    since a synthdub of schema 2 would lose them."""
 
 
 def _refusals(content: dict[str, Any]) -> None:
-    """3 → 4: what moderation refused is a fact about the content, where it was a failure of the dub that a retry erased.
+    """3 → 4: a refusal by moderation is a fact about the content; before, it was a failure of the dub, which a retry erased.
 
-    Where no language of the video was ever accepted, the video is taken to be refused as a whole.
+    If no language of the video was ever accepted, the video counts as refused as a whole.
     """
     source, dubs = content.get("source"), content.get("dubs")
     if not isinstance(source, dict) or not isinstance(dubs, dict):
@@ -100,7 +101,7 @@ def _refusals(content: dict[str, Any]) -> None:
 
 
 def _is_refusal(failure: dict[str, Any]) -> bool:
-    """Codes and words about the own disk are no words of the service."""
+    """Whether a failure is a refusal by moderation. Codes and words about the local disk are not the service's."""
     from synthdub_tui.jobs.moderation import is_moderation  # noqa: PLC0415 - seldom needed
 
     of_service = failure.get("scope") in ("language", "project", "submission")
@@ -108,4 +109,4 @@ def _is_refusal(failure: dict[str, Any]) -> bool:
 
 
 _STEPS: Final[tuple[Callable[[dict[str, Any]], None], ...]] = (_captions_times, _nothing, _refusals)
-"""From each schema to the next, the oldest first."""
+"""Steps from each schema to the next, the oldest first."""

@@ -1,8 +1,8 @@
-"""Receipts: what was paid for, known outside every state directory, so that losing one does not mean paying again.
+"""Receipts of paid requests, outside every state directory, so that losing one does not mean paying again.
 
-One line of JSON for each paid request, appended and synced with the job's own intent, and one more for what became of it. Lines
-lie in files by the size of the source (`receipts/<size mod 256>.jsonl`), so that a look at one video reads a small file, and a
-video whose size no receipt has is not read at all. Nothing is ever rewritten: a line that a crash cut off is passed over.
+Each paid request has a line of JSON, which is appended and synced with the job's own intent, and further lines for its outcome.
+Lines are in files by the size of the source (`receipts/<size mod 256, in hex>.jsonl`). So a look-up for one video reads a small
+file, and a video of a size without receipts is not read at all. No line is rewritten; one that a crash cut off is skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class PaidRequest(msgspec.Struct, frozen=True, tag_field="is", tag="request", omit_defaults=True, kw_only=True):
-    """A paid request that is about to be sent. `project` is set for PUT, which adds to one; POST learns it by the answer."""
+    """A paid request that is about to be sent. `project` is set for PUT, which adds to one; for POST, the answer gives it."""
 
     id: str
     at: float
@@ -51,13 +51,13 @@ class _Accepted(msgspec.Struct, frozen=True, tag_field="is", tag="accepted"):
 
 
 class _Unclear(msgspec.Struct, frozen=True, tag_field="is", tag="unclear"):
-    """Nobody knows whether the request was accepted, and no answer will come any more."""
+    """The outcome of the request is unknown, and no answer will come any more."""
 
     id: str
 
 
 class _Refused(msgspec.Struct, frozen=True, tag_field="is", tag="refused"):
-    """Nothing was billed for these languages, or, where there are none, for all of the request."""
+    """Nothing was billed for these languages, or for the whole request if there are none."""
 
     id: str
     languages: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class _Failed(msgspec.Struct, frozen=True, tag_field="is", tag="failed"):
 
 
 class _Moderated(msgspec.Struct, frozen=True, tag_field="is", tag="moderated", omit_defaults=True):
-    """Moderation refused the content in that language, or, where that is empty, as a whole. What was billed other lines say."""
+    """Moderation refused the content in that language, or as a whole if that is empty. Other lines tell the billing."""
 
     id: str
     language: str = ""
@@ -80,14 +80,14 @@ class _Moderated(msgspec.Struct, frozen=True, tag_field="is", tag="moderated", o
 
 
 class Verdict(NamedTuple):
-    """What moderation said of a content."""
+    """A refusal of a content by moderation."""
 
-    whole: bool  # in whatever language
-    words: str  # of the service, untrusted
+    whole: bool  # in every language
+    words: str  # message of the service, untrusted
 
 
 class SavedOutput(msgspec.Struct, frozen=True, tag_field="is", tag="output", kw_only=True):
-    """A finished file that came of a request: where it was saved, and what tells it again."""
+    """A finished file from a request: where it was saved, and how to recognise it."""
 
     id: str
     language: str
@@ -101,7 +101,7 @@ class SavedOutput(msgspec.Struct, frozen=True, tag_field="is", tag="output", kw_
 
 
 class _Ours(msgspec.Struct, frozen=True, tag_field="is", tag="ours"):
-    """Content that we downloaded, filed under its own size: never an input."""
+    """Content that synthdub downloaded, filed under its own size. It is never an input."""
 
     size: int
     fingerprint: str
@@ -114,7 +114,7 @@ _decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
 
 @dataclass(frozen=True)
 class Content:
-    """What is paid for: content of a source under certain options. Size in bytes."""
+    """What a request pays for: content of a source under certain options. Size in bytes."""
 
     size: int
     digest: str
@@ -122,14 +122,14 @@ class Content:
 
     @classmethod
     def of(cls, size: int, digest: str, options: Options) -> Content:
-        """The title is left out: it follows the file's name, and a renamed video is the same video."""
+        """Leaves out the title: it follows the file's name, and a renamed video is the same video."""
         told = (options.source_language, options.video_duration, options.visibility, "lipsync" if options.lipsync else "")
         return cls(size, digest, " ".join(filter(None, told)))
 
 
 @dataclass
 class Receipt:
-    """What is known of one paid request."""
+    """All that is known of one paid request."""
 
     request: PaidRequest
     project: str = ""
@@ -137,10 +137,10 @@ class Receipt:
     refused: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)  # language → code
     outputs: dict[str, SavedOutput] = field(default_factory=dict)  # by language
-    verdicts: dict[str, str] = field(default_factory=dict)  # of moderation: language, or empty for the whole → words
+    verdicts: dict[str, str] = field(default_factory=dict)  # by moderation: language, or empty for the whole → message
 
     def take(self, line: _Accepted | _Unclear | _Refused | _Failed | _Moderated | SavedOutput) -> None:
-        """One more line about the request."""
+        """Apply a further line about the request."""
         match line:
             case _Accepted():
                 self.project = line.project
@@ -158,20 +158,20 @@ class Receipt:
                 self.outputs[line.language] = line
 
     def sent_since(self, since: float, now: float) -> bool:
-        """Whether it was sent after `since`. One that seems to come from the future was sent before the clock was put back."""
+        """Whether it was sent after `since`. One from the future, of a clock that was put back, counts only for `NEVER`."""
         return since < self.request.at and (self.request.at <= now or since == NEVER)
 
     def was_for(self, language: str) -> bool:
-        """Whether the language was, or may have been, accepted with it."""
+        """Whether the request was, or may have been, accepted for the language."""
         return language in self.request.languages and language not in self.refused
 
     def stands_for(self, language: str) -> bool:
-        """Whether the language was, or may have been, paid for and did not end in failure."""
+        """Whether the language was, or may have been, paid for and did not fail."""
         return self.was_for(language) and language not in self.failed
 
 
 def _verdict(receipts: Sequence[Receipt], language: str) -> Verdict | None:
-    """What moderation said of the whole, else of the language."""
+    """The refusal of the whole, else of the language."""
     for about in ("", language):
         for receipt in receipts:
             if about in receipt.verdicts:
@@ -180,7 +180,7 @@ def _verdict(receipts: Sequence[Receipt], language: str) -> Verdict | None:
 
 
 class _Shard:
-    """One file of receipts as far as it was read."""
+    """One file of receipts, as far as it was read."""
 
     def __init__(self) -> None:
         self.offset = 0
@@ -189,7 +189,7 @@ class _Shard:
         self.ours: dict[int, set[str]] = {}
 
     def take(self, line: _Line) -> None:
-        """Lines about a request that is not known here are passed over."""
+        """Apply a line. Lines about a request that is not known here are skipped."""
         if isinstance(line, PaidRequest):
             receipt = self.receipts[line.id] = Receipt(line, line.project)
             self.by_size.setdefault(line.size, []).append(receipt)
@@ -202,7 +202,7 @@ class _Shard:
 class Receipts:
     """The receipts of one account. Blocking and thread-safe; several processes may append at the same time.
 
-    All methods raise OSError where the folder cannot be read or written.
+    All methods raise OSError if the folder cannot be read or written.
     """
 
     def __init__(self, data_dir: str, account: str) -> None:
@@ -212,8 +212,8 @@ class Receipts:
         self._lock = threading.Lock()
 
     def open(self, fallback: str) -> bool:
-        """Make the folder. Where that is not possible, as in a container with a random user, receipts lie in the folder
-        `fallback`, and last as long as it does; returns whether that had to be."""
+        """Create the folder. If that is impossible, as in a container with a random user, receipts go to the folder
+        `fallback`, and last as long as it does. Returns whether the fallback is used."""
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             usable = os.access(self._folder, os.W_OK | os.X_OK)
@@ -224,22 +224,22 @@ class Receipts:
         return not usable
 
     def any_of_size(self, size: int) -> bool:
-        """Whether a source of this size was ever paid for: only then is its content worth reading before it is uploaded."""
+        """Whether a source of this size was ever paid for. Only then is its content worth reading before it is uploaded."""
         with self._lock:
             return any(receipt.request.account == self.account for receipt in self._fresh(size).by_size.get(size, ()))
 
     def find(self, content: Content) -> list[Receipt]:
-        """Requests for this content and these options, the newest first."""
+        """Receipts for this content and these options, the newest first."""
         with self._lock:
             return self._found(content)
 
     def verdict(self, content: Content, language: str) -> Verdict | None:
-        """What moderation said of this content, under whichever options; None where it refused neither it nor the language."""
+        """The refusal of this content, under any options; None if moderation refused neither the whole nor the language."""
         with self._lock:
             return _verdict(self._of_content(content), language)
 
     def is_ours(self, size: int, fingerprint: Callable[[], str]) -> bool:
-        """Whether a file of this size is one that we downloaded; `fingerprint` is asked only where the size fits."""
+        """Whether synthdub downloaded this file. `fingerprint` is called only if it downloaded one of this size."""
         with self._lock:
             known = self._fresh(size).ours.get(size)
         return known is not None and fingerprint() in known
@@ -256,9 +256,11 @@ class Receipts:
         unless_paid: Mapping[str, float] = _NOTHING,
         unless_moderated: Iterable[str] = (),
     ) -> str:
-        """Record a paid request, durably, before it is sent. Its id; empty where one of the languages `unless_paid` turns out
-        to have been paid for after the time given with it, by another process, or one of `unless_moderated` to have been
-        refused: then nothing was recorded."""
+        """Record a paid request, durably, before it is sent. Returns its id, or empty if nothing was recorded.
+
+        That is so if another process paid for a language of `unless_paid` after the time given with it, or if moderation
+        refused one of `unless_moderated`.
+        """
         request = PaidRequest(
             id=uuid.uuid4().hex[:16],
             at=at,
@@ -281,28 +283,28 @@ class Receipts:
         return request.id
 
     def accepted(self, size: int, request: str, project: str) -> None:
-        """The request was accepted as, or into, that project."""
+        """Record that the request was accepted, and the project that it created or added to."""
         self._append(size, _Accepted(request, project))
 
     def unclear(self, size: int, request: str) -> None:
-        """The answer to the request was lost."""
+        """Record that the answer to the request was lost."""
         self._append(size, _Unclear(request))
 
     def refused(self, size: int, request: str, languages: Iterable[str] = ()) -> None:
-        """The request was not accepted, or not for these languages: nothing was billed."""
+        """Record that the request was not accepted, or not for these languages: nothing was billed."""
         self._append(size, _Refused(request, tuple(languages)))
 
     def failed(self, size: int, project: str, language: str, code: str) -> None:
-        """The service ended the language of a project without a video."""
+        """Record that the service ended the language of a project without a video."""
         for receipt in self._standing(size, project, language):
             self._append(size, _Failed(receipt.request.id, language, code))
 
     def moderated(self, size: int, request: str, about: str, words: str) -> None:
-        """Moderation refused the content of a request: in the language `about`, or as a whole where that is empty."""
+        """Record that moderation refused the content of a request: in the language `about`, or as a whole if that is empty."""
         self._append(size, _Moderated(request, about, words))
 
     def moderated_in(self, size: int, project: str, words: str) -> None:
-        """Moderation refused a project, and its content as a whole."""
+        """Record that moderation refused a project, and its content as a whole."""
         with self._lock:
             receipts = [each for each in self._fresh(size).by_size.get(size, ()) if project and each.project == project]
         for receipt in receipts:
@@ -310,7 +312,7 @@ class Receipts:
                 self.moderated(size, receipt.request.id, "", words)
 
     def saved(self, content: Content, project: str, output: SavedOutput) -> None:
-        """A finished file is on disk. `output.id` is filled in here. Known as ours whether or not there is a receipt for it."""
+        """Record a finished file on disk; `output.id` is filled in here. The file counts as ours even without a receipt."""
         self._append(output.size, _Ours(output.size, output.fingerprint))
         for receipt in self._standing(content.size, project, output.language):
             self._append(content.size, msgspec.structs.replace(output, id=receipt.request.id))
@@ -326,9 +328,9 @@ class Receipts:
         return [each for each in self._of_content(content) if each.request.options == content.options]
 
     def _of_content(self, content: Content) -> list[Receipt]:
-        """Whatever the options. The newest first."""
+        """Receipts for this content under any options, the newest first."""
         if not content.digest:
-            return []  # the content is not known, so nothing can be told of it
+            return []  # without a digest nothing is known about the content
         receipts = self._fresh(content.size).by_size.get(content.size, ())
         wanted = (self.account, content.digest)
         return [each for each in reversed(receipts) if (each.request.account, each.request.digest) == wanted]
@@ -337,13 +339,13 @@ class Receipts:
         return os.path.join(self._folder, f"{size % SHARDS:02x}.jsonl")
 
     def _fresh(self, size: int) -> _Shard:
-        """The shard with all that was appended up to now, by whichever process."""
+        """The shard with all that any process has appended up to now."""
         number = size % SHARDS
         shard = self._shards.setdefault(number, _Shard())
         try:
             with open(self._path(size), "rb", buffering=0) as file:
                 end = os.fstat(file.fileno()).st_size
-                if end < shard.offset:  # somebody put an older copy back: what we know of later ones is still true
+                if end < shard.offset:  # an older copy was put back: later lines that were read stay true
                     shard.offset = 0
                 if end > shard.offset:
                     file.seek(shard.offset)
@@ -362,7 +364,7 @@ class Receipts:
 
     @contextlib.contextmanager
     def _appending(self, size: int) -> Iterator[Callable[[_Line], None]]:
-        """Within the context no other process appends to the shard. What is appended is durable when the context ends."""
+        """Keep other processes from appending to the shard. Appended lines are durable when the context ends."""
         path = self._path(size)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -388,7 +390,7 @@ def receipts_of(settings: Settings) -> Receipts:
 
 
 def account_of(api_url: str, key: str) -> str:
-    """Tells accounts apart without telling the key."""
+    """An id that tells accounts apart without revealing the key."""
     return hashlib.sha256(f"{api_url}\0{key}".encode()).hexdigest()[:16]
 
 
@@ -399,7 +401,7 @@ def _lines(data: bytes) -> Iterator[_Line]:
 
 
 def _write_line(handle: int, line: _Line) -> None:
-    """A line that a crash cut off is ended first, so that it damages no other."""
+    """Append a line. A line that a crash cut off is ended first, so that it damages no other."""
     end = os.fstat(handle).st_size
     torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"
     data = memoryview((b"\n" if torn else b"") + msgspec.json.encode(line) + b"\n")
@@ -408,6 +410,6 @@ def _write_line(handle: int, line: _Line) -> None:
 
 
 def _lock_if_possible(handle: int) -> None:
-    """Some network file systems know no locks: appending is still atomic enough for lines of this length."""
+    """Lock the file if possible. Some network file systems have no locks: appending such short lines is still atomic enough."""
     with contextlib.suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
 """The state directory: `jobs/<id>.toml`, one file per job, small documents of the batch, and a cache of the jobs' files.
 
-A change costs one small file, whatever the batch's size. Nothing is written that is a secret. A file that cannot be read as a
-job is set aside under `damaged/` and named; the rest goes on.
+A change writes one small file, whatever the batch's size. No secret is ever written. A file that cannot be read as a job is
+moved to `damaged/` and reported; the rest continues.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from synthdub_tui.store.cache import Known
 
 SIZE_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of the largest state file that is read: a job of all languages has some 60 kB."""
+"""Most bytes of a state file that is read: a job of all languages has about 60 kB."""
 
 BATCH: Final = "batch"
-"""The document that holds for the batch as a whole: its schema, and whether it is paused."""
+"""The document about the batch as a whole: its schema, its id, and whether it is paused."""
 
 CACHE: Final = "jobs.cache"
 LEFT_OUT: Final = "left-out"
-"""The document that says what the last search for videos left out."""
+"""The document about what the last search for videos skipped."""
 
 CACHE_FROM: Final = 500
-"""Jobs from which on it pays to keep a cache: fewer are read as TOML in a tenth of a second."""
+"""Jobs from which a cache pays off: parsing fewer as TOML takes a tenth of a second."""
 
 
 class Damaged(NamedTuple):
-    """A state file that is not a job. `kept` is where it lies now."""
+    """A state file that is not a job. `kept` is its present path."""
 
     path: str
     kept: str
@@ -48,8 +48,7 @@ class Damaged(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A video of which is not known any more what was done for it. `kept` is its damaged file, `path` the video's if that is
-    still told."""
+    """A video whose state is lost. `kept` is its damaged file; `path` is the video's path, if that file still shows it."""
 
     id: str
     kept: str
@@ -64,13 +63,13 @@ class Loaded(NamedTuple):
 
 
 class Store:
-    """Reads and writes one state directory. Thread-safe for different jobs; saves of one job come one after another."""
+    """Reads and writes one state directory. Thread-safe for different jobs; saves of one job must follow one another."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._jobs = os.path.join(folder, "jobs")
         self._damaged = os.path.join(folder, "damaged")
-        self._known: dict[str, Known] = {}  # by file name: what was read or written
+        self._known: dict[str, Known] = {}  # by file name: last read or written
         self._news = False  # that the cache lacks
         self._caching = threading.Lock()
         self._set_aside_at_open: list[Damaged] = []
@@ -80,9 +79,9 @@ class Store:
         return os.path.join(self.folder, name)
 
     def open(self) -> None:
-        """Make the directory, 0700, and remove what a crash left. What an older synthdub wrote is copied first.
+        """Create the directory, 0700, and remove temporary files of a crash. State of an older synthdub is copied first.
 
-        Raises Trouble("state_unwritable" | "state_newer").
+        Raises `Trouble` ("state_unwritable", "state_newer").
         """
         try:
             os.makedirs(self._jobs, mode=0o700, exist_ok=True)
@@ -94,13 +93,13 @@ class Store:
             raise Trouble("state_unwritable", f"{error.strerror}: {self.folder}") from error
 
     def load(self, *, set_aside: bool = True) -> Loaded:
-        """All jobs. Without `set_aside` nothing is changed on disk, so that it may be called while a runner works.
+        """Read all jobs. Without `set_aside` nothing changes on disk, so that it may be called while a runner works.
 
-        Raises Trouble("state_newer" | "state_unwritable").
+        Raises `Trouble` ("state_newer", "state_unwritable").
         """
         try:
             jobs, bad = self._read_all()
-            # Not before all are read: where one is of a newer synthdub, everything is left as it is.
+            # Only after all are read: if one is from a newer synthdub, everything stays as it is.
             damaged = [Damaged(path, self._set_aside(path) if set_aside else path, reason) for path, reason in bad]
             damaged = self._damaged_batch() + damaged
         except OSError as error:
@@ -109,9 +108,9 @@ class Store:
         return Loaded(jobs, damaged)
 
     def set_aside(self) -> frozenset[str]:
-        """Ids of jobs whose files were damaged, this time or before, as long as those files lie there.
+        """Ids of jobs whose files were damaged, this time or before, as long as the damaged files are kept.
 
-        Raises Trouble("state_unwritable").
+        Raises `Trouble` ("state_unwritable").
         """
         return frozenset(name.partition(".toml.")[0] for name in self._kept())
 
@@ -124,9 +123,9 @@ class Store:
             raise Trouble("state_unwritable", f"{error.strerror}: {self._damaged}") from error
 
     def lost(self, known: Container[str]) -> list[Lost]:
-        """Videos whose state was damaged and set aside, as long as those files lie there, but for `known` ids of jobs.
+        """Videos whose state was damaged, as long as the damaged files are kept, except for `known` ids of jobs.
 
-        Raises Trouble("state_unwritable").
+        Raises `Trouble` ("state_unwritable").
         """
         newest: dict[str, Lost] = {}
         for name in sorted(self._kept()):
@@ -136,8 +135,8 @@ class Store:
         return list(newest.values())
 
     def save(self, job: Job) -> None:
-        """Durable when it returns. Raises OSError."""
-        from synthdub_tui.store.cache import Known, digest  # noqa: PLC0415 - commands that look start faster without
+        """Save a job. Durable when it returns. Raises OSError."""
+        from synthdub_tui.store.cache import Known, digest  # noqa: PLC0415 - commands that only read start faster without
 
         name, data = f"{job.id}.toml", encode_job(job)
         durable.write(os.path.join(self._jobs, name), data)
@@ -145,13 +144,13 @@ class Store:
         self._news = True
 
     def delete(self, job_id: str) -> None:
-        """The job's file is gone for good when it returns. Raises OSError."""
+        """Delete a job's file. Durable when it returns. Raises OSError."""
         name = f"{job_id}.toml"
         durable.remove(os.path.join(self._jobs, name))
         self._news |= self._known.pop(name, None) is not None
 
     def write_cache(self) -> None:
-        """Let the next start of a large batch be quick. Raises OSError."""
+        """Write the cache, so that the next start of a large batch is quick. Raises OSError."""
         from synthdub_tui.store import cache  # noqa: PLC0415
 
         with self._caching:
@@ -165,29 +164,29 @@ class Store:
                 raise
 
     def read_document(self, name: str) -> dict[str, Any]:
-        """A document of the batch, such as the quota's counters; empty where there is none or it is damaged."""
+        """A document of the batch, such as the counters of the rate limits; empty if it is missing or damaged."""
         try:
             return _parse(_read(self.path(f"{name}.toml")).decode())
         except (OSError, ValueError):
             return {}
 
     def identity(self) -> str:
-        """What tells this state directory from others wherever it lies; empty before `open`."""
+        """An id that tells this state directory from others, even after a move; empty before `open`."""
         return str(self.read_document(BATCH).get("id", ""))
 
     def paused(self) -> bool:
-        """Whether the batch is paused. It counts as paused where its file is damaged, which may have said so."""
+        """Whether the batch is paused. A damaged file counts as paused, since it may have said so."""
         try:
             return self._read_batch().get("paused", False) is not False
         except (OSError, ValueError):
             return True
 
     def write_document(self, name: str, content: dict[str, Any]) -> None:
-        """Durable when it returns. Raises OSError."""
+        """Write a document of the batch. Durable when it returns. Raises OSError."""
         durable.write(self.path(f"{name}.toml"), _dump(content))
 
     def _read_all(self) -> tuple[list[Job], list[tuple[str, str]]]:
-        """The jobs, and path and reason of each file that is none."""
+        """The jobs, and path and reason of each file that is not one."""
         jobs: list[Job] = []
         bad: list[tuple[str, str]] = []
         names = self._names()
@@ -203,7 +202,7 @@ class Store:
         return jobs, bad
 
     def _reader(self, count: int) -> Callable[[str, bytes], Job]:
-        """How files are read, by name and content: as TOML, or where there are many only those that the cache does not know."""
+        """A function from a file's name and content to its job. If there are many, it parses only those that are not cached."""
         if count < CACHE_FROM:
             return _named_job
         from synthdub_tui.store import cache  # noqa: PLC0415 - a small batch is read faster without
@@ -227,7 +226,7 @@ class Store:
             return []
 
     def check_schema(self) -> None:
-        """See that the directory was not written by a newer synthdub; changes nothing. Raises Trouble("state_newer")."""
+        """Check that no newer synthdub wrote the directory. Changes nothing. Raises `Trouble` ("state_newer")."""
         self._checked_schema(self.read_document(BATCH))
 
     def _checked_schema(self, found: dict[str, Any]) -> int:
@@ -237,7 +236,7 @@ class Store:
         return schema
 
     def _mark_schema(self) -> None:
-        """The directory says its schema, so that an older synthdub leaves a newer one's untouched."""
+        """Write schema and id, so that an older synthdub leaves a newer directory untouched. Copies older state first."""
         found = self._whole_batch()
         schema = self._checked_schema(found)
         if schema < SCHEMA:
@@ -246,7 +245,8 @@ class Store:
             self.write_document(BATCH, {"id": os.urandom(16).hex(), **found, "schema": SCHEMA})
 
     def _read_batch(self) -> dict[str, Any]:
-        """Raises OSError or ValueError where the file is there and says nothing: it is never written empty."""
+        """The batch file; none if it is missing. Raises OSError or ValueError if it is damaged or empty: no writer empties
+        it."""
         path = self.path(f"{BATCH}.toml")
         try:
             found = _parse(_read(path).decode())
@@ -257,7 +257,7 @@ class Store:
         return found
 
     def _whole_batch(self) -> dict[str, Any]:
-        """What the batch file says. A damaged one is set aside, and the batch is paused."""
+        """The batch file. A damaged one is set aside, and the batch is paused."""
         try:
             return self._read_batch()
         except (OSError, ValueError) as error:
@@ -267,7 +267,7 @@ class Store:
             return {"paused": True}
 
     def _damaged_batch(self) -> list[Damaged]:
-        """The batch file, where it was set aside just now, or is still to be."""
+        """The batch file, if it was set aside at `open`, or is damaged now."""
         try:
             self._read_batch()
         except (OSError, ValueError) as error:
@@ -296,7 +296,7 @@ class Store:
 
 
 class _Output(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An output as it stands in a file, for a person to read."""
+    """An output as it is in a file, for a person to read."""
 
     path: str
     size: int
@@ -308,7 +308,7 @@ class _Output(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def encode_job(job: Job) -> bytes:
-    """The job as TOML; what has its default is left out, the schema never is."""
+    """The job as TOML. Default values are left out, but never the schema."""
     content = {"schema": job.schema} | msgspec.to_builtins(job)
     for language, dub in job.dubs.items():
         if dub.output is not None:
@@ -317,7 +317,7 @@ def encode_job(job: Job) -> bytes:
 
 
 def decode_job(text: str) -> Job:
-    """Raises ValueError (TOML errors and msgspec.ValidationError are such) or Trouble("state_newer")."""
+    """Raises ValueError (which TOML errors and msgspec.ValidationError are) or `Trouble` ("state_newer")."""
     content = _parse(text)
     schema = content.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
@@ -368,23 +368,23 @@ def _named_job(name: str, data: bytes) -> Job:
 
 
 def _read(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:  # read(limit) would make room for as much with every file
+    with open(path, "rb", buffering=0) as file:  # read(limit) would allocate that much for every file
         if os.fstat(file.fileno()).st_size > SIZE_LIMIT:
             raise ValueError("the file is too large")
         return file.readall()
 
 
 def _source_path(kept: str) -> str:
-    """The path of the source, as far as a damaged file still says it."""
+    """The path of the source, if the damaged file still contains it."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         for line in _read(kept).decode(errors="replace").splitlines():
-            if line.startswith("path = "):  # the first is that of the source
+            if line.startswith("path = "):  # the first one is the source's
                 return str(_parse(line)["path"])
     return ""
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """Raises ValueError. A parser in Rust: 10,000 jobs of 20 languages would keep tomllib busy for many seconds."""
+    """Raises ValueError. The parser is in Rust: tomllib would take many seconds for 10,000 jobs of 20 languages."""
     import rtoml  # noqa: PLC0415 - an empty directory starts faster without
 
     return rtoml.loads(text)
