@@ -693,8 +693,8 @@ def _ended(job: Job, language: str, failure: Failure, **facts: Any) -> Job:
 
 
 def moderated(job: Job, about: str, words: str, now: float) -> Job:
-    """Record that moderation refused this content before, in whichever batch: in the language `about`, or as a whole if that
-    is empty."""
+    """Record that moderation refused this content before, in any batch: in the language `about`, or as a whole if that is
+    empty."""
     return _staged(_refusal_noted(job, (), about, words, now))
 
 

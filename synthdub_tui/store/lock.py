@@ -18,7 +18,7 @@ class Lock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Raises `Trouble` ("state_busy") if another process holds it, else OSError."""
+        """Raises `Trouble` ("state_busy") if another process holds it; OSError if the file cannot be locked."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

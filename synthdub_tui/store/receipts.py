@@ -72,7 +72,7 @@ class _Failed(msgspec.Struct, frozen=True, tag_field="is", tag="failed"):
 
 
 class _Moderated(msgspec.Struct, frozen=True, tag_field="is", tag="moderated", omit_defaults=True):
-    """Moderation refused the content in that language, or as a whole if that is empty. Other lines tell the billing."""
+    """Moderation refused the content in that language, or as a whole if that is empty. Other lines say if it was billed."""
 
     id: str
     language: str = ""
