@@ -114,12 +114,13 @@ def mends_itself(job: Job, language: str, means: RetryPolicy) -> bool:
 
 
 def fingerprint(job: Job, language: str) -> str:
-    """A text that changes when the dub does. A consent applies only as long as it stays the same."""
-    dub = job.dubs[language]
+    """A text that changes when the dub does, or what a retry of it means: what is known of its job may change that without any
+    change of the dub, as where moderation refuses the whole video. A consent applies only as long as it stays the same."""
+    dub, means = job.dubs[language], policy(job, language)
     failure = f"{dub.failure.code}@{dub.failure.at}" if dub.failure is not None else ""
     hold = dub.hold.reason.value if dub.hold is not None else ""
-    refused = MODERATION if changes.must_not_be_sent(job, language) else ""  # as a whole video, or in an earlier try
-    return " ".join(filter(None, (f"{dub.state.value}@{dub.since}", failure, hold, refused)))
+    retry = f"{means.step.value} {means.cost.value} {means.why}".rstrip() if means.step is not None else ""
+    return " ".join(filter(None, (f"{dub.state.value}@{dub.since}", failure, hold, retry)))
 
 
 def bill(job: Job, language: str) -> str:

@@ -15,7 +15,7 @@ from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.sharing import share
 
-PROTOCOL: Final = 6
+PROTOCOL: Final = 7
 """Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from synthdub_tui.commands import status
 from synthdub_tui.dashboard import cells as drawn
@@ -236,8 +237,10 @@ def retry_as_shown(shown: Job, now: Job) -> actions.Retried:
         lambda job: changes.retried(job, FR, NOW),
         lambda job: failed_language(FR, code="moderation"),
         lambda job: changes.cancelled(changes.retried(job, FR, NOW), FR, NOW),
+        lambda job: changes.moderated(job, "", "violence", NOW + 1),
+        lambda job: replace(job, projects={"p1": ""}),
     ],
-    ids=["unknown", "retried by another", "refused by moderation", "given up"],
+    ids=["unknown", "retried by another", "refused by moderation", "given up", "refused as a whole", "project closed"],
 )
 def test_consent_is_void_once_the_dub_is_another(turn: Callable[[Job], Job]) -> None:
     shown = failed_language(FR)
