@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from synthdub_tui.commands.run import run_demo
+from synthdub_tui.humanize import many
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.control import Control
 from synthdub_tui.runner.protocol import Stop
@@ -64,7 +65,7 @@ def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
         sources = make_sources(videos, files)
     except OSError as error:
         raise Trouble("output_unwritable", f"{error.strerror}: {videos}") from error
-    print(f"{len(sources)} videos made in {videos}", flush=True)
+    print(f"{many(len(sources), 'video')} made in {videos}", flush=True)
     terminal = sys.stdin.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     show = _headless if headless or not terminal else _on_screen
     code = show(root, targets or list(TARGETS))

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from synthdub_tui import __version__
+from synthdub_tui.humanize import many
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.settings import Settings, resolve
 from synthdub_tui.store.lock import Lock
@@ -104,7 +105,7 @@ def _state(settings: Settings) -> Finding:
         return Finding(Weight.WARNING, "state", explain("state_corrupt", names).line())
     if os.stat(settings.state_dir).st_mode & 0o077:  # although `open` has asked for 0700
         return _bad("state", Trouble("state_readable", settings.state_dir), Weight.WARNING)
-    return Finding(Weight.GOOD, "state", f"{settings.state_dir}: {len(loaded.jobs)} files")
+    return Finding(Weight.GOOD, "state", f"{settings.state_dir}: {many(len(loaded.jobs), 'file')}")
 
 
 def _space(settings: Settings) -> Finding:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
 from synthdub_tui.problems import Problem, Trouble, explain, printable
 from synthdub_tui.runner import report
@@ -106,7 +107,7 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
     at_work = f"runner {pid} at work" if pid and meters and meters.busy else f"runner {pid}" if pid else "no runner"
     yield f"{printable(settings.state_dir, 4096)}  ({at_work}{', paused' if paused else ''})"
     states = [f"{getattr(counts, state.value)} {state.value}" for state in DubState if getattr(counts, state.value)]
-    yield f"{counts.jobs} files, {counts.dubs} dubs" + (f": {', '.join(states)}" if states else "")
+    yield f"{many(counts.jobs, 'file')}, {many(counts.dubs, 'dub')}" + (f": {', '.join(states)}" if states else "")
     if meters and meters.problem:
         yield explain(meters.problem, meters.detail).line()
     for job in jobs:

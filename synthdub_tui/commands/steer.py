@@ -7,9 +7,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from synthdub_tui import languages as codes
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs import adoption, changes
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
 from synthdub_tui.jobs.retry_policy import RetryPolicy
@@ -36,16 +37,20 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     jobs = _jobs(settings, now)
     chosen = actions.choose(jobs, *_select(jobs, selected), gone)
     agreed = _agreed(jobs, chosen.to_ask, yes)
-    outcome = _send_retries(settings, actions.as_shown(jobs, chosen.at_once), actions.as_shown(jobs, agreed), now)
     refused = [cell for cell in chosen.to_ask if cell not in agreed]
     lost = [cell for cell in refused + chosen.left_out if changes.can_look_for(jobs[cell.job].dubs[cell.language])]
-    _send_retry(settings, actions.as_shown(jobs, lost), False, now)  # without consent it is looked for, which is free
+    at_once, paid, free = (actions.as_shown(jobs, cells) for cells in (chosen.at_once, agreed, lost))
+    with _connected(settings) as control:
+        if control is not None:
+            outcome = _retry_through(control, at_once, paid, free)
+        else:
+            outcome = _retry_directly(settings, at_once, paid, free, now)
     moderated = [cell for cell in refused if _policy(jobs, cell).moderated]
     held = len(refused) - len(moderated) + outcome.needs_paid
-    waits = bool(outcome.retried) and Control.connect(settings.state_dir) is None
-    print(f"{outcome.retried} to be retried" + ("; `synthdub run` takes them up" if waits else ""))
+    waits = bool(outcome.retried) and control is None
+    print(f"{many(outcome.retried, 'dub')} to be retried" + ("; `synthdub run` goes on with that" if waits else ""))
     if held:
-        print(f"{held} left alone: retrying them may spend credits; say --yes to retry them", file=sys.stderr)
+        print(f"{many(held, 'dub')} left alone: a retry may spend credits; say --yes to retry all the same", file=sys.stderr)
     _tell_moderated(jobs, moderated)
     _tell_left_out(jobs, chosen.left_out)
     _tell_changed(jobs, outcome.changed)
@@ -53,22 +58,48 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     return 1 if outcome.changed or moderated or (left and not outcome.retried) else 0
 
 
-def _send_retries(settings: Settings, at_once: tuple[Shown, ...], agreed: tuple[Shown, ...], now: float) -> actions.Retried:
-    """Retry what the user was shown: `agreed` are the dubs that he was asked about, or answered for."""
-    free = _send_retry(settings, at_once, False, now)
-    paid = _send_retry(settings, agreed, True, now)
+Cells = tuple[Shown, ...]
+Send = Callable[[Cells, bool], actions.Retried]
+
+
+def _retry_through(control: Control, at_once: Cells, agreed: Cells, lost: Cells) -> actions.Retried:
+    """Let the runner retry what the user was shown."""
+
+    def send(cells: Cells, paid: bool) -> actions.Retried:
+        reply = control.ask(Retry(id=1, cells=cells, paid=paid))
+        return actions.Retried(int(reply.result["retried"]), int(reply.result["needs_paid"]), reply.changed)
+
+    return _retry_each(send, at_once, agreed, lost)
+
+
+def _retry_directly(settings: Settings, at_once: Cells, agreed: Cells, lost: Cells, now: float) -> actions.Retried:
+    """Retry what the user was shown while no runner works."""
+    if not at_once + agreed + lost:
+        return actions.Retried()
+    with _Direct(settings, now) as direct:
+        send: Send = lambda cells, paid: actions.retry(direct.jobs, cells, paid, time.time(), direct.put, gone)  # noqa: E731
+        return _retry_each(send, at_once, agreed, lost)
+
+
+def _retry_each(send: Send, at_once: Cells, agreed: Cells, lost: Cells) -> actions.Retried:
+    """`agreed` are the dubs that the user was asked about, or answered for; `lost` those to which he did not agree, and which
+    are looked for, since that is free."""
+    free = send(at_once, False) if at_once else actions.Retried()
+    paid = send(agreed, True) if agreed else actions.Retried()
+    if lost:
+        send(lost, False)
     return actions.Retried(free.retried + paid.retried, free.needs_paid + paid.needs_paid, free.changed + paid.changed)
 
 
-def _send_retry(settings: Settings, cells: tuple[Shown, ...], paid: bool, now: float) -> actions.Retried:
-    if not cells:
-        return actions.Retried()
+@contextlib.contextmanager
+def _connected(settings: Settings) -> Iterator[Control | None]:
+    """A connection to the runner, closed at the end; None where none works."""
     control = Control.connect(settings.state_dir)
     if control is None:
-        with _Direct(settings, now) as direct:
-            return actions.retry(direct.jobs, cells, paid, time.time(), direct.put, gone)
-    reply = control.ask(Retry(id=1, cells=cells, paid=paid))
-    return actions.Retried(int(reply.result["retried"]), int(reply.result["needs_paid"]), reply.changed)
+        yield None
+        return
+    with contextlib.closing(control):
+        yield control
 
 
 def cancel(settings: Settings, selected: list[str]) -> int:
@@ -77,12 +108,12 @@ def cancel(settings: Settings, selected: list[str]) -> int:
     jobs = _jobs(settings, now)
     cells = [Shown(cell.job, cell.language) for cell in _all(_select(jobs, selected))]
     stoppable = list(_open(jobs, cells))
-    control = Control.connect(settings.state_dir)
-    if control is not None:
-        number = int(control.ask(Cancel(id=1, cells=tuple(cells))).result["cancelled"])
-    else:
-        with _Direct(settings, now) as direct:
-            number, _ = actions.cancel(direct.jobs, cells, time.time(), direct.give_up)
+    with _connected(settings) as control:
+        if control is not None:
+            number = int(control.ask(Cancel(id=1, cells=tuple(cells))).result["cancelled"])
+        else:
+            with _Direct(settings, now) as direct:
+                number, _ = actions.cancel(direct.jobs, cells, time.time(), direct.give_up)
     print(f"{number} cancelled")
     _tell_billed(_jobs(settings, time.time()), stoppable)
     return 0
@@ -102,21 +133,21 @@ def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
     cells = actions.as_shown(jobs, _all(_select(jobs, selected)))
     would = actions.remove(jobs, cells, False, lambda job, languages: None, gone)
     forget = bool(would.paid) and (yes or _asked_to_forget(jobs, would.paid))
-    control = Control.connect(settings.state_dir)
-    if control is not None:
-        reply = control.ask(Remove(id=1, cells=cells, forget=forget))
-        number, under_way, paid = (int(reply.result[word]) for word in ("removed", "under_way", "paid"))
-        changed = reply.changed
-    else:
-        with _Direct(settings, now) as direct:
-            removed = actions.remove(direct.jobs, cells, forget, direct.take_out, gone)
-        number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
-        changed = tuple(removed.changed)
-    print(f"{number} removed; their files stay")
+    with _connected(settings) as control:
+        if control is not None:
+            reply = control.ask(Remove(id=1, cells=cells, forget=forget))
+            number, under_way, paid = (int(reply.result[word]) for word in ("removed", "under_way", "paid"))
+            changed = reply.changed
+        else:
+            with _Direct(settings, now) as direct:
+                removed = actions.remove(direct.jobs, cells, forget, direct.take_out, gone)
+            number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
+            changed = tuple(removed.changed)
+    print(f"{many(number, 'dub')} removed; files stay")
     if under_way:
-        print(f"{under_way} left: under way, or not known whether accepted. Cancel them first.", file=sys.stderr)
+        print(f"{many(under_way, 'dub')} left: under way, or not known whether accepted. Cancel first.", file=sys.stderr)
     if paid:
-        print(f"{paid} left: they were paid for, and are not on disk; say --yes to forget them", file=sys.stderr)
+        print(f"{many(paid, 'dub')} left: paid for, and not on disk; say --yes to forget", file=sys.stderr)
     _tell_changed(jobs, changed)
     return 1 if under_way or paid or changed else 0
 
@@ -133,16 +164,16 @@ def relocate(settings: Settings, old: str, new: str) -> int:
     if os.path.isdir(new) and any(job.source.path == old for job in before.values()):
         new = os.path.join(new, os.path.basename(old))  # as `mv FILE FOLDER` does
     meant = {job.id: path for job in before.values() if (path := relocation.new_path(job.source.path, old, new)) is not None}
-    control = Control.connect(settings.state_dir)
-    if control is not None:
-        moved = int(control.ask(Relocate(id=1, old=old, new=new)).result["moved"])
-    else:
-        with _Direct(settings, time.time()) as direct:
-            moved = _relocate(direct, old, new)
+    with _connected(settings) as control:
+        if control is not None:
+            moved = int(control.ask(Relocate(id=1, old=old, new=new)).result["moved"])
+        else:
+            with _Direct(settings, time.time()) as direct:
+                moved = _relocate(direct, old, new)
     left = _left(_jobs(settings, time.time()), meant)
     for trouble in left:
         print(trouble, file=sys.stderr)
-    print(f"{moved} videos moved, {len(left)} left where they were" if left else f"{moved} videos moved")
+    print(f"{many(moved, 'video')} moved" + (f", {len(left)} left in the old place" if left else ""))
     return 1 if left or not moved else 0
 
 
@@ -184,11 +215,11 @@ def adopt(settings: Settings, dub: str, named: str) -> int:
     now = time.time()
     jobs = _jobs(settings, now)
     cell = _one_dub(jobs, dub)
-    control = Control.connect(settings.state_dir)
-    if control is not None:
-        control.ask(Adopt(id=1, cell=cell, project=ids[0]))
-    else:
-        _adopt(settings, cell, ids[0], now)
+    with _connected(settings) as control:
+        if control is not None:
+            control.ask(Adopt(id=1, cell=cell, project=ids[0]))
+        else:
+            _adopt(settings, cell, ids[0], now)
     done = f"{_name(jobs, cell)} is followed in project {ids[0]}; nothing was paid"
     print(done if control is not None else f"{done}. `synthdub run` downloads it")
     return 0
@@ -221,12 +252,12 @@ def _one_dub(jobs: dict[str, Job], word: str) -> Cell:
 
 def pause(settings: Settings, *, paused: bool) -> int:
     """Begin nothing new, or go on."""
-    control = Control.connect(settings.state_dir)
-    if control is not None:
-        control.ask(Pause(id=1) if paused else Resume(id=1))
-    else:
-        with _Direct(settings, time.time()) as direct:
-            direct.store.write_document("batch", direct.store.read_document("batch") | {"paused": paused})
+    with _connected(settings) as control:
+        if control is not None:
+            control.ask(Pause(id=1) if paused else Resume(id=1))
+        else:
+            with _Direct(settings, time.time()) as direct:
+                direct.store.write_document("batch", direct.store.read_document("batch") | {"paused": paused})
     goes_on = "Resumed." if control is not None else "Resumed; `synthdub run` goes on."
     print("Paused: what is under way finishes, nothing new begins." if paused else goes_on)
     return 0
@@ -243,11 +274,11 @@ def stop(settings: Settings) -> int:
 
 def end_runner(settings: Settings) -> bool:
     """Let the runner save and end, and wait until it has. Returns whether there was one."""
-    control = Control.connect(settings.state_dir)
-    if control is None:
-        return False
-    control.ask(Stop(id=1))
-    control.wait_for_end()
+    with _connected(settings) as control:
+        if control is None:
+            return False
+        control.ask(Stop(id=1))
+        control.wait_for_end()
     _wait_for_lock(settings)
     return True
 
@@ -306,7 +337,8 @@ class _Direct:
 
 def _jobs(settings: Settings, now: float) -> dict[str, Job]:
     """The batch as it stands; without a runner, as the next one would find it."""
-    works = Control.connect(settings.state_dir) is not None
+    with _connected(settings) as control:
+        works = control is not None
     store = Store(settings.state_dir)
     store.check_schema()
     jobs = store.load(set_aside=False).jobs
@@ -389,8 +421,8 @@ def _policy(jobs: dict[str, Job], cell: Cell) -> RetryPolicy:
 def _tell_moderated(jobs: dict[str, Job], cells: list[Cell]) -> None:
     if cells:
         print(
-            f"{len(cells)} left alone: moderation refused them, and repeated refusals can get the account banned. --yes does "
-            "not answer for that; at a terminal, `synthdub retry FILE:LANG` asks:",
+            f"{many(len(cells), 'dub')} left alone: refused by moderation, and repeated refusals can get the account banned. "
+            "--yes does not answer for that; at a terminal, `synthdub retry FILE:LANG` asks:",
             file=sys.stderr,
         )
     for cell in cells:
@@ -399,7 +431,7 @@ def _tell_moderated(jobs: dict[str, Job], cells: list[Cell]) -> None:
 
 def _tell_left_out(jobs: dict[str, Job], cells: list[Cell]) -> None:
     if cells:
-        print(f"{len(cells)} left out; FILE:LANG retries one all the same:", file=sys.stderr)
+        print(f"{many(len(cells), 'dub')} left out; FILE:LANG retries one all the same:", file=sys.stderr)
     for cell in cells:
         print(f"  {_name(jobs, cell)}: {explain(_policy(jobs, cell).why).title}", file=sys.stderr)
 
@@ -407,7 +439,7 @@ def _tell_left_out(jobs: dict[str, Job], cells: list[Cell]) -> None:
 def _tell_changed(jobs: dict[str, Job], cells: Iterable[Cell]) -> None:
     changed = list(cells)
     if changed:
-        print(f"{len(changed)} left alone: they changed since they were looked at. Look again, then decide:", file=sys.stderr)
+        print(f"{many(len(changed), 'dub')} left alone: changed meanwhile. Look again, then decide:", file=sys.stderr)
     for cell in changed:
         print(f"  {_name(jobs, cell)}", file=sys.stderr)
 
@@ -430,7 +462,7 @@ def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[st
         dub = jobs[cell.job].dubs[cell.language]
         known = f"project {printable(dub.project)}" if dub.project else "its request may have been accepted"
         print(f"  {printable(jobs[cell.job].name)} {cell.language}: {dub.state.value}, {known}")
-    return read(f"Forget these {len(cells)}? [y/N] ").strip().lower() in ("y", "yes")
+    return _says_yes(f"Forget {many(len(cells), 'dub')}?", read)
 
 
 def _agreed(jobs: dict[str, Job], cells: list[Cell], yes: bool) -> list[Cell]:
@@ -447,4 +479,13 @@ def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] =
     print("Retrying these may spend credits again:")
     for cell in cells:
         print(f"  {_name(jobs, cell)}: {retry_words.sentence(_policy(jobs, cell))}")
-    return read(f"Retry these {len(cells)}? [y/N] ").strip().lower() in ("y", "yes")
+    return _says_yes(f"Retry {many(len(cells), 'dub')}?", read)
+
+
+def _says_yes(question: str, read: Callable[[str], str]) -> bool:
+    """The end of the input, as ctrl+d gives it, is a no."""
+    try:
+        return read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False

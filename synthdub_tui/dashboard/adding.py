@@ -14,8 +14,8 @@ from synthdub_tui.dashboard.acting import Acting, CellKey
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
+from synthdub_tui.humanize import many
 from synthdub_tui.problems import explain, printable
 from synthdub_tui.runner.protocol import Add, AddLanguages, StopAdding
 
@@ -37,7 +37,6 @@ _EFFECTS: Final = {
     "moved": "at a new place",
     "going on": "started anew before and not finished, which go on",
     "compared": "compared",
-    "skipped": "other files skipped",
 }
 """What naming files came to, as the runner counts it (`sources.intake.Effect`), in words."""
 
@@ -169,7 +168,9 @@ class Adding(Acting):
 
 def _came_to(result: Mapping[str, int | str]) -> str:
     """`6 new, 2 there already`; empty if nothing was found."""
-    return ", ".join(f"{result[name]} {words}" for name, words in _EFFECTS.items() if result.get(name))
+    parts = [f"{result[name]} {words}" for name, words in _EFFECTS.items() if result.get(name)]
+    skipped = int(result.get("skipped", 0))
+    return ", ".join([*parts, f"{many(skipped, 'other file')} skipped"] if skipped else parts)
 
 
 def _refused(paths: tuple[str, ...]) -> list[Skipped]:

@@ -27,6 +27,7 @@ from synthdub_tui.dashboard.painting import Painter
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.dashboard.statusline import SHOWN
 from synthdub_tui.dashboard.terminal import SteadyDriver
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.problems import explain, printable
 from synthdub_tui.runner.protocol import CheckKey, Stop
@@ -140,7 +141,7 @@ class SynthdubApp(App[int]):
         totals = self.session.batch.overall
         if not totals.dubs:
             return self._farewell or "synthdub: nothing in the batch."
-        parts = [f"{totals[DubState.DONE]} of {totals.dubs} dubs done"]
+        parts = [f"{totals[DubState.DONE]} of {many(totals.dubs, 'dub')} done"]
         for state, word in ((DubState.FAILED, "failed"), (DubState.UNKNOWN, "to decide"), (DubState.CANCELLED, "cancelled")):
             if totals[state]:
                 parts.append(f"{totals[state]} {word}")

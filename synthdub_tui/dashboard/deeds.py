@@ -16,8 +16,8 @@ from synthdub_tui.dashboard.adding import Adding
 from synthdub_tui.dashboard.link import LinkState
 from synthdub_tui.dashboard.memory import Memory
 from synthdub_tui.dashboard.options import Options
-from synthdub_tui.dashboard.screens.words import many
 from synthdub_tui.dashboard.session import Session
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, offered

@@ -12,6 +12,7 @@ from synthdub_tui.dashboard.batch import Batch
 from synthdub_tui.dashboard.keys import DEFAULT, Keymap
 from synthdub_tui.dashboard.link import Launcher, Link, LinkState
 from synthdub_tui.dashboard.topline import Overview
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.estimate import Rates
 from synthdub_tui.jobs.model import DubState, Job
@@ -164,7 +165,7 @@ class Session:
         if opened and not totals.open:
             left = totals.trouble + totals.held
             need = f", {left} {'needs' if left == 1 else 'need'} you" if left else ""
-            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {totals.dubs} dubs done{need}.")
+            self.on_call(f"The batch has ended: {totals[DubState.DONE]} of {many(totals.dubs, 'dub')} done{need}.")
         elif totals[DubState.UNKNOWN] > unknown:
             self.on_call(f"A dub needs your decision: it is unknown whether the service accepted it. {self._finds}")
         elif totals[DubState.FAILED] > failed and now - self._called_at > FAILURES_APART:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeVar
 
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs.model import Job, count
 from synthdub_tui.problems import Trouble, explain, printable
 from synthdub_tui.runner import actions, clock, logs, report
@@ -193,10 +194,10 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> acti
 
 def _found(added: actions.Added) -> Iterable[str]:
     parts = [f"{number} {effect.value}" for effect, number in added.effects.items() if number]
-    skipped = f", {added.skipped} other files skipped" if added.skipped else ""
+    skipped = f", {many(added.skipped, 'other file')} skipped" if added.skipped else ""
     parts += [f"{added.unsure} left as they are"] if added.unsure else []
     parts += [f"{added.comparing} to be compared"] if added.comparing else []
-    yield f"{added.videos} videos: {', '.join(parts)}{skipped}" if parts else f"No other videos{skipped}"
+    yield f"{many(added.videos, 'video')}: {', '.join(parts)}{skipped}" if parts else f"No other videos{skipped}"
     if number := added.effects[Effect.GOING_ON]:
         were, go_on = ("1 video was", "it goes on") if number == 1 else (f"{number:,} videos were", "they go on")
         yield f"{were} started anew before and not finished: {go_on}, nothing is paid twice"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner.present import GONE, Missed
@@ -207,7 +208,7 @@ def duration(seconds: float) -> str:
 
 def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resumable: bool = True) -> Iterable[str]:
     """What a run came to: the numbers, then every dub that is not done with its reason and remedy."""
-    yield f"{counts.done} of {counts.dubs} dubs done, {counts.jobs} files, {duration(seconds)}"
+    yield f"{counts.done} of {many(counts.dubs, 'dub')} done, {many(counts.jobs, 'file')}, {duration(seconds)}"
     for state in ("failed", "unknown", "cancelled"):
         if number := getattr(counts, state):
             yield f"  {number} {state}"

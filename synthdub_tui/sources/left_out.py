@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from synthdub_tui.humanize import many
 from synthdub_tui.problems import printable
 from synthdub_tui.sources.scan import Skipped
 from synthdub_tui.sources.skip_rules import Why
@@ -92,14 +93,14 @@ class LeftOut:
         for (folder, why), number in places.items():
             named[_last(folder) if (folder, why) in self.whole else _WORDS[why]] += number
         more = "at least " if self.unbounded & places.keys() else ""
-        folders = _many(len({folder for folder, _ in places}), "folder")
-        return f"{more}{_many(sum(places.values()), 'video')} in {folders} ({_listed(_counted(named))})"
+        folders = many(len({folder for folder, _ in places}), "folder")
+        return f"{more}{many(sum(places.values()), 'video')} in {folders} ({_listed(_counted(named))})"
 
 
 def _link_words(number: int, links: list[str]) -> str:
     if not links:
         return ""
-    return f"{_many(number, 'link')} to {'a folder' if number == 1 else 'folders'} ({_listed(map(_last, links))})"
+    return f"{many(number, 'link')} to {'a folder' if number == 1 else 'folders'} ({_listed(map(_last, links))})"
 
 
 def _counted(named: Mapping[str, int]) -> Iterable[str]:
@@ -114,7 +115,3 @@ def _listed(words: Iterable[str]) -> str:
 
 def _last(folder: str) -> str:
     return printable(folder.rpartition("/")[2], 40) or "other folders"
-
-
-def _many(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -84,9 +84,9 @@ def test_remove_without_a_runner(make_shell: MakeShell) -> None:
     video = shell.video("intro.mp4")
     shell.run(str(video), "--targets", "fr-FR,es-ES")
     said = shell.call("remove", "failed")
-    assert (said.code, "say --yes to forget them" in said.err) == (1, True)
+    assert (said.code, "say --yes to forget" in said.err) == (1, True)
     assert shell.dubs() == {"fr-FR": "done", "es-ES": "failed"}
-    assert shell.call("remove", f"{video}:es-ES", "--yes").out == "1 removed; their files stay\n"
+    assert shell.call("remove", f"{video}:es-ES", "--yes").out == "1 dub removed; files stay\n"
     assert shell.dubs() == {"fr-FR": "done"}
     assert shell.call("remove", "intro.mp4").code == 0
     assert (shell.status()["files"], list((shell.state / "jobs").glob("*.toml"))) == ([], [])
@@ -98,7 +98,7 @@ def test_remove_while_a_run_works(make_shell: MakeShell) -> None:
     process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1")
     until(lambda: shell.state.exists() and set(shell.dubs().values()) == {"dubbing"})
     said = shell.call("remove", "intro.mp4")
-    assert (said.code, "Cancel them first" in said.err) == (1, True)
+    assert (said.code, "Cancel first" in said.err) == (1, True)
     shell.call("cancel", "intro.mp4:fr-FR")
     assert shell.call("remove", "intro.mp4:fr-FR", "--yes").code == 0
     assert shell.dubs() == {"es-ES": "dubbing"}

@@ -347,7 +347,7 @@ async def test_a_tree_is_relocated_without_a_runner(bench: Bench, capsys: pytest
     (moved / "c" / "two.mp4").write_bytes(b"longer" * 1000)
     assert relocate(settings_of(bench), str(library), str(moved)) == 1
     told = capsys.readouterr()
-    assert told.out == "1 videos moved, 2 left where they were\n"
+    assert told.out == "1 video moved, 2 left in the old place\n"
     assert "one.mp4" in told.err and "6,000 bytes instead of 3,000" in told.err
     assert sorted(job.source.path.startswith(str(moved)) for job in bench.jobs()) == [False, False, True]
 

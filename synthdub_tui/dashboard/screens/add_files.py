@@ -16,7 +16,8 @@ from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, is_v
 from synthdub_tui.dashboard.screens.marks import Count, Marks
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, many, size
+from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, size
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.problems import explain, printable
 

@@ -14,7 +14,8 @@ from textual.widgets import Input
 from synthdub_tui import languages
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import Line, fit, many
+from synthdub_tui.dashboard.screens.words import Line, fit
+from synthdub_tui.humanize import many
 from synthdub_tui.problems import printable
 
 

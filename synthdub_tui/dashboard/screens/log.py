@@ -16,7 +16,7 @@ from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.log_tail import KEEP, Entry, Tail
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import many
+from synthdub_tui.humanize import many
 
 LEVELS: Final = (("everything", 0), ("info and above", 20), ("warnings and errors", 30), ("errors", 40))
 

@@ -10,7 +10,8 @@ from textual.message_pump import MessagePump
 
 from synthdub_tui.dashboard.screens.errand import Errand
 from synthdub_tui.dashboard.screens.folder import Entry, Tally, count_videos
-from synthdub_tui.dashboard.screens.words import many, size
+from synthdub_tui.dashboard.screens.words import size
+from synthdub_tui.humanize import many
 from synthdub_tui.jobs.options import Batch
 
 

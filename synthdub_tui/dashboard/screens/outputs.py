@@ -24,7 +24,8 @@ from synthdub_tui.dashboard.screens.outputs_query import SORTS, Key, OutputRow, 
 from synthdub_tui.dashboard.screens.page import Page
 from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
 from synthdub_tui.dashboard.screens.thumbnail import Thumbnail
-from synthdub_tui.dashboard.screens.words import Line, ago, duration, fit, fit_end, many, size, wrap
+from synthdub_tui.dashboard.screens.words import Line, ago, duration, fit, fit_end, size, wrap
+from synthdub_tui.humanize import many
 from synthdub_tui.problems import printable
 
 RELOAD: Final = 2.0

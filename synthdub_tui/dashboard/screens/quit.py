@@ -14,7 +14,7 @@ from textual.widgets import Button
 from synthdub_tui.dashboard.screens.confirm import choice
 from synthdub_tui.dashboard.screens.page import Dialog
 from synthdub_tui.dashboard.screens.parts import Words
-from synthdub_tui.dashboard.screens.words import many
+from synthdub_tui.humanize import many
 
 STAYS: Final = "esc stays here. Nothing is lost either way."
 ASKS_AGAIN: Final = "ctrl+p, “Quit asks again” takes that back."

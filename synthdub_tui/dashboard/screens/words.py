@@ -51,11 +51,6 @@ def ago(seconds: float) -> str:
     return f"{int(seconds / DAY)} d ago"
 
 
-def many(number: int, one: str, more: str = "") -> str:
-    """`1 file`, `2 files`."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
-
-
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Exactly `width` cells: cut with an ellipsis, or padded. `right` aligns at the right edge."""
     if width <= 0:
