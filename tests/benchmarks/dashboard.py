@@ -156,17 +156,17 @@ async def measure_ours(rows: int, columns: int, size: tuple[int, int], short: bo
             await subject.settle()
             runner.push(meters=Meters(time.time(), busy=True))
             await subject.settle()
-            idle_bytes, idle_cpu, _ = await subject.work(2 if short else 5)
-            idle = await subject.keys(16 if short else 60)
+            idle_bytes, idle_cpu, _ = await subject.work(0.5 if short else 5)
+            idle = await subject.keys(4 if short else 60)
             load = asyncio.create_task(change(runner, columns))
             await asyncio.sleep(0.5)
-            amount, cpu, working = await subject.work(2 if short else 6)
-            loaded = await subject.keys(16 if short else 80)
+            amount, cpu, working = await subject.work(0.5 if short else 6)
+            loaded = await subject.keys(4 if short else 80)
             load.cancel()
             memory = subject.memory()
-            steps = await subject.scroll(STEPS)
+            steps = await subject.scroll(count := _steps(short))
             ratios = subject.of_perfect(working, steps)
-            scroll = len(steps) / STEPS
+            scroll = len(steps) / count
             measured = (first, whole, idle, loaded, idle_bytes, idle_cpu, amount, cpu, memory, ratios[0], scroll, ratios[1])
             return Measured("synthdub", *measured)
         finally:
@@ -234,10 +234,10 @@ async def measure_table(rows: int, columns: int, size: tuple[int, int], short: b
     try:
         first = await subject.first(b"lesson 0000")
         await subject.settle()
-        idle_bytes, idle_cpu, _ = await subject.work(2 if short else 5)
-        idle = await subject.keys(16 if short else 60)
-        steps = await subject.scroll(STEPS)
-        scroll = (len(steps) / STEPS, *subject.of_perfect(steps))
+        idle_bytes, idle_cpu, _ = await subject.work(0.5 if short else 5)
+        idle = await subject.keys(4 if short else 60)
+        steps = await subject.scroll(count := _steps(short))
+        scroll = (len(steps) / count, *subject.of_perfect(steps))
     finally:
         terminal.close()
     terminal = Terminal((*_APPS, "table", str(rows), str(columns), str(CHANGES)), size)
@@ -245,18 +245,22 @@ async def measure_table(rows: int, columns: int, size: tuple[int, int], short: b
     try:
         await subject.seen(b"lesson 0000")
         await asyncio.sleep(1)
-        amount, cpu, working = await subject.work(2 if short else 6)
-        loaded = await subject.keys(16 if short else 80)
+        amount, cpu, working = await subject.work(0.5 if short else 6)
+        loaded = await subject.keys(4 if short else 80)
         measured = (first, first, idle, loaded, idle_bytes, idle_cpu, amount, cpu, subject.memory())
         return Measured("DataTable", *measured, *subject.of_perfect(working), *scroll)
     finally:
         terminal.close()
 
 
+def _steps(short: bool) -> int:
+    return 3 if short else STEPS
+
+
 async def measure_bare(size: tuple[int, int], short: bool) -> Measured:
     """An app that shows one word."""
     firsts = []
-    for _ in range(2 if short else 5):
+    for _ in range(1 if short else 5):
         terminal = Terminal((*_APPS, "bare"), size)
         subject = Subject(terminal, size, time.perf_counter(), lambda output: False)
         try:
@@ -303,7 +307,7 @@ async def main() -> None:
     arguments = parser.parse_args()
     short = arguments.short
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program does not compile itself at every start
-    batches = [(1000, 10)] if short else [(1000, 10), (10_000, 20)]
+    batches = [(100, 10)] if short else [(1000, 10), (10_000, 20)]
     sizes = [(120, 40)] if short else [(120, 40), (200, 50)]
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {CHANGES} visible changes a second where loaded")
     for size in sizes:

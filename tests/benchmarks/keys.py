@@ -43,7 +43,7 @@ async def main() -> None:
     short = parser.parse_args().short
     size = (256 if short else 2048) * MIB
     with tempfile.TemporaryDirectory(prefix="synthdub-keys-") as name:
-        await measure(Path(name), size, 12 if short else 80)
+        await measure(Path(name), size, 4 if short else 80)
 
 
 async def measure(folder: Path, size: int, keys: int) -> None:

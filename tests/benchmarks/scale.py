@@ -91,14 +91,14 @@ ROWS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A large batch beside a small one.")
-    parser.add_argument("--short", action="store_true", help="300 jobs instead of 10,000: shows only that it works")
+    parser.add_argument("--short", action="store_true", help="30 jobs instead of 10,000: shows only that it works")
     short = parser.parse_args().short
-    many, files = (300, 1_000) if short else (10_000, 100_000)
+    many, files, rest = (30, 100, 0.2) if short else (10_000, 100_000, 20)
     store_benchmark.LANGUAGES[:] = LANGUAGES
     with tempfile.TemporaryDirectory(prefix="synthdub-scale-") as folder, service() as url:
-        few_measured = measure(Path(folder) / "few", 10, url, 2 if short else 20)
-        many_measured = measure(Path(folder) / "many", many, url, 2 if short else 20)
-        done_measured = measure(Path(folder) / "done", many, url, 2, DONE)
+        few_measured = measure(Path(folder) / "few", 10, url, rest)
+        many_measured = measure(Path(folder) / "many", many, url, rest)
+        done_measured = measure(Path(folder) / "done", many, url, min(rest, 2), DONE)
         print(f"{'':38} {10:>12,} {many:>12,} {'ratio':>8} {'all done':>12}")
         for title, name, form, goal in ROWS:
             small, large = getattr(few_measured, name), getattr(many_measured, name)

@@ -29,10 +29,10 @@ SAVES = 200
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Loading and saving of the state directory.")
-    parser.add_argument("--short", action="store_true", help="500 jobs instead of 10,000: shows only that it works")
+    parser.add_argument("--short", action="store_true", help="100 jobs instead of 10,000: shows only that it works")
     parser.add_argument("--folder", help="where to put the state directory (default: the temporary folder)")
     options = parser.parse_args()
-    count = 500 if options.short else 10_000
+    count = 100 if options.short else 10_000
     with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=options.folder) as folder:
         store = Store(folder)
         store.open()
