@@ -190,7 +190,7 @@ def test_stop_and_status_without_a_runner(shell: Shell) -> None:
 def test_a_file_that_is_still_being_written_is_waited_for_and_said(shell: Shell) -> None:
     video = shell.video("rec.mp4")
     with holding(video, HOLDERS["appending"]):
-        process = shell.start("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0.1")
+        process = shell.start("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0.1", "--poll-interval", "0.1")
         until(lambda: "waits until the file is complete (last change " in shell.call("status").out)
     assert process.wait(60) == 0
     assert "waits until" not in shell.call("status").out

@@ -64,12 +64,12 @@ def states(said: str) -> dict[str, str]:
 def begun(shell: Shell, **environment: str | None) -> None:
     """A run that was killed while the service was dubbing."""
     shell.video(NAME)
-    process = shell.start("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0", **environment)
-    until(
-        lambda: states(shell.call("status", "--json", **environment).out) == {"fr-FR": "dubbing"} if shell.state.exists() else 0
-    )
+    words = ("--targets", "fr-FR", "--settle", "0", "--poll-interval", "0.1")
+    process = shell.start("run", str(shell.videos), *words, **environment)
+    until(lambda: any(record.endpoint == "GET /v2/dubbing/{id}" for record in shell.sandbox.journal))
     process.kill()
     process.wait()
+    assert states(shell.call("status", "--json", **environment).out) == {"fr-FR": "dubbing"}
 
 
 def test_a_batch_begun_under_utf_8_goes_on_in_any_locale(make_shell: MakeShell, other: Environment) -> None:
@@ -95,7 +95,7 @@ def test_a_batch_begun_in_any_locale_goes_on_under_utf_8(make_shell: MakeShell, 
 
 def test_names_read_right_on_a_terminal_of_another_encoding(shell: Shell, latin: Environment) -> None:
     shell.video("Café 🎬.mp4")
-    said = raw(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1", **latin)
+    said = raw(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", **latin)
     assert said.returncode == 0
     assert "Café ?.mp4".encode("latin-1") in said.stdout
     assert b"Caf\xe9 ?.mp4" in raw(shell, "status", **latin).stdout
@@ -104,7 +104,7 @@ def test_names_read_right_on_a_terminal_of_another_encoding(shell: Shell, latin:
 def test_words_are_read_as_they_are_typed_there(shell: Shell, latin: Environment) -> None:
     shell.video("Café.mp4")
     typed = os.fsencode(shell.videos / "Café.mp4").replace("é".encode(), b"\xe9")
-    run = ("run", "--targets", "fr-FR", "--poll-interval", "0.1", "--title", b"\xdcbung")
+    run = ("run", "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", "--title", b"\xdcbung")
     assert raw(shell, *run, typed, **latin).returncode == 0
     assert [project.title for project in shell.sandbox.state.projects.values()] == ["Übung - Café"]
     assert raw(shell, "retry", b"Caf\xe9.mp4:fr-FR", **latin).returncode == 0

@@ -166,7 +166,7 @@ _DUBBINGS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     ended=st.lists(st.tuples(_DUBBINGS, _TIMES, st.floats(0, 1)), max_size=8),
     running=st.lists(st.builds(Followed, _DUBBINGS, _TIMES, _TIMES, _TIMES), max_size=5),

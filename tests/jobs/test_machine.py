@@ -574,7 +574,7 @@ class Batch(RuleBasedStateMachine):
 
 
 Batch.TestCase.settings = settings(
-    max_examples=50,
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

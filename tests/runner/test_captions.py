@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synthdub_tui.jobs.model import DubState
+from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.runner.actions import CAPTIONS_TRIES
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sandbox.config import Fault
+from synthdub_tui.transfer.download import Downloader
 from tests.runner.conftest import Bench, Result
 from tests.runner.test_runs import Working, only
 from tests.seen import seen, unmarked
 from tests.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def _few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails here goes on failing, with longer and longer pauses between the attempts."""
+    monkeypatch.setattr(runner_module, "Downloader", functools.partial(Downloader, attempts=2))
 
 
 async def without_captions(bench: Bench) -> Result:
