@@ -6,10 +6,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import pytest_timeout
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("busy machines", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("busy machines")
@@ -20,10 +22,55 @@ sys.dont_write_bytecode = False
 END_SECONDS = 300.0
 
 
-@pytest.hookimpl
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two more than there are cores, since many tests wait: for timeouts, for terminals, for processes of their own."""
     return (os.cpu_count() or 1) + 2
+
+
+LONG_FIRST: Final = (
+    "tests/proofs/test_network_table.py",
+    "tests/runner/test_torture.py",
+    "tests/runner/test_independent.py",
+    "tests/soak/test_kills.py",
+    "tests/cli/test_signals.py",
+    "tests/benchmarks/test_short.py",
+    "tests/proofs/test_exfat.py",
+    "tests/cli/test_commands.py",
+    "tests/cli/test_locale.py",
+    "tests/dashboard/test_screenshots.py",
+)
+"""Begun first: one of them at the end would be waited for by all the other processes."""
+
+SPREAD: Final = frozenset(
+    {
+        "tests/benchmarks/test_short.py",
+        "tests/cli/test_commands.py",
+        "tests/cli/test_locale.py",
+        "tests/cli/test_signals.py",
+        "tests/proofs/test_exfat.py",
+    }
+)
+"""Their tests take seconds each and share nothing, so each goes to whichever process is free; other files stay together."""
+
+
+class ByFile(LoadFileScheduling):
+    """Which tests one process takes as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return nodeid if file in SPREAD else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {file: place for place, file in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.hookimpl(tryfirst=True)
