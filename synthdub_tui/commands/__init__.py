@@ -1,1 +1,1 @@
-"""What each command of the command line does, one module a command; nothing is imported before its command is called."""
+"""What each command does, imported only when called; parsing belongs in `cli`, decisions about dubs in `jobs` and `runner`."""

@@ -1,4 +1,4 @@
-"""`synthdub` without a command: the dashboard, and the runner behind it."""
+"""`synthdub` without a command: opens the dashboard and starts or finds its runner."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _PASSED_ON: Final = {
     "max_downloads": "--max-downloads",
     "settle_seconds": "--settle",
 }
-"""Flags that the runner in the background gets as they were given here."""
+"""Flags passed on unchanged to the runner in the background."""
 
 
 class BackgroundRunner:
-    """Starts the runner of a state directory where none works; it outlives the dashboard."""
+    """Starts the runner of a state directory if none answers there. The runner outlives the dashboard."""
 
     def __init__(self, state_dir: str, flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self._state_dir = state_dir
@@ -48,15 +48,15 @@ class BackgroundRunner:
 
     @property
     def path(self) -> Path:
-        """Where its socket is, if one works."""
+        """Path of the runner's socket, which exists only while a runner works."""
         return socket_path(self._state_dir)
 
     async def start(self) -> Path:
-        """The socket of a runner that answers. Raises Trouble."""
+        """Returns the socket of a runner that answers. Raises Trouble."""
         return await in_thread(self._start)
 
     def use_stored_key(self) -> None:
-        """From now on start runners without the flag or variable that goes before the configuration file."""
+        """From now on, start runners without the flag and the variable that take precedence over the configuration file."""
         self._environment.pop("SYNTHESIA_API_KEY", None)
         if "--api-key-file" in self._arguments:
             place = self._arguments.index("--api-key-file")
@@ -67,28 +67,28 @@ class BackgroundRunner:
 
 
 class SomebodysRunner:
-    """For a dashboard that only watches: a runner that is there. Starting one would go on with the work, and pay for it."""
+    """Finds a running runner for a dashboard that only watches. It starts none, since a runner continues the work and pays."""
 
     def __init__(self, state_dir: str) -> None:
         self._state_dir = state_dir
 
     @property
     def path(self) -> Path:
-        """Where its socket is, if one works."""
+        """Path of the runner's socket, which exists only while a runner works."""
         return socket_path(self._state_dir)
 
     async def start(self) -> Path:
-        """The socket of a runner that answers. Raises Trouble."""
+        """Returns the socket of a runner that answers. Raises Trouble."""
         if not await in_thread(answers, self.path):
             raise Trouble("runner_none")
         return self.path
 
     def use_stored_key(self) -> None:
-        """It starts none."""
+        """Does nothing, since this class starts no runner."""
 
 
 def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """Show the batch until the user leaves. Raises Trouble where a path or language that was named is wrong."""
+    """Show the batch until the user quits. Raises Trouble if a named path or language is wrong."""
     if paths:
         _check(paths, settings.batch)
     _make_private(settings.state_dir)
@@ -114,7 +114,7 @@ def _runner(settings: Settings, flags: Mapping[str, Any]) -> Launcher:
 
 
 def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> Options:
-    """What flags and configuration mean for the screen."""
+    """Returns the dashboard's options from flags and configuration."""
     screen = settings.dashboard
     return Options(
         version=__version__,
@@ -138,12 +138,12 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
 
 
 async def _check_key(settings: Settings, key: str) -> Problem | None:
-    """Ask the service about a key that was typed in; what is wrong with it, if anything."""
+    """Ask the service about a key; returns the problem, or None if the key is good."""
     return await in_thread(_check_key_apart, settings, key)
 
 
 def _check_key_apart(settings: Settings, key: str) -> Problem | None:
-    """In a thread with a loop of its own: importing the client must not hold up the screen."""
+    """Runs in a thread with its own event loop, since importing the client would block the screen."""
     from synthdub_tui.commands.doctor import ask_service  # noqa: PLC0415
 
     try:

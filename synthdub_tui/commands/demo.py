@@ -1,4 +1,4 @@
-"""`synthdub demo`: everything against the built-in sandbox; and `synthdub sandbox`, the stand-in alone."""
+"""`synthdub demo` dubs generated videos against the built-in sandbox; `synthdub sandbox` runs the sandbox alone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ times = 1
 
 
 def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
-    """Make videos, dub them against the sandbox, and show where the outputs are."""
+    """Create `files` videos, dub them against the sandbox and print the folder of the outputs.
+
+    Raises Trouble("setting_invalid" | "output_unwritable").
+    """
     if not 1 <= files <= MOST_FILES:
         raise Trouble("setting_invalid", f"--files takes a number from 1 to {MOST_FILES}")
     root = Path(folder).expanduser().absolute() if folder else Path(tempfile.mkdtemp(prefix="synthdub-demo-"))
@@ -74,7 +77,7 @@ def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
 
 
 def sandbox(port: int, config: str | None) -> int:
-    """Serve until interrupted."""
+    """Run the sandbox until interrupted. Raises Trouble("config_invalid" | "setting_invalid")."""
     try:
         asyncio.run(serve(Path(config) if config else None, port))
     except ConfigError as error:
@@ -91,7 +94,7 @@ def _headless(root: Path, targets: list[str]) -> int:
 
 
 def _on_screen(root: Path, targets: list[str]) -> int:
-    """The sandbox and the runner are processes of their own, as the service and the runner are in earnest."""
+    """Runs sandbox and runner as separate processes, as in real use."""
     from synthdub_tui.commands.dashboard import BackgroundRunner, options  # noqa: PLC0415
     from synthdub_tui.commands.steer import end_runner  # noqa: PLC0415
     from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
@@ -105,13 +108,13 @@ def _on_screen(root: Path, targets: list[str]) -> int:
         runner = BackgroundRunner(settings.state_dir, flags, {**os.environ, **environment})
         shown = replace(options(settings, [str(root / "videos")], {}), demo=True, check_key=None)
         code = run_dashboard(state, runner, shown, on_hangup=lambda: _end(settings, process))
-        end_runner(settings)  # the sandbox ends with the demo, so there is nothing to go on with
+        end_runner(settings)  # the sandbox ends with the demo, so the runner could not continue
     print("The demo is over: its runner and its sandbox have ended.")
     return code
 
 
 def _end(settings: Settings, sandbox: subprocess.Popen[str]) -> None:
-    """Nobody would find the way back to this demo: its runner and its sandbox end as well."""
+    """After a hang-up, end the runner and the sandbox as well: the user cannot return to this demo."""
     with contextlib.suppress(Trouble):
         control = Control.connect(settings.state_dir)
         if control is not None:
@@ -121,7 +124,7 @@ def _end(settings: Settings, sandbox: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def _sandbox_process(config: Path) -> Iterator[subprocess.Popen[str]]:
-    """The sandbox, ended with the context."""
+    """Starts the sandbox and terminates it when the context ends."""
     command = [sys.executable, "-X", "utf8", "-m", "synthdub_tui", "sandbox", "--config", str(config)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603 - our own
     with process:
@@ -132,7 +135,7 @@ def _sandbox_process(config: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def _greeted(sandbox: subprocess.Popen[str]) -> tuple[str, str, str]:
-    """Addresses of API and storage, and the key."""
+    """Reads the URLs of API and storage and the API key from the sandbox's first three lines."""
     assert sandbox.stdout is not None
     said = dict(sandbox.stdout.readline().split(maxsplit=1) for _ in range(3))
     return said["API"].strip(), said["Storage"].strip(), said["Key"].strip()
@@ -141,7 +144,7 @@ def _greeted(sandbox: subprocess.Popen[str]) -> tuple[str, str, str]:
 def _settings(
     api_url: str, s3_url: str, key: str, root: Path, targets: list[str]
 ) -> tuple[Settings, dict[str, object], dict[str, str]]:
-    """Settings, flags and environment. The user's own configuration and environment play no part in the demo."""
+    """Returns settings, flags and environment of the demo, which ignores the user's configuration and environment."""
     flags: dict[str, object] = {
         "config": os.devnull,
         "api_url": api_url,
@@ -150,7 +153,7 @@ def _settings(
         "data_dir": str(root / "data"),
         "targets": tuple(targets),
         "poll_interval": 0.5,
-        "settle_seconds": 0.0,  # the videos were made just now
+        "settle_seconds": 0.0,  # the demo has just created the videos, complete
     }
     environment = {"SYNTHESIA_API_KEY": key, "SYNTHDUB_DATA_DIR": str(root / "data")}
     return resolve(flags, environment), flags, environment

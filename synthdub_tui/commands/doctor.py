@@ -1,4 +1,4 @@
-"""`synthdub doctor`: checks what a batch needs, and says what to do about each finding."""
+"""`synthdub doctor`: checks what a batch needs and prints a fix with each problem."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from synthdub_tui.synthesia.errors import Refused
 from synthdub_tui.synthesia.quota import TIERS, Quota
 
 LITTLE_SPACE = 1_000_000_000
-"""Bytes free below which a batch of videos will soon meet a full disk."""
+"""Free bytes below which a batch of videos will soon fill the disk."""
 
 CHECK_SECONDS = 15.0
 
@@ -37,7 +37,7 @@ class Weight(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One checked thing."""
+    """The result of one check."""
 
     weight: Weight
     what: str
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
 
 
 def doctor(flags: Mapping[str, Any]) -> int:
-    """Print all findings; 1 if one is fatal."""
+    """Print all findings. Returns the exit code: 1 if a finding is fatal, else 0."""
     findings = [Finding(Weight.GOOD, "synthdub", f"{__version__}, Python {sys.version.split()[0]}")]
     try:
         settings = resolve(flags, os.environ)
@@ -65,7 +65,7 @@ def _bad(what: str, trouble: Trouble, weight: Weight = Weight.FATAL) -> Finding:
 
 
 async def ask_service(api_url: str, key: str) -> None:
-    """Ask for an asset that does not exist: costs nothing, and tells whether key and address are right. Raises Trouble."""
+    """Check key and API URL by requesting an asset that does not exist, which is free. Raises Trouble if either is wrong."""
     client = Client(api_url, key, Quota(TIERS["unlimited"]))
     try:
         async with asyncio.timeout(CHECK_SECONDS):
@@ -103,7 +103,7 @@ def _state(settings: Settings) -> Finding:
     if loaded.damaged:
         names = ", ".join(file.path for file in loaded.damaged)
         return Finding(Weight.WARNING, "state", explain("state_corrupt", names).line())
-    if os.stat(settings.state_dir).st_mode & 0o077:  # although `open` has asked for 0700
+    if os.stat(settings.state_dir).st_mode & 0o077:  # although `open` requested 0700
         return _bad("state", Trouble("state_readable", settings.state_dir), Weight.WARNING)
     return Finding(Weight.GOOD, "state", f"{settings.state_dir}: {many(len(loaded.jobs), 'file')}")
 
@@ -120,7 +120,7 @@ def _space(settings: Settings) -> Finding:
 
 
 def _terminal() -> Iterable[Finding]:
-    """What the dashboard needs; `run` needs nothing of it."""
+    """Checks what only the dashboard needs."""
     term = os.environ.get("TERM", "")
     if not sys.stdout.isatty():
         yield Finding(Weight.GOOD, "terminal", "none: `synthdub run` needs none")

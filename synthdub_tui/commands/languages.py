@@ -1,4 +1,4 @@
-"""`synthdub languages`: the codes that the service takes."""
+"""`synthdub languages`: lists the language codes that the service supports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from synthdub_tui import languages as codes
 
 
 def languages(*, as_json: bool) -> int:
-    """Codes and names, and whether they can be a source, a target or both."""
+    """Print each code with its name, and whether it can be a source, a target or both."""
     every = sorted({*codes.INPUT, *codes.OUTPUT}, key=lambda code: (codes.name(code), code))
     for code in every:
         use = {"source": code in codes.INPUT, "target": code in codes.OUTPUT}

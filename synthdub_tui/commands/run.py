@@ -1,4 +1,4 @@
-"""`synthdub run`, and the runner that dashboards start in the background."""
+"""`synthdub run` in the foreground, and `synthdub runner`, which dashboards start in the background."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from synthdub_tui.settings import Settings, resolve
 
 
 def run_demo(settings: Settings, paths: list[str]) -> int:
-    """All the work that is there, in the foreground; what is not done at its end never will be."""
+    """Do all the work in the foreground. Unfinished dubs cannot be resumed later, since the sandbox ends with the demo."""
     return asyncio.run(headless.run(settings, paths, Reporter(as_json=False), lambda: settings.api_key, resumable=False))
 
 
 def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """The same as a whole process: once an interrupted run has saved, nothing may hold up its end, no name look-up either."""
+    """Do all the work as a process of its own. Once an interrupted run has saved, the process exits at once: not even a name
+    look-up may delay it."""
     reporter = Reporter(as_json=bool(flags.get("json")))
     with asyncio.Runner() as loop:
         code = loop.run(headless.run(settings, paths, reporter, _key_reader(flags), resume=bool(flags.get("resume"))))
@@ -30,7 +31,7 @@ def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]
 
 
 def serve(settings: Settings, flags: Mapping[str, Any]) -> int:
-    """A runner for dashboards."""
+    """Run a runner for dashboards."""
     with asyncio.Runner() as loop:
         code = loop.run(headless.serve(settings, _key_reader(flags)))
         _leave_at_once(code)
@@ -38,12 +39,12 @@ def serve(settings: Settings, flags: Mapping[str, Any]) -> int:
 
 
 def _leave_at_once(code: int) -> None:
-    """All is saved; do not wait for threads that may hang in a dead disk or network."""
+    """Exit without waiting for threads, which may hang in a dead disk or network. Everything is saved by now."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def _key_reader(flags: Mapping[str, Any]) -> headless.ReadKey:
-    """Reads the key anew: the user may have stored one since the start."""
+    """The returned function reads the key again on each call, since the user may have stored one since the start."""
     return lambda: resolve(flags, os.environ).api_key

@@ -1,4 +1,4 @@
-"""`synthdub status`, `outputs`: read from the state directory. Start-up time matters here."""
+"""`synthdub status` and `outputs`, which read the state directory. They must start fast, so some imports are local."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
-    """The batch in numbers, each dub's state, and what is wrong with a remedy."""
+    """Print counts of the batch, the state of each dub, and each problem with its fix."""
     pid, meters = _runner(settings.state_dir)
     store = Store(settings.state_dir)
     loaded = store.load(set_aside=False)
@@ -56,16 +56,16 @@ def status(settings: Settings, *, as_json: bool) -> int:
 
 
 def _as_next_found(jobs: list[Job]) -> list[Job]:
-    """The jobs as the next start finds them."""
+    """Returns the jobs as the next runner will find them when it starts."""
     if not jobs:
         return []
-    from synthdub_tui.jobs.changes import resumed  # noqa: PLC0415 - an empty directory is looked at faster without
+    from synthdub_tui.jobs.changes import resumed  # noqa: PLC0415 - not needed for an empty directory
 
     return [resumed(job, time.time()) for job in jobs]
 
 
 def outputs(settings: Settings, *, as_json: bool) -> int:
-    """One row per finished output: JSON objects a line, or columns."""
+    """Print one row per finished output, as a JSON object or in columns."""
     rows = [
         _output(job, language, dub) for job, language, dub in _finished(Store(settings.state_dir).load(set_aside=False).jobs)
     ]
@@ -85,10 +85,10 @@ def outputs(settings: Settings, *, as_json: bool) -> int:
 
 
 def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
-    """The process id and meters of the runner that works on the directory."""
+    """Returns process id and meters of the directory's runner, or None twice if none answers."""
     if not os.path.exists(socket_name(state_dir)):
         return None, None
-    from synthdub_tui.runner.control import Control  # noqa: PLC0415 - only where a runner may be there
+    from synthdub_tui.runner.control import Control  # noqa: PLC0415 - needed only if there may be a runner
     from synthdub_tui.runner.protocol import Status  # noqa: PLC0415
 
     try:
@@ -98,7 +98,7 @@ def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
         meters = control.ask(Status(id=1)).meters
         control.close()
     except Trouble:
-        return None, None  # it is just ending: the files say all there is
+        return None, None  # the runner is ending: the files contain everything
     return control.welcome.pid, meters
 
 
@@ -122,12 +122,12 @@ def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: 
 
 
 def _left_out(settings: Settings) -> dict[str, Any]:
-    """What the last search left out, by folder."""
+    """Returns what the last scan skipped, by folder."""
     return {name: value for name, value in Store(settings.state_dir).read_document(LEFT_OUT).items() if name != "schema"}
 
 
 def _last_change(path: str) -> str:
-    """When the file changed last, where it can be seen."""
+    """Returns how long ago the file last changed; empty if it cannot be read."""
     try:
         found = os.stat(path)
     except OSError:
@@ -136,7 +136,7 @@ def _last_change(path: str) -> str:
 
 
 def _standing(job: Job, language: str) -> str:
-    """A dub's state, and what it waits for where that is said of it alone."""
+    """Returns a dub's state, and what this dub waits for if that is known."""
     waits_for = job.waits_for(language)
     return job.dubs[language].state.value + (f" ({waits_for.value.replace('_', ' ')})" if waits_for else "")
 
@@ -153,7 +153,7 @@ def _file(job: Job, paused: bool) -> dict[str, Any]:
 
 
 def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
-    from synthdub_tui.jobs.retry_policy import offered  # noqa: PLC0415 - an empty directory is looked at faster without
+    from synthdub_tui.jobs.retry_policy import offered  # noqa: PLC0415 - not needed for an empty directory
 
     dub = job.dubs[language]
     content: dict[str, Any] = {"language": language, "state": dub.state.value, "since": dub.since}
@@ -179,11 +179,11 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
 
 
 def _problem(job: Job, language: str) -> Problem | None:
-    """Why the dub failed, or what its cancel could not stop."""
+    """Returns why the dub failed, or the problem that a cancelled dub may be billed all the same; else None."""
     failure = job.dubs[language].failure
     if failure is not None:
         return explain(failure.code, failure.detail)
-    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - as above
+    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - not needed for an empty directory
 
     code = billed_all_the_same(job, language)
     return explain(code) if code else None

@@ -1,5 +1,7 @@
-"""`synthdub retry`, `cancel`, `remove`, `relocate`, `adopt`, `pause`, `resume`, `stop`: through the runner, or else on the
-store."""
+"""`synthdub retry`, `cancel`, `remove`, `relocate`, `adopt`, `pause`, `resume` and `stop`.
+
+Each asks the runner, or changes the store directly if no runner works.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,14 @@ from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.store import Store
 
 END_SECONDS = 60.0
-"""How long a runner may take to finish its requests and end."""
+"""Seconds for which `stop` waits until the runner has released the state directory."""
 
 
 def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
-    """Retry dubs by the cheapest rung that may help; asks before anything that may cost again. `yes` answers for that, but
-    never for what moderation refused."""
+    """Retry dubs by the cheapest step that may help, and ask before any step that may cost credits.
+
+    `yes` answers these questions, but never those about dubs that moderation refused. Returns the exit code.
+    """
     now = time.time()
     jobs = _jobs(settings, now)
     chosen = actions.choose(jobs, *_select(jobs, selected), gone)
@@ -63,7 +67,7 @@ Send = Callable[[Cells, bool], actions.Retried]
 
 
 def _retry_through(control: Control, at_once: Cells, agreed: Cells, lost: Cells) -> actions.Retried:
-    """Let the runner retry what the user was shown."""
+    """Let the runner retry the dubs that are still as the user saw them."""
 
     def send(cells: Cells, paid: bool) -> actions.Retried:
         reply = control.ask(Retry(id=1, cells=cells, paid=paid))
@@ -73,7 +77,7 @@ def _retry_through(control: Control, at_once: Cells, agreed: Cells, lost: Cells)
 
 
 def _retry_directly(settings: Settings, at_once: Cells, agreed: Cells, lost: Cells, now: float) -> actions.Retried:
-    """Retry what the user was shown while no runner works."""
+    """Retry the dubs that are still as the user saw them, on the store, since no runner works."""
     if not at_once + agreed + lost:
         return actions.Retried()
     with _Direct(settings, now) as direct:
@@ -82,8 +86,8 @@ def _retry_directly(settings: Settings, at_once: Cells, agreed: Cells, lost: Cel
 
 
 def _retry_each(send: Send, at_once: Cells, agreed: Cells, lost: Cells) -> actions.Retried:
-    """`agreed` are the dubs that the user was asked about, or answered for; `lost` those to which he did not agree, and which
-    are looked for, since that is free."""
+    """Send up to three retries. `agreed`: dubs for whose cost the user agreed when asked, or with `--yes`. `lost`: dubs that
+    are not sent again, since the user did not agree or did not name them; they are only looked for, which is free."""
     free = send(at_once, False) if at_once else actions.Retried()
     paid = send(agreed, True) if agreed else actions.Retried()
     if lost:
@@ -93,7 +97,7 @@ def _retry_each(send: Send, at_once: Cells, agreed: Cells, lost: Cells) -> actio
 
 @contextlib.contextmanager
 def _connected(settings: Settings) -> Iterator[Control | None]:
-    """A connection to the runner, closed at the end; None where none works."""
+    """Connects to the runner and closes the connection at the end; None if no runner works."""
     control = Control.connect(settings.state_dir)
     if control is None:
         yield None
@@ -103,7 +107,7 @@ def _connected(settings: Settings) -> Iterator[Control | None]:
 
 
 def cancel(settings: Settings, selected: list[str]) -> int:
-    """Give dubs up on this side."""
+    """Cancel dubs in this batch; the service is not asked to stop them."""
     now = time.time()
     jobs = _jobs(settings, now)
     cells = [Shown(cell.job, cell.language) for cell in _all(_select(jobs, selected))]
@@ -120,14 +124,14 @@ def cancel(settings: Settings, selected: list[str]) -> int:
 
 
 def _tell_billed(jobs: dict[str, Job], cells: Iterable[Shown]) -> None:
-    """Where the cancel came too late, for exactly these dubs."""
+    """Print which of these dubs may be billed although they are cancelled."""
     for job, language in ((jobs[cell.job], cell.language) for cell in cells if cell.job in jobs):
         if language in job.dubs and (code := changes.billed_all_the_same(job, language)):
             print(f"  {printable(job.name)} {language}: {explain(code).line()}")
 
 
 def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
-    """Take dubs that have ended out of the batch; files stay. Asks before something paid is forgotten."""
+    """Remove dubs that have ended from the batch; files stay. Asks before it forgets anything paid."""
     now = time.time()
     jobs = _jobs(settings, now)
     cells = actions.as_shown(jobs, _all(_select(jobs, selected)))
@@ -153,9 +157,10 @@ def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
 
 
 def relocate(settings: Settings, old: str, new: str) -> int:
-    """A file or folder is at another place: its videos keep what was made of them. 1 if some were not found there.
+    """Note that a file or folder has moved, so that its videos keep their dubs.
 
-    Raises Trouble("path_missing") where NEW is not there.
+    Returns the exit code: 1 if no video moved, or some were not found in the new place. Raises Trouble("path_missing") if
+    `new` does not exist.
     """
     old, new = (as_spelled(os.path.abspath(os.path.expanduser(path))) for path in (old, new))
     if not os.path.exists(new):
@@ -178,10 +183,10 @@ def relocate(settings: Settings, old: str, new: str) -> int:
 
 
 def _relocate(direct: _Direct, old: str, new: str) -> int:
-    """How many videos moved."""
+    """Returns how many videos moved."""
     moved = 0
     for job, path in relocation.moves(Known(direct.jobs), old, new):
-        with contextlib.suppress(Trouble):  # told below
+        with contextlib.suppress(Trouble):  # `_left` finds and reports these
             source = relocation.source_at(job, path)
             folder = relocation.moved_folder(job.outputs, old, new)
             outputs = relocation.outputs_at(job, source, folder)
@@ -191,7 +196,7 @@ def _relocate(direct: _Direct, old: str, new: str) -> int:
 
 
 def _left(jobs: dict[str, Job], meant: dict[str, str]) -> list[Trouble]:
-    """Why videos are not known at the places where they were meant to be."""
+    """Returns a Trouble for each video that is not in its intended new place. `meant`: job id → new path."""
     troubles = []
     known = Known(jobs)
     for job_id, path in meant.items():
@@ -205,9 +210,9 @@ def _left(jobs: dict[str, Job], meant: dict[str, str]) -> list[Trouble]:
 
 
 def adopt(settings: Settings, dub: str, named: str) -> int:
-    """Follow a dub in a project that the service has: its id, or an address in Studio that holds it. Nothing is sent or paid.
+    """Follow a dub in an existing project. `named`: the project's id, or a Studio URL that contains it.
 
-    Raises Trouble, and nothing is changed, where that is not possible.
+    Only reads from the service; nothing is paid. If this is impossible, raises Trouble and changes nothing.
     """
     ids = adoption.project_ids(named)
     if len(ids) != 1:
@@ -226,7 +231,7 @@ def adopt(settings: Settings, dub: str, named: str) -> int:
 
 
 def _adopt(settings: Settings, cell: Cell, project: str, now: float) -> None:
-    from synthdub_tui.runner import adopting  # noqa: PLC0415 - other commands start faster without
+    from synthdub_tui.runner import adopting  # noqa: PLC0415 - other commands do not need it
     from synthdub_tui.store.receipts import receipts_of  # noqa: PLC0415
 
     adopting.check(_jobs(settings, now), cell)
@@ -240,7 +245,10 @@ def _adopt(settings: Settings, cell: Cell, project: str, now: float) -> None:
 
 
 def _one_dub(jobs: dict[str, Job], word: str) -> Cell:
-    """Raises Trouble("no_such_job"), Trouble("name_ambiguous"), or Trouble("not_one_dub") with those that may be meant."""
+    """Returns the one dub that a word selects.
+
+    Raises Trouble("no_such_job" | "name_ambiguous"), or Trouble("not_one_dub") with the candidates as detail.
+    """
     cells = _dubs(jobs, word)
     if len(cells) == 1:
         return cells[0]
@@ -251,7 +259,7 @@ def _one_dub(jobs: dict[str, Job], word: str) -> Cell:
 
 
 def pause(settings: Settings, *, paused: bool) -> int:
-    """Begin nothing new, or go on."""
+    """Pause the batch, so that nothing new starts, or resume it."""
     with _connected(settings) as control:
         if control is not None:
             control.ask(Pause(id=1) if paused else Resume(id=1))
@@ -264,7 +272,7 @@ def pause(settings: Settings, *, paused: bool) -> int:
 
 
 def stop(settings: Settings) -> int:
-    """The runner saves and ends."""
+    """Let the runner save and end. Returns 0, also if there was none."""
     if end_runner(settings):
         print("Stopped; the work resumes at the next start.")
     else:
@@ -273,7 +281,10 @@ def stop(settings: Settings) -> int:
 
 
 def end_runner(settings: Settings) -> bool:
-    """Let the runner save and end, and wait until it has. Returns whether there was one."""
+    """Let the runner save and end, and wait for its end. Returns whether there was a runner.
+
+    Raises Trouble("state_busy") if it takes longer than `END_SECONDS`.
+    """
     with _connected(settings) as control:
         if control is None:
             return False
@@ -284,8 +295,10 @@ def end_runner(settings: Settings) -> bool:
 
 
 class _Direct:
-    """The store while no runner works on it; holds the lock, so that none starts meanwhile. `now` is the time at which the user
-    was shown its jobs: what is read of an unchanged file is the same as then."""
+    """The store while no runner works. Holds the lock, so that no runner can start meanwhile.
+
+    `now`: the time for which the jobs were shown to the user, so that an unchanged file yields the same jobs as then.
+    """
 
     def __init__(self, settings: Settings, now: float) -> None:
         self.store = Store(settings.state_dir)
@@ -298,14 +311,14 @@ class _Direct:
         self.jobs[job.id] = job
 
     def give_up(self, job: Job) -> None:
-        from synthdub_tui.runner.fetch import clean_up  # noqa: PLC0415 - other commands start faster without
+        from synthdub_tui.runner.fetch import clean_up  # noqa: PLC0415 - other commands do not need it
 
         before = self.jobs[job.id]
         self.put(job)
         clean_up(before, job)
 
     def take_out(self, job: Job, languages: Sequence[str]) -> None:
-        from synthdub_tui.runner.fetch import remove_parts  # noqa: PLC0415 - other commands start faster without
+        from synthdub_tui.runner.fetch import remove_parts  # noqa: PLC0415 - other commands do not need it
 
         for language in languages:
             if job.dubs[language].part is not None:
@@ -320,7 +333,7 @@ class _Direct:
     def __enter__(self) -> _Direct:
         try:
             os.makedirs(self.store.folder, mode=0o700, exist_ok=True)
-            self._lock.acquire()  # first: opening sweeps what a runner may be writing just now
+            self._lock.acquire()  # before `open`, which deletes temporary files that a runner may be writing
         except OSError as error:
             raise Trouble("state_unwritable", f"{error.strerror}: {self.store.folder}") from error
         try:
@@ -336,7 +349,7 @@ class _Direct:
 
 
 def _jobs(settings: Settings, now: float) -> dict[str, Job]:
-    """The batch as it stands; without a runner, as the next one would find it."""
+    """Returns the jobs by id; without a runner, as the next one will find them."""
     with _connected(settings) as control:
         works = control is not None
     store = Store(settings.state_dir)
@@ -346,7 +359,7 @@ def _jobs(settings: Settings, now: float) -> dict[str, Job]:
 
 
 def _wait_for_lock(settings: Settings) -> None:
-    """The runner closes its socket a moment before it lets the state directory go."""
+    """Wait for the runner to release the state directory, which it does shortly after it closes its socket."""
     lock = Lock(os.path.join(settings.state_dir, "lock"))
     deadline = time.monotonic() + END_SECONDS
     while True:
@@ -362,9 +375,9 @@ def _wait_for_lock(settings: Settings) -> None:
 
 
 def _select(jobs: dict[str, Job], selected: Iterable[str]) -> tuple[list[Cell], list[Cell]]:
-    """The dubs that SELECT words mean: those named one by one, and those meant in bulk.
+    """Returns the dubs that SELECT words select: those named one by one, and those selected in bulk.
 
-    Raises Trouble("no_such_job"), or Trouble("name_ambiguous") where several folders have a file of that name.
+    Raises Trouble("no_such_job"), or Trouble("name_ambiguous") if several folders contain a file of that name.
     """
     named: list[Cell] = []
     bulk: list[Cell] = []
@@ -384,12 +397,12 @@ def _select(jobs: dict[str, Job], selected: Iterable[str]) -> tuple[list[Cell], 
 
 
 def _undecided(dub: Dub) -> bool:
-    """Whether it waits for nothing but the user's word: his file names it, too."""
+    """Whether the dub waits only for the user's decision. Naming its file then counts as naming the dub."""
     return dub.state is DubState.UNKNOWN or dub.hold is not None
 
 
 def _all(selected: tuple[list[Cell], list[Cell]]) -> list[Cell]:
-    """Named or not, each once."""
+    """Returns all selected dubs, named or in bulk, each once."""
     named, bulk = selected
     return list(dict.fromkeys(named + bulk))
 
@@ -401,7 +414,7 @@ def _dubs(jobs: dict[str, Job], word: str) -> list[Cell]:
 
 
 def _files(jobs: dict[str, Job], name: str) -> list[Job]:
-    """Jobs of a file named by its path, its bare name, or the job's id. Raises Trouble("name_ambiguous")."""
+    """Returns the jobs of a file, given its path, its name or the job's id. Raises Trouble("name_ambiguous")."""
     paths = {as_spelled(name), as_spelled(os.path.abspath(name))} if os.sep in name else {as_spelled(name)}
     exact = [job for job in jobs.values() if job.source.path in paths or job.id == name]
     alike = [job for job in jobs.values() if composed(job.name) == composed(name)]
@@ -454,7 +467,7 @@ def _open(jobs: dict[str, Job], cells: Iterable[Shown]) -> Iterable[Shown]:
 
 
 def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:
-    """Show exactly what would be forgotten, and ask once; without a terminal the answer is no."""
+    """List the dubs that would be forgotten and ask once; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
     print("These were paid for, and are not on disk. Once they are removed, having them again may spend credits again:")
@@ -466,14 +479,14 @@ def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[st
 
 
 def _agreed(jobs: dict[str, Job], cells: list[Cell], yes: bool) -> list[Cell]:
-    """Those of the dubs to ask about that the user agreed to, by `yes` or when asked."""
+    """Returns the dubs of `cells` to which the user agreed, with `yes` or when asked."""
     answered = [cell for cell in cells if yes and not _policy(jobs, cell).moderated]
     questions = [cell for cell in cells if cell not in answered]
     return answered + (questions if questions and _asked(jobs, questions) else [])
 
 
 def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:
-    """Show exactly what may cost, and ask once; without a terminal the answer is no."""
+    """List the dubs that may cost credits and ask once; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
     print("Retrying these may spend credits again:")
@@ -483,7 +496,7 @@ def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] =
 
 
 def _says_yes(question: str, read: Callable[[str], str]) -> bool:
-    """The end of the input, as ctrl+d gives it, is a no."""
+    """Ask the question. The end of the input (ctrl+d) counts as no."""
     try:
         return read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
