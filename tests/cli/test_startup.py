@@ -13,6 +13,7 @@ LOOK = HELP | {
     *(
         "commands",
         "commands.status",
+        "humanize",
         "jobs",
         "jobs.model",
         "jobs.options",
