@@ -1,10 +1,10 @@
-"""Sends the terminal only what changes: `Painter.paint` stands between Textual's compositor and its driver.
+"""Sends the terminal only changes: `Painter.paint` works between Textual's compositor and its driver.
 
-Textual writes every changed span from the left edge of its widget, each piece with all of its colours, and all of a widget that
-scrolls. The painter draws these updates on a canvas, keeps in mind what the terminal shows, and sends the difference: nothing
-where nothing differs, and nothing while the terminal has not yet taken what was sent before, so that frames never pile up.
+Textual writes every changed span from the left edge of its widget, each segment with all of its colours, and all of a widget
+that scrolls. The painter draws these updates on a canvas, remembers what the terminal shows, and sends the difference. It sends
+nothing while the terminal has not yet accepted the last frame, so that frames never pile up.
 
-It needs some of Textual's private surface. Where a later Textual has another, its own way is used.
+The painter needs some of Textual's private interface. If a later Textual has another, Textual draws by its own code.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Output(Protocol):
 
     @property
     def behind(self) -> bool:
-        """Whether the terminal has not yet taken everything that was written."""
+        """Whether the terminal has not yet accepted everything that was written."""
 
     def write(self, data: str) -> None:
         """Send soon."""
 
     def call_when_taken(self, callback: Callable[[], None]) -> None:
-        """Call in the app, once, as soon as the terminal is not behind any more."""
+        """Call once, in the app, as soon as the terminal is no longer behind."""
 
 
 class Painter:
-    """Paints for one app, once `App._display` passes its updates here."""
+    """Paints for one app, whose `App._display` must pass its updates here."""
 
     def __init__(self, app: App[Any]) -> None:
         self._app = app
@@ -53,27 +53,27 @@ class Painter:
         self._begin(Size(0, 0))
 
     def paint(self, update: RenderableType | None, output: Output | None) -> RenderableType | None:
-        """Paint an update. Returns what Textual has to display itself: what the painter does not know, or None."""
+        """Paint an update. Returns an update that Textual must display itself, since its kind is unknown; else None."""
         if output is None or not self._able:
             return update
         if isinstance(update, LayoutUpdate | ChopsUpdate):
             self._draw(update)
             self._send(output)
             return None
-        if update is not None:  # it goes its own way, and nobody knows what it leaves on the screen
+        if update is not None:  # Textual displays it, and its effect on the screen is unknown
             self._forget()
         return update
 
     def repaint(self, output: Output | None) -> None:
-        """Whatever the terminal shows is in doubt (resized, resumed, written upon by others): paint it all."""
+        """Paint everything, since the screen is in doubt (resized, resumed, written to by other programs)."""
         self._forget()
         if output is not None and self._able:
             self._send(output)
 
     def _begin(self, size: Size) -> None:
-        """Everything anew, for a screen of this size."""
+        """Start again, with an empty canvas of this size."""
         self._size = size
-        colors = COLOR_SYSTEMS.get(self._app.console.color_system or "", ColorSystem.TRUECOLOR)  # as Textual takes none
+        colors = COLOR_SYSTEMS.get(self._app.console.color_system or "", ColorSystem.TRUECOLOR)  # for none, as Textual does
         self._cells, self._pens = Cells(), Pens(colors)
         self._canvas = Canvas(*size, self._cells, self._pens)
         self._forget()
@@ -108,7 +108,7 @@ class Painter:
         self._send(output)
 
     def _cursor(self) -> tuple[int, int] | None:
-        """Line and column where an input method shows what is typed, if something takes text."""
+        """Line and column for the text of an input method; None if the focus is not on an input."""
         if not hasattr(type(self._app.screen.focused), "cursor_screen_offset"):
             return None
         x, y = self._size.clamp_offset(self._app.cursor_position)
@@ -123,7 +123,7 @@ def _size(update: LayoutUpdate | ChopsUpdate) -> Size:
 
 
 def _surface_is_known(app: App[Any]) -> bool:
-    """Whether this Textual has everything that is used here beyond its documented interface."""
+    """Whether this Textual has all parts of the private interface that are used here."""
     return (
         vars(LayoutUpdate([], Region())).keys() == {"strips", "region"}
         and vars(ChopsUpdate([], [], [])).keys() == {"chops", "spans", "chop_ends"}

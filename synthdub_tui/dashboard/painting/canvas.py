@@ -1,8 +1,8 @@
-"""What the screen should show: lines of cells, as the updates that Textual draws with say it.
+"""The screen as it should be: lines of cells, drawn from Textual's updates.
 
-A line is a string with one character for each cell, beside a string of pens: so lines are compared and cut at the speed of C.
-The second cell of a wide character is `REST`. Odd cells, which terminals may measure otherwise than we do (combined characters,
-emoji), have stand-ins.
+A line is a string with one character per cell, and a string with one pen per cell: so lines are compared and cut at the speed
+of C. The second cell of a wide character is `REST`. Odd cells are those that terminals may measure differently than we do
+(combined characters, emoji); a stand-in represents each.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from synthdub_tui.dashboard.painting.pens import UNKNOWN, Pens
 
 REST: Final = "\0"
 NOTHING: Final = "\1"
-"""A cell of which nothing is known."""
+"""A cell of unknown content."""
 
-_ODD: Final = 0x100000  # stand-ins: a private plane of Unicode; characters that live there get stand-ins, too
+_ODD: Final = 0x100000  # first stand-in, in a private plane of Unicode; characters of that plane get stand-ins too
 _EMOJI: Final = 0x1F000
 _MOST_TEXTS: Final = 8192
 _MOST_ODD: Final = 60000
 
 
 class Cells:
-    """Texts as cells, and back."""
+    """Converts texts to cells, and back."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -35,11 +35,11 @@ class Cells:
 
     @property
     def full(self) -> bool:
-        """Whether there may soon be no more stand-ins: then everything begins anew."""
+        """Whether stand-ins may soon run out: then the painter starts again."""
         return len(self._odd) > _MOST_ODD
 
     def of(self, text: str) -> str:
-        """A text with one character for each of its cells, and nothing that steers a terminal."""
+        """A text with one character per cell, and without control characters."""
         cells = self._texts.get(text)
         if cells is None:
             if len(self._texts) > _MOST_TEXTS:
@@ -48,11 +48,11 @@ class Cells:
         return cells
 
     def text(self, cells: str) -> str:
-        """What is to be written for cells without anything odd."""
+        """The text to write for cells that are not odd."""
         return cells.replace(REST, "")
 
     def cluster(self, cell: str) -> str:
-        """What is to be written for one odd cell."""
+        """The text to write for one odd cell."""
         return self._odd[ord(cell) - _ODD]
 
     def _measured(self, text: str) -> str:
@@ -75,7 +75,7 @@ class Cells:
 
 
 def odd(cells: str) -> bool:
-    """Whether a terminal may measure any of these cells otherwise than we do."""
+    """Whether a terminal may measure any of these cells differently than we do."""
     return not cells.isascii() and ord(max(cells)) >= _ODD
 
 
@@ -84,7 +84,7 @@ def _steady(char: str) -> bool:
 
 
 class Canvas:
-    """Lines of cells with their pens, and which lines were drawn upon since somebody asked."""
+    """Lines of cells with their pens. `dirty`: lines that were drawn on since the last frame."""
 
     def __init__(self, width: int, height: int, cells: Cells, pens: Pens) -> None:
         self.width, self.height = width, height
@@ -94,7 +94,7 @@ class Canvas:
         self._cells_of, self._pen_of = cells.of, pens.of
 
     def draw(self, update: ChopsUpdate | LayoutUpdate) -> None:
-        """Take what an update would write, cell by cell."""
+        """Draw what an update would write, cell by cell."""
         if isinstance(update, LayoutUpdate):
             for y, line in enumerate(update.strips, update.region.y):
                 x = update.region.x
@@ -118,7 +118,7 @@ class Canvas:
         if cells and 0 <= y < self.height:
             line, before = self.cells[y], self.pens[y]
             left, right = line[:x], line[end:]
-            if line[x] == REST:  # of a wide character that is half drawn over, the other half is left blank
+            if line[x] == REST:  # if half of a wide character is drawn over, the other half becomes blank
                 left = left[:-1] + " "
             if right[:1] == REST:
                 right = " " + right[1:]

@@ -1,9 +1,9 @@
-"""From what a terminal shows to what it should show, in few bytes.
+"""Updates a terminal to what it should show, in few bytes.
 
-Only runs of changed cells are sent: few of them always the nearest next, many with one pen after the other. Lines that moved up
-or down are moved by the terminal: DECSTBM with DL or IL, which every terminal since the VT102 knows (Linux's console has no SU
-and SD). Lines with odd cells are sent whole, each such cell upon blanks and with an absolute move after it: a terminal that
-measures them otherwise gets at least all others right.
+Only runs of changed cells are sent: if they are few, the nearest is always next; if they are many, they are sent pen by pen.
+The terminal itself moves lines that moved up or down: by DECSTBM with DL or IL, which every terminal since the VT102 knows
+(Linux's console has no SU and SD). Lines with odd cells are sent whole: each odd cell is written over blanks, and an absolute
+move follows it. So a terminal that measures it differently shows at least all other cells right.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from synthdub_tui.dashboard.painting.canvas import NOTHING, REST, Canvas, Cells,
 from synthdub_tui.dashboard.painting.pens import UNKNOWN, Pens
 
 _FEWEST_MOVED: Final = 3
-"""Lines that must have moved alike before scrolling is thought of."""
+"""Least number of lines that must have moved by the same distance for the terminal to scroll."""
 
 _FEW: Final = 32
-"""Pieces for which the nearest is looked for after each: that takes the square of their number."""
+"""Most pieces that are sorted by nearness, which takes time by the square of their number."""
 
 _HOP: Final = 6
-"""Bytes to get from one run of changed cells to another, roughly."""
+"""Bytes of a move from one run of changed cells to another, roughly."""
 
 _CHANGED: Final = re.compile(rb"\x01+")
 _SAME: Final = re.compile(r"(.)\1*", re.DOTALL)
@@ -40,7 +40,7 @@ class _Piece(NamedTuple):
 
 
 class Shown:
-    """What a terminal shows and the pen it has, as far as known. All that draws on it comes from `changed`."""
+    """The content and the pen of a terminal, as far as known. Only texts from `changed` may draw on it."""
 
     def __init__(self, width: int, height: int, cells: Cells, pens: Pens) -> None:
         self._cells, self._pens = cells, pens
@@ -48,10 +48,10 @@ class Shown:
         self._lines = [NOTHING * width] * height
         self._drawn = [UNKNOWN * width] * height
         self._pen = UNKNOWN
-        self._cursor: tuple[int, int] | None = None  # where it was put last, since somebody wanted it there
+        self._cursor: tuple[int, int] | None = None  # as last requested, if it was
 
     def changed(self, canvas: Canvas, cursor: tuple[int, int] | None) -> str:
-        """What makes the terminal show the canvas; empty if it does. At `cursor`, line and column, input shall appear."""
+        """The text that makes the terminal show the canvas; empty if it does. `cursor`: line and column for input, if any."""
         dirty = [y for y in sorted(canvas.dirty) if self._differs(canvas, y)]
         canvas.dirty.clear()
         if not dirty and cursor in (self._cursor, None):
@@ -80,7 +80,7 @@ class Shown:
     # -- scrolling ---------------------------------------------------------------------------------------------------
 
     def _scrolled(self, canvas: Canvas, dirty: list[int]) -> str:
-        """Move lines that only stand elsewhere now, if fewer cells are to be written then. What appears is unknown."""
+        """Let the terminal move lines that only changed their place, if that saves bytes. Lines that appear are unknown."""
         shift = self._shift(canvas, dirty) if len(dirty) > _FEWEST_MOVED else None
         if shift is None:
             return ""
@@ -98,9 +98,9 @@ class Shown:
         return (self._lines, NOTHING), (self._drawn, UNKNOWN)
 
     def _shift(self, canvas: Canvas, dirty: list[int]) -> tuple[int, int, int] | None:
-        """The lines (top, one after the bottom) that most likely moved, and how far up.
+        """The lines (top, one after the bottom) that most likely moved, and how far up; None if too few did.
 
-        Only the left half of lines that are like no other is looked at: what stands beside a list does not scroll with it.
+        Only unique lines are compared, and only their left halves: a pane on the right does not scroll with the list.
         """
         half = self._width // 2
         places: dict[tuple[str, str], int | None] = {}
@@ -129,7 +129,7 @@ class Shown:
                 yield _Piece(y, same.start(), same[1], new[same.start() : same.end()])
 
     def _by_pen(self, pieces: list[_Piece]) -> list[_Piece]:
-        """Pieces with one pen after the other, each time the one that is nearest."""
+        """Pieces grouped by pen; the next pen is always the one with the shortest sequence to it."""
         groups: dict[str, list[_Piece]] = {}
         for piece in pieces:
             groups.setdefault(piece.pen, []).append(piece)
@@ -141,7 +141,7 @@ class Shown:
         return order
 
     def _by_nearness(self, pieces: list[_Piece]) -> list[_Piece]:
-        """Always the piece that takes the fewest bytes to get to from the end of the last one."""
+        """Pieces in an order in which the next one always takes the fewest bytes to reach from the end of the last."""
         way, rest, order = self._pens.way, pieces.copy(), list[_Piece]()
         y, x, pen = 0, 0, self._pen
         while rest:
@@ -159,7 +159,7 @@ class Shown:
 
 
 class _Writer:
-    """Collects a frame. Where the cursor is, is forgotten at the start: others may have moved it."""
+    """Collects a frame. The cursor's place is unknown at the start: others may have moved it."""
 
     def __init__(self, width: int, cells: Cells, pens: Pens, pen: str) -> None:
         self._width, self._cells, self._pens = width, cells, pens
@@ -168,7 +168,7 @@ class _Writer:
         self._parts: list[str] = []
 
     def finished(self) -> str:
-        """The frame. Its pen stays for the next one, but no link is left open."""
+        """The frame. Its pen stays set for the next one, but no link stays open."""
         unlinked = self._pens.unlinked(self.pen)
         if unlinked:
             self._parts.append(unlinked)
@@ -176,15 +176,15 @@ class _Writer:
         return "".join(self._parts)
 
     def piece(self, piece: _Piece) -> None:
-        """Write cells without anything odd."""
+        """Write cells that are not odd."""
         self.move(piece.y, piece.x)
         self._take(piece.pen)
         self._parts.append(self._cells.text(piece.cells))
         end = piece.x + len(piece.cells)
-        self._at = (piece.y, end) if end < self._width else None  # whether it waits at the edge depends on the terminal
+        self._at = (piece.y, end) if end < self._width else None  # at the edge, its place depends on the terminal
 
     def odd_line(self, y: int, cells: str, pens: str) -> None:
-        """Write a whole line, part of which a terminal may measure otherwise than we do."""
+        """Write a whole line that contains odd cells."""
         x = 0
         while x < len(cells):
             if odd(cells[x]):
@@ -202,7 +202,7 @@ class _Writer:
             x = stop
 
     def move(self, y: int, x: int) -> None:
-        """Put the cursor there, by the shortest way that is known on every terminal."""
+        """Put the cursor there, by the shortest sequence that every terminal knows."""
         if self._at != (y, x):
             self._parts.append(_moved(self._at, y, x))
             self._at = (y, x)
@@ -237,13 +237,13 @@ def _step(count: int, forward: str, back: str) -> str:
 
 
 def _changes(old: str, new: str, drawn: str, pens: str) -> bytes:
-    """For each cell of a line whether it is to be written: 1 or 0."""
+    """For each cell of a line, whether it must be written: 1 or 0."""
     changed = map(or_, map(ne, old, new), map(ne, drawn, pens))
     return bytes(map(and_, changed, map(NOTHING.__ne__, new)) if NOTHING in new else changed)
 
 
 def _runs(changes: bytes, new: str, pens: str) -> list[tuple[int, int]]:
-    """From where to where cells are written, with gaps that are shorter than a move over them."""
+    """The ranges of cells to write. They include gaps that take no more bytes than a move over them."""
     runs: list[tuple[int, int]] = []
     for run in _CHANGED.finditer(changes):
         start, stop = run.span()
@@ -257,7 +257,7 @@ def _runs(changes: bytes, new: str, pens: str) -> list[tuple[int, int]]:
 
 
 def _bridged(gap: str, pens: str) -> bool:
-    """Whether to write unchanged cells again is as short as a move over them."""
+    """Whether writing these unchanged cells again takes no more bytes than a move over them."""
     if len(gap) > 4 or NOTHING in gap or pens.count(pens[0]) != len(pens):
         return False
     return len(gap.encode()) <= (3 if len(gap) == 1 else 4)

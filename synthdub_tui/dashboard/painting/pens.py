@@ -1,4 +1,4 @@
-"""Pens: all that a character is written with (colours, attributes, link), as one character each, and the ways between them."""
+"""Pens: the colours, attributes and link of a character, as one character each, and the sequences between pens."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.style import Style
 from textual.strip import Strip
 
 UNKNOWN: Final = "\0"
-"""The pen of a terminal of which nothing is known, and of cells that nobody has written."""
+"""The pen of a terminal in an unknown state, and of cells that were never written."""
 
 _OFF: Final = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "8": "28", "9": "29"}
-"""What ends an attribute (ECMA-48, SGR). The rarer ones are ended by a reset, since terminals differ about them."""
+"""Attribute → code that ends it (ECMA-48, SGR). Only a reset ends the rarer ones, since terminals differ about them."""
 
 _MOST: Final = 4096
-"""Styles and ways that are kept; a day with many themes and links must not fill the memory."""
+"""Most cached styles, and most cached sequences: a day with many themes and links must not fill the memory."""
 
 
 class _Pen(NamedTuple):
@@ -26,7 +26,7 @@ class _Pen(NamedTuple):
 
 
 class Pens:
-    """Gives styles their pens, for the colours that a terminal has."""
+    """Maps styles to pens, for the colours that a terminal has."""
 
     def __init__(self, colors: ColorSystem) -> None:
         self._colors = colors
@@ -45,7 +45,7 @@ class Pens:
         return known[1]
 
     def way(self, before: str, after: str) -> str:
-        """The shortest sequence from a pen to another."""
+        """The shortest sequence from one pen to another."""
         if before == after:
             return ""
         way = self._ways.get(before + after)
@@ -56,7 +56,7 @@ class Pens:
         return way
 
     def unlinked(self, pen: str) -> str:
-        """A sequence that ends the link of a pen; a link must not be left open. Empty if it has none."""
+        """The sequence that ends the link of a pen, since no link may stay open; empty if the pen has none."""
         known = self._pens[ord(pen)]
         return _NO_LINK if known is not None and known.link else ""
 
@@ -87,12 +87,12 @@ def _sgr(codes: list[str]) -> str:
 
 
 def _codes(pen: _Pen) -> list[str]:
-    """What leads to a pen after a reset."""
+    """Codes that set a pen after a reset."""
     return [*pen.attributes, *([pen.color] if pen.color != "39" else []), *([pen.background] if pen.background != "49" else [])]
 
 
 def _steps(before: _Pen, after: _Pen) -> list[str] | None:
-    """What leads from a pen to another without a reset, if there is such a way."""
+    """Codes that change one pen to another without a reset; None if that is impossible."""
     ended = [code for code in before.attributes if code not in after.attributes]
     if any(code not in _OFF for code in ended):
         return None
@@ -108,7 +108,7 @@ def _steps(before: _Pen, after: _Pen) -> list[str] | None:
 
 
 def _parsed(style: Style | None, colors: ColorSystem) -> _Pen:
-    """A style as Textual would send it."""
+    """The pen of a style, as Textual would send it."""
     if style is None:
         return _Pen((), "39", "49", "")
     codes = [code for code in Strip.render_ansi(style, colors).split(";") if code]
