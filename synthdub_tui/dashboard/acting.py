@@ -1,6 +1,6 @@
-"""What every action of the main screen is made of: its targets, whether it is allowed, the question, and the request.
+"""The base of all actions of the main screen: their targets, whether they are allowed, the question, and the request.
 
-Questions open at once, in the key's own handler, so that keys which are typed ahead meet them and not the grid.
+Questions open at once, in the key's own handler, so that keys typed ahead reach the question and not the grid.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CellKey = tuple[str, str]
 
 
 class Acting(Screen[None]):
-    """Actions on marks or cursor. A subclass lays out the screen and holds the grid.
+    """Actions on the marks or the cursor. A subclass lays out the screen and creates the grid.
 
-    Widgets are held and not asked for: an answer may come while the app ends, when they are no longer found.
+    Widgets are attributes, not queried: a reply may come while the app ends, when a query no longer finds them.
     """
 
     grid: Grid
@@ -38,7 +38,7 @@ class Acting(Screen[None]):
         self.memory = memory
         self.options = options
         self.keymap = session.keymap
-        self.status = StatusLine(self.keymap, read_only=options.read_only)  # where actions are answered
+        self.status = StatusLine(self.keymap, read_only=options.read_only)  # shows the result of each action
 
     # -- targets -----------------------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ class Acting(Screen[None]):
         return [cursor] if batch.dub(*cursor) is not None else []
 
     def dubs(self, cells: Iterable[CellKey]) -> list[tuple[CellKey, Dub]]:
-        """The cells with their dubs; those without one are left out."""
+        """The cells with their dubs; cells without a dub are skipped."""
         found = ((cell, self.session.batch.dub(*cell)) for cell in cells)
         return [(cell, dub) for cell, dub in found if dub is not None]
 
@@ -68,7 +68,7 @@ class Acting(Screen[None]):
         return [f"{printable(name, 4096)}: {', '.join(codes)}" for name, codes in known]
 
     def allowed(self) -> bool:
-        """Whether anything may be changed now; says why not."""
+        """Whether anything may be changed now. If not, the status line says why."""
         if self.options.read_only:
             self.status.say("This dashboard is read-only. Start synthdub without --read-only to act.", error=True)
         elif not self.session.attached:
@@ -80,7 +80,7 @@ class Acting(Screen[None]):
     # -- asking and sending ------------------------------------------------------------------------------------------
 
     def ask(self, title: str, lines: list[str], then: Callable[[], object], *, danger: bool, yes: str, otherwise: str) -> None:
-        """Show exactly what will be touched, and ask once. A yes goes on with `then`, a no is answered by `otherwise`."""
+        """Show exactly what will be touched, and ask once. A yes calls `then`; a no shows `otherwise` in the status line."""
         from synthdub_tui.dashboard.screens.confirm import ConfirmScreen  # noqa: PLC0415 - not for the first frame
 
         def answered(answer: bool | None) -> None:
@@ -92,12 +92,12 @@ class Acting(Screen[None]):
         self.app.push_screen(ConfirmScreen(title, lines, danger=danger, confirm_label=yes), answered)
 
     async def send(self, request: Request, patience: float | None = REPLY_TIMEOUT) -> Reply | None:
-        """Send and wait; a failure becomes a message that says what to do, and None."""
+        """Send and wait at most `patience` seconds (None: no limit). Shows a failure with its remedy, and returns None."""
         reply = await self.session.link.ask(request, patience)
         return None if self.failed(reply) else reply
 
     def failed(self, reply: Reply) -> bool:
-        """Whether a request was not done; says what to do."""
+        """Whether a request failed. If so, shows the problem and its remedy."""
         if reply.code:
             problem = explain(reply.code, reply.detail)
             self.status.say(f"{problem.title}. {problem.remedy}", error=True)
@@ -105,14 +105,14 @@ class Acting(Screen[None]):
         return bool(reply.code)
 
     def tell_more(self, problem: Problem) -> None:
-        """What went wrong, why, and what to do, above the status line."""
+        """Show what went wrong, why, and what to do, in a notification above the status line."""
         words = f"{problem.cause} {problem.remedy}"
         if problem.detail:
             words = f"({printable(problem.detail)}) {words}"
         self.app.notify(words, title=problem.title, severity="error", timeout=12, markup=False)
 
     def on_worker_state_changed(self, event: Any) -> None:
-        """An error of our own in an action is told, not swallowed."""
+        """Report an unexpected exception in an action; otherwise only Textual's log would show it."""
         if event.worker.error is not None and event.state.name == "ERROR":
             problem = explain("internal", f"{event.worker.name}: {event.worker.error!r}")
             self.status.say(problem.line(), error=True)
@@ -120,5 +120,5 @@ class Acting(Screen[None]):
 
 
 def as_cells(cells: Iterable[CellKey]) -> tuple[Cell, ...]:
-    """Cells as requests name them."""
+    """Convert cells to the type that requests contain."""
     return tuple(Cell(job, code) for job, code in cells)

@@ -1,4 +1,4 @@
-"""Adding files and languages: choose, see what it comes to, confirm, and learn what became of it."""
+"""Adding files and languages: choose, see how many dubs that means, confirm, and see the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from synthdub_tui.sources.scan import Skipped
 
 RECENT: Final = 12
-"""Languages that are remembered as added lately."""
+"""Most languages that are remembered as recently added."""
 
 NO_LANGUAGES: Final = "Nothing was added: no languages were chosen."
 NOTHING: Final = "Nothing was added."
@@ -38,7 +38,7 @@ _EFFECTS: Final = {
     "going on": "started anew before and not finished, which go on",
     "compared": "compared",
 }
-"""What naming files came to, as the runner counts it (`sources.intake.Effect`), in words."""
+"""Words for what adding files did, by the runner's counters (most are a `sources.intake.Effect`)."""
 
 
 class Adding(Acting):
@@ -47,12 +47,12 @@ class Adding(Acting):
     def __init__(self, session: Session, memory: Memory, options: Options) -> None:
         super().__init__(session, memory, options)
         self._added_paths = False
-        self._searches = 0  # by the runner, for files that were asked for here
+        self._searches = 0  # requests of this dashboard to add files that the runner has not answered yet
 
     # -- files -------------------------------------------------------------------------------------------------------
 
     def action_add_files(self) -> None:
-        """Choose files and folders, then languages where none are set, and add them."""
+        """Choose files and folders, then languages if none are configured, and add them."""
         if not self.allowed():
             return
         from synthdub_tui.dashboard.screens.add_files import AddFilesScreen  # noqa: PLC0415 - not for the first frame
@@ -75,7 +75,7 @@ class Adding(Acting):
         self.ask("Add these and dub them?", lines, then, danger=False, yes="Add", otherwise=NOTHING)
 
     def add_named(self) -> None:
-        """Add what the command line named; once, however often a runner is attached."""
+        """Add the paths from the command line: once, however often a runner is attached."""
         if self._added_paths or not self.options.paths or self.options.read_only:
             return
         self._added_paths = True
@@ -103,7 +103,7 @@ class Adding(Acting):
             self.tell_more(explain(str(reply.result["problem"]), str(reply.result.get("problem_detail", ""))))
 
     def _offer_the_rest(self, paths: tuple[str, ...], targets: tuple[str, ...], wrong: list[Skipped]) -> None:
-        """Nothing is added where something that is named is wrong; the rest need not be marked again for that."""
+        """The runner adds nothing if one path is wrong. Offer to add the others, so that the user need not mark them again."""
         left_out = {item.path for item in wrong}
         rest = tuple(path for path in paths if path not in left_out)
         lines = [f"{printable(item.path, 4096)}: {explain(item.code).title}" for item in wrong]
@@ -180,7 +180,7 @@ def _refused(paths: tuple[str, ...]) -> list[Skipped]:
 
 
 def _cost(count: Count, targets: int) -> str:
-    """How much is asked for: at most, since some may be there already."""
+    """How many dubs are requested: at most, since some may exist already."""
     dubs = many(count.videos * targets, "dub")
     found = f"{many(count.videos, 'video')} in {many(targets, 'language')}"
     if not count.all:

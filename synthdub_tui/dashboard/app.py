@@ -35,14 +35,14 @@ from synthdub_tui.runner.protocol import CheckKey, Stop
 KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
 
 SETTLED: Final = 1.0
-"""Seconds after which the start is over, and what is needed later may be loaded."""
+"""Seconds after which the start is over, and modules that are needed later may be loaded."""
 
 EVERYWHERE: Final = frozenset({"app.mouse", "app.redraw", "app.suspend", "app.leave"})
-"""Actions of the grid's keys that are also for the screens above it."""
+"""Actions of the grid's keys that the palette also offers on the screens above it."""
 
 
 class SynthdubApp(App[int]):
-    """Shows and steers a batch. The work is done by the runner, which goes on without it."""
+    """Shows and steers a batch. The runner does the work, and continues without the app."""
 
     TITLE = "synthdub"
     CSS_PATH = ["main.tcss", "grid.tcss"]  # noqa: RUF012 - Textual declares it so
@@ -64,7 +64,7 @@ class SynthdubApp(App[int]):
         self._choose_theme()
 
     def _choose_theme(self) -> None:
-        """The chosen colours; else the terminal's own sixteen where it has no more, or where every byte counts."""
+        """Use the chosen theme; else the terminal's own 16 colours if it has no more, or on a slow link."""
         wanted = self.memory.now.theme
         poor = self.console.color_system in ("standard", None) and not self.no_color
         if wanted in self.available_themes:
@@ -73,7 +73,7 @@ class SynthdubApp(App[int]):
             self.theme = "ansi-dark"
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Everything that Textual draws passes here."""
+        """Pass everything that Textual draws through the painter."""
         super()._display(screen, self._painter.paint(renderable, self._output))
 
     @property
@@ -81,11 +81,11 @@ class SynthdubApp(App[int]):
         return self._driver if isinstance(self._driver, SteadyDriver) else None
 
     def on_resize(self) -> None:
-        """The terminal has another size, or was away (the driver tells its size when it resumes)."""
+        """Repaint everything after a resize or a suspension (when it resumes, the driver reports the size)."""
         self._painter.repaint(self._output)
 
     def action_redraw(self) -> None:
-        """Draw everything anew: nobody tells us what others wrote on the terminal, or which byte was lost on the way."""
+        """Draw everything again. Other programs may have written to the terminal, or bytes were lost: nothing reports that."""
         self._painter.repaint(self._output)
         self.refresh(layout=True)  # sends what the painter leaves to Textual
 
@@ -111,7 +111,7 @@ class SynthdubApp(App[int]):
 
     def _start(self) -> None:
         """Connect once the first frame is on its way."""
-        if not gc.isenabled():  # `run_dashboard` put it off
+        if not gc.isenabled():  # `run_dashboard` disabled it
             gc.freeze()
             gc.enable()
         if self._output is not None:
@@ -123,21 +123,21 @@ class SynthdubApp(App[int]):
         self.set_timer(SETTLED, load_ahead)
 
     def _fatal_error(self) -> None:
-        """A mistake of our own: Textual would print it with all local variables, which may hold anything, the key too."""
+        """Report an unexpected exception. Textual would print it with all local variables, which may contain the API key."""
         assert self._exception is not None
         folder = self.options.log_path.parent if self.options.log_path is not None else None
         self.bell()
         self.panic(Text(crash.words(self._exception, folder)))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """The link must not end; if it does, it is a mistake of ours, and is told."""
+        """Report an unexpected exception in a worker, above all in the link, which must never end."""
         if event.state is WorkerState.ERROR:
             problem = explain("internal", repr(event.worker.error))
             self.notify(problem.line(), title=problem.title, severity="error", timeout=60, markup=False)
 
     @property
     def farewell(self) -> str:
-        """What stays in the terminal after leaving."""
+        """The text that stays in the terminal after quitting."""
         totals = self.session.batch.overall
         if not totals.dubs:
             return self._farewell or "synthdub: nothing in the batch."
@@ -153,32 +153,32 @@ class SynthdubApp(App[int]):
 
     @property
     def _foreground(self) -> bool:
-        """Whether the runner is a `synthdub run` of somebody, which is not ours to end."""
+        """Whether the runner is a `synthdub run` in a terminal, which the dashboard must not end."""
         welcome = self.session.link.welcome
         return welcome is not None and welcome.foreground
 
     # -- quit --------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of the grid that are letters while a filter is typed."""
+        """Disable the grid's keys while a filter is typed: they are letters then."""
         if action in ACTIONS and self.screen is self.main and self.main.taken(action):
             return False
         return super().check_action(action, parameters)
 
     def action_leave(self) -> None:
-        """As `quit`, by a letter."""
+        """Quit; the action of the letter key, which can be configured."""
         self._quit()
 
     async def action_quit(self) -> None:
-        """Leave; with work in flight, ask what becomes of it."""
+        """Quit; if dubs are in progress, ask what becomes of them."""
         self._quit()
 
     def action_help_quit(self) -> None:
-        """Ctrl+C, which people press to get out."""
+        """Quit on ctrl+c, where Textual would only show a hint."""
         self._quit()
 
     def _quit(self) -> None:
-        """Asks at once, for keys that are typed ahead."""
+        """Quit, or ask. The question opens at once, so that keys typed ahead reach it."""
         if self._asking_quit:
             return
         self.main.send_cancel()
@@ -209,20 +209,20 @@ class SynthdubApp(App[int]):
         if choice == "stop":
             self.main.status.say("Stopping: saving and finishing requests…", keep=3600)
             self._farewell = "Stopped and saved; `synthdub` resumes."
-            await self.session.link.ask(Stop())  # a connection that ends without a reply has stopped, too
+            await self.session.link.ask(Stop())  # if the connection ends without a reply, the runner has stopped too
         self.exit(0)
 
     # -- other screens -----------------------------------------------------------------------------------------------
 
     def action_outputs(self) -> None:
-        """The finished files."""
+        """Open the list of finished files."""
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.outputs_query import OutputRow, finished  # noqa: PLC0415
 
         batch, seen, found = self.session.batch, -1, list[OutputRow]()
 
         def rows() -> list[OutputRow]:
-            """The same list while no finished file comes, goes or changes: this is asked all the time."""
+            """The finished files. Returns the same list until one is added, removed or changed: this is called often."""
             nonlocal seen, found
             if seen != batch.finished:
                 seen, found = batch.finished, finished(batch.jobs(), batch.names.of)
@@ -243,7 +243,7 @@ class SynthdubApp(App[int]):
         self.push_screen(screen)
 
     def action_log(self) -> None:
-        """What the runner and the dashboard wrote down."""
+        """Open the runner's log."""
         from synthdub_tui.dashboard.screens.log import LogScreen  # noqa: PLC0415
 
         if self.options.log_path is not None:
@@ -252,7 +252,7 @@ class SynthdubApp(App[int]):
             self.main.status.say("There is no log here.")
 
     def action_help(self) -> None:
-        """Every key."""
+        """Open the help: the legend and every key."""
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.page import help_of  # noqa: PLC0415
@@ -262,7 +262,7 @@ class SynthdubApp(App[int]):
         self.push_screen(HelpScreen([legend, *self.keymap.help_groups(), ("In the outputs", help_of(OutputsScreen))]))
 
     def _look_at_key(self) -> None:
-        """Without a key that the service takes, explain where to get one; once, since the user may want to look first."""
+        """If the service does not accept the key, open the key dialog: once, since the user may want to look around first."""
         meters = self.session.meters
         if self._key_asked or self.options.read_only or self.options.check_key is None or len(self.screen_stack) > 1:
             return
@@ -272,7 +272,10 @@ class SynthdubApp(App[int]):
 
     @work(exit_on_error=False, name="try own key")
     async def _try_own_key(self) -> None:
-        """The runner may be older than the key that this was started with: `set the variable and start again` is to work."""
+        """Replace a runner with an old key if the dashboard's own key is accepted; else open the key dialog.
+
+        So a user can set the variable and start the dashboard again.
+        """
         check = self.options.check_own_key
         if check is None or self._foreground or await check() is not None:
             self.action_key()
@@ -280,7 +283,7 @@ class SynthdubApp(App[int]):
             await self.session.link.renew()
 
     def action_key(self) -> None:
-        """Take a key, check it with the service, and store it."""
+        """Ask for a key, check it with the service, and store it."""
         from synthdub_tui.dashboard.screens.setup_key import SetupKeyScreen  # noqa: PLC0415
 
         path, check = self.options.config_path, self.options.check_key
@@ -299,7 +302,10 @@ class SynthdubApp(App[int]):
 
     @work(exit_on_error=False, name="use stored key")
     async def _use_stored_key(self) -> None:
-        """The runner reads the key again. One that has another by flag or environment, which goes first, is replaced."""
+        """Make the runner read the key again. Replace it if that does not help, or if its flag or variable takes precedence.
+
+        A `synthdub run` is never replaced: the user is asked to start it again.
+        """
         ahead, link, main = self.options.key_ahead, self.session.link, self.main
         before = f" Before the next start take {ahead} away, or put the new key there: it goes first." if ahead else ""
         main.status.say(f"The key is stored.{before}", keep=30 if ahead else SHOWN)
@@ -319,21 +325,21 @@ class SynthdubApp(App[int]):
     # -- terminal ----------------------------------------------------------------------------------------------------
 
     def call_user(self, words: str) -> None:
-        """Something ended or needs the user: bell, a message, and where it is wanted a notification of the terminal."""
+        """The batch ended or needs the user: ring the bell, show a message and, if configured, notify by the terminal."""
         if not self.is_running:
-            return  # it is being left
+            return  # the app is ending
         self.bell()
         self.main.status.tell(words, keep=30)
         if self.options.notify and self._driver is not None and not self.is_headless:
             self._driver.write(f"\x1b]9;{printable(words)}\a")
 
     def call_is_over(self, words: str) -> None:
-        """The user is not needed any more for what was told."""
+        """Remove a message of `call_user` that no longer applies."""
         if self.is_running:
             self.main.status.untell(words)
 
     def action_mouse(self) -> None:
-        """Release the mouse, so that the terminal selects text with it, or take it again."""
+        """Release the mouse, so that it selects text in the terminal, or capture it again."""
         driver = self._driver
         if not isinstance(driver, SteadyDriver):
             return
@@ -345,7 +351,7 @@ class SynthdubApp(App[int]):
         )
 
     def action_suspend(self) -> None:
-        """Back to the shell; `fg` returns. The runner goes on."""
+        """Suspend to the shell; `fg` resumes. The runner continues."""
         self.action_suspend_process()
 
     def action_theme(self) -> None:
@@ -364,7 +370,7 @@ class SynthdubApp(App[int]):
     # -- command palette ---------------------------------------------------------------------------------------------
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Of the screen that is seen: an action on the grid would take a cursor and marks that a page hides."""
+        """Commands of the visible screen. A page offers no actions on the grid, since it hides the cursor and the marks."""
         from synthdub_tui.dashboard.screens.page import Page, keys_of  # noqa: PLC0415
 
         if isinstance(screen, Page):
@@ -388,9 +394,9 @@ class SynthdubApp(App[int]):
 
     @property
     def link_state(self) -> LinkState:
-        """How the dashboard stands to its runner."""
+        """The state of the connection to the runner."""
         return self.session.link.state
 
     def save(self) -> threading.Thread:
-        """Write down place and choices."""
+        """Save the user's choices and the cursor's place, in a thread."""
         return self.memory.save_soon()

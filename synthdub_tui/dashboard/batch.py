@@ -1,7 +1,7 @@
 """The view model of the grid, without Textual: rows, columns, totals, filter, order and marks of a batch.
 
-An update costs what it changes, at 10 jobs and at 10,000. The order of rows changes only when the user asks for it: a row
-keeps its rank, new ones come last, and a row that the filter no longer matches stays while the cursor is on it.
+The cost of an update depends on the size of the change, not of the batch. The order of rows changes only when the user asks
+for it: a row keeps its rank, and new rows come last. A row that stops matching the filter stays while the cursor is on it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from synthdub_tui.jobs.selection import ORDERS, Filter, Marks
 from synthdub_tui.runner.protocol import Transfer
 
 FILE: Final = ""
-"""Stands for the file column where a language is expected, as in `protocol.Transfer`."""
+"""The file column, wherever a language is expected, as in `protocol.Transfer`."""
 
 _STATES: Final = tuple(DubState)
 _STATE_INDEX: Final = {state: place for place, state in enumerate(_STATES)}
@@ -35,7 +35,7 @@ class Totals:
         self.held = 0
 
     def add(self, dub: Dub, by: int = 1) -> None:
-        """Count a dub, or with -1 one less."""
+        """Count a dub; with `by=-1`, remove it from the counts."""
         self._counts[_STATE_INDEX[dub.state]] += by
         self.dubs += by
         self.held += by if dub.hold is not None else 0
@@ -45,7 +45,7 @@ class Totals:
 
     @property
     def open(self) -> int:
-        """Dubs that go on by themselves."""
+        """Dubs that continue without the user."""
         return sum(self[state] for state in OPEN) - self.held
 
     @property
@@ -66,16 +66,16 @@ class Row:
 
 
 class Names:
-    """What files are called: by their names, with as much of the path as tells apart those that have one name."""
+    """The shown names of files: the file's name, with as much of the path as is needed to tell equal names apart."""
 
     __slots__ = ("_first", "_folders")
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}  # path of the first file of each name
-        self._folders: dict[str, dict[str, int]] = {}  # of names that several have: how many are called so with their folder
+        self._folders: dict[str, dict[str, int]] = {}  # names of several files → "folder/name" → number of files
 
     def add(self, job: Job) -> bool:
-        """Take a file. Returns whether this changes what others are called."""
+        """Add a file. Returns whether its name is not unique, so that the names of other files may change."""
         name, path = job.name, job.source.path
         first = self._first.setdefault(name, path)
         if first == path:
@@ -86,7 +86,7 @@ class Names:
         return True
 
     def of(self, job: Job) -> str:
-        """Untrusted text."""
+        """The shown name of a file; untrusted text."""
         name, path = job.name, job.source.path
         folders = self._folders.get(name)
         if folders is None:
@@ -99,7 +99,7 @@ def _in_folder(path: str) -> str:
 
 
 class Dirty:
-    """What has to be drawn again. `layout`: rows or columns may have come, gone or moved; `everything`: all that is seen."""
+    """What must be drawn again. `layout`: rows or columns may have come, gone or moved. `everything`: all that is visible."""
 
     __slots__ = ("cells", "everything", "languages", "layout")
 
@@ -114,7 +114,7 @@ class Dirty:
 
 
 class Batch:
-    """All jobs as the dashboard knows them, and what of them is shown."""
+    """All jobs that the dashboard knows, and which of them are shown."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
@@ -131,7 +131,7 @@ class Batch:
         self.order = "added"
         self.names = Names()
         self.loaded = False
-        self.finished = 0  # raised when a finished dub comes, goes or changes
+        self.finished = 0  # increases when a finished dub is added, removed or changed
         self.widest = 0
         self._column: dict[str, int] = {}
         self._empty: set[str] = set()  # languages whose last dub was removed
@@ -143,15 +143,15 @@ class Batch:
         self._unseen: set[str] | None = None
         self._dirty = Dirty()
 
-    # -- what the runner says ----------------------------------------------------------------------------------------
+    # -- messages of the runner --------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A snapshot follows: what it does not name is gone."""
+        """Begin a snapshot; `end` removes the jobs that it does not contain."""
         self._unseen = set(self.rows)
         self._replace_transfers(())
 
     def end(self) -> None:
-        """The snapshot is complete."""
+        """End the snapshot: remove the jobs that it did not contain."""
         self.remove(self._unseen or ())
         self._unseen = None
         self.loaded = True
@@ -159,7 +159,7 @@ class Batch:
             self.sort(self.order)
 
     def put(self, jobs: Iterable[Job]) -> None:
-        """Take new versions of jobs, and jobs that were not known."""
+        """Add new jobs, and new versions of known ones."""
         for job in jobs:
             if self._unseen is not None:
                 self._unseen.discard(job.id)
@@ -170,7 +170,7 @@ class Batch:
                 self._change(row, job)
 
     def remove(self, jobs: Iterable[str]) -> None:
-        """Jobs that are no part of the batch any more; ids that are not known are passed over."""
+        """Remove jobs that are no longer part of the batch. Unknown ids are ignored."""
         known = [job for job in jobs if job in self.rows]
         for job in known:
             self._remove(job)
@@ -178,23 +178,23 @@ class Batch:
             self._rename()
 
     def move(self, transfers: Iterable[Transfer]) -> None:
-        """Take what moves at the moment; what is not named does not move any more."""
+        """Replace the running transfers; a transfer that is not named has ended."""
         self._replace_transfers(transfers)
 
     def taken(self) -> Dirty:
-        """What changed since this was last asked."""
+        """The changes since the last call."""
         dirty, self._dirty = self._dirty, Dirty()
         return dirty
 
     @property
     def dirty(self) -> bool:
-        """Whether there is anything to take."""
+        """Whether anything changed since the last call of `taken`."""
         return bool(self._dirty)
 
-    # -- what the user wants to see ----------------------------------------------------------------------------------
+    # -- filter and order --------------------------------------------------------------------------------------------
 
     def set_filter(self, wanted: Filter) -> None:
-        """Show only what meets the filter."""
+        """Show only jobs, dubs and columns that match the filter."""
         self.filter = wanted
         self._job_test, self._dub_test = wanted.job_test(), wanted.dub_test()
         self._pinned = None
@@ -205,12 +205,12 @@ class Batch:
         self._dirty.layout = self._dirty.everything = True
 
     def prefer(self, languages: Iterable[str]) -> None:
-        """Show these languages first, in this order; others follow in the order in which they come."""
+        """Show these languages first, in this order; others follow in the order in which they were added."""
         self._preferred = tuple(languages)
         self._recolumn()
 
     def ordered_languages(self) -> list[str]:
-        """All languages that some dub has, in the order of their columns."""
+        """All languages that have a dub, in the order of their columns."""
         places = {code: place for place, code in enumerate(self._preferred)}
         used = [code for code in self.languages if code not in self._empty]
         return sorted(used, key=lambda code: places.get(code, len(places)))
@@ -227,16 +227,16 @@ class Batch:
         self._dirty.layout = True
 
     def pin(self, job: str | None) -> None:
-        """The cursor is on this row, which therefore stays even if it stops matching."""
+        """Keep this row, even if it stops matching, because the cursor is on it. Hide the last one if it no longer matches."""
         before, self._pinned = self._pinned, job
         row = self.rows.get(before) if before is not None and before != job else None
         if row is not None and not row.matched:
             self._hide(row)
 
-    # -- what is there -----------------------------------------------------------------------------------------------
+    # -- lookup ------------------------------------------------------------------------------------------------------
 
     def index(self, job: str) -> int | None:
-        """Place of a job among the shown rows."""
+        """Index of a job among the shown rows; None if it is not shown."""
         row = self.rows.get(job)
         return None if row is None else self._place(row)
 
@@ -246,29 +246,29 @@ class Batch:
         return None if row is None else row.job.dubs.get(language)
 
     def applies(self, dub: Dub, language: str) -> bool:
-        """Whether the cell itself meets the filter; others in a shown row are drawn faintly and not marked with it."""
+        """Whether the cell itself matches the filter. Other cells of a shown row are faint, and marking the row skips them."""
         return self._dub_test is None or self._dub_test(language, dub)
 
     def cells_of(self, job: str) -> list[tuple[str, str]]:
-        """The cells of a row that are shown and meet the filter."""
+        """The cells of a row in shown columns that match the filter."""
         dubs = self.rows[job].job.dubs
         return [(job, code) for code in self.columns if code in dubs and self.applies(dubs[code], code)]
 
     def jobs(self) -> Iterator[Job]:
-        """Every job, in the order in which they were added."""
+        """All jobs, in the order in which they were added."""
         return (row.job for row in self.rows.values())
 
     # -- marks -------------------------------------------------------------------------------------------------------
 
     def marked(self, job: str, language: str) -> bool:
-        """Whether a cell is marked; the file column counts as marked when all of the row's shown cells are."""
+        """Whether a cell is marked. The file column is, if all cells of the row that are shown and match are marked."""
         if language == FILE:
             bits = self._bits(self.cells_of(job)) if self.marks.of(job) else 0
             return bool(bits) and self.marks.of(job) & bits == bits
         return self.marks.has(job, self._column[language])
 
     def toggle(self, job: str, language: str) -> None:
-        """Mark or unmark a cell, or on the file column all shown cells of the row."""
+        """Mark or unmark a cell; on the file column, all cells of the row that are shown and match."""
         cells = self.cells_of(job) if language == FILE else [(job, language)]
         cells = [cell for cell in cells if cell[1] in self.rows[job].job.dubs]
         if cells:
@@ -276,7 +276,7 @@ class Batch:
             self._dirty.cells.update([*cells, (job, FILE)])
 
     def toggle_column(self, language: str) -> None:
-        """Mark the shown cells of a column that meet the filter, or unmark them if all of them are marked."""
+        """Mark the shown cells of a column that match the filter, or unmark them if all of them are marked."""
         bit = 1 << self._column[language]
         rows = [row for row in self.shown if (dub := row.job.dubs.get(language)) and self.applies(dub, language)]
         everything = all(self.marks.of(row.job.id) & bit for row in rows)
@@ -286,7 +286,7 @@ class Batch:
         self._dirty.everything = True
 
     def mark_shown(self) -> None:
-        """Mark every shown cell that meets the filter."""
+        """Mark every shown cell that matches the filter."""
         plain = self._dub_test is None and len(self.columns) == len(self.languages)
         for row in self.shown:
             job = row.job
@@ -295,7 +295,7 @@ class Batch:
         self._dirty.everything = True
 
     def unmark(self) -> None:
-        """Take back all marks."""
+        """Remove all marks."""
         self.marks.clear()
         self._dirty.everything = True
 
@@ -353,7 +353,7 @@ class Batch:
         self._hide(row)
 
     def _rename(self) -> None:
-        """Files of one name need no folder any more once all but one of them are gone."""
+        """Compute all names again: a file needs no folder in its name once others of the same name are gone."""
         self.names = Names()
         for row in self.rows.values():
             self.names.add(row.job)
@@ -383,7 +383,7 @@ class Batch:
         self._dirty.languages.add(language)
 
     def _uncount(self, language: str, dub: Dub) -> None:
-        """The dub was removed, and with the last one its column."""
+        """Remove a dub from the counts, and the column of a language with its last dub."""
         self._count(language, dub, -1)
         if not self.totals[language].dubs:
             self._empty.add(language)
@@ -452,7 +452,7 @@ def _percent(transfer: Transfer | None) -> int | None:
 
 
 def percent(transfer: Transfer) -> int:
-    """Whole percent that were moved; a hundred only once everything was, -1 where the size is not known."""
+    """Whole percent that were transferred, rounded down; -1 if the size is unknown."""
     if transfer.total <= 0:
         return -1
     return min(100, transfer.done * 100 // transfer.total)

@@ -1,7 +1,7 @@
-"""What a cell, a file and a column header say, as plain text of a fixed width and the name of a style.
+"""The texts of cells, files and column headers: plain text of a fixed width.
 
-A state shows by its sign first and by colour second, so that nothing is lost in 16 colours, without colour, or to people who
-see red and green alike.
+The sign shows the state; the colour only repeats it. So nothing is lost in 16 colours, without colour, or to people who cannot
+tell red from green.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ WORDS: Final = {
     DubState.CANCELLED: "off",
     DubState.UNKNOWN: "ask",
 }
-"""Beside the sign, where there is room."""
+"""Shown next to the sign, if there is room."""
 
 MEANINGS: Final = {
     DubState.WAITING: "waits for its upload, or to be submitted",
@@ -86,7 +86,7 @@ MEANINGS: Final = {
 
 
 def legend(signs: Signs) -> list[tuple[str, str]]:
-    """What cells and files show, and what it means."""
+    """The texts that cells and files show, with their meanings."""
     examples = {**WORDS, DubState.DUBBING: "5m", DubState.DOWNLOADING: "40%"}
     shown = [(f"{signs.states[state]} {examples[state]}".rstrip(), words) for state, words in MEANINGS.items()]
     file = [
@@ -105,21 +105,21 @@ def legend(signs: Signs) -> list[tuple[str, str]]:
 
 
 HELD: Final = {WaitsFor.ALREADY_PAID: "paid", WaitsFor.CLAIMED: "taken"}
-"""The same for a waiting dub that only the user lets go on."""
+"""As `WORDS`, for a held dub, which continues only if the user agrees."""
 
 
 def sign_state(dub: Dub) -> DubState:
-    """The state whose sign and colour a dub shows: one that is held needs a decision as an unknown one does."""
+    """The state whose sign and colour a dub shows. A held dub shows `UNKNOWN`, since it needs a decision too."""
     return DubState.UNKNOWN if dub.hold is not None else dub.state
 
 
 WIDE: Final = 8
 COMPACT: Final = 6
-"""Widths of a cell with its gap."""
+"""Columns of the terminal that a cell takes with its gap."""
 
 
 def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, compact: bool, marked: bool) -> str:
-    """A cell, `WIDE` or `COMPACT` wide."""
+    """The text of a cell, `WIDE` or `COMPACT` columns wide. `now` is in epoch seconds."""
     sign = signs.states[sign_state(dub)]
     if dub.hold is not None:
         said = HELD.get(dub.hold.reason, WORDS[DubState.UNKNOWN])
@@ -138,7 +138,7 @@ def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, c
 
 
 def elapsed(seconds: float) -> str:
-    """A length of time in at most four characters."""
+    """A duration in at most four characters."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -150,7 +150,7 @@ def elapsed(seconds: float) -> str:
 
 
 def file_text(job: Job, name: str, upload: Transfer | None, width: int, signs: Signs, *, marked: bool) -> str:
-    """The file column, exactly `width` wide: what it is called and, before the service has the file, where it stands."""
+    """The text of the file column, exactly `width` cells wide: the name and, until the service has the file, the stage."""
     stage = stage_text(job, upload, signs)
     room = width - 2 - (len(stage) + 1 if stage else 0)
     if room < 6:
@@ -161,7 +161,7 @@ def file_text(job: Job, name: str, upload: Transfer | None, width: int, signs: S
 
 
 def stage_text(job: Job, upload: Transfer | None, signs: Signs) -> str:
-    """How the source gets to the service, in few characters; nothing once it is there."""
+    """The stage of a source on its way to the service, in few characters; empty once it is there."""
     match job.stage:
         case Stage.PREPARING:
             return "prep"
@@ -175,7 +175,7 @@ def stage_text(job: Job, upload: Transfer | None, signs: Signs) -> str:
 
 
 def fitted(text: str, width: int, signs: Signs) -> str:
-    """Text of exactly `width` cells. Of a long one the beginning and the end stay, since names differ in both."""
+    """Text of exactly `width` cells. A long text keeps its beginning and its end, since names differ in both."""
     length = cell_len(text)
     if length <= width:
         return text + " " * (width - length)
@@ -191,7 +191,7 @@ def fitted(text: str, width: int, signs: Signs) -> str:
 
 
 def header_lines(code: str, totals: Totals, width: int, height: int, signs: Signs) -> list[str]:
-    """A column's header: its code, how much is done, and what needs the user, as far as there is room."""
+    """A column's header in at most `height` lines: its code, the dubs that are done, and those that need the user."""
     done = totals[DubState.DONE]
     indent = " " if width >= WIDE else ""
     lines = [f"{indent}{code}", f"{indent}{count(done)}/{count(totals.dubs)}"]
@@ -203,12 +203,12 @@ def header_lines(code: str, totals: Totals, width: int, height: int, signs: Sign
 
 
 def count(number: int) -> str:
-    """A count in at most three characters or so."""
+    """A count in few characters: from 1,000 on, in thousands."""
     return str(number) if number < 1000 else f"{number // 1000}k"
 
 
 def size(amount: float) -> str:
-    """Bytes for people, with powers of 1000."""
+    """Bytes in decimal units, for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 999.5:
             return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.1f} {unit}"
@@ -217,7 +217,7 @@ def size(amount: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people."""
+    """A duration for people."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -229,12 +229,12 @@ def duration(seconds: float) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """As `duration`, in whole minutes: what is shown all the time should not change every second."""
+    """As `duration`, but without seconds: a text that is always visible should not change every second."""
     return f"{int(seconds) // 60} min" if seconds < 3600 else duration(seconds)
 
 
 def roughly(seconds: float) -> str:
-    """A prediction, with no more exactness than it has."""
+    """A predicted duration, rounded to its accuracy."""
     if seconds < 90:
         return f"{max(10, round(seconds / 10) * 10)} s"
     if seconds < 5400:

@@ -1,7 +1,7 @@
-"""Text for the user's own clipboard, over SSH too: OSC 52, which the terminal at the user's end obeys.
+"""Copies text to the user's own clipboard, over SSH too, with OSC 52, which the terminal on the user's side carries out.
 
-No terminal confirms it, and some ignore it; whoever copies shows the text as well. What is copied is meant to be pasted into
-a shell, so nothing copied holds a control character: such names are written in the shell's `$'…'` form.
+No terminal confirms it, and some ignore it, so callers show the text as well. Users paste it into a shell, so it must not
+contain control characters: names with such characters are written in the shell's `$'…'` form.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Final
 from textual.app import App
 
 SCREEN_CHUNK: Final = 700
-"""GNU screen drops longer strings passed through it."""
+"""Most characters of one string that passes through GNU screen, which drops longer ones."""
 
 _SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./+,:@%=")
 
 
 def copy(app: App[Any], text: str) -> None:
-    """Send text to the terminal's clipboard. There is no answer: show the text too."""
+    """Send text to the terminal's clipboard. The terminal does not answer: show the text too."""
     app.copy_to_clipboard(text)
     outer = passed_through(text, os.environ)
     driver = app._driver
@@ -32,7 +32,7 @@ def copy(app: App[Any], text: str) -> None:
 
 
 def passed_through(text: str, environ: Mapping[str, str]) -> str:
-    """The sequence wrapped for the terminal outside tmux or screen, which keep the plain one for themselves."""
+    """The sequence wrapped for the terminal outside tmux or screen, which keep a plain one; empty if neither is in use."""
     sequence = f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a"
     if environ.get("TMUX"):
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
@@ -43,26 +43,26 @@ def passed_through(text: str, environ: Mapping[str, str]) -> str:
 
 
 def path_text(path: str) -> str:
-    """A path to be copied: as it is, or in the shell's `$'…'` form if it holds what cannot be pasted safely."""
+    """A path for copying: as it is, or in the shell's `$'…'` form if it contains characters that are unsafe to paste."""
     return path if path.isprintable() else quoted(path)
 
 
 def quoted(text: str) -> str:
-    """One word for a shell: `shlex.quote`, or `$'…'` (bash, zsh, ksh) where there are controls or stray bytes."""
+    """One word for a shell: `shlex.quote`, or `$'…'` (bash, zsh, ksh) if there are control characters or stray bytes."""
     if text.isprintable():
         return shlex.quote(text)
     return "$'" + "".join(_escaped(char) for char in text) + "'"
 
 
 def scp_command(paths: Sequence[str], target: tuple[str, str], between: str = " ") -> str:
-    """A command to be run at the user's own machine; `target` is (user@host, port or ""). `between` stands between files."""
+    """A command to run on the user's own machine. `target` is (user@host, port or ""); `between` separates the files."""
     host, port = target
     words = ["scp", *(["-P", port] if port else [])]
     return f"{' '.join(words)} {between.join(quoted(f'{host}:{_remote(path)}') for path in paths)} ."
 
 
 def ssh_target(host: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """This machine as the user reached it: a configured `host`, else the address of the SSH connection, else its name."""
+    """user@host and port at which the user reaches this machine: by `host`, else the SSH connection, else its name."""
     connection = environ.get("SSH_CONNECTION", "").split()
     address, port = (connection[2], connection[3]) if len(connection) == 4 else (socket.gethostname(), "")
     if host:
@@ -76,7 +76,7 @@ def _user(environ: Mapping[str, str]) -> str:
 
 
 def _remote(path: str) -> str:
-    """Backslashes before what is special: the remote shell of an old scp, and the globbing of a new one, both take them."""
+    """Put backslashes before special characters: the remote shell of an old scp and the globbing of a new one accept them."""
     return "".join(char if char in _SAFE or not char.isascii() or not char.isprintable() else "\\" + char for char in path)
 
 

@@ -1,4 +1,4 @@
-"""What is said and kept when the dashboard meets a mistake of its own: the traceback in a file, without values of variables."""
+"""Reports an unexpected exception of the dashboard: the traceback goes to a file, without values of variables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Final
 from synthdub_tui.problems import explain, printable
 
 FILE: Final = "dashboard-crash.txt"
-"""Beside the runner's log; the last crash only."""
+"""Written next to the runner's log; contains the last crash only."""
 
 
 def words(error: BaseException, folder: Path | None) -> str:
-    """What to tell the user. Keeps the traceback in `folder`; where that cannot be, it is told instead."""
+    """The text for the user. Writes the traceback to `folder`; if that fails, the text contains it."""
     trace = "".join(traceback.format_exception(error))
     lines = [f"synthdub: {explain('internal').title}, and the dashboard had to close."]
     kept = _kept(trace, folder) if folder is not None else ""
@@ -24,7 +24,7 @@ def words(error: BaseException, folder: Path | None) -> str:
 
 
 def _kept(trace: str, folder: Path) -> str:
-    """Path of the written file, or nothing where it could not be written."""
+    """Path of the written file; empty if it could not be written."""
     path = folder / FILE
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the user does to dubs and to the batch: retry, cancel, remove, pause, review, copy. Asks before it costs."""
+"""The user's actions on dubs and on the batch: retry, cancel, remove, pause, review, copy. Asks before an action costs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from synthdub_tui.runner import retry_words
 from synthdub_tui.runner.protocol import Cancel, Pause, Remove, Resume, Retry, Review, Shown
 
 UNDO: Final = 5.0
-"""Seconds in which a cancel can be taken back, before anything is sent."""
+"""Seconds in which a cancel can be undone, before the request is sent."""
 
 NOTHING: Final = "Nothing was retried."
 
 COSTS_ASKED: Final = {Cost.AGAIN: "credits again", Cost.FIRST: "credits for the first time", Cost.FREE: "nothing"}
-"""What dubs that are retried together may cost, in the order in which a question tells of them."""
+"""What dubs that are retried together may cost, in the order in which the question lists them."""
 
 
 class Meant(NamedTuple):
-    """A dub as it was when the user was told what a retry of it means."""
+    """A dub as it was when the user saw what its retry does and costs."""
 
     cell: CellKey
     shown: Shown
@@ -43,18 +43,18 @@ class Meant(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """Dubs by what a retry of them takes."""
+    """Dubs by the consent that their retry needs."""
 
-    at_once: list[Meant]
-    paid: list[Meant]  # after a question
-    alone: list[Meant]  # a decision for this very dub
+    at_once: list[Meant]  # none
+    paid: list[Meant]  # one question for all
+    alone: list[Meant]  # a decision for each dub
 
 
 _ACCEPTED: Final = frozenset({DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
 
 
 class Deeds(Adding):
-    """Everything that is done to dubs, on the marks or the cursor."""
+    """All actions on dubs: on the marked ones, else on those under the cursor."""
 
     def __init__(self, session: Session, memory: Memory, options: Options) -> None:
         super().__init__(session, memory, options)
@@ -65,7 +65,7 @@ class Deeds(Adding):
     # -- retry -------------------------------------------------------------------------------------------------------
 
     def action_retry(self) -> None:
-        """Retry the targets: what is free at once, what costs after a question, what needs a decision one by one."""
+        """Retry the targets: free dubs at once, paid ones after a question, those that need a decision one by one."""
         if not self.allowed():
             return
         dubs = self.dubs(self.targets())
@@ -82,7 +82,7 @@ class Deeds(Adding):
             self.status.say(f"Nothing to retry at once.{_left_out(found)}" if found.alone else _nothing_to_retry(dubs))
 
     def action_retry_failed(self) -> None:
-        """Retry every failed dub of the batch, but none that moderation refused or that fails again as it is."""
+        """Retry every failed dub of the batch, except those that moderation rejected or that would fail again unchanged."""
         if not self.allowed():
             return
         batch = self.session.batch
@@ -150,14 +150,14 @@ class Deeds(Adding):
             self.status.say(f"{found} again, free." if again else "It is done, and its file is there.")
 
     def _shown(self, cells: list[CellKey], mark: Callable[[Job, str], str] = fingerprint) -> tuple[Shown, ...]:
-        """The cells with what marks the state that they are in now; those that are gone are left out."""
+        """The cells, each with the `mark` of its present state; cells without a dub are skipped."""
         rows = self.session.batch.rows
         return tuple(Shown(job, code, mark(rows[job].job, code)) for job, code in (cell for cell, _ in self.dubs(cells)))
 
     # -- cancel ------------------------------------------------------------------------------------------------------
 
     def action_cancel(self) -> None:
-        """Give the targets up, after a question and some seconds to take it back."""
+        """Cancel the targets, after a question and `UNDO` seconds in which this can be undone."""
         if not self.allowed():
             return
         self.send_cancel()
@@ -178,7 +178,7 @@ class Deeds(Adding):
         self.status.say(f"{many(len(cells), 'dub')} will be cancelled in {UNDO:.0f} s. {undo} takes it back.", keep=UNDO)
 
     def action_undo(self) -> None:
-        """Take the last cancel back, if it was not sent yet; else end a search for files."""
+        """Undo the last cancel if it was not sent yet; else stop the search for files."""
         if not self._cancelling and self._searches:
             self._stop_searches()
             return
@@ -190,14 +190,14 @@ class Deeds(Adding):
         self.status.say(f"Taken back: {many(count, 'dub')} {'goes' if count == 1 else 'go'} on.")
 
     def send_cancel(self) -> None:
-        """Send a cancel that waits to be taken back; also done when something else follows it."""
+        """Send the cancel that still can be undone: after `UNDO` seconds, before the next cancel, and before quitting."""
         cells = self._cancelling
         if cells:
             self._forget_cancel()
             self._cancel_request = self._cancel(cells)
 
     async def cancel_sent(self) -> None:
-        """Wait until the runner has the last cancel, or cannot have it; failures were told."""
+        """Wait until the runner has answered the last cancel, or the request failed; failures were shown already."""
         if self._cancel_request is not None:
             with contextlib.suppress(WorkerFailed):
                 await self._cancel_request.wait()
@@ -221,7 +221,7 @@ class Deeds(Adding):
     # -- remove ------------------------------------------------------------------------------------------------------
 
     def action_remove(self) -> None:
-        """Take the targets that have ended out of the batch; asks before something paid is forgotten."""
+        """Remove the targets that have ended from the batch. Asks before something paid is forgotten."""
         if not self.allowed():
             return
         rows = self.session.batch.rows
@@ -251,7 +251,7 @@ class Deeds(Adding):
         self.status.say(
             f"{many(int(reply.result.get('removed', 0)), 'dub')} removed; files stay.{left}{_changed(len(reply.changed))}"
         )
-        if paid:  # only the runner's side sees that their files are gone
+        if paid:  # only the runner can see that their outputs are missing
             changed = {(cell.job, cell.language) for cell in reply.changed}
             asked = [(cell.job, cell.language) for cell in cells]
             kept = [cell for cell, _ in self.dubs(asked) if cell not in changed]
@@ -261,7 +261,7 @@ class Deeds(Adding):
 
     @work(exit_on_error=False, name="pause")
     async def action_pause(self) -> None:
-        """Pause the batch, or let it go on."""
+        """Pause or resume the batch."""
         if not self.allowed():
             return
         paused = self.session.meters is not None and self.session.meters.paused
@@ -270,9 +270,9 @@ class Deeds(Adding):
             self.status.say("Going on." if paused else "Paused: what is under way finishes, nothing new begins.")
 
     def action_start_runner(self) -> None:
-        """Start the runner where it ended or died."""
+        """Start a runner after the last one ended or died."""
         if self.options.read_only:
-            self.allowed()  # says why not
+            self.allowed()  # shows why not
         elif self.session.link.state is LinkState.GONE:
             self.status.say("Starting the runner…")
             self.session.link.restart()
@@ -281,12 +281,12 @@ class Deeds(Adding):
 
     @work(exit_on_error=False, name="review")
     async def review(self, cells: list[CellKey], mark: bool) -> None:
-        """Set or take back review marks."""
+        """Set or remove review marks."""
         if self.allowed():
             await self.send(Review(cells=as_cells(cells), mark=mark))
 
     def action_copy(self) -> None:
-        """The output's path of a finished dub, else the project's id, else the source's path; shown as well."""
+        """Copy the output's path of a finished dub, else the project's id, else the source's path. Shows it too."""
         cursor = self.grid.cursor
         if cursor is None:
             return
@@ -302,7 +302,7 @@ class Deeds(Adding):
 
 
 def _why(dub: Dub, means: RetryPolicy) -> Problem:
-    """What speaks against a retry, in the service's words where it has some."""
+    """The problem that speaks against a retry, with the service's message if there is one."""
     detail = ""
     if dub.failure is not None and dub.failure.code == means.why:
         detail = dub.failure.detail

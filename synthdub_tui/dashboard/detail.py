@@ -1,4 +1,4 @@
-"""The details of the cell under the cursor: what happened when, what is wrong, what may be done and what it costs."""
+"""The details of the cell under the cursor: its history, its problem, the possible actions and their cost."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ TRIED: Final = {
     Rung.PROJECT: "new project",
     Rung.UPLOAD: "new upload and project",
 }
-"""What a retry did."""
+"""Words for the step that a paid retry took."""
 
 _ROLES: Final = {DubState.DONE: "good", DubState.FAILED: "bad", DubState.UNKNOWN: "warn"}
 
 
 class Detail(Reader):
-    """The pane; shows `describe`d lines, and sends bytes only when they change."""
+    """The pane with the lines of `describe`. Sends bytes only when they change."""
 
     DEFAULT_CSS = "Detail { scrollbar-size: 1 1; }"
 
@@ -65,7 +65,7 @@ class Detail(Reader):
         self._told: list[Line] = []
 
     def tell(self, lines: list[Line], *, fresh: bool) -> None:
-        """Other lines; from the top if they are about another cell."""
+        """Show these lines. `fresh`: from the top, since they are about another cell."""
         if lines != self._told:
             self._told = lines
             self.show(lines)
@@ -74,7 +74,7 @@ class Detail(Reader):
 
 
 def describe(batch: Batch, job_id: str, language: str, now: float, signs: cells.Signs, keymap: Keymap = DEFAULT) -> list[Line]:
-    """Lines about a dub, or with the file column about the job."""
+    """Lines about a dub; on the file column, or if the language has no dub, about the job."""
     job = batch.rows[job_id].job
     dub = job.dubs.get(language)
     title: Line = ((printable(job.name), "strong"),)
@@ -211,7 +211,7 @@ def _pair(name: str, value: str) -> Line:
 
 
 def moment(at: float, now: float) -> str:
-    """A time of day, with the date where it is not today's."""
+    """A local time of day; with the date if it is not today. Both arguments are epoch seconds."""
     then, today = time.localtime(at), time.localtime(now)
     same = then[:3] == today[:3]
     return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M", then)

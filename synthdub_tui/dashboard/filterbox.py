@@ -1,4 +1,4 @@
-"""The line in which a filter is typed: completes words, says at once what is wrong, and shows the effect while typing."""
+"""The line in which a filter is typed, with completion. `MainScreen` applies it, or shows the error, while the user types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Completion(Suggester):
 
 
 class FilterBox(Typed):
-    """One line without blinking, which would send bytes for ever."""
+    """One input line. Its cursor does not blink, because that would send bytes for ever."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", "Complete", show=False)]
 
@@ -42,7 +42,7 @@ class FilterBox(Typed):
         self._batch = batch
 
     def completions(self, text: str) -> list[str]:
-        """What the last word may become, from the language and from what is in the batch."""
+        """Completions of the last word, from the filter language and the batch."""
         reasons: set[str] = set()
         if "reason:" in text:
             for job in self._batch.jobs():
@@ -50,7 +50,7 @@ class FilterBox(Typed):
         return complete(text, self._batch.languages, sorted(reasons))
 
     def action_accept(self) -> None:
-        """Take the first completion."""
+        """Accept the first completion."""
         found = self.completions(self.value)
         if found:
             self.value = found[0]

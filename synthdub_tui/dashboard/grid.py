@@ -1,7 +1,7 @@
-"""The grid of files by languages: draws from the model only what is seen, and again only what changed.
+"""The grid of files by languages. Draws only the visible part of the model, and again only what changed.
 
-Row 0 to `header_height` of the widget is the header, the columns up to `file_width` the names; both stay while the rest
-scrolls. Line numbers of rows in the virtual space begin after the header.
+The first lines of the widget are the header, the first columns the names (`_Measures`); both stay while the rest scrolls. In
+the virtual space, the rows begin after the header.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from synthdub_tui.dashboard.batch import FILE, Batch, Dirty
 from synthdub_tui.jobs.model import DubState
 
 HEADER = 3
-"""Lines of a whole header."""
+"""Lines of a full header."""
 
 LONGEST = 80
-"""Widest file column."""
+"""Most columns of the terminal for the file column."""
 
 _STYLES = ("header", "trouble", "file", "faint", "cursor", *(state.value for state in DubState))
 
@@ -39,7 +39,7 @@ class Cursor(NamedTuple):
 
 
 class _Measures(NamedTuple):
-    """How the widget's room is divided."""
+    """How the widget's area is divided: columns of the file column and of a cell, lines of the header."""
 
     file: int
     cell: int
@@ -48,15 +48,15 @@ class _Measures(NamedTuple):
 
 
 class Grid(ScrollView, can_focus=True, inherit_bindings=False):
-    """Shows a `Batch` and holds the cursor. The model is changed by others, who call `flush` afterwards."""
+    """Shows a `Batch` and keeps the cursor. Whoever changes the model calls `flush` afterwards."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"grid--{name}" for name in _STYLES}
 
     class Moved(Message):
-        """The cursor is on another cell, or the cell under it is another one."""
+        """The cursor is on another cell, or its cell has changed."""
 
     class Chosen(Message):
-        """The cell under the cursor was clicked again."""
+        """A click on the cell that was already under the cursor."""
 
     def __init__(self, model: Batch, signs: cells.Signs, clock: Callable[[], float] = time.time) -> None:
         super().__init__(id="grid")
@@ -66,17 +66,17 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self._clock = clock
         self._measures = _Measures(16, cells.WIDE, 2, False)
         self._looks: dict[str, Style] = {}
-        self._drawn: dict[Style, Style] = {}  # what filters make of styles
-        self._lines: dict[int, Strip] = {}  # as drawn last
-        self._pieces: dict[int, list[Segment]] = {}  # of rows as drawn last, by line: the file and each column seen
+        self._drawn: dict[Style, Style] = {}  # style → style after Textual's filters
+        self._lines: dict[int, Strip] = {}  # line → as last drawn
+        self._pieces: dict[int, list[Segment]] = {}  # line → its row as last drawn: file column, visible columns
         self._view: object = None
         self._ticked = clock()
-        self._row = 0  # where the cursor was seen last, for when its row goes away
+        self._row = 0  # the cursor's last index, for when its row is removed
 
     # -- drawing -----------------------------------------------------------------------------------------------------
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """As Textual's own, without the borders, padding and opacity that this widget never has: under load that is half."""
+        """As Textual's own, but without borders, padding and opacity, which this widget never has: half the time under load."""
         size = self.region.size
         strips = []
         for y in crop.line_range:
@@ -90,7 +90,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         for region in regions:
             for y in region.line_range:
                 self._lines.pop(y, None)
-        if not regions or regions[0] == self.size.region:  # the second is what scrolling asks for
+        if not regions or regions[0] == self.size.region:  # scrolling refreshes the whole region
             self._forget()
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
@@ -157,7 +157,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         return Segment(text, self._filtered(look))
 
     def _laid_out(self, segments: list[Segment], width: int, blank: Style) -> Strip:
-        """The file column and whole columns; the rest of the line is blank."""
+        """The file column and whole columns; blanks fill the rest of the line."""
         measures = self._measures
         used = measures.file + measures.cell * (len(segments) - 1)
         if used < width:
@@ -166,19 +166,19 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _room(self) -> int:
-        """Whole columns that are seen at once; at least one, even if it is cut."""
+        """Number of whole columns that are visible at once; at least one, even if it is cut."""
         return max(1, (self.size.width - self._measures.file) // self._measures.cell)
 
     @property
     def _first(self) -> int:
-        """The first column that is seen. Columns scroll one by one, whatever the scroll bar says."""
+        """Index of the first visible column. Columns scroll one by one, whatever the position of the scroll bar."""
         return self.scroll_offset.x // self._measures.cell
 
     def _columns_seen(self) -> list[str]:
         return self.model.columns[self._first : self._first + self._room]
 
     def _look(self, name: str) -> Style:
-        """A style by name, with the widget's own below it; the empty name is that one. Kept, since asking CSS is slow."""
+        """A style by name, over the widget's own; the empty name is the widget's own. Cached, since reading CSS is slow."""
         style = self._looks.get(name)
         if style is None:
             base = self.rich_style if name != "cursor" else Style()
@@ -187,7 +187,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         return style
 
     def _filtered(self, style: Style) -> Style:
-        """A style as Textual's filters (fewer colours, none) leave it; once for each, since they take long for whole lines."""
+        """A style after Textual's filters (fewer colours, none). Filtered once per style: filtering whole lines is slow."""
         done = self._drawn.get(style)
         if done is None:
             segments, background = [Segment(" ", style)], self.background_colors[1]
@@ -205,7 +205,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
     # -- changes -----------------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Draw what the model says has changed."""
+        """Draw the changes of the model."""
         dirty = self.model.taken()
         if dirty.layout:
             self._relayout()
@@ -216,7 +216,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self._refresh_dirty(dirty)
 
     def tick(self) -> None:
-        """Time passed: draw again where an elapsed time shows another text."""
+        """Time passed: draw cells again whose elapsed time has another text now."""
         before, self._ticked = self._ticked, self._clock()
         places = []
         for row in self._rows_seen():
@@ -245,7 +245,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh(Region(0, 0, self._measures.file, self._measures.header))
 
     def _refresh_cells(self, places: Iterable[tuple[int, str]]) -> None:
-        """Draw cells again that are seen, all at once, and only them: the rest of their lines is kept."""
+        """Draw visible cells again, all at once. The rest of their lines is kept."""
         measures, shown, now = self._measures, self.model.shown, self._clock()
         first_line = measures.header - self.scroll_offset.y
         columns = {code: number for number, code in enumerate((FILE, *self._columns_seen()))}
@@ -261,7 +261,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh(*regions)
 
     def _forget(self) -> None:
-        """Nothing of what was drawn is right any more."""
+        """Discard everything that was drawn."""
         self._lines.clear()
         self._pieces.clear()
 
@@ -273,13 +273,13 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         return self._measures.file + (self.model.columns.index(code) - self._first) * self._measures.cell
 
     def follow(self) -> None:
-        """The rows were put in another order: show the cursor where it is now."""
+        """Show the cursor at its new place, after the rows were sorted or filtered."""
         self._show_cursor()
 
     # -- layout ------------------------------------------------------------------------------------------------------
 
     def _relayout(self) -> None:
-        """Fit the virtual size to the model, and keep the cursor's line where it is on the screen."""
+        """Fit the virtual size to the model, and keep the cursor's row at its place on the screen."""
         model = self.model
         self._measure()
         measures = self._measures
@@ -310,7 +310,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self.set_class(width < 30 or height < 8, "-small")
 
     def _settle(self) -> None:
-        """A cursor that exists: on its job where it is still shown, else on the row that took its place."""
+        """Keep the cursor valid: on its job if that is still shown, else on the row that took its place."""
         shown, columns = self.model.shown, self.model.columns
         if not shown:
             self.cursor = None
@@ -335,7 +335,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
     # -- the cursor --------------------------------------------------------------------------------------------------
 
     def move(self, rows: int = 0, columns: int = 0) -> None:
-        """Move the cursor by so many rows and columns, as far as there are any."""
+        """Move the cursor by these rows and columns, as far as possible."""
         if self.cursor is None:
             return
         order = [FILE, *self.model.columns]
@@ -343,7 +343,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self.put(self._row + rows, order[column])
 
     def put(self, row: int, language: str) -> None:
-        """Put the cursor on a row, or the nearest one."""
+        """Put the cursor on a row, or on the nearest one."""
         shown = self.model.shown
         if not shown:
             return
@@ -361,25 +361,25 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Moved())
 
     def restore(self, job: str, language: str) -> None:
-        """Put the cursor where it was at another time, if that is still there."""
+        """Put the cursor where it was in an earlier run, if that job is still shown."""
         row = self.model.index(job)
         if row is not None:
             self.put(row, language if language in self.model.columns else FILE)
 
     @property
     def full_size(self) -> Size:
-        """Cells in which all rows and columns would be seen below a whole header, with room for scroll bars."""
+        """The size in terminal cells that shows all rows and columns, with a full header and scroll bars."""
         columns = self._wanted + self._measures.cell * len(self.model.columns)
         return Size(columns + 1, HEADER + len(self.model.shown) + 1)
 
     @property
     def _wanted(self) -> int:
-        """Width of the file column for the longest name, and where it stands."""
+        """Width of the file column for the longest name and its stage, at most `LONGEST`."""
         return min(LONGEST, self.model.widest + 8)
 
     @property
     def page(self) -> int:
-        """Rows that are seen at once."""
+        """Number of rows that are visible at once."""
         return max(1, self.size.height - self._measures.header)
 
     def _refresh_cursor(self, old: Cursor | None) -> None:

@@ -1,4 +1,4 @@
-"""Puts the API key into the user's config file and leaves the rest of the file as it is."""
+"""Writes the API key to the user's config file, and leaves the rest of the file unchanged."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ASSIGNMENT: Final = re.compile(
 
 
 class KeyFileError(Exception):
-    """The key could not be stored; says why and what to do, without the key."""
+    """The key could not be stored. The text says why and what to do; it never contains the key."""
 
 
 def clean(key: str) -> str:
-    """The key as typed or pasted, without what surrounds it. Raises KeyFileError if it cannot be a key."""
+    """The key as typed or pasted, without surrounding spaces and quotes. Raises `KeyFileError` if it cannot be a key."""
     bare = key.strip().strip("\"'")
     if not bare:
         raise KeyFileError("Nothing was entered. Paste the key from Synthesia Studio.")
@@ -35,9 +35,9 @@ def clean(key: str) -> str:
 
 
 def store_key(config_path: Path, key: str) -> None:
-    """Write the key durably, readable by the owner only. Raises KeyFileError; the old file then still stands."""
+    """Write the key durably, readable by the owner only. Raises `KeyFileError`; the old file is then unchanged."""
     bare = clean(key)
-    path = os.path.realpath(config_path)  # a link, as dotfile managers make them, stays a link
+    path = os.path.realpath(config_path)  # a link, as dotfile managers create it, stays a link
     if os.path.exists(path) and not os.path.isfile(path):
         raise KeyFileError(f"{config_path} is not a file, so nothing can be stored there. Set SYNTHESIA_API_KEY instead.")
     try:
@@ -59,7 +59,7 @@ def _read(path: str) -> str:
 
 
 def _edited(old: str, key: str) -> str:
-    """The file with the key, proven to say the same as before in everything else."""
+    """The file with the key. The result is parsed, to prove that nothing else changed. Raises `KeyFileError`."""
     wanted = _parsed(old)
     known = NAME in wanted
     wanted[NAME] = key
@@ -85,7 +85,7 @@ def _says(text: str, wanted: dict[str, Any]) -> bool:
 
 
 def _replacements(old: str, quoted: str) -> list[str]:
-    """The file with each line that looks like the assignment changed in turn: one may stand inside a long text."""
+    """One candidate for each line that looks like the assignment: such a line may also be part of a long string."""
     lines = old.splitlines(keepends=True)
     found: list[str] = []
     for index, line in enumerate(lines):
@@ -97,7 +97,7 @@ def _replacements(old: str, quoted: str) -> list[str]:
 
 
 def _inserted(old: str, quoted: str) -> str:
-    """The file with a new line before everything but the comments at its top: later it might fall into a table."""
+    """The file with a new line after the comments at its top. Further down, it might become part of a table."""
     lines = old.splitlines(keepends=True)
     newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     top = 0

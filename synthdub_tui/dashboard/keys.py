@@ -1,6 +1,6 @@
-"""Every key of the grid with its id (for the keymap in the configuration), its action and its words.
+"""Every key of the grid: its id (for the keymap in the configuration), its action and its description.
 
-Bindings, help and command palette are all made from this one table.
+Bindings, help and command palette are all made from this table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from synthdub_tui.problems import printable
 
 
 class Key(NamedTuple):
-    """One action of the grid. `keys` are Textual's names, `shown` what the help prints."""
+    """One action of the grid. `keys` are Textual's names; the help prints `shown`."""
 
     id: str
     keys: str
@@ -76,20 +76,20 @@ GROUPS: Final[dict[str, tuple[Key, ...]]] = {
 KEYS: Final = tuple(key for group in GROUPS.values() for key in group)
 
 BINDINGS: Final = [Binding(key.keys, key.action, key.words, show=False, id=key.id, priority=True) for key in KEYS]
-"""With priority, so that the app handles them at once: a key that is typed ahead then meets what the one before it opened.
-`MainScreen.check_action` gives them back to whatever else has the focus."""
+"""Bindings with priority, so that the app handles them at once: a key typed ahead reaches the screen that the key before it
+opened. `MainScreen.check_action` leaves the keys to another widget that has the focus."""
 
 ON_ALL_SCREENS: Final = [binding for binding in BINDINGS if binding.id == "redraw"]
-"""Belong to the app as well, which comes before its screens and whatever has the focus."""
+"""Bindings of the app itself, which handles keys before its screens and the widget that has the focus."""
 
 ACTIONS: Final = frozenset(key.action.partition("(")[0].removeprefix("app.") for key in KEYS)
 
 READING: Final = frozenset({"move", "page", "edge", "column"})
-"""Actions whose keys belong to the details while these have the focus."""
+"""Actions whose keys scroll the details while these have the focus."""
 
 
 class Keymap:
-    """The keys as the configuration has them: actions of other keys, and keys that these took from others."""
+    """The keys as configured: actions with other keys, and keys that these actions took from others."""
 
     def __init__(self, configured: Mapping[str, str]) -> None:
         self.configured = {id: keys for id, keys in configured.items() if id in _IDS}
@@ -97,7 +97,7 @@ class Keymap:
         self._taken = {name: id for id, keys in self.configured.items() for name in _names(keys)}
 
     def shown(self, id: str) -> str:
-        """The keys of an action, as they are printed; empty if all were taken."""
+        """The keys of an action, as they are printed; empty if other actions took them all."""
         if id in self.configured:
             return " ".join(self.configured[id].split(","))
         key = _IDS[id]
@@ -106,7 +106,7 @@ class Keymap:
         )
 
     def problems(self) -> list[str]:
-        """What would be ignored in silence, or leave an action without a key."""
+        """Mistakes in the configured keys that would be ignored silently, or leave an action without a key."""
         from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
 
         said = []
@@ -122,7 +122,7 @@ class Keymap:
         return [f"[dashboard] keys: {words}" for words in said]
 
     def help_groups(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """Headings with keys and words."""
+        """Headings, each with pairs of keys and description."""
         groups = [(title, [(self.shown(key.id), key.words) for key in group]) for title, group in GROUPS.items()]
         everywhere = [("ctrl+p", "command palette: every action by name"), ("tab", "to the details and back")]
         return [*groups, ("Everywhere", everywhere)]

@@ -1,6 +1,6 @@
-"""Loads what the first frame does not need, soon after it.
+"""Loads modules that the first frame does not need, soon after it.
 
-Keys then answer at once, and a dashboard that is open while synthdub is updated does not mix two versions.
+So keys respond at once, and a dashboard that is open while synthdub is upgraded does not mix two versions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The dashboard's side of the runner's socket: connect, follow, ask, and come back after a loss.
+"""The dashboard's side of the runner's socket: connect, follow, send requests, and reconnect after a loss.
 
-`Link.run` lives as long as the dashboard. It tells what happens through one callback: `Link.state` changes, and messages.
+`Link.run` runs as long as the dashboard. It reports through two callbacks: one for states, one for messages.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from synthdub_tui.runner.protocol import (
 CONNECT_TIMEOUT: Final = 3.0
 HELLO_TIMEOUT: Final = 10.0
 REPLACE_TIMEOUT: Final = 60.0
-"""Seconds in which a runner of another version may finish its requests and end."""
+"""Most seconds in which a runner that is being replaced may finish its requests and end."""
 
 REPLY_TIMEOUT: Final = 30.0
 
 LOOK: Final = 2.0
-"""Seconds between two looks, where there is no runner, whether somebody else has started one."""
+"""Seconds between two checks, while there is no runner, whether another program has started one."""
 
 _CHUNK: Final = 256 * 1024
 
@@ -51,22 +51,22 @@ class Launcher(Protocol):
 
     @property
     def path(self) -> Path:
-        """Where a runner's socket is, if there is one. Raises `problems.Trouble` where there can be none."""
+        """Path of the socket, if a runner listens. Raises `problems.Trouble` if there can be no socket."""
 
     async def start(self) -> Path:
-        """Path of the socket of a runner that answers. Raises `problems.Trouble` where there can be none."""
+        """Start a runner, if none answers, and return the path of its socket. Raises `problems.Trouble` if none can run."""
 
     def use_stored_key(self) -> None:
-        """The user stored a key: start runners without the flag or variable that goes before it."""
+        """The user stored a key: start runners without the flag or variable that takes precedence over it."""
 
 
 class LinkState(StrEnum):
-    """How the dashboard stands to its runner."""
+    """The state of the connection to the runner."""
 
     STARTING = "starting"  # the runner is being started or connected to
     ATTACHED = "attached"
     REPLACING = "replacing"  # a runner of another version is asked to end
-    GONE = "gone"  # there is none; the user decides whether to start one
+    GONE = "gone"  # no runner; the user decides whether to start one
 
 
 class Link:
@@ -87,18 +87,18 @@ class Link:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._sending = asyncio.Lock()
         self._again = asyncio.Event()
-        self._renewing = False  # the runner, which is asked to end
+        self._renewing = False  # the runner was asked to end, so that another one starts
 
     # -- for the dashboard -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Connect and follow until cancelled. After a loss of the runner, waits for `restart` or another's runner."""
+        """Connect and follow until cancelled. If the runner is lost, wait for `restart`, or for a runner of another program."""
         start = replace_other = True
         while True:
             ended = await self._session(start, replace_other)
             self._renewing = False
             if ended == "replaced":
-                start, replace_other = True, False  # once: after an update, the one that we start is of another version, too
+                start, replace_other = True, False  # once: after an upgrade, ours has another version too
             elif ended == "lost" and await self._somebody_answers():
                 start = replace_other = False
             else:
@@ -106,22 +106,25 @@ class Link:
                 start = replace_other = await self._wished()
 
     def restart(self) -> None:
-        """The user wants a runner again."""
+        """Start a runner again, because the user wants one."""
         self._again.set()
 
     def use_stored_key(self) -> None:
-        """From now on start runners without the flag or variable that goes before a key that was stored."""
+        """From now on, start runners without the flag or variable that takes precedence over the stored key."""
         self._launcher.use_stored_key()
 
     async def renew(self) -> Reply:
-        """Have the runner save and end, and start another: with the key and the environment that are right now."""
+        """Make the runner save and end, and start another, which uses the present key and environment."""
         self._renewing = True
         reply = await self.ask(Stop())
         self._renewing = self._renewing and not reply.code
         return reply
 
     async def ask(self, request: Request, patience: float | None = REPLY_TIMEOUT) -> Reply:
-        """Send a request and wait for its reply. A failure of the connection is a reply with a code, too."""
+        """Send a request and wait for its reply, at most `patience` seconds (None: no limit).
+
+        If the connection fails or the time is over, the reply has the code `runner_gone`.
+        """
         self._last_id += 1
         number = self._last_id
         if self._socket is None:
@@ -140,7 +143,7 @@ class Link:
     # -- one connection ----------------------------------------------------------------------------------------------
 
     async def _wished(self) -> bool:
-        """Wait until the user wants a runner (True), or one answers that somebody else started (False)."""
+        """Wait until the user wants a runner (True), or a runner answers that another program started (False)."""
         self._again.clear()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -151,7 +154,7 @@ class Link:
                 return False
 
     async def _session(self, start: bool, replace_other: bool) -> str:
-        """Follow one connection to its end. Returns why it ended: replaced, lost, or the runner's reason."""
+        """Follow one connection to its end. Returns why it ended: replaced, lost, failed, or the runner's reason."""
         if start or self.state is LinkState.ATTACHED:
             self._say(LinkState.STARTING)
         try:
@@ -183,7 +186,7 @@ class Link:
         while True:
             try:
                 return await _connected(path)
-            except (ConnectionRefusedError, FileNotFoundError):  # it has begun, and does not listen yet
+            except (ConnectionRefusedError, FileNotFoundError):  # it is starting, and does not listen yet
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.05)
@@ -191,7 +194,7 @@ class Link:
     async def _follow(self, connection: socket.socket, replace_other: bool) -> str:
         lines = _Lines(connection)
         await self._send(connection, Hello(version=self._version))
-        async with asyncio.timeout(HELLO_TIMEOUT):  # not `wait_for`: in Python 3.11 that may forget a cancel
+        async with asyncio.timeout(HELLO_TIMEOUT):  # not `wait_for`: in Python 3.11 it may lose a cancellation
             welcome = await self._welcome(lines)
         if replace_other and (welcome.version, welcome.protocol) != (self._version, PROTOCOL):
             return await self._replace(connection, lines, welcome)
@@ -223,24 +226,24 @@ class Link:
         return message
 
     async def _replace(self, connection: socket.socket, lines: _Lines, welcome: Welcome) -> str:
-        """A runner of another version saves and ends; a `synthdub run` in the foreground is left alone."""
+        """Make a runner of another version save and end. Raises `Trouble` (state_busy) if it is a `synthdub run`."""
         if welcome.foreground:
             raise Trouble("state_busy", f"a `synthdub run` of version {welcome.version}, process {welcome.pid}")
         self._say(LinkState.REPLACING)
-        with contextlib.suppress(ConnectionError):  # it has ended, though not as it was asked to
+        with contextlib.suppress(ConnectionError):  # it ended before it read the request
             await self._send(connection, Stop(id=1))
         await self._ended(lines)
         return "replaced"
 
     async def _ended(self, lines: _Lines) -> None:
-        """Wait until a runner that was asked to has closed the connection: its socket and its lock are free then."""
+        """Wait until the runner has closed the connection: then its socket and lock are free. Raises TimeoutError."""
         async with asyncio.timeout(REPLACE_TIMEOUT):
             with contextlib.suppress(ConnectionError):  # it was killed
                 while await lines.next() is not None:
                     pass
 
     async def _somebody_answers(self) -> bool:
-        """Whether a runner listens: the one that was lost, or one that another dashboard started meanwhile."""
+        """Whether a runner listens: the lost one, or one that another program started meanwhile."""
         await asyncio.sleep(0.2)
         try:
             (await self._connect(start=False)).close()
@@ -283,7 +286,7 @@ async def _connected(path: Path) -> socket.socket:
 
 
 class _Lines:
-    """Lines of a socket, read only as fast as they are taken, and none longer than the protocol allows."""
+    """Reads lines from a socket, only as fast as the caller uses them. Raises ConnectionError after `LINE_LIMIT` bytes."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

@@ -1,6 +1,6 @@
-"""The grid with all around it: top line, details, filter, status line; movement, marks, filter and order.
+"""The main screen: the grid with top line, details, filter and status line; movement, marks, filter and order.
 
-What is sent to the runner stands in `deeds.py`.
+The base classes `Deeds` and `Adding` send requests to the runner.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ WARNED = 15.0
 """Seconds for which a warning about the settings is shown."""
 
 DETAIL_SHARE = 0.45
-"""Of the height, at least, for the details below the grid."""
+"""Least share of the height for the details below the grid."""
 
 DETAIL_WIDTH, DETAIL_WIDEST = 66, 100
-"""Columns of the details beside the grid."""
+"""Least and most columns of the details next to the grid."""
 
 FRAME, SLOW_FRAME = 0.1, 0.25
-"""Seconds between two paints of what the runner sends."""
+"""Least seconds between two paints of the runner's messages, on normal and on slow links."""
 
 
 class MainScreen(Deeds):
-    """The screen that is there all day."""
+    """The screen below all others."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEY_BINDINGS]
     AUTO_FOCUS = "#grid"
@@ -59,8 +59,8 @@ class MainScreen(Deeds):
         self._armed = False
         self._painted = 0.0
         self._restored = False
-        self._filter_before = ""  # that of what failed
-        self._lost = False  # the runner was gone since
+        self._filter_before = ""  # the filter before `action_failed_only`
+        self._lost = False  # no runner since the last one was attached
         self._told: object = None
         self.grid = Grid(session.batch, self._signs)
         self._topline = Topline(session.overview, self._signs, time.time)
@@ -92,17 +92,17 @@ class MainScreen(Deeds):
         self.call_after_refresh(self._warn)
 
     def _warn(self) -> None:
-        """What is amiss with the settings: said once, beside the work, and gone by itself; `synthdub doctor` says it again."""
+        """Show warnings about the settings, once and for `WARNED` seconds; `synthdub doctor` shows them again."""
         for warning in self.options.warnings:
             self.notify(printable(warning, 4096), severity="warning", timeout=WARNED, markup=False)
 
     # -- painting ----------------------------------------------------------------------------------------------------
 
     def changed(self) -> None:
-        """The model changed: paint soon, and not more often than the line takes."""
+        """The model changed: paint soon, but not more often than the link allows."""
         cursor = self.grid.cursor
         if cursor is not None and cursor.job not in self.session.batch.rows and self.grid.is_mounted:
-            self.grid.flush()  # at once: the next key is about what the cursor is on
+            self.grid.flush()  # at once: the next key acts on the cursor's row
         if self._armed:
             return
         self._armed = True
@@ -111,13 +111,13 @@ class MainScreen(Deeds):
 
     @property
     def _seen(self) -> bool:
-        """Whether no other screen covers this, and the app has not begun to end."""
+        """Whether no other screen covers this one, and the app is not ending."""
         return self.is_mounted and self.app.is_running and self.app.screen is self
 
     def _paint(self) -> None:
         self._armed = False
         if not self._seen:
-            return  # everything is drawn when it is seen again
+            return  # everything is drawn when the screen is visible again
         self._painted = time.monotonic()
         self.grid.flush()
         if not self._restored and self.session.batch.loaded:
@@ -143,7 +143,7 @@ class MainScreen(Deeds):
         self._tell()
 
     def link_changed(self, state: LinkState) -> None:
-        """The runner came or went."""
+        """The runner was attached or lost."""
         if state is LinkState.ATTACHED:
             if self._lost:
                 self.status.tell("A runner is at work again.")
@@ -160,7 +160,7 @@ class MainScreen(Deeds):
         self._tell()
 
     def _tell(self) -> None:
-        """Show the details of the cursor's cell, where they are seen."""
+        """Show the details of the cursor's cell, if the pane is visible."""
         pane = self._pane
         if not pane.display:
             return
@@ -174,7 +174,7 @@ class MainScreen(Deeds):
         self._told = cursor
 
     def _share_room(self) -> None:
-        """The details take what the grid does not need, and never less than their share."""
+        """Give the details the room that the grid does not need, and never less than their share."""
         pane, body = self._pane, self._body.size
         if self.has_class("-low"):
             pane.styles.width, pane.styles.height = "100%", "1fr"
@@ -191,32 +191,32 @@ class MainScreen(Deeds):
         self.call_after_refresh(self._tell)
 
     async def thumbnail(self, output: tuple[str, str]) -> str:
-        """The file of the picture of a job's language, as far as the runner has one; else empty."""
+        """Path of the picture of an output (job id, language); empty if the runner has none."""
         reply = await self.session.link.ask(Thumbnail(cell=Cell(*output)))
         return str(reply.result.get("path", ""))
 
     # -- movement ----------------------------------------------------------------------------------------------------
 
     def action_move(self, rows: int, columns: int) -> None:
-        """One step."""
+        """Move the cursor by rows and columns."""
         self.grid.move(rows, columns)
 
     def action_page(self, pages: int) -> None:
-        """A screenful."""
+        """Move the cursor by screenfuls."""
         self.grid.move(rows=pages * max(1, self.grid.page - 1))
 
     def action_edge(self, end: int) -> None:
-        """The first or last row."""
+        """Move to the first or last row."""
         self.grid.move(rows=-len(self.session.batch.shown) if end == 0 else len(self.session.batch.shown))
 
     def action_column(self, end: int) -> None:
-        """The file column, or the last language."""
+        """Move to the file column, or to the last language."""
         count = len(self.session.batch.columns) + 1
         self.grid.move(columns=-count if end == 0 else count)
 
     @on(Grid.Chosen)
     def action_details(self) -> None:
-        """Show or hide the details; beside the grid they are there from the start."""
+        """Show or hide the details. On wide terminals they are shown from the start, next to the grid."""
         wide = self.has_class("-wide")
         self.toggle_class("-nodetail" if wide else "-detail")
         shown = not self.has_class("-nodetail") if wide else self.has_class("-detail")
@@ -229,7 +229,7 @@ class MainScreen(Deeds):
     # -- marks -------------------------------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
-        """Mark or unmark the cell, or the row."""
+        """Mark or unmark the cell; on the file column, the row."""
         if self.grid.cursor is not None:
             self.session.batch.toggle(*self.grid.cursor)
             self.grid.flush()
@@ -246,13 +246,13 @@ class MainScreen(Deeds):
         self._standing()
 
     def action_mark_shown(self) -> None:
-        """Mark all that is shown."""
+        """Mark all shown cells."""
         self.session.batch.mark_shown()
         self.grid.flush()
         self._standing()
 
     def action_unmark(self) -> None:
-        """Take back all marks."""
+        """Remove all marks."""
         self.session.batch.unmark()
         self.grid.flush()
         self._standing()
@@ -260,24 +260,24 @@ class MainScreen(Deeds):
     # -- find --------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The grid's keys are letters to the filter, and scroll the details while these have the focus."""
+        """Disable the grid's keys that the filter or the details use while they have the focus."""
         return not self.taken(action) and super().check_action(action, parameters) is not False
 
     def taken(self, action: str) -> bool:
-        """Whether the key of an action belongs to what has the focus."""
+        """Whether the widget that has the focus uses the key of this action."""
         if isinstance(self.focused, FilterBox):
             return action in ACTIONS and action not in ("clear", "redraw")
         return isinstance(self.focused, detail.Detail) and action in READING
 
     def action_filter(self) -> None:
-        """Open the filter line. The focus moves at once, for keys that are typed ahead."""
+        """Open the filter line. It has the focus at once, so that keys typed ahead reach it."""
         self.add_class("-filtering")
         self._box.value = self.memory.now.filter
         self._box.cursor_position = len(self._box.value)
         self.set_focus(self._box)
 
     def action_failed_only(self) -> None:
-        """Only what failed or needs a decision, and back to what was shown."""
+        """Show only dubs that failed or need a decision; the second time, restore the filter before that."""
         if self.memory.now.filter == TROUBLE:
             self._apply(self._filter_before)
         else:
@@ -285,7 +285,7 @@ class MainScreen(Deeds):
             self._apply(TROUBLE)
 
     def action_clear(self) -> None:
-        """Close what is open, else unmark, else clear the filter."""
+        """Close the filter line or the details, else remove the marks, else clear the filter."""
         if self.has_class("-filtering"):
             self._close_filter()
         elif self.focused is not self.grid and not self.has_class("-low"):
@@ -298,7 +298,7 @@ class MainScreen(Deeds):
             self._apply("")
 
     def action_sort(self) -> None:
-        """The next order."""
+        """Sort by the next order."""
         orders = list(ORDERS)
         order = orders[(orders.index(self.session.batch.order) + 1) % len(orders)]
         self.session.batch.sort(order)
@@ -314,7 +314,7 @@ class MainScreen(Deeds):
 
     @on(Input.Submitted, "#filter")
     def _submitted(self, event: Input.Submitted) -> None:
-        self._apply(event.value)  # that it was changed is told after this, where keys come in a burst
+        self._apply(event.value)  # if keys come in a burst, `Input.Changed` arrives after this
         self._close_filter()
 
     def _close_filter(self) -> None:
@@ -323,7 +323,7 @@ class MainScreen(Deeds):
         self._standing()
 
     def _apply(self, text: str) -> None:
-        """Filter by the text; if it means nothing yet, say why and leave the rows as they are."""
+        """Filter by the text. If it is not valid yet, show why and leave the rows unchanged."""
         try:
             wanted = parse(text)
         except FilterError as error:

@@ -1,4 +1,4 @@
-"""What the dashboard remembers between two starts: `dashboard.toml` in the state directory. Losing it costs nothing."""
+"""The dashboard's memory between two starts: `dashboard.toml` in the state directory. Losing it costs nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE: Final = "dashboard.toml"
 
 
 class Remembered(msgspec.Struct, omit_defaults=True):
-    """The user's choices and place."""
+    """The user's choices, and the place of the cursor."""
 
     theme: str = ""
     filter: str = ""
@@ -23,7 +23,7 @@ class Remembered(msgspec.Struct, omit_defaults=True):
     language: str = ""
     detail: bool = False
     quit: str = ""  # background or stop; empty: ask
-    languages: list[str] = []  # added lately, newest first
+    languages: list[str] = []  # recently added, newest first
     columns: list[str] = []  # languages in the order of the grid
 
 
@@ -37,7 +37,7 @@ class Memory:
         self._saved = msgspec.json.encode(self.now)
 
     def _load(self) -> Remembered:
-        # A damaged file is no reason not to start, and is replaced at the next change.
+        # A damaged file must not prevent the start. The next change replaces it.
         with contextlib.suppress(OSError, ValueError):
             text = self._path.read_text("utf-8")
             import rtoml  # noqa: PLC0415 - there is nothing to read at the first start
@@ -46,7 +46,7 @@ class Memory:
         return Remembered()
 
     def save(self) -> None:
-        """Write what changed since the last time. A disk that refuses is no reason to trouble the user with this."""
+        """Write the file if anything changed. Errors of the disk are ignored: the file is not worth interrupting the user."""
         content = msgspec.json.encode(self.now)
         if content == self._saved:
             return
@@ -60,7 +60,7 @@ class Memory:
             self._saved = content
 
     def save_soon(self) -> threading.Thread:
-        """Save in a thread of its own, since a slow disk must not hold up the screen."""
+        """Save in a separate thread, since a slow disk must not block the screen."""
         thread = threading.Thread(target=self.save, name="dashboard-memory", daemon=True)
         thread.start()
         return thread

@@ -1,4 +1,4 @@
-"""What Textual does wrong and we cannot do without, put right until a release of it does."""
+"""Corrections of Textual's bugs that affect the dashboard, until a release of Textual fixes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from textual._styles_cache import StylesCache
 
 
 def let_closed_screens_go() -> None:
-    """Textual 8.2 keeps what the last thousand widgets had drawn, all of its lines, after these are closed: a cache takes the
-    widget's own for a part of the question, which is meant to be about two colours (Textualize/textual#6665)."""
+    """Textual 8.2 keeps all drawn lines of the last thousand widgets after they are closed: a cache by two colours has the
+    widget's `StylesCache` in its key as well (Textualize/textual#6665). As a class method, it has the class instead."""
     cached: Any = vars(StylesCache).get("get_inner_outer")
     if hasattr(cached, "cache_info"):
         StylesCache.get_inner_outer = classmethod(cached)  # type: ignore[assignment, method-assign]

@@ -1,7 +1,7 @@
-"""Plays or opens a finished file with the program that suits where the user sits.
+"""Plays or opens a finished file with a program that suits the user's terminal or display.
 
-A program with a window is started beside the dashboard; one that draws in the terminal gets the terminal for itself. Over
-SSH without a display a window cannot open: then the user is told how to get the file instead.
+A program with a window is started next to the dashboard; one that draws in the terminal gets the terminal. Over SSH without
+a display no window can open: then the user learns how to copy the file instead.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ TERMINAL_OPTIONS: Final = ("--vo=tct", "--vo=caca", "--vo=sixel", "--vo=kitty", 
 """Options that make a player with a window stay in the terminal."""
 
 EARLY: Final = 1.5
-"""Seconds in which a program that cannot work usually has ended."""
+"""Seconds within which a program that cannot work usually ends."""
 
 
 class Opening(NamedTuple):
-    """How a file is opened. With `explain`, not at all."""
+    """How to open a file. If it cannot be opened (`none`), `explain` says why."""
 
     way: Literal["terminal", "window", "none"]
     argv: tuple[str, ...] = ()
@@ -35,9 +35,10 @@ class Opening(NamedTuple):
 
 
 def plan(path: str, command: str, environ: Mapping[str, str], platform: str = sys.platform) -> Opening:
-    """What to do. `command` is the user's, with `{}` or `{path}` where the file goes (else at the end), or empty.
+    """Decide how to open a file. `command` is the user's; if it is empty, the system's opener is used.
 
-    A command that begins with `terminal:` or `window:` says itself where it draws.
+    The path replaces `{}` or `{path}` in the command, or is appended. A command that begins with `terminal:` or `window:` says
+    where it draws.
     """
     display = _has_display(environ, platform)
     if not command.strip():
@@ -58,9 +59,9 @@ def plan(path: str, command: str, environ: Mapping[str, str], platform: str = sy
 
 
 def run_in_terminal(argv: tuple[str, ...]) -> str:
-    """Run a program that has the terminal, and wait for it. What went wrong, or an empty string.
+    """Run a program in the terminal, and wait for it. Returns what went wrong, or an empty string.
 
-    Ctrl+C is for the program, not for us; a handler is set instead of ignoring it, which the program would inherit.
+    Ctrl+C is for the program, not for us. A handler does nothing; the program would inherit an ignored signal.
     """
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
@@ -73,7 +74,7 @@ def run_in_terminal(argv: tuple[str, ...]) -> str:
 
 
 def start_beside(argv: tuple[str, ...]) -> str:
-    """Start a program with a window and leave it alone. What went wrong within the first moments, or an empty string.
+    """Start a program with a window, and let it run. Returns what went wrong at its start, or an empty string.
 
     Blocks for `EARLY` seconds: call it in a thread.
     """
@@ -83,7 +84,7 @@ def start_beside(argv: tuple[str, ...]) -> str:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # lives on when the dashboard or its terminal goes
+            start_new_session=True,  # survives the dashboard and its terminal
         )
     except OSError as error:
         return f"{argv[0]} could not be started: {error.strerror}."

@@ -1,4 +1,4 @@
-"""How the dashboard is to look and behave; made by the command line from flags and configuration."""
+"""The options of the dashboard, made by the command line from flags and configuration."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from synthdub_tui.problems import Problem
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Everything that the dashboard takes from outside but the runner."""
+    """Everything that the dashboard gets from outside, except the runner."""
 
     version: str
     read_only: bool = False
     ascii: bool = False
     mouse: bool = True
     slow_link: bool = False
-    notify: bool = False  # OSC 9 notifications besides the bell
+    notify: bool = False  # OSC 9 notifications, in addition to the bell
     keymap: Mapping[str, str] = {}
     play_command: str = ""
-    ssh_host: str = ""  # of `scp` commands, where the address of the connection is not the right one
+    ssh_host: str = ""  # for `scp` commands, if the address of the connection is not the right one
     check_key: Callable[[str], Awaitable[Problem | None]] | None = None  # asks the service about a key
-    check_own_key: Callable[[], Awaitable[Problem | None]] | None = None  # the same about the key that this was started with
-    key_ahead: str = ""  # the flag or variable that gave it, and goes before a stored one
+    check_own_key: Callable[[], Awaitable[Problem | None]] | None = None  # the same for the key of this process
+    key_ahead: str = ""  # the flag or variable of that key, if it takes precedence over a stored one
     config_path: Path | None = None  # where a key may be stored
     log_path: Path | None = None
-    paths: tuple[str, ...] = ()  # to be added at the start, with `batch`
+    paths: tuple[str, ...] = ()  # to add at the start, with `batch`
     batch: Batch = Batch()
-    demo: bool = False  # the runner ends with the dashboard, and so does the service
+    demo: bool = False  # the runner and the simulated service end with the dashboard
     warnings: tuple[str, ...] = ()  # about settings, for the user

@@ -1,9 +1,9 @@
-"""Pictures in a terminal, where the extra `thumbnails` is installed (textual-image and Pillow, imported only here).
+"""Pictures in a terminal, if the extra `thumbnails` is installed (textual-image and Pillow, imported only here).
 
-Of textual-image only the half cells are used: characters, like all else on the screen. They pass through tmux, a poor link, our
-own painting and every dialog above them; Sixel and Kitty's protocol do not, and their support would have to be asked of the
-terminal. textual-image does ask when it is imported, and reads the answer from the keyboard, which is Textual's by then; so
-it finds no terminal while it is imported.
+Only the half cells of textual-image are used: characters, like everything else on the screen. They work in tmux, on slow links,
+with our own painter and below dialogs. Sixel and Kitty's protocol do not, and the terminal would have to be asked for support.
+textual-image does ask when it is imported, and reads the answer from the keyboard, which Textual reads by then. So standard
+output is no terminal while it is imported.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("PNG", "JPEG")
 COLOURS: Final = frozenset({"256", "truecolor"})
-"""What Rich calls the terminals that have enough colours for a picture."""
+"""Rich's names for terminals with enough colours for a picture."""
 
 _importing: Final = threading.Lock()
 
 
 def possible(app: App[Any]) -> bool:
-    """Whether the terminal has colours for pictures."""
+    """Whether the terminal has enough colours for pictures."""
     return app.console.color_system in COLOURS and not app.no_color
 
 
 def cells(width: int, height: int, most_columns: int, most_lines: int) -> tuple[int, int]:
-    """Columns and lines of a picture of so many pixels, as large as fits. A cell is about twice as high as wide."""
+    """Columns and lines for a picture of these pixels, as large as fits. A cell is about twice as high as wide."""
     scale = min(most_columns / width, 2 * most_lines / height)
     return max(1, round(width * scale)), max(1, round(height * scale / 2))
 
 
 def load(path: str, columns: int, lines: int) -> Pixels | None:
-    """The picture, no larger than is seen in so many cells; None if it cannot be read or shown here. Blocking."""
+    """The picture, reduced to what these cells can show; None if it cannot be read or shown here. Blocks."""
     try:
         with _importing, _no_terminal():
             from PIL import Image  # noqa: PLC0415 - an extra, and slow
@@ -50,14 +50,14 @@ def load(path: str, columns: int, lines: int) -> Pixels | None:
         with Image.open(path, formats=FORMATS) as file:
             file.draft("RGB", (columns * 2, lines * 4))
             pixels = file.convert("RGB")
-    except Exception:  # noqa: BLE001 - Pillow's decoders raise whatever the damage makes them stumble over
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise many kinds of exceptions for damaged files
         return None
     pixels.thumbnail((columns * 2, lines * 4))
     return pixels
 
 
 def widget(pixels: Pixels) -> HalfcellImage:
-    """A widget that shows what `load` gave."""
+    """A widget that shows the pixels from `load`."""
     from textual_image.widget import HalfcellImage  # noqa: PLC0415
 
     return HalfcellImage(pixels)
@@ -65,7 +65,7 @@ def widget(pixels: Pixels) -> HalfcellImage:
 
 @contextmanager
 def _no_terminal() -> Iterator[None]:
-    """Within, Python's own standard output is no terminal. Textual draws on standard error, and `print` is not touched."""
+    """Meanwhile, `sys.__stdout__` is no terminal. Textual draws on standard error, and `print` uses `sys.stdout`."""
     before = sys.__stdout__
     sys.__stdout__ = io.StringIO()  # type: ignore[misc, assignment]
     try:

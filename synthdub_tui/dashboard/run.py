@@ -1,4 +1,4 @@
-"""Opens the dashboard in this terminal. Imports Textual only once it is certain that there will be one."""
+"""Opens the dashboard in this terminal. Imports Textual only if the terminal can show a dashboard."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ REFUSED = 2
 
 
 FRAMES, SLOW_FRAMES = 240, 4
-"""Textual's timer may wait two periods, and stands still while nothing changes: what is sent is paced by ourselves."""
+"""Frames per second of Textual. Its timer may wait two periods, and stops while nothing changes; we pace the output."""
 
 
 def run_dashboard(
     state_dir: Path, launcher: Launcher, options: Options, *, on_hangup: Callable[[], object] | None = None
 ) -> int:
-    """Show the batch until the user leaves. Returns the exit code: 0, 2 if this terminal cannot, 130 after a signal.
+    """Show the batch until the user leaves. Returns the exit code: 0, 2 if this terminal cannot show it, 130 after a signal.
 
-    It does not return where the terminal is lost: the process ends, after `on_hangup`, which must not wait.
+    If the terminal is lost, this does not return: the process ends, after it called `on_hangup`, which must not block.
     """
     refused = refusal(os.environ)
     if refused:
@@ -35,7 +35,7 @@ def run_dashboard(
         return REFUSED
     if wants_ascii(os.environ):
         options = replace(options, ascii=True)
-    gc.disable()  # until the first frame: nothing of what is imported is garbage, and looking takes a tenth of the start
+    gc.disable()  # until the first frame: imports leave no garbage, and collecting takes a tenth of the start
     settings = {"TEXTUAL_FPS": str(SLOW_FRAMES if options.slow_link else FRAMES), "TEXTUAL_ANIMATIONS": "none"}
     added = [name for name, value in settings.items() if os.environ.setdefault(name, value) is value]
     from synthdub_tui.dashboard.app import SynthdubApp  # noqa: PLC0415 - Textual reads the environment when it is imported
@@ -60,7 +60,7 @@ def run_dashboard(
 
 
 def refusal(environ: Mapping[str, str]) -> str:
-    """Why there can be no dashboard here, with what to do; empty if there can."""
+    """Why this terminal cannot show the dashboard, and what to do; empty if it can."""
     otherwise = "Use `synthdub run` instead, or `synthdub status` to look."
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return f"synthdub: the dashboard needs a terminal for input and error output. {otherwise}"
@@ -70,7 +70,7 @@ def refusal(environ: Mapping[str, str]) -> str:
 
 
 def wants_ascii(environ: Mapping[str, str]) -> bool:
-    """Whether the locale says that the terminal shows no Unicode."""
+    """Whether the locale says that the terminal cannot show Unicode."""
     import locale  # noqa: PLC0415 - costs start-up time
 
     named = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""

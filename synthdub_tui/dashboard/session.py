@@ -1,4 +1,4 @@
-"""What the dashboard knows and is connected to: batch, meters and link. Without Textual, so that it can be tested alone."""
+"""The dashboard's data and connection: batch, meters and link. Without Textual, so that it can be tested alone."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from synthdub_tui.problems import explain
 from synthdub_tui.runner.protocol import Bye, Changes, Message, Meters, Snapshot
 
 FAILURES_APART: Final = 60.0
-"""Seconds between two calls for the user because of failed dubs."""
+"""Least seconds between two calls of the user because of failed dubs."""
 
 
 STALE: Final = 3.0
-"""Seconds after which rates that were told are those of the past."""
+"""Seconds after which reported rates are out of date."""
 
 
 class Session:
-    """Takes the runner's messages. `on_change` is called after each; `on_call` with words when the user is needed, `on_over`
-    with the same words when not any more."""
+    """Receives the runner's messages. Calls `on_change` after each, `on_call` with a text when the user is needed, and
+    `on_over` with the same text when that is over."""
 
     def __init__(
         self,
@@ -52,29 +52,29 @@ class Session:
         self.on_over: Callable[[str], None] = _nothing_with_words
         self._clock = clock
         self._in_snapshot = False
-        self._followed = False  # a runner, since there was none
+        self._followed = False  # whether a runner was attached since the last loss
         self._called_at = 0.0
         self._metered_at = 0.0
 
     @property
     def attached(self) -> bool:
-        """Whether a runner listens."""
+        """Whether a runner is attached."""
         return self.link.state is LinkState.ATTACHED
 
     @property
     def busy(self) -> bool:
-        """Whether some dub goes on by itself in a runner that we are attached to."""
+        """Whether a runner is attached in which some dub continues without the user."""
         if self.batch.loaded:
             return self.attached and self.batch.overall.open > 0
         return self.attached and self.meters is not None and self.meters.busy
 
     def overview(self) -> Overview:
-        """For the top line."""
+        """The data of the top line."""
         link = self.link
         return Overview(self.batch, self._current(), self.rates, link.state, link.problem, self.read_only, self.keymap)
 
     def _current(self) -> Meters | None:
-        """The meters as they stand now: the runner is silent while nothing changes, but time passes."""
+        """The meters at this moment: the runner is silent while nothing changes, but waits get shorter and rates end."""
         meters, age = self.meters, self._clock() - self._metered_at
         if meters is None or age < STALE:
             return meters
@@ -82,7 +82,7 @@ class Session:
         return replace(meters, up=0.0, down=0.0, quota=quota)
 
     def sample(self) -> None:
-        """A second passed: note the transfer rate for the sparkline."""
+        """A second passed: record the transfer rate for the sparkline."""
         meters = self._current()
         self.rates.add(meters.up + meters.down if meters is not None else 0.0)
 
@@ -137,7 +137,7 @@ class Session:
             self.on_call(f"A cancel came too late. {what.title}. {what.remedy}")
 
     def _accepted_late(self, job: Job) -> bool:
-        """Whether a dub that is cancelled already turns out to be accepted."""
+        """Whether this job shows for the first time that the service accepted a dub that was cancelled."""
         row = self.batch.rows.get(job.id)
         return row is not None and any(
             row.job.dubs[language].state is DubState.CANCELLED
@@ -160,7 +160,10 @@ class Session:
             self.on_over(_called(before.problem))
 
     def _call_if_needed(self, unknown: int, failed: int, opened: int) -> None:
-        """The end of the batch, a decision, or a failure, in this order; not one call for each of many failures."""
+        """Call the user for the end of the batch, a decision, or a failure, in this order.
+
+        Failures call at most once in `FAILURES_APART` seconds.
+        """
         totals, now = self.batch.overall, self._clock()
         if opened and not totals.open:
             left = totals.trouble + totals.held
@@ -182,7 +185,7 @@ def _called(problem: str) -> str:
 
 
 def _nothing() -> None:
-    """Nobody listens yet."""
+    """The default callback."""
 
 
 def _nothing_with_state(state: LinkState) -> None:

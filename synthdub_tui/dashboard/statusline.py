@@ -1,8 +1,7 @@
-"""The last line: the answer to the last action and what has happened by itself, else the marks, the filter, and the keys
-that do something.
+"""The last line: the result of the last action and the last event, else the marks, the filter, and the keys that do something.
 
-What is longer takes up to three lines while it is shown: what there is to do often stands at its end. An answer and an
-event do not replace each other: they come in the same second, since an action is what most events follow.
+A longer text takes up to three lines while it is shown, since the remedy is often at its end. A result and an event do not
+replace each other: most events follow an action within a second.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from synthdub_tui.dashboard.screens.words import hints, in_lines
 
 MOST_LINES: Final = 3
 ROOM: Final = Size(20, 10)
-"""Of the terminal, for an answer of more than one line."""
+"""Least size of the terminal for a text of more than one line."""
 
 BESIDE: Final = 30
-"""Cells that an event leaves to the keys: it stays longer than an answer."""
+"""Columns that an event leaves to the keys, since it is shown longer than a result."""
 
 SHOWN: Final = 8.0
-"""Seconds for which an answer stays."""
+"""Seconds for which a result is shown."""
 
 KEYS: Final = {
     "retry": "retry",
@@ -41,20 +40,20 @@ KEYS: Final = {
     "mark": "mark",
     "pause": "pause",
 }
-"""Actions that are named, the most important first."""
+"""Actions whose keys are shown, the most important first."""
 
 FEW: Final = ("retry", "help", "details", "cancel")
-"""Where there is room for few: the help tells the others."""
+"""Actions shown below `NARROW` columns; the help lists the others."""
 
 NARROW: Final = 60
 
 WATCHING: Final = ("details", "filter", "outputs", "help", "quit")
 EMPTY: Final = ("add_files", "help", "quit")
-"""Those that do something while nothing may be changed, and while nothing is there."""
+"""Actions shown in a read-only dashboard, and while the batch is empty."""
 
 
 class StatusLine(Static):
-    """Plain text, one line; sends bytes only when it changes."""
+    """Plain text in up to three lines. Sends bytes only when it changes."""
 
     def __init__(self, keymap: Keymap, *, read_only: bool) -> None:
         super().__init__(markup=False, id="status")
@@ -70,7 +69,7 @@ class StatusLine(Static):
         self._drawn: object = None
 
     def say(self, message: str, *, error: bool = False, keep: float = SHOWN) -> None:
-        """Answer an action."""
+        """Show the result of an action for `keep` seconds."""
         self.message = message
         self._said = time.monotonic()
         self._until = self._said + keep
@@ -78,24 +77,24 @@ class StatusLine(Static):
         self._draw()
 
     def tell(self, event: str, *, keep: float = SHOWN) -> None:
-        """Something happened by itself."""
+        """Show an event for `keep` seconds."""
         self.event = event
         self._event_until = time.monotonic() + keep
         self._draw()
 
     def untell(self, event: str) -> None:
-        """What happened is over, if that is what is shown."""
+        """Remove an event that is over, if it is shown."""
         if self.event == event:
             self.tell("")
 
     def standing(self, words: str, *, empty: bool = False) -> None:
-        """What is said while there is no answer to show: marks and filter, or that the batch is `empty`."""
+        """Set the text that is shown without a result: marks and filter. `empty`: the batch has no files."""
         self._standing = words
         self._empty = empty
         self._draw()
 
     def tick(self) -> None:
-        """Time passed: what is shown long enough goes."""
+        """Time passed: remove a result or an event whose time is over."""
         now = time.monotonic()
         if self.message and now > self._until:
             self.message = ""

@@ -1,7 +1,7 @@
-"""The terminal, which may be poor, stalled, or gone: a driver that survives all of these, and a way to plain ASCII.
+"""A driver that survives a poor, stalled or lost terminal, and a switch to plain ASCII output.
 
-Textual's own input thread ends the app on a byte that is not UTF-8 and spins on a terminal that hung up; leaving waits for
-output that a stalled terminal never takes. Here a hung-up terminal ends the process, as nobody is there to be told.
+Textual's own input thread ends the app on a byte that is not UTF-8, and spins on a terminal that hung up. Its exit waits for
+output that a stalled terminal never accepts. Here, a hang-up ends the process, since no user can see a message any more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from textual.message import Message
 
 INTERRUPTED: Final = 130
 GRACE: Final = 2.0
-"""Seconds that leaving in good order may take after a signal; a stalled terminal takes no output at all."""
+"""Seconds that an orderly exit may take after a signal; a stalled terminal accepts no output at all."""
 
 _RESTORE: Final = (
     b"\x1b[r\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
@@ -46,26 +46,29 @@ _PLAIN: Final = str.maketrans(
 )
 
 hung_up: list[Callable[[], object]] = []
-"""What is still to be done when the terminal is gone; called in another thread, so briefly and without the loop."""
+"""Tasks for when the terminal is gone. They run in another thread: they must be short, and not use the event loop."""
 
 
 _MARKS: Final = re.compile("\x1b\\[20[01]~|\x1b(?=[^\x1b\\[\\]\\\\^_NOPX]|\x1b(?![\\[O]))")
-"""Beginning and end of a paste, and an escape that begins no sequence of a terminal."""
+"""The beginning and end of a paste, and an escape that begins no terminal sequence."""
 
 
 _ALT: Final = ANSI_SEQUENCES_KEYS.keys() - {"\x1b\x1b"}
-"""Sequences that mean something to a line of input: alt with backspace or f deletes or moves by words."""
+"""Sequences that mean something to an input line: alt with backspace or f deletes or moves by words."""
 
 
 class Escapes:
-    """The escape key before another one, where a slow line brings both in one burst. A terminal says the same for that key
-    with alt, which means nothing here: Textual takes it so, and often drops the escape, so that an enter behind it says yes."""
+    """Finds the escape key before another key, if a slow link brings both in one burst. A terminal sends the same for that key
+    with alt, which means nothing here. Textual reads alt, and often drops the escape: an enter after it would say yes."""
 
     def __init__(self) -> None:
         self._pasting = False
 
     def split(self, data: str, *, whole: bool = False) -> Iterator[tuple[str, bool]]:
-        """The input in pieces, none empty (which a parser takes for its end), and whether one is that key; or as a `whole`."""
+        """Split input into pieces, and whether each is the escape key. None is empty, which a parser reads as the end.
+
+        `whole`: do not look for escape keys.
+        """
         begin = 0
         for mark in _MARKS.finditer("" if whole else data):
             if len(mark[0]) > 1:
@@ -80,7 +83,7 @@ class Escapes:
 
 
 class _Output:
-    """The terminal's file, which counts the texts that the terminal has taken."""
+    """The terminal's file. Counts the texts that the terminal has accepted."""
 
     def __init__(self, file: IO[str], on_taken: Callable[[], None]) -> None:
         self.taken = 0
@@ -101,8 +104,8 @@ class _Output:
 
 
 class SteadyDriver(LinuxDriver):
-    """Textual's driver with input that takes any bytes, output that tells whether the terminal takes it, an end when the
-    terminal is gone, and a switch for the mouse."""
+    """Textual's driver, but its input accepts any bytes, its output knows whether the terminal keeps up, and it ends when the
+    terminal is gone. It can release the mouse."""
 
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
@@ -110,7 +113,7 @@ class SteadyDriver(LinuxDriver):
         self._output = _Output(self._file, self._taken)
         self._file = self._output  # type: ignore[assignment]
         self._given = 0
-        self.alt_keys = False  # whether any are configured
+        self.alt_keys = False  # whether keys with alt are configured
         self._callback: Callable[[], None] | None = None
 
     def write(self, data: str) -> None:
@@ -119,31 +122,31 @@ class SteadyDriver(LinuxDriver):
 
     @property
     def behind(self) -> bool:
-        """Whether the terminal has not yet taken everything that was written."""
+        """Whether the terminal has not yet accepted everything that was written."""
         return self._output.taken < self._given
 
     def call_when_taken(self, callback: Callable[[], None]) -> None:
-        """Call in the app, once, as soon as the terminal is not behind any more."""
+        """Call once, in the app, as soon as the terminal is no longer behind."""
         self._callback = callback
         if not self.behind:
             self._taken()
 
     def _taken(self) -> None:
-        """The terminal has taken what was written. Also called by the thread that writes."""
+        """The terminal has accepted what was written. Also called by the thread that writes."""
         callback, self._callback = self._callback, None
         if callback is not None:
             self._app.call_later(callback)
 
     def stop_application_mode(self) -> None:
-        self.write("\x1b[m")  # frames end with the pen that the next one may need
+        self.write("\x1b[m")  # a frame leaves its last pen set for the next frame
         super().stop_application_mode()
 
     def watch_hangup(self) -> None:
-        """End the process when the terminal hangs up. It watches on while suspended."""
+        """End the process when the terminal hangs up, also while the app is suspended."""
         threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
 
     def switch_mouse(self) -> bool:
-        """Release the mouse to the terminal, or take it again. Returns whether the dashboard has it now."""
+        """Release the mouse to the terminal, or capture it again. Returns whether the dashboard has it now."""
         if self._mouse:
             self._disable_mouse_support()
             self._mouse = False
@@ -153,7 +156,7 @@ class SteadyDriver(LinuxDriver):
         return self._mouse
 
     def run_input_thread(self) -> None:
-        """As Textual's, but odd bytes become replacement characters, and the end of input ends the process."""
+        """As Textual's, but invalid bytes become replacement characters, and the end of input ends the process."""
         parser = XTermParser(self._debug)
         escapes = Escapes()
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
@@ -175,7 +178,7 @@ class SteadyDriver(LinuxDriver):
 
 
 def _watch_hangup(fileno: int) -> None:
-    """Wait, at no cost, until the terminal hangs up. Without SIGHUP (sudo, nohup) only this tells while output stalls."""
+    """Wait, at no cost, until the terminal hangs up. Without SIGHUP (sudo, nohup), only this sees it while output stalls."""
     poll = select.poll()
     poll.register(fileno, 0)
     found = poll.poll()
@@ -190,7 +193,7 @@ def _end_hung_up() -> None:
 
 
 def end_on_signals(app: App[Any], fileno: int) -> None:
-    """SIGHUP, SIGTERM and SIGINT leave in good order; where that takes too long, restore what can be and go."""
+    """Exit in order on SIGHUP, SIGTERM and SIGINT. After `GRACE` seconds, restore the terminal if possible, and exit."""
     before = termios.tcgetattr(fileno)
 
     def leave(number: int, frame: FrameType | None) -> None:
@@ -207,7 +210,7 @@ def end_on_signals(app: App[Any], fileno: int) -> None:
 def _give_up(fileno: int, attributes: list[Any]) -> None:
     for task in hung_up:
         task()
-    # The terminal may be gone, or take nothing: whatever it still accepts at once is all that can be done.
+    # The terminal may be gone, or accept nothing: write only as much as it accepts without waiting.
     with contextlib.suppress(OSError, termios.error):
         termios.tcsetattr(fileno, termios.TCSANOW, attributes)
         terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
@@ -216,7 +219,7 @@ def _give_up(fileno: int, attributes: list[Any]) -> None:
 
 
 def plain_output() -> None:
-    """From now on only ASCII is written, each character as wide as the one that it stands for."""
+    """From now on, write only ASCII. Replacements are as wide as the characters that they replace."""
     codecs.register_error("synthdub-plain", _plain)
     sys.__stderr__.reconfigure(encoding="ascii", errors="synthdub-plain")  # type: ignore[union-attr]
 

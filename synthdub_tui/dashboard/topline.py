@@ -1,6 +1,6 @@
-"""The top line: the batch as a whole, what the quota allows, how fast bytes move, and what holds everything up.
+"""The top line: the batch as a whole, the quota, the transfer rates, and a problem that stops everything.
 
-What holds everything up is told to its end, in up to three lines: what there is to do often stands there.
+Such a problem is shown in up to three lines, since the remedy is often at its end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from synthdub_tui.runner.protocol import Comparing, Meters, QuotaMeter
 _STYLES = {"": "", "faint": "dim", "strong": "bold", "good": "bold", "warn": "bold", "bad": "bold reverse"}
 MOST_LINES: Final = 3
 PACED: Final = 3.0
-"""Seconds: shorter waits are only the even pace at which calls go."""
+"""Seconds. Shorter waits are not shown: they only space calls evenly."""
 
 _CALLS: Final = {
     "create_asset": "new uploads",
@@ -34,13 +34,13 @@ _CALLS: Final = {
     "get_dubbing": "polls",
     "add_locales": "added languages",
 }
-"""What the endpoints of the account's rate limit are to a person."""
+"""Words for the endpoints that the account's rate limit counts."""
 
 _WINDOWS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
 
 
 class Overview(NamedTuple):
-    """All that the top line speaks of."""
+    """The data of the top line."""
 
     batch: Batch
     meters: Meters | None
@@ -77,7 +77,7 @@ def progress_line(about: Overview, now: float, signs: cells.Signs) -> list[Span]
 
 
 def traffic_line(about: Overview, width: int, signs: cells.Signs) -> list[Span]:
-    """What holds everything up, in words; without such a thing, rates and quota."""
+    """The problem that stops everything; if there is none, rates and quota."""
     trouble = _trouble(about)
     if trouble:
         return [trouble]
@@ -99,14 +99,14 @@ def traffic_line(about: Overview, width: int, signs: cells.Signs) -> list[Span]:
 
 
 def _comparing(now: Comparing) -> str:
-    """The file whose content is read, how far, and how many wait for it."""
+    """The file whose content is being read, the percentage, and how many more files wait."""
     share = f"{100 * now.done // max(now.total, 1)} %"
     waiting = f", {now.waiting} more" if now.waiting else ""
     return f"comparing {printable(now.path.rpartition('/')[2], 40)} {share}{waiting}"
 
 
 def quota_words(quota: tuple[QuotaMeter, ...]) -> list[Span]:
-    """The tightest window of the account's rate limit, and the next moment where something is held back."""
+    """The fullest window of the account's rate limit, and the longest wait if calls are held back."""
     windows = [
         (used / calls, used, calls, seconds, meter.endpoint)
         for meter in quota
@@ -149,7 +149,7 @@ def _said(problem: Problem) -> str:
 
 
 class Topline(Static):
-    """Draws the overview in two lines, in one where the terminal is low; sends bytes only when the words change."""
+    """Draws the overview in two lines (a problem may take three more than one); in one line if the terminal is low."""
 
     def __init__(self, about: Callable[[], Overview], signs: cells.Signs, clock: Callable[[], float]) -> None:
         super().__init__(markup=False, id="topline")
@@ -159,7 +159,7 @@ class Topline(Static):
         self._shown: list[list[Span]] = []
 
     def show(self) -> None:
-        """Look at the overview again."""
+        """Draw the overview again; sends bytes only if it changed."""
         about, width = self._about(), self.size.width
         lines = [progress_line(about, self._clock(), self._signs)]
         trouble, low = _trouble(about), self.screen.has_class("-low")

@@ -1,4 +1,4 @@
-"""A line of input that takes keys in the order in which they are typed."""
+"""An input line that handles keys in the order in which they are typed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from textual.widgets import Input
 
 
 class Typed(Input):
-    """Textual hands keys that are bound to actions (backspace, ctrl+u, tab) up to the screen, and the letters behind them are
-    inserted before these are back: on a slow line, which brings many keys at once, `ctrl+u a` would clear the `a`.
+    """Textual passes keys that are bound to actions (backspace, ctrl+u, tab) up to the screen, and inserts the next letters
+    before these keys act. On a slow link, which brings many keys at once, `ctrl+u a` would clear the `a`.
 
-    Here such keys act at once: those of the input, and those in `passes`, which it leaves to the screen around it.
+    Here such keys act at once: those of the input, and those in `passes`, which are for the screen around it.
     """
 
     passes: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Typed(Input):
             await node.run_action(bound[0].action)  # type: ignore[attr-defined]
 
     def on_paste(self, event: events.Paste) -> None:
-        """All lines of what is pasted, in one: Textual takes the first, which may be empty, and drops the others in silence."""
+        """Insert all pasted lines as one. Textual inserts only the first, which may be empty, and silently drops the rest."""
         event.prevent_default()
         event.stop()
         text = " ".join(line.strip() for line in event.text.splitlines() if line.strip())
