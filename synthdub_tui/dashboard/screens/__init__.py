@@ -1,1 +1,1 @@
-"""One screen a file, its style beside it."""
+"""The pages and dialogs above the main screen, one per file, and their parts; no requests to the runner."""

@@ -1,4 +1,4 @@
-"""Picks videos and folders on the machine where the runner works."""
+"""Picks videos and folders on the runner's machine."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from synthdub_tui.problems import explain, printable
 SIZE_WIDTH: Final = 9
 
 OFFERED: Final = 12
-"""Completions named at once."""
+"""Most completions that are listed."""
 
 
 class AddFilesScreen(Page[list[str]]):
-    """Absolute paths of what was marked, or None. Without marks, enter takes the video under the cursor or opens the folder."""
+    """Returns the marked absolute paths, or None. Without marks, enter adds the video or opens the folder under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,l", "open", "open the folder", show=False),
@@ -52,11 +52,11 @@ class AddFilesScreen(Page[list[str]]):
         self._marks = Marks(self, batch or Batch(), self._update)
         self._errand: Errand | None = None
         self._completing: Errand | None = None
-        self._want = ""  # name to put the cursor on as soon as it is listed
-        self._chose = False  # the user moved the cursor here: it stays with its entry while more are read
+        self._want = ""  # name that gets the cursor as soon as it is listed
+        self._chose = False  # the user moved the cursor here: keep it on its entry while more are read
         self._show_hidden = False
         self._said = ""
-        self.count = Count()  # of what was chosen
+        self.count = Count()  # of the chosen paths
 
     def compose(self) -> ComposeResult:
         yield Words(id="title")
@@ -93,7 +93,7 @@ class AddFilesScreen(Page[list[str]]):
     # -- the folder ----------------------------------------------------------------------------------------------------
 
     def _go(self, path: str, want: str = "") -> None:
-        """Show another folder; the old one's reading stops."""
+        """Show another folder, and stop reading the old one."""
         if self._errand is not None:
             self._errand.stop()
         self._want = want
@@ -119,7 +119,7 @@ class AddFilesScreen(Page[list[str]]):
         self._update()
 
     def _arrange(self, name: str) -> None:
-        """Filter again; the cursor goes to the entry of this name, else to the first."""
+        """Filter again. The cursor goes to the entry with this name, else to the first."""
         needle = self._box("filter").value.strip().casefold()
         entries = self._listing.entries
         self._shown = [entry for entry in entries if needle in entry.low] if needle else entries
@@ -153,7 +153,7 @@ class AddFilesScreen(Page[list[str]]):
         self._update()
 
     def action_mark_all(self) -> None:
-        """Mark all videos shown, or unmark them if they are marked already."""
+        """Mark all shown videos, or unmark them if all are marked already."""
         videos = [entry for entry in self._shown if not entry.folder and not self._refusal(entry)]
         left = [entry for entry in videos if entry.path not in self._marks]
         for entry in left or videos:
@@ -222,7 +222,7 @@ class AddFilesScreen(Page[list[str]]):
         box.cursor_position = len(box.value)
 
     def action_back(self) -> None:
-        """From a box to the list; then the marks, then the filter, then the screen."""
+        """Leave one thing at a time: the box that has the focus, the marks, the filter, the screen."""
         if len(self._marks) and self.focused is self._list:
             self.action_unmark()
             return
@@ -251,7 +251,7 @@ class AddFilesScreen(Page[list[str]]):
 
     @on(Input.Submitted, "#path")
     def _path_done(self, event: Input.Submitted) -> None:
-        """A folder is opened; a video is found in its folder. What is which is told by the name: no disk is asked here."""
+        """Open a folder, or show a video in its folder. The name decides which it is: this must not read the disk."""
         typed = event.value.strip()
         self._box("path").add_class("hidden")
         self._list.focus()
@@ -273,7 +273,7 @@ class AddFilesScreen(Page[list[str]]):
 
     def _completed(self, typed: str, longer: str, offers: list[str]) -> None:
         box = self._box("path")
-        if box.value != typed:  # typed on meanwhile
+        if box.value != typed:  # the user typed more meanwhile
             return
         if longer.isprintable():
             box.value = longer
@@ -292,7 +292,7 @@ class AddFilesScreen(Page[list[str]]):
         return ((f"[{'x' if marked else ' '}] ", "strong" if marked else ""), (name, role), (" " + _size(entry), "faint"))
 
     def _update(self) -> None:
-        """The lines around the list."""
+        """Update the lines around the list."""
         if not self.is_mounted:
             return
         listing = self._listing
@@ -336,7 +336,7 @@ def _size(entry: Entry) -> str:
 
 
 def _counted(listing: Listing, shown: list[Entry]) -> str:
-    """What the folder holds, and what of it is not shown."""
+    """How many videos and folders are shown, and how many files are not."""
     if not listing.done:
         return f"Reading… {len(listing.entries):,} so far"
     videos = sum(not entry.folder for entry in shown)

@@ -1,4 +1,4 @@
-"""Chooses languages to add: every code that the service dubs into, by code or name."""
+"""Chooses languages to add, from all that the service dubs into, by code or name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from synthdub_tui.problems import printable
 
 
 class AddLanguagesScreen(Page[list[str]]):
-    """Typing searches, space marks, enter confirms. Without marks, enter takes the language under the cursor."""
+    """Typing searches, space marks, enter confirms. Without marks, enter adds the language under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
@@ -111,7 +111,7 @@ class AddLanguagesScreen(Page[list[str]]):
 
     @on(Input.Changed)
     def _search(self) -> None:
-        """Show what the box asks for. Also before a key acts on the list: that the box was changed is told only after it."""
+        """Show what matches the box. Also called before a key acts on the list: `Input.Changed` arrives after the key."""
         value = self.query_one("#search", SearchBox).value
         if value == self._searched:
             return
@@ -147,7 +147,7 @@ class AddLanguagesScreen(Page[list[str]]):
 
 
 def _nearest(wanted: str) -> list[str]:
-    """What a mistyped code or name may have meant."""
+    """The codes that a mistyped code or name may mean."""
     bases: dict[str, list[str]] = {}
     for code in languages.OUTPUT:
         bases.setdefault(languages.name(code.partition("-")[0]).casefold(), []).append(code)
@@ -156,7 +156,7 @@ def _nearest(wanted: str) -> list[str]:
 
 
 def _rank(code: str, wanted: str) -> int:
-    """Exact codes first, then what begins with the words; the sort keeps the rest in its order."""
+    """Exact codes first, then codes and names that begin with the text; the sort keeps the order of the rest."""
     if not wanted:
         return 0
     if code.lower() == wanted:
@@ -165,5 +165,5 @@ def _rank(code: str, wanted: str) -> int:
 
 
 def _squeezed(code: str) -> str:
-    """The name without spaces: space marks, so `saudiarabia` must find what it means."""
+    """The name without spaces: the space key marks, so `saudiarabia` must match."""
     return languages.name(code).casefold().replace(" ", "")

@@ -19,7 +19,7 @@ from synthdub_tui.dashboard.screens.words import Line, size
 from synthdub_tui.problems import joinable, printable
 
 LIMIT: Final = 256 * 1024
-"""Bytes shown of one file: captions of hours are smaller."""
+"""Most bytes shown of one file; captions of several hours are smaller."""
 
 DIRECTION: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 APART: Final = "\u200c"
@@ -78,7 +78,7 @@ class CaptionsScreen(Page[None]):
 
 
 def read(path: str) -> list[Line]:
-    """The file's lines, harmless; what cannot be read is said in a line."""
+    """The file's lines, without control characters. If it cannot be read, one line says why."""
     try:
         with open(path, "rb") as file:
             data = file.read(LIMIT + 1)
@@ -94,8 +94,8 @@ def read(path: str) -> list[Line]:
 
 
 def _plain(line: str) -> str:
-    """A line without what steers a terminal. Persian words keep what separates their letters; marks of direction, usual in
-    Arabic and Hebrew captions, are left out: a terminal shows them nowhere, or obeys them too far."""
+    """A line without control characters. Persian words keep the character that separates their letters. Direction marks, usual
+    in Arabic and Hebrew captions, are removed: terminals ignore them, or apply them too far."""
     words = DIRECTION.sub("", line)[:LONGEST].split(APART)
     plain = printable(words[0], LONGEST)
     for before, word in pairwise(words):

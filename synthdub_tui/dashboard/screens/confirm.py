@@ -20,11 +20,11 @@ from synthdub_tui.dashboard.screens.parts import Hints, Words
 from synthdub_tui.problems import printable
 
 AROUND = 7
-"""Rows of the window that are not lines: border, title, choices with their margin, hints."""
+"""Rows of the window around the lines: border, title, choices with their margin, hints."""
 
 
 class _Lines(Reader):
-    """What will be touched; knows whether it was drawn."""
+    """The lines that say what will be touched. `drawn`: whether they were on the screen."""
 
     drawn = False
 
@@ -34,8 +34,8 @@ class _Lines(Reader):
 
 
 class ConfirmScreen(Dialog[bool]):
-    """Yes or no. Where it is dangerous, the harmless choice has the focus, and a yes that was typed before the question
-    stood on the screen is none."""
+    """Yes or no. If the action is dangerous, no has the focus, and a `y` that was typed before the question was on the screen
+    is ignored."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Confirm", show=False),
@@ -76,7 +76,7 @@ class ConfirmScreen(Dialog[bool]):
         self._fit(self.size)
 
     def _fit(self, room: Size) -> None:
-        """As high as the lines need, as far as there is room."""
+        """Make the lines as high as they need, if there is room."""
         lines = self._reader.wrapped_height(min(room.width, 76) - 5)
         self._reader.styles.height = max(1, min(lines, room.height - AROUND))
 

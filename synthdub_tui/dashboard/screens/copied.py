@@ -1,4 +1,4 @@
-"""Shows text that was sent to the clipboard, whole: no terminal tells whether it arrived."""
+"""Shows the whole text that was sent to the clipboard, since no terminal confirms that it arrived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from synthdub_tui.dashboard.screens.parts import Hints, Words
 
 
 class CopiedScreen(Dialog[None]):
-    """For text that is too long for a line below a list. As wide as the terminal and without a border, to be copied from it."""
+    """For text that is too long for the note below a list. Full width and no border, so that it can be copied from here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,y,Y", "close", "Close", show=False)]
 

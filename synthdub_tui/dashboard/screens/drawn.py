@@ -1,4 +1,4 @@
-"""Widgets that draw lines from a model instead of mounting a widget per line: lists of any length cost the same."""
+"""Widgets that draw lines from a model, without a widget per line: a long list costs no more than a short one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROLES = ("faint", "strong", "key", "label", "good", "warn", "bad", "cursor")
 
 
 class Drawn(ScrollView, can_focus=True):
-    """Base: a scrolling area of lines, each of one row of cells. Roles are never told apart by hue alone."""
+    """Base: a scrolling area of lines, each of one row of cells. Roles never differ by hue alone."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"drawn--{role}" for role in ROLES}
 
@@ -41,7 +41,7 @@ class Drawn(ScrollView, can_focus=True):
     """
 
     def line(self, index: int, width: int) -> Line:
-        """The spans of one line; overridden by the kinds of widgets."""
+        """The spans of one line; every subclass overrides it."""
         raise NotImplementedError
 
     def render_line(self, y: int) -> Strip:
@@ -55,23 +55,23 @@ class Drawn(ScrollView, can_focus=True):
         return self.finish(index, strip)
 
     def finish(self, index: int, strip: Strip) -> Strip:
-        """Last touch on a drawn line."""
+        """Change a drawn line; subclasses may override it."""
         del index
         return strip
 
     def role_style(self, role: str) -> Style:
-        """How a role looks in the present theme."""
+        """The style of a role in the present theme."""
         return self.get_component_rich_style(f"drawn--{role}", partial=True)
 
     def set_height(self, lines: int) -> None:
-        """Tell how many lines there are; the scroll bar follows."""
+        """Set the number of lines; the scroll bar follows."""
         if lines != self.virtual_size.height:
             self.virtual_size = Size(0, lines)
         self.refresh()
 
 
 class Reader(Drawn):
-    """Lines to be read, wrapped to the width. With `follow`, stays at the end while lines are added, until scrolled up."""
+    """Text, wrapped to the width. With `follow`, stays at the end while lines are added, until the user scrolls up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_up", "Up", show=False),
@@ -115,11 +115,11 @@ class Reader(Drawn):
             self._wrap()
 
     def watch_show_vertical_scrollbar(self) -> None:
-        """A scroll bar takes a column, and no resize tells of it."""
+        """Wrap again: a scroll bar takes a column, and Textual sends no resize event."""
         self.call_after_refresh(self.on_resize)
 
     def _wrap(self) -> None:
-        """Draw again what is another line than before: the details change with every move of the grid's cursor."""
+        """Wrap, and draw only lines that changed: the details change with every move of the grid's cursor."""
         before, width = self._wrapped, self.scrollable_content_region.width
         self._wrapped = [part for line in self._lines for part in wrap(line, width)]
         if width != self._width:

@@ -1,7 +1,7 @@
-"""Work that may block (files, folders, other programs), away from the loop.
+"""Work that may block (files, folders, other programs), outside the event loop.
 
-A thread of its own and a daemon: a folder on a dead network disk then holds up neither the screen nor the end of the process,
-as Textual's thread workers would (they use the loop's executor, whose threads are joined on exit).
+Each errand has its own daemon thread, so a folder on a dead network disk blocks neither the screen nor the end of the process.
+Textual's thread workers would: they use the loop's executor, whose threads are joined on exit.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from textual.message_pump import MessagePump
 
 
 class Errand:
-    """Runs `work(errand)` in a thread. The work tells its findings and looks at `stopped` between two steps."""
+    """Runs `work(errand)` in a thread. The work reports with `tell`, and checks `stopped` between two steps."""
 
     def __init__(self, owner: MessagePump, work: Callable[[Errand], None]) -> None:
         self._owner = owner
         self._work = work
         self._stop = threading.Event()
         self._done = threading.Event()
-        context = contextvars.copy_context()  # posting to the owner needs to know the app
+        context = contextvars.copy_context()  # posting to the owner needs the app's context
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="dashboard-errand", daemon=True)
         self._thread.start()
 
     @property
     def stopped(self) -> bool:
-        """Whether nobody waits for the findings any more."""
+        """Whether the findings are no longer needed."""
         return self._stop.is_set()
 
     @property
@@ -37,11 +37,11 @@ class Errand:
         return self._done.is_set()
 
     def stop(self) -> None:
-        """Ask the work to end; what it still tells is dropped."""
+        """Ask the work to end; later findings are dropped."""
         self._stop.set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep in the thread. Whether the errand was stopped meanwhile."""
+        """Sleep in the thread, until the errand is stopped at most. Returns whether it was."""
         return self._stop.wait(seconds)
 
     def tell(self, callback: Callable[..., object], *findings: Any) -> None:

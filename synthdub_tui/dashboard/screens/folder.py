@@ -1,4 +1,4 @@
-"""What is in a folder, and how many videos are below one: read in threads, told as they are found."""
+"""Lists a folder, and counts the videos below one. Runs in threads, and reports while it reads."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from synthdub_tui.sources.scan import Found, content_type, scan
 from synthdub_tui.sources.skip_rules import LEFT_OUT, Rules, is_output_copy, is_reserved
 
 TELL_EVERY: Final = 0.25
-"""Seconds between two reports."""
+"""Least seconds between two reports."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A folder or a video. The size comes later, where asking for it may be slow; -1 if it cannot be read."""
+    """A folder or a video. `size`: bytes; None until it is read, since that may be slow; -1 if the file is unreadable."""
 
     name: str
     path: str
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Listing:
-    """A folder as far as it was read. A new object each time it is told."""
+    """A folder, as far as it was read. Each report has a new object."""
 
     path: str
     entries: list[Entry]
@@ -58,7 +58,7 @@ class Listing:
 def list_folder(
     errand: Errand, path: str, show_hidden: bool, tell: Callable[[Listing], None], sized: Callable[[], None]
 ) -> None:
-    """In a thread: tell the names first, then fill in the sizes."""
+    """In a thread: report the names first, then fill in the sizes."""
     listing = Listing(path, [])
     try:
         entries = _names(errand, listing, show_hidden, tell)
@@ -88,7 +88,7 @@ def _names(errand: Errand, listing: Listing, show_hidden: bool, tell: Callable[[
 
 
 def _take(item: os.DirEntry[str], found: list[Entry], listing: Listing, show_hidden: bool) -> None:
-    if item.name.startswith("._"):  # what macOS leaves beside files on foreign disks; never a video
+    if item.name.startswith("._"):  # macOS writes these next to files on foreign disks; never a video
         listing.others += 1
     elif (item.name.startswith(".") or is_reserved(item.name)) and not show_hidden:
         listing.hidden += 1
@@ -105,7 +105,7 @@ def _take(item: os.DirEntry[str], found: list[Entry], listing: Listing, show_hid
 def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
         return item.is_dir()
-    except OSError:  # a link that leads nowhere readable
+    except OSError:  # a link to something unreadable
         return False
 
 
@@ -131,7 +131,7 @@ def _size(path: str) -> int:
 
 @dataclass(slots=True)
 class Tally:
-    """The videos of a marked path: what the runner would take, by the runner's own rules."""
+    """The videos of a marked path that the runner would add, counted by the runner's own rules."""
 
     videos: int = 0
     bytes: int = 0
@@ -141,7 +141,7 @@ class Tally:
 
 
 def count_videos(errand: Errand, path: str, batch: Batch, tell: Callable[[Tally], None]) -> None:
-    """In a thread: count what is below a folder, and tell as it grows."""
+    """In a thread: count the videos below a folder, and report while the count grows."""
     tally, left_out = Tally(), LeftOut()
     told = time.monotonic()
     for item in scan([path], recursive=batch.recursive, rules=Rules.of(batch)):
@@ -163,14 +163,14 @@ def count_videos(errand: Errand, path: str, batch: Batch, tell: Callable[[Tally]
 
 
 def complete(typed: str, base: str) -> tuple[str, list[str]]:
-    """In a thread: the typed path, lengthened as far as it is certain, and what may follow."""
+    """In a thread: the typed path, completed as far as it is certain, and the names that may follow."""
     path = resolved(typed, base)
     folder, start = (path, "") if typed.endswith("/") else os.path.split(path)
     try:
         with scandir(folder) as inside:
             names = [item.name + ("/" if _is_folder(item) else "") for item in inside if _completes(item, start)]
     except (OSError, ValueError):
-        return typed, []  # nothing to offer; entering the path explains
+        return typed, []  # nothing to offer; opening the path shows the error
     if not names:
         return typed, []
     common = os.path.commonprefix(names)  # noqa: RUF071 - by characters on purpose: it lengthens what was typed
@@ -184,14 +184,14 @@ def _completes(item: os.DirEntry[str], start: str) -> bool:
 
 
 def is_video(name: str) -> bool:
-    """Whether a name is one of a video that may be added."""
+    """Whether this is the name of a video that may be added."""
     return content_type(name) is not None and not is_output(name) and not is_output_copy(name)
 
 
 def resolved(typed: str, base: str) -> str:
-    """An absolute path from what was typed: `~` and relative ones are understood.
+    """The absolute path of typed text, which may begin with `~` or be relative to `base`.
 
-    A path that is typed behind the one in the prompt takes its place, as in Emacs and Zsh: `/old//new`, `/old/~/new`.
+    A path that is typed after the one in the prompt replaces it, as in Emacs and Zsh: `/old//new`, `/old/~/new`.
     """
     typed = re.sub(r"^.*/(?=/|~)", "", typed)
     return os.path.normpath(os.path.join(base, os.path.expanduser(typed)))

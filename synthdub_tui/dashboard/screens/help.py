@@ -1,4 +1,4 @@
-"""Every key and what it does, as the core's bindings say."""
+"""Shows every key with its description, as the bindings define them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Groups = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 """Headings, each with pairs of key and description."""
 
 TWO_COLUMNS: Final = 86
-"""Cells from which on two columns fit: those of a terminal of 90, without margin and scroll bar."""
+"""Least width in cells for two columns: that of a terminal of 90 columns, without margin and scroll bar."""
 
 GAP: Final = 3
 KEY: Final = 11
 
 
 class HelpScreen(Page[None]):
-    """Scrolls, and `/` shows only what holds a word."""
+    """Scrolls; `/` shows only entries that contain a text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "search", "search", show=False, priority=True),
@@ -79,7 +79,7 @@ class HelpScreen(Page[None]):
 
 
 def page(groups: Groups, wanted: str, width: int) -> list[Line]:
-    """All keys that hold the word, in lines of at most `width` cells; in two columns where there is room for them."""
+    """All entries that contain `wanted`, in lines of at most `width` cells; in two columns if there is room."""
     needle = wanted.strip().casefold()
     found = [
         (heading, [(key, words) for key, words in keys if needle in f"{key} {words} {heading}".casefold()])
@@ -102,12 +102,12 @@ def _block(heading: str, keys: Sequence[tuple[str, str]], width: int) -> list[Li
 
 
 def _stacked(blocks: Sequence[list[Line]]) -> list[Line]:
-    """One below the other, with an empty line between two."""
+    """Blocks one below the other, with an empty line between two."""
     return [line for block in blocks for line in ((("", ""),), *block)][1:]
 
 
 def _side_by_side(blocks: Sequence[list[Line]], width: int) -> list[Line]:
-    """In two columns of about the same height, in reading order."""
+    """Blocks in two columns of about the same height, in reading order."""
     cuts = range(1, len(blocks) + 1)
     cut = min(cuts, key=lambda at: max(len(_stacked(blocks[:at])), len(_stacked(blocks[at:]))))
     return [

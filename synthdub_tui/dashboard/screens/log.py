@@ -1,4 +1,4 @@
-"""The runner's log, as it grows."""
+"""Shows the runner's log while it grows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEVELS: Final = (("everything", 0), ("info and above", 20), ("warnings and error
 
 
 class LogScreen(Page[None]):
-    """Stays at the end until scrolled up; `end` follows again."""
+    """Stays at the end until the user scrolls up; `end` follows again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "level", "only what is graver, and back", show=False),

@@ -14,15 +14,15 @@ from synthdub_tui.dashboard.screens.words import Line
 from synthdub_tui.problems import printable
 
 KEEP: Final = 5000
-"""Entries kept in memory."""
+"""Most entries in memory."""
 
 FIRST: Final = 512 * 1024
-"""Bytes read of a log that is there already, and most at once of one that grows faster than it is read."""
+"""Most bytes of one read: of an existing log, or of one that grows faster than it is read."""
 
 EVERY: Final = 0.5
 
 LONGEST: Final = 600
-"""Characters shown of one entry."""
+"""Most characters shown of one entry."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50}
 _ROLES: Final = {10: "faint", 20: "", 30: "warn", 40: "bad", 50: "bad"}
@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class Tail:
-    """Follows a file by name: after a rotation it goes on with the new one."""
+    """Follows a file by name: after a rotation, it continues with the new file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class Tail:
         self._rest = b""  # a line whose end is not written yet
 
     def follow(self, errand: Errand, tell: Callable[[list[Entry], str], None]) -> None:
-        """Tell new entries, and why there are none where that can be said, until stopped."""
+        """Report new entries, and a text to show if there are none, until stopped."""
         last = None
         while not errand.stopped:
             entries, problem = self.read()
@@ -59,7 +59,7 @@ class Tail:
             errand.wait(EVERY)
 
     def read(self) -> tuple[list[Entry], str]:
-        """What was added since the last time."""
+        """Entries added since the last call, and the text to show if the log has none."""
         try:
             data = self._added()
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class Tail:
         except OSError as error:
             return [], f"The log cannot be read: {error.strerror}."
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > FIRST:  # not a log of ours; do not gather it for ever
+        if len(self._rest) > FIRST:  # not our log; do not collect it for ever
             self._rest = b""
         return [entry(line) for line in lines[-KEEP:] if line.strip()], "Nothing was written to the log yet."
 
@@ -88,7 +88,7 @@ class Tail:
 
 
 def entry(raw: bytes) -> Entry:
-    """A line as text without anything that steers a terminal. What is not JSON is shown as it is."""
+    """A line as text without control characters. A line that is not JSON is shown as it is."""
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _level(given: Any) -> int:
 
 
 def _clock(given: Any) -> str:
-    """Time of the day, here; what is no time is shown as it is."""
+    """The time of day; epoch seconds become local time, and other values are shown as they are."""
     if isinstance(given, int | float) and not isinstance(given, bool):
         try:
             return time.strftime("%H:%M:%S", time.localtime(given))

@@ -1,4 +1,4 @@
-"""The files and folders marked in the picker, and how much is in them."""
+"""The files and folders marked in the picker, and how much they contain."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from synthdub_tui.jobs.options import Batch
 
 
 class Count(NamedTuple):
-    """Videos, and whether that is all of them."""
+    """A number of videos, and whether all are counted."""
 
     videos: int = 1
     all: bool = True
 
 
 class Marks:
-    """Folders are counted in threads, by the batch options; unmarking one stops its count.
+    """The marked paths. Folders are counted in threads, by the batch options; unmarking one stops its count.
 
     `changed` is called when a count grows.
     """
@@ -34,7 +34,7 @@ class Marks:
         self._changed = changed
         self._marked: dict[str, Entry | Tally] = {}
         self._errands: dict[str, Errand] = {}
-        self._sum: str | None = None  # kept, because it is shown after every key
+        self._sum: str | None = None  # cached, because it is shown after every key
 
     def __contains__(self, path: str) -> bool:
         return path in self._marked
@@ -44,11 +44,11 @@ class Marks:
 
     @property
     def paths(self) -> list[str]:
-        """In the order in which they were marked."""
+        """The marked paths, in the order in which they were marked."""
         return list(self._marked)
 
     def above(self, path: str) -> str | None:
-        """The marked folder that holds this path, if there is one."""
+        """The marked folder that contains this path, if there is one."""
         folder = os.path.dirname(path)
         while folder != path:
             if folder in self._marked:
@@ -57,7 +57,7 @@ class Marks:
         return folder if folder in self._marked else None
 
     def toggle(self, entry: Entry) -> None:
-        """Mark, or unmark. Marking a folder takes the place of the marks inside it."""
+        """Mark, or unmark. Marking a folder replaces the marks inside it."""
         self._sum = None
         if entry.path in self._marked:
             self.remove(entry.path)
@@ -85,14 +85,14 @@ class Marks:
             self.remove(path)
 
     def sum(self) -> str:
-        """`125 videos, 4.5 GB`, with what is not known yet or cannot be read."""
+        """`125 videos, 4.5 GB`, and whether counts are incomplete, or files are unreadable or left out."""
         if self._sum is None:
             self._sum = self._summed()
         return self._sum
 
     @property
     def count(self) -> Count:
-        """How many videos are marked, as far as the folders were looked through."""
+        """How many videos are marked, as far as the folders were counted."""
         marks = self._marked.values()
         videos = sum(mark.videos if isinstance(mark, Tally) else 1 for mark in marks)
         return Count(videos, all(mark.done for mark in marks if isinstance(mark, Tally)))

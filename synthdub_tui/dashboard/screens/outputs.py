@@ -1,4 +1,4 @@
-"""The finished files: find, play, fetch, read their captions, and mark what was reviewed."""
+"""The finished files: find them, play them, copy them, read their captions, and mark them as reviewed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from synthdub_tui.problems import printable
 RELOAD: Final = 2.0
 LOOK: Final = 5.0
 BELIEVED: Final = 10.0
-"""Seconds for which a review mark is shown that the record does not have yet."""
+"""Seconds for which a review mark is shown that the runner has not confirmed yet."""
 
 NARROW: Final = 60
-"""Below this width a row shows name, language and state only; the rest stands below the list."""
+"""Below this width in cells, a row shows only name, language and state; the rest is below the list."""
 
 NOTE_ROWS: Final = 3
 
 SHELL_LINE: Final = " \\\n"
-"""Between two lines of one command, which can then be copied from the screen."""
+"""Separates the lines of one command, so that it can be copied from the screen."""
 
 STATES: Final = {
     "moved": (
@@ -65,8 +65,8 @@ KEYS: Final = [
 
 
 class OutputsScreen(Page[None]):
-    """`rows` is asked every two seconds, and at once by `reload`; `on_review` passes marks on; `thumbnail` finds the file of a
-    picture, or an empty path."""
+    """Calls `rows` every two seconds, and at once on `reload`. `on_review` receives review marks. `thumbnail` returns the path
+    of an output's picture, or an empty one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "play", "play or open", show=False),
@@ -101,8 +101,8 @@ class OutputsScreen(Page[None]):
         self._read_only = read_only
         self._find_thumbnail = thumbnail
         self._clock = clock
-        self._given: list[OutputRow] = []  # as the source gave them
-        self._rows: list[OutputRow] = []  # with review marks that are on their way
+        self._given: list[OutputRow] = []  # as `rows` returned them
+        self._rows: list[OutputRow] = []  # with review marks that are not confirmed yet
         self._shown: list[OutputRow] = []
         self._states: dict[Key, str] = {}
         self._marked: set[Key] = set()
@@ -138,7 +138,7 @@ class OutputsScreen(Page[None]):
         self._note()
         self._look_at_picture()
 
-    # -- what is shown -------------------------------------------------------------------------------------------------
+    # -- the list ------------------------------------------------------------------------------------------------------
 
     @property
     def _list(self) -> RowList:
@@ -153,7 +153,7 @@ class OutputsScreen(Page[None]):
         return self._shown[self._list.cursor] if self._shown else None
 
     def _time_passed(self) -> None:
-        """Look at the files again, and draw their ages. No timer is longer: asyncio keeps one that was stopped until it is due,
+        """Check the files again, and draw their ages. Timers must not be longer: asyncio keeps a stopped timer until it is due,
         and with it this screen and all of its rows."""
         self._look()
         self._list.refresh()
@@ -228,7 +228,7 @@ class OutputsScreen(Page[None]):
 
     @on(RowList.Moved)
     def _moved(self) -> None:
-        if self._list.cursor != self._said_at:  # told of after the keys behind it
+        if self._list.cursor != self._said_at:  # in a burst of keys, this message comes after them
             self._said = ""
         self._note()
         self._look_at_picture()
@@ -239,7 +239,7 @@ class OutputsScreen(Page[None]):
             self.query_one(Thumbnail).look(partial(find, row.key) if row is not None else None)
 
     def _note(self) -> None:
-        """The last message, else what there is to say of the row under the cursor."""
+        """Show the last message, else facts about the row under the cursor."""
         self.query_one("#note", Words).show(self._said or self._facts())
 
     def _facts(self) -> str:
@@ -291,7 +291,7 @@ class OutputsScreen(Page[None]):
         self._list.focus()
 
     def action_back(self) -> None:
-        """Out of the search, then the marks, then the search itself, then the page."""
+        """Leave one thing at a time: the search that has the focus, the marks, the search, the page."""
         if self._marked and not self._box.has_focus:
             self.action_unmark()
         else:
@@ -326,7 +326,7 @@ class OutputsScreen(Page[None]):
         self._headings()
 
     def _chosen(self) -> list[OutputRow]:
-        """The marked files, or the one under the cursor."""
+        """The marked files, else the one under the cursor."""
         marked = [row for row in self._rows if row.key in self._marked]
         at = self._at_cursor
         return marked or ([at] if at is not None else [])
@@ -364,7 +364,7 @@ class OutputsScreen(Page[None]):
             self._say(STATES["moved"][1])
 
     def _copy(self, text: str, what: str, shown: str = "") -> None:
-        """`shown`: how it is shown where it is long."""
+        """Copy a text, and show it. `shown`: the text for the screen, if it is long."""
         clipboard.copy(self.app, text)
         said = f"Sent to your clipboard ({what}). If it did not arrive:"
         lines = sum(len(wrap(((line, ""),), self.size.width)) for line in (said, *text.split("\n")))
@@ -400,7 +400,7 @@ class OutputsScreen(Page[None]):
             self._say(opening.explain)
 
     def _play_here(self, argv: tuple[str, ...]) -> None:
-        """Give the terminal away; the loop waits on purpose, because nothing may be drawn meanwhile."""
+        """Give the terminal to a program. This blocks the event loop on purpose: nothing may be drawn meanwhile."""
         try:
             with self.app.suspend():
                 failure = opener.run_in_terminal(argv)

@@ -1,4 +1,4 @@
-"""Whether finished files are still what the record says. Looks at the disk in a thread, never on the loop."""
+"""Checks whether finished files are still as recorded. Reads the disk in a thread, never on the event loop."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from synthdub_tui.dashboard.screens.outputs_query import Key, OutputRow
 from synthdub_tui.sources.same_file import Stamp, same_version
 
 TELL_EVERY: Final = 0.2
-"""Seconds between two reports of a long look."""
+"""Least seconds between two reports of a long check."""
 
 Report = Callable[[dict[Key, str]], object]
 
 
 def state_of(row: OutputRow) -> str:
-    """Empty if the file is as recorded; `moved` if it is gone, `changed` if it differs, `unread` if it cannot be seen."""
+    """Empty if the file is as recorded; `moved` if it is missing, `changed` if it differs, `unread` if it is inaccessible."""
     try:
         status = os.stat(row.path)
     except (FileNotFoundError, NotADirectoryError):
@@ -32,7 +32,7 @@ def state_of(row: OutputRow) -> str:
 
 
 class Checker:
-    """One look at a time: rows asked for while a look is under way are dropped and asked for again later."""
+    """One check at a time. During a check, requests are refused; the caller repeats them later."""
 
     def __init__(self, owner: MessagePump, report: Report) -> None:
         self._owner = owner
@@ -40,14 +40,14 @@ class Checker:
         self._errand: Errand | None = None
 
     def look(self, rows: Sequence[OutputRow]) -> bool:
-        """Look at these files' states. False if the last look has not ended."""
+        """Start a check of these files. False if the last check has not ended."""
         if self._errand is not None and not self._errand.done:
             return False
         self._errand = Errand(self._owner, lambda errand: self._work(errand, rows))
         return True
 
     def stop(self) -> None:
-        """Drop what is under way."""
+        """Stop the check in progress, and drop its findings."""
         if self._errand is not None:
             self._errand.stop()
 

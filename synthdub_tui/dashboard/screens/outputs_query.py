@@ -1,4 +1,4 @@
-"""The rows of the outputs screen: what they are, how they are found, filtered and sorted."""
+"""The rows of the outputs screen: how they are built, filtered and sorted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from synthdub_tui.jobs.model import DubState, Job, Output
 from synthdub_tui.problems import printable
 
 Key = tuple[str, str]
-"""Job id and language, which name an output."""
+"""Job id and language, which identify an output."""
 
 
 class OutputRow(msgspec.Struct, frozen=True, gc=False):
-    """A finished file as the batch's record has it, by which most is looked up when it is asked for: there may be 200,000."""
+    """A finished file, as recorded in the batch. Most values are read from `output` on demand: there may be 200,000 rows."""
 
     job: str
     name: str
@@ -51,7 +51,7 @@ class OutputRow(msgspec.Struct, frozen=True, gc=False):
 
 
 def finished(jobs: Iterable[Job], called: Callable[[Job], str]) -> list[OutputRow]:
-    """A row for every finished file, with what its source is called."""
+    """A row for every finished file. `called` returns the shown name of its source."""
     rows = []
     for job in jobs:
         name = called(job)
@@ -62,14 +62,14 @@ def finished(jobs: Iterable[Job], called: Callable[[Job], str]) -> list[OutputRo
 
 
 class QueryError(ValueError):
-    """The filter cannot be understood; says what can be written."""
+    """The filter cannot be parsed. The text says what is allowed."""
 
 
 class Query(NamedTuple):
     """A filter, read from text."""
 
     tests: tuple[Callable[[OutputRow, str], bool], ...] = ()
-    sort: str = ""  # key of SORTS where the text says so, with - before it for the other direction
+    sort: str = ""  # key of `SORTS` from the text, with - for the reverse order; empty if none
 
 
 SORTS: Final[dict[str, Callable[[OutputRow], Any]]] = {
@@ -86,7 +86,7 @@ _USAGE: Final = "Use words, name:, lang:, reviewed:yes, state:moved, sort:size."
 
 
 def parse(text: str) -> Query:
-    """Words that must all hold: `intro lang:fr reviewed:no state:moved sort:-size`. Raises QueryError."""
+    """Parse words that must all match: `intro lang:fr reviewed:no state:moved sort:-size`. Raises `QueryError`."""
     tests: list[Callable[[OutputRow, str], bool]] = []
     sort = ""
     for word in text.split():
@@ -101,7 +101,7 @@ def parse(text: str) -> Query:
 
 
 def select(rows: Iterable[OutputRow], query: Query, sort: str, states: Mapping[Key, str]) -> list[OutputRow]:
-    """Rows that pass, sorted; the text's own order wins over `sort`."""
+    """The rows that match, sorted. An order in the query takes precedence over `sort`."""
     found = [row for row in rows if all(test(row, states.get(row.key, "")) for test in query.tests)]
     order = query.sort or sort
     found.sort(key=SORTS[order.lstrip("-")], reverse=order.startswith("-"))
@@ -131,7 +131,7 @@ def _contains(word: str) -> Callable[[OutputRow, str], bool]:
 
 
 def _choice(value: str, choices: list[str], word: str) -> str:
-    """The choice that a value begins; the first one for nothing."""
+    """The first choice that starts with the value, which may be empty. Raises `QueryError` if there is none."""
     for known in choices:
         if known.startswith(value):
             return known

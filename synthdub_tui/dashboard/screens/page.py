@@ -1,4 +1,4 @@
-"""What the screens have in common."""
+"""The base classes of pages and dialogs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from synthdub_tui.dashboard.typed import Typed
 Result = TypeVar("Result")
 
 NAMES: Final = {"enter": "enter", "backspace": "backspace"}
-"""Keys that Textual shows as signs which not every font has."""
+"""Words for keys that Textual shows as signs, which some fonts lack."""
 
 OPENING: Final = frozenset({"filter", "path", "search"})
-"""Actions that open a box."""
+"""Actions that open an input line."""
 
 
 class Page(ModalScreen[Result]):
@@ -31,19 +31,19 @@ class Page(ModalScreen[Result]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-margin")]  # noqa: RUF012 - Textual declares it so
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The keys that open a box are letters to one that is open. They have priority: what is typed behind them, on a slow
-        line in the same moment, is for the box and not for the page's other keys."""
+        """Keys that open an input line are letters while one has the focus. They have priority: on a slow link, text may arrive
+        in the same burst, and must reach the input line, not the page's other keys."""
         if action in OPENING and isinstance(self.focused, Typed):
             return False
         return super().check_action(action, parameters)
 
     def open_box(self, box: Typed) -> None:
-        """Show a line of input and give it the focus at once."""
+        """Show an input line and give it the focus at once."""
         box.remove_class("hidden")
         self.set_focus(box)
 
     def leave_box(self, box: Typed, back: Widget) -> None:
-        """Empty and hide a line of input, and give the focus back; where none is shown, leave the page."""
+        """Empty and hide an input line, and give the focus back; if it is hidden already, leave the page."""
         if box.has_class("hidden"):
             self.dismiss(None)
             return
@@ -52,23 +52,23 @@ class Page(ModalScreen[Result]):
         back.focus()
 
     def action_back(self) -> None:
-        """Leave without a result. A search that is open is left first."""
+        """Leave without a result. Pages with an input line override this, to close it first."""
         self.dismiss(None)
 
     def action_keys(self) -> None:
-        """Every key of this page."""
+        """Show every key of this page."""
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415 - which is a page itself
 
         self.app.push_screen(HelpScreen([("Keys of this page", help_of(type(self)))]))
 
 
 def help_of(page: type[Page[Any]]) -> list[tuple[str, str]]:
-    """Keys and words of a page's bindings, for the help."""
+    """Keys and descriptions of a page's bindings, for the help."""
     return [(shown, words) for shown, words, _ in keys_of(page)]
 
 
 def keys_of(page: type[Page[Any]]) -> list[tuple[str, str, str]]:
-    """Keys, words and actions of a page's bindings, its own first."""
+    """Keys, descriptions and actions of a page's bindings; its own come first."""
     kinds = [kind for kind in page.__mro__ if issubclass(kind, Page)]
     bindings = [binding for kind in kinds for binding in vars(kind).get("BINDINGS", ()) if isinstance(binding, Binding)]
     return [

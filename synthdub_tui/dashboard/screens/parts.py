@@ -1,4 +1,4 @@
-"""What pages are made of beside what is read: a list with a cursor, a line to type in, keys, words. Not for the first frame."""
+"""Parts of pages: a list with a cursor, an input line, key hints, plain text. Not imported for the first frame."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from synthdub_tui.dashboard.typed import Typed
 
 
 class RowList(Drawn):
-    """A list with a cursor. `draw(index, width)` gives a row's spans and is asked only for rows that are visible; `resized` is
-    called when their width changed."""
+    """A list with a cursor. `draw(index, width)` returns the spans of a row; it is called only for visible rows. `resized` is
+    called when the list has another size."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -33,10 +33,10 @@ class RowList(Drawn):
     ]
 
     class Moved(Message):
-        """The cursor stands on another row."""
+        """The cursor is on another row."""
 
     class Clicked(Message):
-        """The row under the cursor was clicked again."""
+        """A click on the row that was already under the cursor."""
 
     def __init__(
         self, draw: Callable[[int, int], Line], *, id: str | None = None, resized: Callable[[], None] | None = None
@@ -53,21 +53,21 @@ class RowList(Drawn):
     def finish(self, index: int, strip: Strip) -> Strip:
         if index != self.cursor:
             return strip
-        cursor = self.role_style("cursor")  # on top of each span's own style, which says that it is not reversed
-        plain = Style(dim=False)  # dim and reversed makes a grey bar on which nothing can be read
+        cursor = self.role_style("cursor")  # over each span's own style, which sets reverse to off
+        plain = Style(dim=False)  # dim and reversed text is unreadable: grey on grey
         return Strip(
             [Segment(text, style + plain + cursor if style else cursor) for text, style, _ in strip], strip.cell_length
         )
 
     def show(self, count: int, cursor: int | None = None) -> None:
-        """The model changed: so many rows, and where the cursor belongs now."""
+        """The model changed: set the number of rows and, if given, the cursor."""
         self.count = count
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, count - 1))
         self.set_height(count)
         self.call_after_refresh(self._reveal)
 
     def move_to(self, index: int) -> None:
-        """Put the cursor on a row, as near as there is one."""
+        """Put the cursor on a row, or on the nearest one."""
         index = max(0, min(index, self.count - 1))
         if index != self.cursor:
             self.refresh_line(self.cursor)
@@ -77,7 +77,7 @@ class RowList(Drawn):
             self.post_message(self.Moved())
 
     def in_view(self) -> range:
-        """Indices of the rows on the screen."""
+        """Indices of the visible rows."""
         top = self.scroll_offset.y
         return range(top, min(self.count, top + max(1, self.size.height)))
 
@@ -112,12 +112,12 @@ class RowList(Drawn):
 
 
 class SearchBox(Typed):
-    """One line of input that leaves some keys to the screen around it."""
+    """An input line that leaves the keys in `passes` to the screen around it."""
 
     def __init__(self, *, passes: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str) -> None:
         super().__init__(placeholder=placeholder, password=password, id=id, compact=True, select_on_focus=False)
         self.passes = passes
-        self.cursor_blink = False  # a blinking cursor sends bytes for ever over the line
+        self.cursor_blink = False  # a blinking cursor would send bytes for ever
 
 
 class Hints(Static):
@@ -132,7 +132,7 @@ class Hints(Static):
         self._pairs = pairs or []
 
     def show(self, pairs: list[tuple[str, str]]) -> None:
-        """Other keys."""
+        """Show other keys."""
         if pairs != self._pairs:
             self._pairs = pairs
             self._draw()
@@ -152,7 +152,7 @@ class Words(Static):
         self.text = text
 
     def show(self, text: str) -> None:
-        """Other text."""
+        """Show another text."""
         if text != self.text:
             self.text = text
             self.update(Text(text))

@@ -1,4 +1,4 @@
-"""Asks what becomes of the work when the dashboard is left."""
+"""Asks what becomes of the work when the user quits the dashboard."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class QuitChoice(NamedTuple):
 
 
 class QuitScreen(Dialog[QuitChoice]):
-    """Background, or stop and resume later. Neither loses anything, so the gentler one has the focus."""
+    """Continue in the background, or stop and resume later. Neither loses anything; the first one has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("b", "leave('background')", "Background", show=False),

@@ -1,4 +1,4 @@
-"""The first start without a key: where to get one, a check with the service, and safe keeping."""
+"""Asks for the API key: says where to get one, checks it with the service, and stores it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from synthdub_tui.dashboard.screens.words import wrap
 from synthdub_tui.problems import Problem, printable
 
 Check = Callable[[str], Awaitable[Problem | None]]
-"""Asks the service whether it takes a key; None if it does."""
+"""Asks the service whether it accepts a key; None if it does."""
 
 AROUND = 5
-"""Rows of the window beside the guide and what is said: border, title, input, hints."""
+"""Rows of the window around the guide and the message: border, title, input, hints."""
 
 SAYS = 6
-"""Most rows of what is said."""
+"""Most rows of the message."""
 
 GUIDE = (
     "synthdub needs a key of your Synthesia account.",
@@ -39,7 +39,7 @@ GUIDE = (
 
 
 def _guide(config_path: Path, ahead: str) -> list[str]:
-    """What to know before a key is typed; `ahead` is the flag or variable that goes before what is stored."""
+    """The guide for entering a key. `ahead`: the flag or variable that takes precedence over a stored key."""
     keeps = f"It is stored in {printable(str(config_path))}, readable by you only. "
     if not ahead:
         return [*GUIDE, keeps + "To keep it elsewhere, press esc, set SYNTHESIA_API_KEY and start again."]
@@ -50,7 +50,7 @@ def _guide(config_path: Path, ahead: str) -> list[str]:
 
 
 class SetupKeyScreen(Dialog[bool]):
-    """True once a key that the service takes is stored. The key is never shown and never part of a message."""
+    """Returns True once a key that the service accepts is stored. The key is never shown and never part of a message."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "later", "Later", show=False),
@@ -107,14 +107,14 @@ class SetupKeyScreen(Dialog[bool]):
 
     @work(exit_on_error=False, name="check key")
     async def _ask(self) -> None:
-        """Takes the key from the box, not as an argument: workers are described with their arguments."""
+        """Reads the key from the box, not from an argument: Textual describes workers with their arguments."""
         problem = await self._check(clean(self._box.value))
         if problem is None:
             self._say("The service takes it. Storing…")
             Errand(self, self._store)
             return
         self._busy = False
-        self._box.select_all()  # what is pasted now takes its place
+        self._box.select_all()  # the next paste replaces it
         remedy = "Check it in Synthesia Studio and paste it again." if problem.code == "key_rejected" else problem.remedy
         self._say(f"{problem.title}. {problem.cause} {remedy}")
 
@@ -148,7 +148,7 @@ class SetupKeyScreen(Dialog[bool]):
         self._share_height()
 
     def _share_height(self) -> None:
-        """The guide gives way to what is said below it."""
+        """Shrink the guide to make room for the message below it."""
         width = min(self.size.width, 76) - 5
         said = len(wrap(((self.query_one("#says", Words).text, ""),), width))
         self._fit(self.size, said)

@@ -1,4 +1,4 @@
-"""The picture beside a list, of what its cursor rests on. Nothing is seen of it where there is none."""
+"""The picture next to a list, for the row on which its cursor rests. Hidden if there is none."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from textual_image.widget import HalfcellImage
 
 Ask = Callable[[], Awaitable[str]]
-"""Finds the file of a picture; empty if there is none."""
+"""Returns the path of a picture; empty if there is none."""
 
 RESTS: Final = 0.25
-"""Seconds without a move after which a picture is asked for: each may cost a request."""
+"""Seconds that the cursor must rest before a picture is requested, since each costs a request to the runner."""
 
 NARROWEST, LOWEST = 100, 18
-"""Cells of a screen below which the list needs all of it."""
+"""Columns and lines of the screen below which the list needs all the room."""
 
 LEAST, MOST = 36, 64
-"""Columns of a picture."""
+"""Least and most columns for a picture."""
 
 
 class Thumbnail(Container):
-    """Takes no room before the first picture, and keeps it then, so that the list does not jump."""
+    """Takes no room before the first picture. Keeps its room after that, so that the list does not jump."""
 
     DEFAULT_CSS = """
     Thumbnail { width: auto; height: 100%; padding-left: 2; display: none; }
@@ -43,7 +43,7 @@ class Thumbnail(Container):
         self._picture: HalfcellImage | None = None
 
     def look(self, ask: Ask | None) -> None:
-        """Show another picture soon, unless this is called again before."""
+        """Show another picture after `RESTS` seconds, unless this is called again before."""
         self._ask = ask
         if self._timer is not None:
             self._timer.stop()
@@ -69,7 +69,7 @@ class Thumbnail(Container):
             self._put(pixels, keep=True)
 
     def _put(self, pixels: Pixels | None, *, keep: bool) -> None:
-        """Show a picture, or none; `keep`: what room it had stays its own."""
+        """Show a picture, or none. `keep`: without a picture, keep the room of the last one."""
         before = self.has_class("-seen")
         if pixels is not None:
             self._draw(pixels)

@@ -1,4 +1,4 @@
-"""Sizes, durations and ages in a few characters, and text cut to terminal cells."""
+"""Sizes, durations and ages in a few characters, and text cut or wrapped to terminal cells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Line = tuple[Span, ...]
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 LEAST = 20
-"""Cells that must be left beside a label for text to hang there."""
+"""Least cells next to a label for wrapped text to stay there; else it continues at the left edge."""
 
 
 def size(number: int) -> str:
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Time gone by in its largest unit: `4 min ago`; clocks that were set back count as now."""
+    """An age in its largest unit: `4 min ago`. A negative age (the clock was set back) counts as now."""
     if seconds < MINUTE:
         return "now"
     if seconds < HOUR:
@@ -63,7 +63,7 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
 
 
 def fit_end(text: str, width: int) -> str:
-    """At most `width` cells, keeping the end, as fits a path."""
+    """At most `width` cells. Keeps the end, which suits paths."""
     if cell_len(text) <= width:
         return text
     while text and cell_len(text) >= width:
@@ -74,7 +74,7 @@ def fit_end(text: str, width: int) -> str:
 def wrap(line: Line, width: int) -> list[Line]:
     """A line broken into lines of at most `width` cells, roles kept; broken words continue on the next line.
 
-    What follows a label stays beside it, also on the next lines, where there is room for that.
+    Text after a label stays next to it, also on the following lines, if there is room (`LEAST`).
     """
     if len(line) > 1 and line[0][1] == "label":
         indent = cell_len(line[0][0])
@@ -89,7 +89,7 @@ def wrap(line: Line, width: int) -> list[Line]:
 
 
 def in_lines(text: str, width: int, most: int) -> list[str]:
-    """Text in at most so many lines; what does not fit is cut with an ellipsis."""
+    """Text in at most `most` lines; an ellipsis replaces the rest."""
     lines = ["".join(part for part, _ in line).rstrip() for line in wrap(((text, ""),), width)]
     return lines if len(lines) <= most else [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), width)]
 
@@ -107,7 +107,7 @@ def _cut(line: Line, start: int, end: int) -> Line:
 
 
 def hints(pairs: list[tuple[str, str]], width: int) -> Text:
-    """Keys and what they do, as many as fit, the most important first."""
+    """Keys and their descriptions, as many as fit, the most important first."""
     text = Text(no_wrap=True, end="")
     for key, word in pairs:
         gap = "  " if text else ""
