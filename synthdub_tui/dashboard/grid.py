@@ -171,7 +171,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _first(self) -> int:
-        """Index of the first visible column. Columns scroll one by one, whatever the position of the scroll bar."""
+        """Index of the first visible column. The scroll position is rounded down to a whole column."""
         return self.scroll_offset.x // self._measures.cell
 
     def _columns_seen(self) -> list[str]:

@@ -85,7 +85,7 @@ class Marks:
             self.remove(path)
 
     def sum(self) -> str:
-        """`125 videos, 4.5 GB`, and whether counts are incomplete, or files are unreadable or left out."""
+        """`125 videos, 4.5 GB`, and notes if the count is incomplete, or files are unreadable or skipped."""
         if self._sum is None:
             self._sum = self._summed()
         return self._sum

@@ -62,7 +62,7 @@ def finished(jobs: Iterable[Job], called: Callable[[Job], str]) -> list[OutputRo
 
 
 class QueryError(ValueError):
-    """The filter cannot be parsed. The text says what is allowed."""
+    """The filter cannot be parsed. The text lists the allowed words."""
 
 
 class Query(NamedTuple):

@@ -57,7 +57,7 @@ class Page(ModalScreen[Result]):
 
     def action_keys(self) -> None:
         """Show every key of this page."""
-        from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415 - which is a page itself
+        from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415 - imports this module
 
         self.app.push_screen(HelpScreen([("Keys of this page", help_of(type(self)))]))
 
