@@ -1,4 +1,4 @@
-"""Whether the service takes anything of this account that costs: credits that are used up refuse one file as all others."""
+"""Stops paid requests once the service refuses the account: without credits it would refuse every other file as well."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from synthdub_tui.synthesia.errors import AccountRefused
 
 
 class Account:
-    """Until a paid request was accepted they go one at a time, so a refusal that holds for all costs one request, however many
-    jobs wait. From then on nothing is uploaded or submitted before `trust`. `on_refusal` is called with the first."""
+    """Lets paid requests through one at a time until the service accepts one. A refusal of the account therefore costs a single
+    request, even if many jobs wait.
+
+    After a refusal nothing is uploaded or submitted until `trust`. `on_refusal` is called with the first refusal.
+    """
 
     def __init__(self, on_refusal: Callable[[AccountRefused], None]) -> None:
         self.refusal: AccountRefused | None = None
@@ -20,36 +23,36 @@ class Account:
         self._first = asyncio.Lock()
 
     def check(self) -> None:
-        """Raises AccountRefused where nothing may be begun."""
+        """Raises AccountRefused if no upload or paid request may start."""
         if self.refusal is not None:
             raise self.refusal
 
     def refuse(self, refusal: AccountRefused) -> None:
-        """The service said no, whatever the file."""
+        """Note that the service refused the account, regardless of the file."""
         self._proven.clear()
         if self.refusal is None:
             self.refusal = refusal
             self._on_refusal(refusal)
 
     def accept(self) -> None:
-        """A paid request was accepted."""
+        """Note that the service accepted a paid request."""
         self._proven.set()
 
     def trust(self) -> None:
-        """The user says that it may be tried again."""
+        """Forget the refusal, since the user asked to try again."""
         self.refusal = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Within the context a paid request may be sent. Raises AccountRefused."""
+        """A paid request may be sent within the context. Raises AccountRefused."""
         async with AsyncExitStack() as held:
             if not self._proven.is_set():
                 await held.enter_async_context(self._first)
                 if self._proven.is_set():
-                    await held.aclose()  # others need not wait for this one
+                    await held.aclose()  # a request was accepted meanwhile: no need to go one at a time
             self.check()
             try:
                 yield
             except AccountRefused as refusal:
-                self.refuse(refusal)  # before the next one has its turn
+                self.refuse(refusal)  # before the lock is released to the next request
                 raise

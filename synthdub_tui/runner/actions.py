@@ -1,5 +1,7 @@
-"""What a user does to a batch, as changes of its jobs: add, retry, cancel, remove, review. Needs no service, so it also
-works on the store directly while no runner works."""
+"""What a user does to a batch, as changes of its jobs: add, retry, cancel, remove, review.
+
+Calls no service. Commands therefore also use it directly on the store while no runner works.
+"""
 
 from __future__ import annotations
 
@@ -29,31 +31,31 @@ Decided = Admitted | Rejected | Unsure
 Take = Callable[[Job, Sequence[str]], None]
 
 CAPTIONS_TRIES: Final = 3
-"""Times that captions are looked for by themselves, each with a start of its own."""
+"""Tries after which a new start no longer looks automatically for the missing captions of a finished dub."""
 
 
 @dataclass
 class Added:
-    """What naming files and folders came to."""
+    """The result of adding files and folders."""
 
     effects: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
     named: set[str] = field(default_factory=set)  # paths of the videos that are in the batch now
     left_out: LeftOut = field(default_factory=LeftOut)
     troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
-    refused: list[Trouble] = field(default_factory=list)  # about paths that the user named
-    unsure: int = 0  # videos, each with a trouble, that the user has to decide about before they cost
-    comparing: int = 0  # videos whose content is still to be compared
+    refused: list[Trouble] = field(default_factory=list)  # the same, about paths that the user named
+    unsure: int = 0  # videos, each with a trouble, that cost nothing until the user decides
+    comparing: int = 0  # videos whose content must still be compared
     compared: int = 0
-    stopped: bool = False  # by the user, before all was looked at
+    stopped: bool = False  # by the user, before every file was examined
 
     @property
     def skipped(self) -> int:
-        """Files in folders that are no videos, or outputs of ours."""
+        """How many files in folders were skipped, as no videos or as outputs of synthdub."""
         return self.left_out.number(Why.OTHER, Why.OWN_OUTPUT)
 
     @property
     def videos(self) -> int:
-        """Sources that are in the batch now, or whose content tells whether they are."""
+        """How many sources are in the batch now, or wait for the user's decision or a comparison of content."""
         return sum(self.effects.values()) + self.unsure + self.comparing
 
 
@@ -69,12 +71,11 @@ def take_in(
     missing: Missing | None = None,
     settle: float = 0.0,
 ) -> list[tuple[Found, Moved | Undecided]]:
-    """Add what was found to the batch: all of it, or nothing where a path that the user named is wrong. What it came to is
-    noted in `added`.
+    """Add the found files to the batch: all of them, or none if a path that the user named is wrong.
 
-    Returns the files that take longer: known ones at a new place, and those whose content decides. `lost` are ids of jobs whose
-    state is not known any more: what they paid for is paid again only where the user says so (`force_new`). `missing` are jobs
-    whose file is gone: each is taken once. `settle`: seconds for which a source must not have changed.
+    Notes the result in `added`. Returns the files that take longer: known files in a new place, and files whose content decides. `lost`: ids of jobs whose
+    state is lost; their dubs are paid for again only with `force_new`. `missing`: jobs whose file is gone; each is used for one
+    moved file only. `settle`: seconds for which a source must not have changed.
     """
     found = []
     for item in items:
@@ -99,14 +100,14 @@ def take_in(
 
 
 def _note_refused(added: Added, job: Job, targets: Iterable[str]) -> None:
-    """Say what was not begun anew, since moderation refused it."""
+    """Note the languages that `force_new` does not dub again because moderation refused them."""
     refused = [language for language in targets if job.refusal(language)]
     if refused:
         added.troubles.append(Trouble("left_refused", f"{job.source.path}: {', '.join(refused)}"))
 
 
 def note_outcome(added: Added, outcome: Decided, put: Put) -> None:
-    """Take in what was decided about a file."""
+    """Apply the decision about a file: save its job with `put`, and count it in `added`."""
     match outcome:
         case Admitted(job, effect):
             added.effects[effect] += 1
@@ -121,7 +122,7 @@ def note_outcome(added: Added, outcome: Decided, put: Put) -> None:
 
 
 def settled(outcome: Decided, found: Found, now: float, seconds: float) -> Decided:
-    """As it is, or marked as a new version that may still be written."""
+    """Returns the decision, with the job marked as unsettled if its new version may still be written."""
     if not isinstance(outcome, Admitted) or outcome.job.asset is not None:
         return outcome
     if not suspect(found.mtime_ns, found.ctime_ns, now, seconds):
@@ -132,7 +133,7 @@ def settled(outcome: Decided, found: Found, now: float, seconds: float) -> Decid
 def add_languages_of_other_names(
     known: Known, items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, added: Added
 ) -> None:
-    """A file that was found under another name than its job has gets its languages there."""
+    """Add the batch's languages to the existing job of a file that was found under another name."""
     for item in items:
         if not isinstance(item, Skipped) or item.code != Why.SAME_FILE:
             continue
@@ -144,19 +145,21 @@ def add_languages_of_other_names(
 
 
 class Retried(NamedTuple):
-    """What a retry came to."""
+    """The result of a retry."""
 
     retried: int = 0
-    needs_paid: int = 0  # left alone: they may cost again, and the user did not agree to that
-    changed: tuple[Cell, ...] = ()  # left alone: they are not as they were shown
+    needs_paid: int = 0  # skipped: they may cost credits, and the user did not agree
+    changed: tuple[Cell, ...] = ()  # skipped: they changed since the user saw them
 
 
 def retry(
     jobs: Mapping[str, Job], cells: Iterable[Shown], paid: bool, now: float, put: Put, gone: Callable[[str], bool]
 ) -> Retried:
-    """Retry the dubs that are still as they were shown; with `paid` also those for which the user must have been asked, where
-    they say what he was shown. What is left alone is looked for where that may find it, which is free. `gone`: whether a
-    path has no file."""
+    """Retry the dubs that are unchanged since the user saw them.
+
+    Dubs that need the user's consent are retried only with `paid`, and only if their `mark` says what the user saw. Otherwise
+    they are looked for at the service if that may find them, which is free. `gone`: whether a path has no file.
+    """
     retried = needs_paid = 0
     changed = []
     for cell in dict.fromkeys(cells):
@@ -173,7 +176,7 @@ def retry(
 
 
 def policy_of(job: Job, language: str, gone: Callable[[str], bool]) -> RetryPolicy:
-    """What a retry means, with a look at files where they decide."""
+    """Returns what a retry of the dub means. Reads the status of files if they decide."""
     dub = job.dubs[language]
     if dub.state is DubState.DONE and not _incomplete(dub, gone):
         return RetryPolicy()
@@ -182,14 +185,16 @@ def policy_of(job: Job, language: str, gone: Callable[[str], bool]) -> RetryPoli
 
 
 def _incomplete(dub: Dub, gone: Callable[[str], bool]) -> bool:
-    """Whether something of a finished dub can be fetched again: its file is gone, or it lacks captions and the file is as it
-    was (with one that the user changed, nothing would tell any more that it is ours)."""
+    """Whether a finished dub has something to download again: its file is gone, or captions are missing.
+
+    Captions count only if the video is unchanged: one that the user changed could no longer be recognised as ours.
+    """
     output = dub.output
     return output is not None and (gone(output.path) or (dub.lacks_captions and present(output) == THERE))
 
 
 def _edited(job: Job) -> bool:
-    """Whether the source is there, and is not the file that the job knows."""
+    """Whether the source exists and is another version than the job knows."""
     try:
         status = os.stat(job.source.path)
     except OSError:
@@ -199,15 +204,15 @@ def _edited(job: Job) -> bool:
 
 @dataclass
 class Chosen:
-    """Dubs that a user's words mean, by what a retry of them takes."""
+    """The dubs that a user selected, by what a retry of them requires."""
 
     at_once: list[Cell] = field(default_factory=list)
     to_ask: list[Cell] = field(default_factory=list)
-    left_out: list[Cell] = field(default_factory=list)  # retried only where the user names each of them
+    left_out: list[Cell] = field(default_factory=list)  # retried only if the user names each of them
 
 
 def choose(jobs: Mapping[str, Job], named: Iterable[Cell], bulk: Iterable[Cell], gone: Callable[[str], bool]) -> Chosen:
-    """Sort dubs that the user `named` one by one, and those that he means in `bulk`; what has no step is in none."""
+    """Sort the dubs that the user `named` one by one or selected in `bulk`. Leaves out dubs that cannot be retried."""
     chosen, one_by_one = Chosen(), frozenset(named)
     for cell in dict.fromkeys((*named, *bulk)):
         found = policy_of(jobs[cell.job], cell.language, gone)
@@ -221,7 +226,7 @@ def choose(jobs: Mapping[str, Job], named: Iterable[Cell], bulk: Iterable[Cell],
 
 
 def as_shown(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> tuple[Shown, ...]:
-    """Dubs with the state that they are in."""
+    """Returns the dubs, each marked with its present `fingerprint`."""
     return tuple(Shown(cell.job, cell.language, fingerprint(jobs[cell.job], cell.language)) for cell in cells)
 
 
@@ -231,7 +236,7 @@ def _as_shown(jobs: Mapping[str, Job], cell: Shown, mark: Callable[[Job, str], s
 
 
 def cancel(jobs: Mapping[str, Job], cells: Iterable[Shown], now: float, put: Put) -> tuple[int, list[Cell]]:
-    """Give dubs up: how many, and those that were left alone since they would leave another bill than was shown."""
+    """Cancel dubs. Returns how many, and the dubs skipped because cancelling would leave another bill than the user saw."""
     count, changed = 0, []
     for cell in dict.fromkeys(cells):
         if cell.job not in jobs or cell.language not in jobs[cell.job].dubs:
@@ -249,17 +254,19 @@ def cancel(jobs: Mapping[str, Job], cells: Iterable[Shown], now: float, put: Put
 
 @dataclass
 class Removed:
-    """What removing dubs came to: how many were, and which were left."""
+    """The result of removing dubs: how many were removed, and which were skipped."""
 
     count: int = 0
-    under_way: list[Cell] = field(default_factory=list)  # or of unknown outcome: to be cancelled first
-    paid: list[Cell] = field(default_factory=list)  # something paid would be forgotten, and the user did not agree
-    changed: list[Cell] = field(default_factory=list)  # they are not as they were shown
+    under_way: list[Cell] = field(default_factory=list)  # or of unknown outcome: the user must cancel them first
+    paid: list[Cell] = field(default_factory=list)  # removing them would forget something paid, and the user did not agree
+    changed: list[Cell] = field(default_factory=list)  # they changed since the user saw them
 
 
 def remove(jobs: Mapping[str, Job], cells: Iterable[Shown], forget: bool, take: Take, gone: Callable[[str], bool]) -> Removed:
-    """Take dubs that have ended out of the batch, but with `forget` alone those that `forgets` names. `take` is given each job
-    with the languages that it loses. `gone`: whether a path has no file."""
+    """Remove dubs that have ended from the batch; those that `forgets` names only with `forget`.
+
+    `take` is called with each job and the languages to remove. `gone`: whether a path has no file.
+    """
     outcome = Removed()
     by_job: dict[str, list[str]] = {}
     for shown in dict.fromkeys(cells):
@@ -279,13 +286,13 @@ def remove(jobs: Mapping[str, Job], cells: Iterable[Shown], forget: bool, take: 
 
 
 def forgets(dub: Dub, gone: Callable[[str], bool]) -> bool:
-    """Whether removing the dub forgets something paid that is not on disk, also because the output is `gone`."""
+    """Whether removing the dub forgets something paid that is not on disk. This includes a finished output that is `gone`."""
     lost = dub.state is DubState.DONE and dub.output is not None and gone(dub.output.path)
     return lost or changes.forgets_paid(dub)
 
 
 def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put) -> int:
-    """Set or take back review marks; how many."""
+    """Set or remove review marks. Returns how many dubs have an output to mark."""
     count = 0
     for job_id, language in _expand(jobs, cells):
         if jobs[job_id].dubs[language].output is not None:
@@ -295,13 +302,13 @@ def review(jobs: Mapping[str, Job], cells: Iterable[Cell], mark: bool, put: Put)
 
 
 def failed_cells(jobs: Mapping[str, Job]) -> list[Cell]:
-    """All failed dubs."""
+    """Returns all failed dubs."""
     return [Cell(job.id, language) for job in jobs.values() for language in job.in_state(DubState.FAILED)]
 
 
 def free_cells(jobs: Mapping[str, Job]) -> tuple[Shown, ...]:
-    """What a new start may take up by itself: failed dubs that `mends_itself` names and, some times, finished ones that lack
-    captions."""
+    """Returns the dubs that a new start may retry automatically: failed dubs that `mends_itself` names, and finished dubs that
+    lack captions, until `CAPTIONS_TRIES`."""
     failed = [cell for cell in failed_cells(jobs) if mends_itself(jobs[cell.job], cell.language, _means(jobs, cell))]
     done = ((job, language) for job in jobs.values() for language in job.in_state(DubState.DONE))
     captions = [Cell(job.id, language) for job, language in done if _looks_for_captions(job.dubs[language])]
@@ -321,7 +328,7 @@ def _never(_path: str) -> bool:
 
 
 def _expand(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> Iterable[tuple[str, str]]:
-    """Job and language of each named dub that exists, each once."""
+    """Returns job and language of each named dub that exists, each once."""
     named = ((cell.job, lang) for cell in cells if cell.job in jobs for lang in _languages(jobs[cell.job], cell))
     return dict.fromkeys(named)
 

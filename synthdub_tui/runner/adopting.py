@@ -1,4 +1,4 @@
-"""Taking up a dub that the service has in a project of which this batch knows nothing: looked at for free, never sent."""
+"""Adopts a dub from a project of the service that this batch does not know. It reads the project for free and sends nothing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from synthdub_tui.synthesia.schema import ProjectInfo
 _log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 20.0
-"""How long the service may take: whoever asks the runner waits for half a minute."""
+"""Seconds within which the service must answer: clients wait 30 seconds for the runner."""
 
 PAUSES: Final = (0.5, 1.0, 2.0)
-"""Seconds before each repeat of a look that was not answered."""
+"""Seconds before each repeat of a request that was not answered."""
 
 
 def check(jobs: Mapping[str, Job], cell: Cell) -> None:
-    """Raises Trouble("no_such_job" | "adopt_not_needed") where the dub cannot be adopted, whatever the service says."""
+    """Raises Trouble("no_such_job" | "adopt_not_needed") if the dub cannot be adopted, regardless of the service's answer."""
     job = jobs.get(cell.job)
     if job is None or cell.language not in job.dubs:
         raise Trouble("no_such_job", f"{cell.job}:{cell.language}")
@@ -39,13 +39,16 @@ def check(jobs: Mapping[str, Job], cell: Cell) -> None:
 
 
 async def look(client: Client, project: str) -> ProjectSeen:
-    """The project as the service has it. Raises Trouble: it does not know the project, or the key, or does not answer."""
+    """Returns the project as the service lists it.
+
+    Raises Trouble("adopt_unanswered" | "adopt_unknown_project"), or the refusal of the service, for example of the key.
+    """
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             return seen_of(await _asked(client, project))
     except TimeoutError as error:
         raise Trouble("adopt_unanswered", f"no answer within {LOOK_SECONDS:.0f} s") from error
-    except Unavailable as trouble:  # its own words promise that the runner goes on trying
+    except Unavailable as trouble:  # its problem text says that the runner keeps trying, which is not true here
         raise Trouble("adopt_unanswered", trouble.detail) from trouble
     except Refused as refusal:
         if refusal.code == "project_not_found":
@@ -54,7 +57,7 @@ async def look(client: Client, project: str) -> ProjectSeen:
 
 
 def look_from_outside(api_url: str, key: str, project: str) -> ProjectSeen:
-    """The same, blocking, where no runner works."""
+    """Like `look`, but blocking, for commands while no runner works."""
 
     async def ask() -> ProjectSeen:
         client = Client(api_url, key, Quota(TIERS["unlimited"]))
@@ -72,26 +75,29 @@ async def _asked(client: Client, project: str) -> ProjectInfo:
             return await client.get_project(project, priority=Priority.USER)
         except Unavailable as trouble:
             if (trouble.retry_after or 0.0) > pause:
-                raise  # who asked is told, and does not wait for that
+                raise  # the user gets the error at once and does not wait so long
             await asyncio.sleep(pause)
     return await client.get_project(project, priority=Priority.USER)
 
 
 def adopted(jobs: Mapping[str, Job], cell: Cell, project: str, seen: ProjectSeen, now: float) -> Job:
-    """The job that follows the dub in the project. Raises Trouble where the dub went on meanwhile, or is not there."""
+    """Returns the job that follows the dub in the project. Raises Trouble if the dub progressed meanwhile, or is not there."""
     check(jobs, cell)
     job = jobs[cell.job]
     if (found := obstacle(job, cell.language, seen)) is not None:
         raise Trouble(found.code, found.detail)
     dub = job.dubs[cell.language]
-    # When it was submitted nobody told us: a guess that is too early teaches nothing wrong about how long dubs take.
+    # The time of submission is not known. A guess that is too early teaches nothing wrong about how long dubs take.
     submitted = dub.since if dub.state is DubState.UNKNOWN else job.added
     return changes.adopted(job, cell.language, project, min(submitted, now), now)
 
 
 def note(receipts: Receipts, job: Job, language: str, state_dir: str, now: float) -> None:
-    """Let other batches know that the dub was paid for, and where it is. Blocking: reads the source whole where its content is
-    not known yet. Nothing is noted where that cannot be read, or where the dub is of an earlier version of it."""
+    """Write a receipt, so that other batches know that the dub was paid for and in which project it is.
+
+    Blocking: reads the whole source if its content is not known yet. Writes nothing if the source cannot be read, or the dub
+    belongs to an earlier version of it.
+    """
     dub, source = job.dubs[language], job.source
     if dub.stale:
         return

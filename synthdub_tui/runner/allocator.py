@@ -1,4 +1,4 @@
-"""What the C library does with memory that a runner gives back, in a process that works for weeks."""
+"""Keeps the memory of a runner that works for weeks from growing, by a setting of the C library's allocator."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import ctypes
 from typing import Final
 
 _M_ARENA_MAX: Final = -8
-"""glibc's malloc.h"""
+"""Number of the option in glibc's malloc.h."""
 
 
 def share_one_arena() -> None:
-    """Let all threads allocate from one place. To be called before there are any.
+    """Let all threads allocate from one arena. Call this before any thread starts.
 
-    glibc gives threads arenas of their own, eight for each core, so that they need not wait for each other, and each keeps what
-    was free in it when it was fullest. A runner makes new threads for each upload, so it grew for as long as there were arenas
-    that had not come to that. Threads of Python take turns as it is, and gain nothing by it. Other C libraries have no such
-    setting.
+    glibc creates up to eight arenas per core, so that threads need not wait for each other. Each arena keeps the memory of its
+    fullest moment. A runner starts new threads for each upload, so it grew until every arena had reached that moment. Python's
+    threads take turns anyway and gain nothing from more arenas. Other C libraries have no such setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

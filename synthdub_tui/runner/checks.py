@@ -1,4 +1,4 @@
-"""What the user named, looked at before anything is begun: files, folders, languages."""
+"""Checks the files, folders and languages that the user named, before any work starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthdub_tui.sources.scan import Skipped, refused
 
 
 def checked(batch: Batch) -> Batch:
-    """The batch options with codes in the service's spelling. Raises Trouble("no_targets" | "unknown_language")."""
+    """Returns the batch options with codes in the service's spelling. Raises Trouble("no_targets" | "unknown_language")."""
     if not batch.targets:
         raise Trouble("no_targets")
     targets = tuple(dict.fromkeys(_checked_code(code, codes.OUTPUT) for code in batch.targets))
@@ -24,12 +24,12 @@ def checked(batch: Batch) -> Batch:
 
 
 def wrong_paths(paths: Iterable[str]) -> list[Trouble]:
-    """What is wrong with named paths themselves, without looking into folders."""
+    """Returns a Trouble for each named path that is wrong, without looking into folders."""
     return [trouble_with(item) for item in refused(list(paths))]
 
 
 def trouble_with(item: Skipped) -> Trouble:
-    """Why a path is not taken."""
+    """Returns the Trouble that says why a path was skipped."""
     return Trouble(item.code, ": ".join(filter(None, (item.path, item.detail))))
 
 

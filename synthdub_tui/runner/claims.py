@@ -1,4 +1,4 @@
-"""Which job writes which output: two sources can have outputs of one name, also of names that differ in case alone."""
+"""Decides within one batch which job writes an output if several sources lead to the same name, perhaps in different case."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from synthdub_tui.transfer.part import disk_trouble
 
 
 class Claims:
-    """Who asked for an output first. `jobs` are all there are."""
+    """Remembers which job asked for an output first. `jobs`: all jobs of the batch by id, kept up to date by the caller."""
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
         self._jobs = jobs
-        # By folder and name of the outputs, case ignored, and language: a path for each would take tens of megabytes.
+        # By folder and name of the outputs, ignoring case, then by language: one path per output would take tens of megabytes.
         self._first: dict[str, dict[str, str]] = {}
         self._later: dict[tuple[str, str], list[str]] = {}
 
     def ask_all(self, job: Job) -> None:
-        """Ask for all outputs of a job."""
+        """Claim all outputs of a job."""
         name = one_name(_outputs(job))
         for language in job.dubs:
             self._ask(name, language, job.id)
 
     def give_up(self, job: Job, languages: Iterable[str]) -> None:
-        """The job writes these outputs no more: who asked next may."""
+        """Release the job's claims on these outputs; the job that asked next may write them."""
         name = one_name(_outputs(job))
         firsts = self._first.get(name, {})
         for language in languages:
@@ -44,8 +44,11 @@ class Claims:
             self._first.pop(name, None)
 
     async def holds(self, job: Job, language: str) -> bool:
-        """Whether the job is the one that writes this output; the first to ask is. The folder, which must be there, is asked
-        whether case matters where it comes to that. Raises Trouble("output_unwritable" | "disk_full") where that cannot be."""
+        """Whether the job may write this output, which is the job that asked first.
+
+        If names differ only in case, tries in the output folder, which must exist, whether case matters. Raises
+        Trouble("output_unwritable" | "disk_full") if that is impossible.
+        """
         path = _outputs(job)
         rivals = [_outputs(self._jobs[other]) for other in self._ask(one_name(path), language, job.id)]
         if not rivals or path in rivals:
@@ -53,7 +56,7 @@ class Claims:
         return not await in_thread(ignores_case, os.path.dirname(path))
 
     def _ask(self, name: str, language: str, job_id: str) -> list[str]:
-        """Those who asked before, and still write there."""
+        """Claim an output. Returns the ids of jobs that asked before and still write it."""
         firsts = self._first.setdefault(name, {})
         first = firsts.setdefault(language, job_id)
         if first == job_id:
@@ -64,14 +67,16 @@ class Claims:
         return here[: here.index(job_id)]
 
     def _writes(self, job_id: str, name: str) -> bool:
-        """Whether it still does: a job may have been given another output folder since."""
+        """Whether the job still writes outputs of this name: it may have another output folder by now."""
         return job_id in self._jobs and one_name(_outputs(self._jobs[job_id])) == name
 
 
 def ignores_case(folder: str) -> bool:
-    """Whether names that differ in case alone are one file there, as is usual on macOS, and with FAT and some network file
-    systems. Told by a file that is made for it: the name of the folder says nothing at the root of a volume, and inodes say
-    nothing about file systems in user space. Raises Trouble("output_unwritable" | "disk_full")."""
+    """Whether names in the folder that differ only in case are one file, as usual on macOS, FAT and some network file systems.
+
+    Creates a temporary file to find out. The folder's own name would not show it at the root of a volume, nor inodes in file
+    systems in user space. Raises Trouble("output_unwritable" | "disk_full").
+    """
     try:
         handle, path = tempfile.mkstemp(prefix=".synthdub-", dir=folder)
         try:
@@ -84,5 +89,5 @@ def ignores_case(folder: str) -> bool:
 
 
 def _outputs(job: Job) -> str:
-    """Folder and name of a job's outputs."""
+    """Returns folder and name of a job's outputs, without language and extension."""
     return output_path(job.source.path, "", job.outputs)

@@ -1,4 +1,4 @@
-"""The time as the runner counts it."""
+"""The runner's clock, which never goes back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Final
 class Clock:
     """Seconds since the epoch that never go back.
 
-    A clock that was put forward is followed: dubbing goes on while this machine is suspended, and Linux' monotonic clock stands
-    still then. One that was put back is not, or what was due in a minute would be due in that minute and an hour.
+    If the system clock is put forward, this clock follows: dubbing continues while this machine is suspended, but the monotonic
+    clock of Linux stops. If the system clock is put back, this clock ignores it. Otherwise something due in a minute would be
+    due an hour later.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
@@ -27,4 +28,4 @@ class Clock:
 
 
 now: Final = Clock()
-"""The one of this process."""
+"""The clock of this process: returns seconds since the epoch."""

@@ -1,4 +1,4 @@
-"""The queue of files whose content decides what they are. One is read at a time, in its own thread, while the work goes on."""
+"""The queue of files whose content decides to which job they belong. A thread reads them one at a time, during other work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Comparison:
-    """A file that was named, and the jobs that it may belong to: nothing of them is paid for meanwhile."""
+    """A file and the jobs that it may belong to. Nothing is paid for these jobs until the comparison ends."""
 
     found: Found
     jobs: tuple[str, ...]
@@ -34,37 +34,37 @@ class Comparison:
 
 
 class Comparisons:
-    """`decide` finds out about one file and may ask for its `digest`. `changed` is called with a job that a file begins, or
-    ceases, to keep waiting."""
+    """Compares files in the order of `add`. `decide` decides about one file and may ask for its `digest`. `changed` is called
+    with the id of a job when a file starts or stops keeping it waiting."""
 
     def __init__(self, decide: Callable[[Comparison], Awaitable[None]], changed: Callable[[str], None]) -> None:
         self._decide = decide
         self._changed = changed
         self._waiting: deque[Comparison] = deque()
         self._current: Comparison | None = None
-        self._files: dict[str, list[str]] = {}  # by job: paths that are to be compared with it
+        self._files: dict[str, list[str]] = {}  # by job: paths still to be compared with it
         self._read = 0
-        self._stopping = threading.Event()  # the file that is read now is not of interest any more
+        self._stopping = threading.Event()  # stops the reading of the current file
         self._thread = DaemonPool(1, "compare")
         self._task: asyncio.Task[None] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether anything is left to compare."""
+        """Whether any comparison is waiting or in progress, or `holding` keeps a job waiting."""
         return bool(self._files)
 
     def files(self, job_id: str) -> list[str]:
-        """Paths of files that are to be compared with this job's."""
+        """Returns the paths of files that keep this job waiting."""
         return self._files.get(job_id, [])
 
     @property
     def progress(self) -> Comparing | None:
-        """The file that is being read."""
+        """The file in comparison and how far it is; None if there is none."""
         now = self._current
         return Comparing(now.found.path, self._read, now.found.size, len(self._waiting)) if now is not None else None
 
     def add(self, comparison: Comparison) -> None:
-        """Compare this file once those before it are decided."""
+        """Compare this file after the files that were added before."""
         comparison.added.comparing += 1
         self._waiting.append(comparison)
         for job in comparison.jobs:
@@ -73,14 +73,14 @@ class Comparisons:
             self._task = asyncio.create_task(self._work(), name="comparisons")
 
     async def finished(self, added: Added) -> None:
-        """Returns when all that this adding brought here is decided or given up."""
+        """Wait until all comparisons of `added` are decided or given up."""
         mine = [each for each in (self._current, *self._waiting) if each is not None and each.added is added]
         for each in mine:
             await each.over.wait()
 
     @contextmanager
     def holding(self, job: str, path: str) -> Iterator[None]:
-        """Let the job wait, as it does for a comparison with this file."""
+        """Keep the job waiting within the context, as a comparison with this file would."""
         self._hold(job, path)
         try:
             yield
@@ -88,7 +88,7 @@ class Comparisons:
             self._release(job, path)
 
     async def digest(self, found: Found) -> str:
-        """The digest of the file's content. Raises OSError, FileChangedError and StoppedError."""
+        """Returns the digest of the file's content. Raises OSError, FileChangedError or StoppedError."""
         self._read = 0
         self._stopping.clear()
         work = self._thread.submit(
@@ -97,10 +97,10 @@ class Comparisons:
         try:
             return await asyncio.wrap_future(work)
         finally:
-            self._stopping.set()  # also where nobody waits for the digest any more
+            self._stopping.set()  # also if the caller was cancelled
 
     def give_up(self) -> None:
-        """Compare nothing more. The files stay as they are: the same command compares them another time."""
+        """Stop all comparisons. The files remain undecided; the same command compares them again."""
         self._stopping.set()
         dropped, self._waiting = list(self._waiting), deque()
         for each in dropped:
@@ -108,7 +108,7 @@ class Comparisons:
             self._end(each)
 
     async def close(self) -> None:
-        """End at once."""
+        """Stop all comparisons and end at once."""
         self.give_up()
         if self._task is not None:
             self._task.cancel()
@@ -125,7 +125,7 @@ class Comparisons:
                 current.added.stopped = True
             except Trouble as trouble:
                 current.added.troubles.append(trouble)
-            except Exception:  # noqa: BLE001 - one file must not keep the others waiting for ever
+            except Exception:  # noqa: BLE001 - an error with one file must not block the others
                 _log.exception("comparison failed")
                 current.added.troubles.append(Trouble("internal", current.found.path))
             finally:
@@ -149,5 +149,5 @@ class Comparisons:
         self._changed(job)
 
     def _note(self, read: int) -> None:
-        """In the thread that reads; one assignment needs no lock."""
+        """Called in the reading thread. A single assignment needs no lock."""
         self._read = read

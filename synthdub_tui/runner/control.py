@@ -1,4 +1,4 @@
-"""A plain client of the control socket, for commands: connect, ask once, leave. Imports no asyncio, to start fast."""
+"""A blocking client of the control socket, for commands. It does not import asyncio, so that commands start fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from synthdub_tui.runner.launch import socket_path
 M = TypeVar("M", p.Welcome, p.Reply)
 
 ANSWER_SECONDS = 30.0
-"""How long a runner may take for a reply; adding a large folder takes some."""
+"""Seconds within which the runner must answer."""
 
 
 class Control:
@@ -30,7 +30,7 @@ class Control:
 
     @classmethod
     def connect(cls, state_dir: str) -> Self | None:
-        """None where no runner works on that directory. Raises Trouble("runner_gone") where one does not answer."""
+        """Returns None if no runner works on the directory. Raises Trouble("runner_gone") if a runner does not answer."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(ANSWER_SECONDS)
         try:
@@ -44,7 +44,7 @@ class Control:
         return cls(connection)
 
     def ask(self, request: p.Request) -> p.Reply:
-        """The reply. Raises Trouble: the runner's, or "runner_gone"."""
+        """Send a request and return the reply. Raises the Trouble that the runner reports, or Trouble("runner_gone")."""
         self.send(request)
         reply = self._next(p.Reply)
         if reply.code:
@@ -52,23 +52,23 @@ class Control:
         return reply
 
     def send(self, request: p.Request) -> None:
-        """Ask, and do not wait for the reply. Raises Trouble("runner_gone")."""
+        """Send a request without waiting for the reply. Raises Trouble("runner_gone")."""
         try:
             self._connection.sendall(p.encode(request))
         except OSError as error:
             raise Trouble("runner_gone", error.strerror or "") from error
 
     def wait_for_end(self) -> None:
-        """Returns when the runner closed the connection, which it does when all is saved."""
+        """Wait until the runner closes the connection, which it does after it has saved everything."""
         for _ in self._lines:
             pass
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._connection.close()
 
     def _next(self, kind: type[M]) -> M:
-        """The next message of that kind; others, such as a good-bye, are passed over."""
+        """Returns the next message of that kind and skips others, such as `Bye`. Raises Trouble("runner_gone")."""
         try:
             for line in self._lines:
                 message = p.decode_message(line)

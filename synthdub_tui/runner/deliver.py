@@ -1,4 +1,4 @@
-"""Bringing a source to the service: asset, upload, and waiting until the service can dub it."""
+"""Delivers a source to the service: creates the asset, uploads the file and waits until the service can dub it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from synthdub_tui.transfer.upload import Unconfirmed, UploadTarget
 _log = logging.getLogger(__name__)
 
 _AGAIN = frozenset({"credentials_expired", "upload_denied"})
-"""Troubles of an upload that a new asset may mend (API digest: expired credentials → new asset, upload again)."""
+"""Upload troubles that a new asset may fix, since it comes with new credentials."""
 
 
 class Delivery:
-    """One job's way to a ready asset. Nothing here costs credits, so all of it may be repeated."""
+    """Takes one job to a ready asset. Nothing here costs credits, so every step may be repeated."""
 
     def __init__(self, shop: Workshop, job_id: str) -> None:
         self._shop = shop
@@ -41,7 +41,10 @@ class Delivery:
         return self._shop.ledger.jobs[self._id]
 
     async def run(self) -> None:
-        """Ends when the asset is ready, with the waiting dubs failed, or where a pause or the account forbids to begin."""
+        """Ends when the asset is ready, when the waiting dubs have failed, or when a pause or the account forbids to start.
+
+        Raises Trouble("key_rejected" | "no_key").
+        """
         try:
             while self._job.unsent and not (self._job.asset and self._job.asset.ready):
                 if self._shop.paused and self._job.asset is None:
@@ -74,7 +77,7 @@ class Delivery:
     # -- a new asset ---------------------------------------------------------------------------------------------------
 
     async def _deliver(self) -> None:
-        """Asset and upload within one slot: credentials are short-lived, so none are asked for ahead of time."""
+        """Create the asset and upload within one upload slot, since its credentials are short-lived."""
         async with self._shop.uploads.turn(self._job.source.size):
             self._shop.account.check()
             if not await self._adopt_source() or not await worth_sending(self._shop, self._id):
@@ -94,8 +97,11 @@ class Delivery:
             await self._upload(created)
 
     async def _adopt_source(self) -> bool:
-        """Nothing was sent of the file yet: if it changed since it was added, the new version is the one to take. False where
-        that one may still be written, and has to come to rest."""
+        """Adopt the present version of the source, since nothing of it was sent yet.
+
+        Returns False if a new version may still be written; the job then waits until the file is complete. Raises
+        Trouble("source_missing" | "source_unreadable" | "source_empty").
+        """
         status = await in_thread(_look_at, self._job.source)
         job, now = self._job, Stamp(status.st_size, status.st_mtime_ns)
         changed = not same_version(stamp_of(job.source), now)
@@ -130,7 +136,8 @@ class Delivery:
             self._shop.meters.ended(self._id, "")
 
     async def _send(self, source: Source, target: UploadTarget) -> str:
-        """The digest of what was sent. A storage that is away for minutes is waited for: credentials last longer than that."""
+        """Upload the source and return the digest of its content. Waits for storage that is unavailable for some minutes, since
+        the credentials last longer."""
         patience = self._shop.patience
         left, delay = patience.upload_rounds, patience.upload_pause
         while True:
@@ -148,7 +155,7 @@ class Delivery:
                 delay = min(delay * 2, patience.back_off_limit)
 
     async def _upload_again(self, trouble: Trouble) -> None:
-        changed = trouble.code == "source_changed" and self._shop.settle > 0  # while it was sent: it is still being written
+        changed = trouble.code == "source_changed" and self._shop.settle > 0  # during the upload: still being written
         if not (changed or trouble.code in _AGAIN) or self._job.uploads >= changes.UPLOAD_LIMIT:
             raise trouble
         _log.info("upload again", extra={"job": self._id, "code": trouble.code})
@@ -160,19 +167,22 @@ class Delivery:
     # -- an asset that is there ----------------------------------------------------------------------------------------
 
     async def _check_interrupted(self) -> None:
-        """The last run ended during the upload: only the service knows whether all of it arrived."""
+        """The last run ended during the upload: ask the service whether the whole file arrived."""
         if await self._arrived():
             self._shop.ledger.put(changes.asset_uploaded(self._job))
         else:
             self._shop.ledger.put(changes.asset_dropped(self._job))
 
     async def _arrived(self) -> bool:
-        """Whether the service has got the whole file."""
+        """Whether the service has received the whole file."""
         info = await self._look()
         return info is not None and info.status in (AssetStatus.PROCESSING, AssetStatus.READY)
 
     async def _await_ready(self) -> None:
-        """Ask until the service has looked at the file. A status that is new to us is waited for, but not for ever."""
+        """Ask until the service has processed the file. After `asset_limit` seconds treat it as ready, whatever its status.
+
+        Raises Trouble with the code of the asset's error, "asset_not_uploaded" or "language_unknown".
+        """
         patience = self._shop.patience
         started, wait = time.monotonic(), patience.asset_first
         while True:
@@ -191,19 +201,20 @@ class Delivery:
             wait = min(wait * 1.5, patience.asset_longest)
 
     def _good_enough(self, info: AssetInfo) -> bool:
-        """The language could not be detected, but the user named it: the video itself is fine."""
+        """Whether the asset is usable despite its error: the service could not detect the language, but the user named it."""
         named = self._job.options.source_language != languages.AUTO
         return named and info.status is AssetStatus.ERROR and info.error_code == "language_detect"
 
     def _source_language(self, info: AssetInfo) -> str:
-        """The detected language in the service's spelling; with --source-language auto there must be one."""
+        """Returns the detected language in the service's spelling, or "". Raises Trouble("language_unknown") if there is none
+        but the source language is `auto`."""
         found = languages.canonical(info.language, languages.INPUT) if info.language else None
         if self._job.options.source_language == languages.AUTO and not found:
             raise Trouble("language_unknown", info.language)
         return found or ""
 
     async def _look(self) -> AssetInfo | None:
-        """The asset as the service sees it; None if it does not know it."""
+        """Returns the asset as the service reports it; None if the service refuses the request."""
         asset = self._job.asset
         if asset is None:
             return None
@@ -215,7 +226,7 @@ class Delivery:
 
 
 def adopted(job: Job, now: Stamp) -> Job:
-    """The job with its source as it is now: another version, or the same one with a time that says more."""
+    """Returns the job with its source as it is now: either another version, or the same one with a more precise time."""
     source = seen_as(job.source, now)
     if same_version(stamp_of(job.source), now):
         return changes.source_adopted(job, source)
@@ -223,7 +234,7 @@ def adopted(job: Job, now: Stamp) -> Job:
 
 
 def _look_at(source: Source) -> os.stat_result:
-    """The file as it is now. Raises Trouble("source_missing" | "source_unreadable" | "source_empty")."""
+    """Returns the file's status. Raises Trouble("source_missing" | "source_unreadable" | "source_empty")."""
     try:
         status = os.stat(source.path)
     except FileNotFoundError as error:

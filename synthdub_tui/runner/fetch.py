@@ -1,4 +1,4 @@
-"""Fetching one language: video and captions, each under its final name only when it is complete."""
+"""Downloads one language: video and captions. Each file gets its final name only when it is complete."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Find = Callable[[ProjectInfo | None], Awaitable[str]]
-"""The address in an answer of the service, or, where that is too old, in a fresh one."""
+"""Returns the URL from an answer of the service, or from a fresh answer if there is None or the URL is not in it."""
 
 CAPTIONS_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of a captions file; hours of speech need some hundred kilobytes."""
+"""Largest captions file in bytes; hours of speech need some hundred kilobytes."""
 
 _OF_THE_DISK: Final = frozenset({"disk_full", "output_unwritable", "output_exists", "output_unmounted"})
 _LASTING: Final = _OF_THE_DISK | {"download_address", "download_endless"}
-"""Troubles that trying again at once cannot mend."""
+"""Codes of troubles that an immediate retry cannot fix."""
 
 
 class Fetch:
-    """The download of one language of a job."""
+    """Downloads one language of a job."""
 
     def __init__(self, shop: Workshop, job_id: str, language: str) -> None:
         self._shop = shop
@@ -60,7 +60,8 @@ class Fetch:
         return self._job.dubs[self._language]
 
     async def run(self) -> None:
-        """Ends with the dub done or failed. Interrupted, it leaves a part that can be continued; cancelled, nothing."""
+        """Ends with the dub done or failed. An interrupted download leaves a part file to continue; a cancelled dub leaves
+        nothing. Raises KeyRejected."""
         try:
             async with self._shop.downloads:
                 await self._fetch_all()
@@ -71,7 +72,7 @@ class Fetch:
             raise
         except Trouble as trouble:
             self._fail(trouble)
-        except OSError as error:  # of the output's volume, at whatever step: the network's are troubles by now
+        except OSError as error:  # from the output's volume, at any step: network errors are Troubles by now
             self._fail(disk_trouble(error))
         except Exception:
             self._fail(Trouble("internal"))
@@ -109,11 +110,12 @@ class Fetch:
             fetched = await self._in_rounds(self._video_address, self._fetch_video)
         replace = await in_thread(is_ours, self._dub, self._final)
         self._shop.ledger.put(changes.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
-        await self._shop.ledger.saved(self._id)  # from here on, a file of that size and time is known as ours
+        await self._shop.ledger.saved(self._id)  # from here on, a file of that size and time is recognised as ours
         await in_thread(land, self._part, self._final, replace=replace)
 
     def _landed(self) -> bool:
-        """The last run ended between the landing and the note of it; its part may still be there as a second link."""
+        """Whether the last run gave the part file its final name but did not note it. Then also removes the part file, which
+        may remain as a second link."""
         try:
             over = landed(self._dub, os.lstat(self._final))
         except FileNotFoundError:
@@ -123,7 +125,7 @@ class Fetch:
         return over
 
     async def _complete_part(self) -> Fetched | None:
-        """The part is complete already, and only its final name was missing."""
+        """Returns the part file of an earlier run if it is complete and lacks only its final name; else None."""
         part = self._dub.part
         if part is None or not part.mtime_ns:
             return None
@@ -134,7 +136,8 @@ class Fetch:
         return Fetched(part.size, part.etag, part.mtime_ns) if landed(self._dub, status) else None
 
     async def _in_rounds(self, find: Find, fetch: Callable[[str], Awaitable[T]]) -> T:
-        """Rounds of tries: an address that expired is replaced at once, other troubles are waited out."""
+        """Call `fetch` with a URL from `find`, up to `download_rounds` times. A URL that expired in the first round is replaced
+        at once; every other failure is followed by a pause. Raises the last Trouble, or at once one of `_LASTING`."""
         patience = self._shop.patience
         delay = patience.back_off
         info = self._shop.poller.latest(self._project)
@@ -178,7 +181,8 @@ class Fetch:
     # -- captions ------------------------------------------------------------------------------------------------------
 
     async def _captions(self) -> tuple[tuple[str, ...], Failure | None]:
-        """Those that could be saved, and why not all were: the video is complete without them."""
+        """Download the captions. Returns the paths of those that were saved, and the failure if one was not, which does not
+        fail the dub. Raises KeyRejected."""
         saved: list[str] = []
         lacking = None
         for ending in CAPTIONS:
@@ -190,7 +194,7 @@ class Fetch:
                 raise
             except Trouble as trouble:
                 lacking = self._lacking(trouble)
-            except OSError as error:  # of the output's volume
+            except OSError as error:  # from the output's volume
                 lacking = self._lacking(disk_trouble(error))
         return tuple(saved), lacking
 
@@ -200,7 +204,7 @@ class Fetch:
         return Failure(code, Scope.DOWNLOAD, self._shop.now(), trouble.detail)
 
     async def _caption(self, path: str, ending: str) -> bool:
-        """False where the service offers none."""
+        """Download one captions file. Returns False if the service offers none."""
 
         async def find(info: ProjectInfo | None) -> str:
             return await self._address(info, lambda found: str(getattr(found, ending)), needed=False)
@@ -214,7 +218,7 @@ class Fetch:
                 offered = await self._in_rounds(find, functools.partial(self._fetch_caption, part))
             finally:
                 if not offered:
-                    _remove(part)  # too small to be continued
+                    _remove(part)  # too small to be worth continuing
             if offered:
                 await self._land_caption(part, path)
         return offered
@@ -226,7 +230,10 @@ class Fetch:
         return True
 
     async def _land_caption(self, part: str, path: str) -> None:
-        """From the note on, it is known as ours. So is a file that has the same text already: there is nothing to overwrite."""
+        """Give captions their final name, after noting their time so that a later run recognises them as ours.
+
+        A file with the same content counts as ours and is not overwritten.
+        """
         same = await in_thread(_same_content, part, path)
         ours = await in_thread(captions_of_ours, self._job, self._language)
         time = (await in_thread(os.lstat, path if same else part)).st_mtime_ns
@@ -240,8 +247,11 @@ class Fetch:
     # -- shared --------------------------------------------------------------------------------------------------------
 
     async def _address(self, info: ProjectInfo | None, pick: Callable[[LanguageInfo], str], *, needed: bool = True) -> str:
-        """A signed address out of `info`, or of a fresh answer. Waits while the service takes a completion back, but not for
-        ever: others want the slot, and asking is scarce."""
+        """Returns a signed URL from `info` or from a fresh answer; "" if there is none and it is not `needed`.
+
+        The service may withdraw a completion. Then asks again, up to `download_rounds` times: other downloads need the slot,
+        and reads are limited. Raises Trouble("download_failed" | "project_not_found").
+        """
         patience = self._shop.patience
         delay = patience.back_off * 2
         for _ in range(patience.download_rounds):
@@ -274,13 +284,13 @@ class Fetch:
         self._shop.ledger.put(job)
 
     async def _put_away(self) -> None:
-        """A cancelled dub leaves no partial files; one that is only interrupted keeps them."""
+        """Remove the part files of a cancelled dub. A download that is only interrupted keeps them."""
         if self._dub.state is DubState.CANCELLED:
             await asyncio.shield(in_thread(remove_parts, self._job, self._language))
 
 
 def clean_up(before: Job, job: Job) -> None:
-    """Remove what downloads of dubs that were cancelled by this change left. What one that is under way still holds, it removes
+    """Remove the part files of dubs that this change cancelled. A download in progress holds its part file and removes it
     itself."""
     for language, dub in job.dubs.items():
         old = before.dubs.get(language)
@@ -289,13 +299,13 @@ def clean_up(before: Job, job: Job) -> None:
 
 
 def remove_parts(job: Job, language: str) -> None:
-    """Remove what downloads of a cancelled dub left beside the target, unless somebody holds it."""
+    """Remove a dub's part files, except those that a download holds."""
     for ending in ("mp4", *CAPTIONS):
         remove_part(f"{output_path(job.source.path, language, job.outputs, ending)}.part")
 
 
 def _remove(path: str) -> None:
-    """What cannot be removed only takes room; the dub's own fate does not hang on it."""
+    """Remove a file if possible: one that stays only takes space and must not fail the dub."""
     with contextlib.suppress(OSError):
         os.unlink(path)
 

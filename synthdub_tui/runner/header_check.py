@@ -1,4 +1,4 @@
-"""Whether a source can be dubbed at all, by its header: asked before anything of it is sent, and before anything is paid."""
+"""Checks by its header whether a source can be dubbed, before it is uploaded and before anything is paid."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from synthdub_tui.sources.video_header import Kind, VideoHeader, look_at
 
 
 async def worth_sending(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The waiting languages (`languages`, or all not under way) that nothing in the header speaks against; the others fail with
-    a reason. A header that cannot be read speaks against none: the service may know better."""
+    """Returns the waiting languages (of `languages`, or all unsent ones) that the header allows; the others fail with a reason.
+
+    A header that cannot be read allows all, since the service may be able to read it.
+    """
     header = await in_thread(_header, shop.ledger.jobs[job_id].source)
     job = shop.ledger.jobs[job_id]
     waiting = [language for language in job.unsent if languages is None or language in languages]
@@ -28,7 +30,7 @@ async def worth_sending(shop: Workshop, job_id: str, languages: tuple[str, ...] 
 
 
 async def warn_if_unreadable(shop: Workshop, job_id: str) -> None:
-    """Say that a source is sent although its header could not be read."""
+    """Warn that a source is uploaded although its header could not be read."""
     job = shop.ledger.jobs[job_id]
     header = await in_thread(_header, job.source)
     if header is not None and header.kind is Kind.UNKNOWN:
@@ -36,7 +38,7 @@ async def warn_if_unreadable(shop: Workshop, job_id: str) -> None:
 
 
 def _header(source: Source) -> VideoHeader | None:
-    """The source's header; None where another file stands in its place, or none: that says nothing about what was uploaded."""
+    """Returns the source's header; None if the file is gone or another version, which says nothing about the upload."""
     try:
         status = os.stat(source.path)
     except OSError:
@@ -46,7 +48,7 @@ def _header(source: Source) -> VideoHeader | None:
 
 
 def _objection(header: VideoHeader | None, dub: Dub) -> Trouble | None:
-    """What speaks against sending the dub, and the user did not go past."""
+    """Returns why the dub should not be sent, unless the user agreed to send it anyway."""
     if header is None:
         return None
     if header.kind is Kind.NOT_VIDEO:
