@@ -73,9 +73,9 @@ def take_in(
 ) -> list[tuple[Found, Moved | Undecided]]:
     """Add the found files to the batch: all of them, or none if a path that the user named is wrong.
 
-    Notes the result in `added`. Returns the files that take longer: known files in a new place, and files whose content decides. `lost`: ids of jobs whose
-    state is lost; their dubs are paid for again only with `force_new`. `missing`: jobs whose file is gone; each is used for one
-    moved file only. `settle`: seconds for which a source must not have changed.
+    Notes the result in `added`. Returns the files that take longer: known files in a new place, and files whose content
+    decides. `lost`: ids of jobs whose state is lost; their dubs are paid for again only with `force_new`. `missing`: jobs whose
+    file is gone; each is used for one moved file only. `settle`: seconds for which a source must not have changed.
     """
     found = []
     for item in items:

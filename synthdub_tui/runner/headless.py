@@ -1,4 +1,4 @@
-"""`synthdub run`: the runner in the foreground without a screen; and the one in the background that dashboards attach to."""
+"""Runs a runner: in the foreground for `synthdub run`, or in the background for dashboards to attach to."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from synthdub_tui.sources.intake import Effect
 from synthdub_tui.sources.skip_rules import Why
 
 REACH_SECONDS: Final = 60.0
-"""A service that does not answer at all for this long at the start is a wrong address or no network: `run` gives up."""
+"""Seconds after which `run` gives up if the service has not answered once: the URL is wrong, or there is no network."""
 
 SAME_SHOWN: Final = 10
-"""Other names of files that are told one by one."""
+"""Largest number of other names of files that are listed one by one."""
 
 LINGER_SECONDS: Final = 30.0
-"""A background runner with nothing to do and nobody attached ends after this."""
+"""Seconds after which a background runner ends if it has nothing to do and no client is attached."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 COMPARING_SECONDS: Final = 10.0
-"""Between two lines about a file that is compared."""
+"""Seconds between two lines about the same comparison."""
 
 T = TypeVar("T")
 ReadKey = Callable[[], str]
@@ -56,9 +56,10 @@ async def run(
     resume: bool = False,
     resumable: bool = True,
 ) -> int:
-    """All the work that is there, then a summary; the exit code. `resume`: end a pause first.
+    """Do all the work, print a summary and return the exit code.
 
-    Raises Trouble for what is wrong before anything is sent.
+    `resume`: end a pause first. `resumable`: whether a later run can continue unfinished dubs, for the summary. Raises Trouble
+    if something is wrong before anything is sent.
     """
     started = time.monotonic()
     share_one_arena()
@@ -94,14 +95,17 @@ async def run(
         logs.end(log)
     if not saved:
         reporter.tell(report.problem(explain("state_unwritable", settings.state_dir)))
-    hurried = end is End.INTERRUPTED  # a disk that hangs must not hold up the end
+    hurried = end is End.INTERRUPTED  # then skip looking at outputs: a disk that hangs must not delay the end
     lost_outputs = [] if hurried else await in_thread(missed, list(runner.ledger.jobs.values()))
     _sum_up(runner, reporter, time.monotonic() - started, resumable, lost_outputs)
     return _exit_code(runner, end, added, lost_outputs)
 
 
 async def serve(settings: Settings, read_key: ReadKey) -> int:
-    """A runner for dashboards: works, and waits for more while somebody is attached."""
+    """Run a runner for dashboards, until it has nothing to do and no client is attached for `LINGER_SECONDS`, or is stopped.
+
+    Returns the exit code. Raises Trouble("state_busy" | "state_unwritable" | "state_newer"), or OSError for the log.
+    """
     share_one_arena()
     runner = Runner(settings)
     await in_thread(runner.open)
@@ -124,7 +128,7 @@ async def serve(settings: Settings, read_key: ReadKey) -> int:
 
 
 class _Stop:
-    """The wish to end: a signal, or a client's command. A second SIGINT ends at once."""
+    """A request to end, by a signal or by a client. A second SIGINT ends the process at once."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -132,7 +136,7 @@ class _Stop:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # started by nohup: it is to outlive its terminal
+                continue  # started by nohup: it must outlive its terminal
             loop.add_signal_handler(number, self._on_signal, number)
 
     @property
@@ -155,7 +159,7 @@ class _Stop:
 
 
 async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, T]) -> T | None:
-    """Do the work, or as much of it as is done when the user wants to end; None where it was not done."""
+    """Do the work, but cancel it when the user asks to end. Returns its result, or None if it was cancelled."""
     tasks = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -166,7 +170,10 @@ async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, T]) -> T | No
 
 
 async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> actions.Added | None:
-    """Add what was named, if anything was. Raises Trouble where nothing of it can be used."""
+    """Add the named paths, if any, and retry what is free to retry. Returns None if no paths were named.
+
+    Raises Trouble if none of the paths can be used, or Trouble("nothing_to_do") without paths and jobs.
+    """
     if not paths and not runner.ledger.jobs:
         raise Trouble("nothing_to_do")
     added = None
@@ -208,7 +215,7 @@ def _found(added: actions.Added) -> Iterable[str]:
 
 
 def _tell_compared(added: actions.Added, told: int, reporter: Reporter) -> None:
-    """What became of the files that were compared while the work went on."""
+    """Report the files that were compared during the work. `told`: number of troubles already reported."""
     for trouble in added.troubles[told:]:
         reporter.tell(report.problem(trouble.problem))
     if added.compared:
@@ -216,7 +223,10 @@ def _tell_compared(added: actions.Added, told: int, reporter: Reporter) -> None:
 
 
 async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadKey, rest: float) -> End:
-    """`rest`: seconds to wait for sources that are still being written, where nothing else is left to do."""
+    """Work until the end of the run. Raises Trouble("no_key").
+
+    `rest`: seconds to wait for sources that are still being written when nothing else is left to do.
+    """
     server = Server(runner, on_stop=stop.request, read_key=read_key, foreground=True)
     await server.start()
     if any(job.can_go_on for job in runner.ledger.jobs.values()) and not runner.settings.api_key:
@@ -243,7 +253,7 @@ async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadK
 
 
 def _end(runner: Runner, reporter: Reporter, stop: _Stop) -> End:
-    """Why the run ends; tells what holds up the whole batch."""
+    """Returns why the run ends, and reports what holds up the whole batch."""
     if stop.signal or (stop.requested and not runner.idle.is_set()):
         return End.INTERRUPTED
     if runner.halted.is_set() or (not runner.idle.is_set() and runner.trouble is not None):
@@ -258,14 +268,14 @@ def _end(runner: Runner, reporter: Reporter, stop: _Stop) -> End:
 
 
 async def _never_reached(runner: Runner) -> None:
-    """Ends when the service did not answer at all for a minute, which no retry will change soon."""
+    """Ends if the service has not answered once within `REACH_SECONDS`, so that no retry will help soon."""
     since = time.monotonic()
     while runner.reached or runner.trouble is None or time.monotonic() - since < REACH_SECONDS:  # noqa: ASYNC110
         await asyncio.sleep(0.5)
 
 
 async def _restless(runner: Runner, reporter: Reporter, seconds: float) -> None:
-    """Ends when for so many seconds nothing was left to do but to wait until sources are complete."""
+    """Ends after this many seconds in which nothing was left to do but to wait for complete sources. Reports these sources."""
     since = None
     while since is None or time.monotonic() - since < seconds:
         await asyncio.sleep(0.5)
@@ -280,13 +290,13 @@ async def _restless(runner: Runner, reporter: Reporter, seconds: float) -> None:
 
 
 def _names(jobs: list[Job]) -> str:
-    """What they are called, of many the first three."""
+    """Returns the names of the jobs; of more than three, the first three and a count."""
     shown = ", ".join(printable(job.name) for job in jobs[:3])
     return f"{shown} and {len(jobs) - 3} more" if len(jobs) > 3 else shown
 
 
 async def _watch(runner: Runner, reporter: Reporter) -> None:
-    """Progress of transfers and trouble of the batch, twice a second."""
+    """Report the progress of transfers and the trouble of the whole batch, twice a second."""
     last: dict[tuple[str, str], int] = {}
     trouble = compared = ""
     said = 0.0
@@ -349,7 +359,7 @@ def _sum_up(
 
 
 def _exit_code(runner: Runner, end: End, added: actions.Added | None, lost_outputs: list[Missed]) -> int:
-    """With `added`, which names videos, the code is about them alone."""
+    """Returns the exit code: with `added` for the videos that were named, else for the whole batch."""
     jobs = runner.ledger.jobs
     if added is None:
         return exit_code(end, count(jobs.values(), paused=runner.paused))

@@ -1,4 +1,4 @@
-"""Where the runner's socket is, and starting a runner in the background."""
+"""Finds the runner's socket and starts a runner in the background."""
 
 from __future__ import annotations
 
@@ -16,42 +16,48 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PATH_LIMIT: Final = 100
-"""Bytes of a socket's path: the kernel takes 104 (macOS) to 108 (Linux), with the final NUL."""
+"""Longest path of a socket in bytes. The kernel accepts 104 (macOS) to 108 (Linux), including the final NUL."""
 
 START_SECONDS: Final = 15.0
-"""How long a runner may take to open its socket: reading 10,000 jobs on a slow disk takes some."""
+"""Seconds within which a runner must open its socket; reading 10,000 jobs from a slow disk takes some of them."""
 
 
 def socket_path(state_dir: str) -> Path:
-    """The runner's control socket."""
+    """Returns the path of the runner's control socket."""
     from pathlib import Path  # noqa: PLC0415 - costs start-up time
 
     return Path(socket_name(state_dir))
 
 
 def socket_name(state_dir: str) -> str:
-    """Path of the control socket: in the state directory; or in a private folder of /tmp, where that is too long, or where a
-    plain file stands in its place, see `go_outside`."""
+    """Returns the path of the control socket in the state directory.
+
+    If that path is too long, or a plain file is in its place (see `go_outside`), the path is in a private temporary folder.
+    Raises Trouble("state_unwritable") if that folder is not private.
+    """
     inside = socket_inside(state_dir)
     return inside if inside and not _is_plain(inside) else socket_outside(state_dir)
 
 
 def socket_inside(state_dir: str) -> str:
-    """Path of a socket in the state directory; empty where it is too long for one."""
+    """Returns the path of a socket in the state directory; "" if it is too long."""
     path = os.path.join(state_dir, "runner.sock")
     return path if len(os.fsencode(path)) <= _PATH_LIMIT else ""
 
 
 def socket_outside(state_dir: str) -> str:
-    """Path of the socket in a private folder, which is made."""
-    import hashlib  # noqa: PLC0415 - seldom needed
+    """Returns the path of the socket in a private temporary folder, and creates the folder.
+
+    Raises Trouble("state_unwritable") if the folder is not private.
+    """
+    import hashlib  # noqa: PLC0415 - rarely needed
 
     digest = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:16]
     return os.path.join(_private_folder(), f"{digest}.sock")
 
 
 def go_outside(state_dir: str) -> None:
-    """The state directory's file system knows no sockets: a plain file in its place tells others so. Raises OSError."""
+    """Put a plain file in place of the socket, to show that the directory's file system has no sockets. Raises OSError."""
     inside = socket_inside(state_dir)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(inside)
@@ -59,9 +65,12 @@ def go_outside(state_dir: str) -> None:
 
 
 def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str, str]) -> Path:
-    """Start a runner that outlives this terminal, and wait for its socket; blocking. The key goes by environment, never by
-    argument. Raises Trouble("runner_gone" | "state_busy") with what the runner said."""
-    import subprocess  # noqa: PLC0415 - commands that only look at a runner start faster without
+    """Start a runner that outlives this terminal, wait until it answers and return its socket. Blocking.
+
+    The API key is passed in the environment, never as an argument. Raises Trouble("runner_gone") with the runner's error
+    output, or Trouble("state_unwritable") if there is no private folder for the socket.
+    """
+    import subprocess  # noqa: PLC0415 - not needed to look for a runner
     import tempfile  # noqa: PLC0415
 
     command = [sys.executable, "-X", "utf8", "-m", "synthdub_tui", "runner", "--state-dir", state_dir, *arguments]
@@ -81,17 +90,17 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
                 errors.seek(0)
                 said = errors.read(2000).decode(errors="replace").strip()
                 if process.returncode == 3:
-                    return socket_path(state_dir)  # somebody else was quicker: attach to that one
+                    return socket_path(state_dir)  # another runner was faster: use that one
                 raise Trouble("runner_gone", said)
-            if answers(path := socket_path(state_dir)):  # asked again: the runner may have found that it must go outside
+            if answers(path := socket_path(state_dir)):  # the path may have changed to outside
                 return path
             time.sleep(0.02)
     raise Trouble("runner_gone", "it did not open its socket in time")
 
 
 def answers(path: Path) -> bool:
-    """Whether a runner listens there; a killed one leaves its socket behind."""
-    import socket  # noqa: PLC0415 - commands that only look at files start faster without
+    """Whether a runner listens on the socket. A runner that was killed leaves a socket on which nothing listens."""
+    import socket  # noqa: PLC0415 - not needed to look at files
 
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -111,7 +120,7 @@ def _is_plain(path: str) -> bool:
 
 
 def _private_folder() -> str:
-    import tempfile  # noqa: PLC0415 - seldom needed
+    import tempfile  # noqa: PLC0415 - rarely needed
 
     folder = os.path.join(tempfile.gettempdir(), f"synthdub-{os.getuid()}")
     with contextlib.suppress(FileExistsError):

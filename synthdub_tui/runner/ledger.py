@@ -1,4 +1,4 @@
-"""The batch in memory and on disk: changes are seen at once, and `saved` waits until they are durable."""
+"""The batch in memory, written to disk in the background: `put` takes effect at once, `saved` waits for the disk."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from synthdub_tui.store.store import Store
 from synthdub_tui.transfer.threads import DaemonPool
 
 RETRY_SECONDS: Final = 2.0
-"""Between tries to save while the disk is full or read-only. Nothing is paid for meanwhile, since intents are not on disk."""
+"""Seconds between tries to save while the disk is full or read-only. Nothing is paid for until an intent is on disk."""
 
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[Job | None, Job], None]
-"""Told of every change: the version before (None for a new job) and after."""
+"""Called on every change with the job's version before (None for a new job) and after."""
 
 OnRemoved = Callable[[Job], None]
-"""Told of a job that was removed."""
+"""Called with a job that was removed."""
 
 
 class Ledger:
-    """All jobs of the batch. Belongs to one event loop; files are written in threads of its own.
+    """All jobs of the batch. Belongs to one event loop; its own threads write the files.
 
-    `guard` is called before each write, and raises OSError where the directory is not ours any more; `on_rest` whenever all
-    changes are durable.
+    `guard` is called before each write and raises OSError if the directory is no longer ours. `on_trouble` is called with the
+    error of a failed write, and with None after a successful one. `on_rest` is called whenever all changes are durable.
     """
 
     def __init__(
@@ -48,20 +48,20 @@ class Ledger:
         self._on_removed: list[OnRemoved] = []
         self._threads = DaemonPool(4, "store")
         self._saving: dict[str, asyncio.Task[None]] = {}
-        self._unsaved: dict[str, Job | None] = {}  # None: its file is to go
-        self._try_now = asyncio.Event()  # who waits for room wakes up
+        self._unsaved: dict[str, Job | None] = {}  # None: delete its file
+        self._try_now = asyncio.Event()  # wakes saves that wait for `RETRY_SECONDS`
 
     def load(self, jobs: Iterable[Job]) -> None:
-        """Take over what stands on disk."""
+        """Accept jobs that are on disk already."""
         self.jobs.update({job.id: job for job in jobs})
 
     def listen(self, listener: Listener, on_removed: OnRemoved = lambda _: None) -> None:
-        """Tell `listener` of every change from now on, and `on_removed` of every job that is removed."""
+        """From now on, call `listener` on every change and `on_removed` for every job that is removed."""
         self._listeners.append(listener)
         self._on_removed.append(on_removed)
 
     def put(self, job: Job) -> None:
-        """The job's next version. It is on its way to disk; `saved` waits for it."""
+        """Replace the job by this version and start to save it. `saved` waits for the disk."""
         before = self.jobs.get(job.id)
         if before == job:
             return
@@ -71,7 +71,7 @@ class Ledger:
             listener(before, job)
 
     def remove(self, job_id: str) -> None:
-        """The job is no part of the batch any more. Its file is on its way out; `saved` waits for that."""
+        """Remove the job from the batch and start to delete its file. `saved` waits for the disk."""
         job = self.jobs.pop(job_id)
         self._save_soon(job_id, None)
         for on_removed in self._on_removed:
@@ -83,13 +83,13 @@ class Ledger:
         return bool(self._saving)
 
     async def saved(self, job_id: str) -> None:
-        """Returns when the job's present version, or a later one, is durable."""
+        """Wait until the job's present version, or a later one, is durable."""
         task = self._saving.get(job_id)
         if task is not None:
             await asyncio.shield(task)
 
     async def close(self, patience: float) -> bool:
-        """Wait for what is being saved, `patience` seconds at most; tells whether all of it was. What failed is tried again."""
+        """Wait for unfinished saves, at most `patience` seconds, and try failed ones again. Returns whether all succeeded."""
         self._try_now.set()
         self._try_now.clear()
         tasks = list(self._saving.values())
@@ -104,7 +104,7 @@ class Ledger:
         return not pending
 
     async def write_cache(self) -> None:
-        """Let the next start be quick. Nothing is lost where that fails."""
+        """Write the cache that makes the next start fast. A failure is only logged, since it loses nothing."""
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._threads, self._guarded, self._store.write_cache)
@@ -112,7 +112,7 @@ class Ledger:
             _log.warning("cannot write the cache", extra={"reason": error.strerror})
 
     async def write_document(self, name: str, content: dict[str, object]) -> None:
-        """A document of the batch. Raises OSError."""
+        """Write a document of the batch. Raises OSError."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._threads, self._guarded, self._store.write_document, name, content)
 
@@ -132,7 +132,7 @@ class Ledger:
             self._store.save(job)
 
     async def _save(self, job_id: str) -> None:
-        """Saves of one job come one after another, each the newest version."""
+        """Save the job's newest version, until there is no newer one. One job is never saved twice at the same time."""
         loop = asyncio.get_running_loop()
         try:
             while job_id in self._unsaved:

@@ -1,6 +1,6 @@
-"""Structured log lines in the state directory: one JSON object a line, rotated, without secrets.
+"""The log in the state directory: one JSON object per line, rotated, without secrets.
 
-Secrets are kept out where they arise: nothing that is logged holds a key, credentials, a signed URL or a body.
+There is no filter: callers never log a key, credentials, a signed URL or a body.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 SIZE: Final = 2 * 1024 * 1024
-"""Bytes of one log file; four are kept."""
+"""Largest size of one log file in bytes; four files are kept."""
 
 _FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -35,7 +35,7 @@ class _Lines(logging.Formatter):
 
 
 class _Private(logging.handlers.RotatingFileHandler):
-    """Files that only their owner reads, whatever the umask."""
+    """Creates files that only their owner can read, regardless of the umask."""
 
     def _open(self):  # type: ignore[no-untyped-def]
         handle = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -43,12 +43,12 @@ class _Private(logging.handlers.RotatingFileHandler):
 
 
 def path(state_dir: str) -> str:
-    """The log's file."""
+    """Returns the path of the log file."""
     return os.path.join(state_dir, "log", "synthdub.log")
 
 
 def start(state_dir: str) -> logging.Handler:
-    """Log the program's own messages to the state directory. Raises OSError."""
+    """Start to log the messages of synthdub to the state directory. Returns the handler for `end`. Raises OSError."""
     file = path(state_dir)
     os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
     handler = _Private(file, maxBytes=SIZE, backupCount=3, encoding="utf-8", delay=True)
@@ -57,12 +57,12 @@ def start(state_dir: str) -> logging.Handler:
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     logger.propagate = False
-    logging.raiseExceptions = False  # a full disk must not fill the terminal with tracebacks of the log
+    logging.raiseExceptions = False  # else a full disk would fill the terminal with tracebacks
     return handler
 
 
 def end(handler: logging.Handler) -> None:
     """Close the log."""
     logging.getLogger("synthdub_tui").removeHandler(handler)
-    with contextlib.suppress(OSError):  # of a volume that is gone
+    with contextlib.suppress(OSError):  # the volume may be gone
         handler.close()

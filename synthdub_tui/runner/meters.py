@@ -1,4 +1,4 @@
-"""What moves at the moment: bytes of each transfer, and the rates of the batch."""
+"""Measures transfers in progress: the bytes of each, and the rates of the batch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from synthdub_tui.runner.protocol import Transfer
 
 SPAN: Final = 5.0
-"""Seconds over which a rate is taken: long enough to be calm, short enough to tell a stall."""
+"""Seconds over which a rate is averaged: long enough to be steady, short enough to show a stall."""
 
 
 class _Flow:
-    """Bytes over the last seconds."""
+    """Counts bytes and their rate over the last `SPAN` seconds."""
 
     def __init__(self, now: float) -> None:
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
@@ -38,7 +38,7 @@ class _Flow:
 
 
 class Meters:
-    """All transfers under way. An upload has an empty language."""
+    """All transfers in progress. An upload has an empty language."""
 
     def __init__(self) -> None:
         now = time.monotonic()
@@ -48,7 +48,8 @@ class Meters:
         self.changed = False
 
     def moved(self, job: str, language: str, done: int, total: int) -> None:
-        """`done` of `total` bytes (0: not known) are over; a download that continues a part begins there."""
+        """Note that `done` of `total` bytes (0: not known) are transferred. The first bytes of a download that continues a part
+        file do not count for the rate."""
         now = time.monotonic()
         flow, before, _ = self._moving.get((job, language), (_Flow(now), done if language else 0, 0))
         gained = max(0, done - before)
@@ -58,11 +59,11 @@ class Meters:
         self.changed = True
 
     def ended(self, job: str, language: str) -> None:
-        """The transfer is over, one way or the other."""
+        """Note that the transfer has ended, for whatever reason."""
         self.changed = self._moving.pop((job, language), None) is not None or self.changed
 
     def transfers(self) -> list[Transfer]:
-        """Everything that moves."""
+        """Returns all transfers in progress."""
         now = time.monotonic()
         return [
             Transfer(job, language, done, total, round(flow.rate(now)))
@@ -70,6 +71,6 @@ class Meters:
         ]
 
     def rates(self) -> tuple[float, float]:
-        """Bytes per second, up and down."""
+        """Returns bytes per second, up and down."""
         now = time.monotonic()
         return self.up.rate(now), self.down.rate(now)

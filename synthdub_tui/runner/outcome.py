@@ -1,4 +1,4 @@
-"""How a run ended, as the exit code that scripts go by. Pure."""
+"""The exit code of a run, which scripts rely on. Pure."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import Final
 from synthdub_tui.jobs.model import Counts
 
 DONE, FAILED, USAGE, BUSY, WAITS, INTERRUPTED = 0, 1, 2, 3, 5, 130
-"""Exit codes, see the README."""
+"""Exit codes; the README explains them to users."""
 
 NOT_TAKEN: Final = frozenset(
     {"path_missing", "path_unreadable", "source_unreadable", "source_empty", "name_invalid", "title_too_long", "state_lost"}
 )
-"""Problems of a named video, or of one below a named folder, that leave it without the dubs that were asked for."""
+"""Codes of problems that keep a named video, or one in a named folder, from being added and so from being dubbed."""
 
 WORTH_A_RUN: Final = frozenset({"path_unreadable", "source_unreadable", "state_lost"})
-"""Those of them that end a run with a summary, also where nothing else was found: the user made no mistake."""
+"""Codes of `NOT_TAKEN` that are no mistake of the user: the run starts and ends with a summary even without other videos."""
 
 
 class End(Enum):
     """Why a run ended."""
 
-    WORKED = auto()  # nothing was left that could go on by itself
+    WORKED = auto()  # nothing was left that could continue automatically
     INTERRUPTED = auto()
     HALTED = auto()  # the service, or the key, stopped all work
     NEVER_BEGAN = auto()  # the same, before anything could be sent
 
 
 def exit_code(end: End, counts: Counts, *, not_taken: int = 0, unsure: int = 0, gone: int = 0) -> int:
-    """The exit code of a run. `counts`: of the videos that were named, or of the whole batch where none was; `not_taken`: named
-    videos that could not be taken in; `unsure`: those that the user has to decide about; `gone`: finished dubs of named videos
-    whose files are not there any more."""
+    """Returns the exit code of a run.
+
+    `counts`: of the named videos, or of the whole batch if none was named. `not_taken`: how many named videos could not be
+    added. `unsure`: how many need the user's decision. `gone`: how many finished dubs of named videos have lost their files.
+    """
     if end is End.INTERRUPTED:
         return INTERRUPTED
     if end is End.NEVER_BEGAN:

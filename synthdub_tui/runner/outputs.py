@@ -1,4 +1,4 @@
-"""Whether outputs can be written: asked before anything is paid, since a dub that cannot be saved is money lost."""
+"""Checks whether outputs can be written, before anything is paid: a dub that cannot be saved is wasted money."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from synthdub_tui.runner.workshop import Workshop
 
 CAPTIONS: Final = ("srt", "vtt")
-"""Endings of captions files."""
+"""Extensions of captions files."""
 
 _REFUSALS: Final = {
     errno.ENAMETOOLONG: "name_too_long",
     errno.EINVAL: "name_refused",
     errno.EILSEQ: "name_refused",
-    errno.ENOENT: "name_refused",  # of exfat-fuse; that the folder is there was seen just before
+    errno.ENOENT: "name_refused",  # from exfat-fuse; `make_folder` has just checked that the folder exists
 }
-"""What file systems say to names that they do not take."""
+"""Error numbers with which file systems reject a name → problem code."""
 
 
 async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    """The waiting languages (`languages`, or all not under way) whose outputs can be written; the others fail with a reason."""
+    """Returns the waiting languages (`languages`, or all unsent ones) whose outputs can be written; the others fail."""
     job = shop.ledger.jobs[job_id]
     ready = []
     for language in languages or job.unsent:
@@ -62,7 +62,7 @@ def _check(job: Job, language: str) -> None:
 
 
 def make_folder(job: Job) -> None:
-    """Make the output folder, and see that it is where it was, and can be written.
+    """Create the output folder if necessary, and check that its volume is mounted and that it can be written.
 
     Raises Trouble("output_unmounted" | "output_unwritable").
     """
@@ -70,7 +70,7 @@ def make_folder(job: Job) -> None:
         raise Trouble("output_unmounted", job.mount)
     folder = os.path.dirname(output_path(job.source.path, "", job.outputs))
     try:
-        if job.outputs:  # beside the source it is there, or its volume is not: it would be made on another one
+        if job.outputs:  # never next to a source: a missing folder there means a missing volume
             os.makedirs(folder, exist_ok=True)
         os.stat(folder)
     except OSError as error:
@@ -80,7 +80,7 @@ def make_folder(job: Job) -> None:
 
 
 def _mount_point(folder: str) -> str:
-    """Where the folder's volume is mounted; empty for that of the root."""
+    """Returns the mount point of the folder's volume; "" for the root volume."""
     path = os.path.realpath(folder)
     while not os.path.ismount(path) and path != "/":
         path = os.path.dirname(path)
@@ -88,7 +88,7 @@ def _mount_point(folder: str) -> str:
 
 
 def check_writable(job: Job, language: str) -> None:
-    """See that there is an output folder, and that the final name is free.
+    """Check that the output folder can be written and that the final name is free or ours.
 
     Raises Trouble("output_exists" | "output_unmounted" | "output_unwritable").
     """
@@ -99,8 +99,9 @@ def check_writable(job: Job, language: str) -> None:
 
 
 def try_name(job: Job, language: str) -> None:
-    """See that the file system takes the name, by making the part under it, which has the longest. What is there stays.
+    """Check that the file system accepts the output's names, by creating the part file, whose name is the longest.
 
+    An existing part file stays as it is.
     Raises Trouble("name_too_long" | "name_refused" | "output_unwritable" | "disk_full").
     """
     part = f"{output_path(job.source.path, language, job.outputs)}.part"
@@ -112,7 +113,7 @@ def try_name(job: Job, language: str) -> None:
 
 
 def check_captions(job: Job, language: str) -> None:
-    """See that the names of captions are free. Raises Trouble("output_exists")."""
+    """Check that the names of captions are free or ours. Raises Trouble("output_exists")."""
     ours = captions_of_ours(job, language)
     for path in _captions_paths(job, language) if job.captions else ():
         if os.path.lexists(path) and path not in ours and not taken_only(os.lstat(path)):
@@ -120,7 +121,7 @@ def check_captions(job: Job, language: str) -> None:
 
 
 def is_ours(dub: Dub, path: str) -> bool:
-    """Whether the file is, unchanged, what this dub made: only then may it be replaced."""
+    """Whether the file is the unchanged output of this dub. Only then may it be replaced."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -133,7 +134,7 @@ def is_ours(dub: Dub, path: str) -> bool:
 
 
 def captions_of_ours(job: Job, language: str) -> dict[str, int]:
-    """Captions that stand, unchanged, as this dub wrote them, with their times: only these may be replaced."""
+    """Returns path → time (ns) of the captions that are unchanged since this dub wrote them. Only these may be replaced."""
     found = {}
     for path in _captions_paths(job, language):
         with contextlib.suppress(FileNotFoundError):
@@ -147,13 +148,15 @@ def _captions_paths(job: Job, language: str) -> list[str]:
 
 
 def taken_only(status: os.stat_result) -> bool:
-    """Whether a file holds nothing, as where the last run ended between taking its name and giving it its content, which are
-    two steps on file systems without hard links. There is nothing in it that could be lost."""
+    """Whether a file is empty, so that replacing it loses nothing.
+
+    On file systems without hard links, a run may end after it has reserved a name and before the file gets its content.
+    """
     return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
 def landed(dub: Dub, status: os.stat_result) -> bool:
-    """Whether a file is this dub's complete part that got its final name just before a crash."""
+    """Whether a file is this dub's complete part file, perhaps under its final name since just before a crash."""
     return dub.part is not None and dub.part.mtime_ns != 0 and _stands(dub.part, status)
 
 

@@ -1,9 +1,11 @@
-"""Before a paid request: was this content paid for in this language already, or refused by moderation, by whichever batch?
+"""Checks before a paid request whether any batch has already paid for this content in this language, or met moderation.
 
-Where a receipt says so, nothing is sent. The finished file, or else the project at the service, is taken up, which is free;
-where neither is there any more, the dub is held (`already_paid`) until the user decides. `--force-new` and a retry that the
-user agreed to pay for go past all of this. What moderation refused fails before it is sent, whatever its options; only consent
-to that very dub goes past that.
+If a receipt says that it was paid, nothing is sent. The job then uses the finished file, or else follows the project, which is
+free. If neither exists any more, the dub is held (`already_paid`) until the user decides. `--force-new` and a retry with the
+user's consent skip this check.
+
+If moderation refused the content, the dub fails before it is sent, regardless of its options. Only consent to that very dub
+skips this check.
 """
 
 from __future__ import annotations
@@ -36,11 +38,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS: Final = 2.0
-"""Between two looks at a request that another process is just sending."""
+"""Seconds between two looks at the receipt of a request that may still be answered."""
 
 
 class PaidBefore:
-    """Receipts of the account, and what follows from them for a job."""
+    """Reads and writes the account's receipts, and applies them to jobs."""
 
     def __init__(self, shop: Workshop, receipts: Receipts, state_dir: str) -> None:
         self._shop = shop
@@ -48,15 +50,17 @@ class PaidBefore:
         self._state_dir = state_dir
 
     def use_account(self, account: str) -> None:
-        """Another key is in use from now on."""
+        """From now on, use the receipts of this account, since the API key changed."""
         self._receipts.account = account
 
     # -- before a request ----------------------------------------------------------------------------------------------
 
     async def clear(self, job_id: str, languages: Iterable[str]) -> bool:
-        """Look for these waiting languages in the projects that were asked for them, and in the receipts. Whether all of them
-        are still to be paid for; the others were taken up, held or failed. Raises Trouble where the source cannot be read,
-        KeyRejected, or OSError for the receipts."""
+        """Look for these waiting languages in the projects that may contain them, and in the receipts.
+
+        Returns whether all of them must still be paid for; the others are followed, done, held or failed now. A source that
+        cannot be read has no receipts. Raises KeyRejected, or OSError for the receipts.
+        """
         await self._look_in_projects(job_id, [each for each in languages if _was_sent(self._job(job_id).dubs[each])])
         known: bool = await in_thread(self._receipts.any_of_size, self._job(job_id).source.size)
         if known:
@@ -67,8 +71,11 @@ class PaidBefore:
         return set(languages) <= set(self._job(job_id).unsent)
 
     async def intend(self, job_id: str, languages: tuple[str, ...], project: str) -> str:
-        """Record a paid request before it is sent; its id. Empty where another process paid for one of its languages since
-        `clear`. Raises Trouble("state_unwritable") where it cannot be recorded."""
+        """Record a paid request before it is sent, and return the id of its receipt.
+
+        Returns "" if another process has paid for one of the languages since `clear`, or moderation has refused one without the
+        user's consent to send it again. Raises NotSent("state_unwritable") if the request cannot be recorded.
+        """
         job = self._job(job_id)
         try:
             return await in_thread(
@@ -86,26 +93,26 @@ class PaidBefore:
             raise NotSent("state_unwritable", f"{error.strerror}: {error.filename or 'receipts'}") from error
 
     # -- after a request -----------------------------------------------------------------------------------------------
-    # A line that cannot be written leaves the receipt as it is, which says "may have been paid": the safe side.
+    # If a line cannot be written, the receipt still says "may have been paid", which is the safe side.
 
     async def note_accepted(self, job: Job, receipt: str, project: str) -> None:
-        """The service accepted the request as, or into, that project."""
+        """Note that the service accepted the request as a new `project`, or into an existing one."""
         await self._note(self._receipts.accepted, job.source.size, receipt, project)
 
     async def note_unclear(self, job: Job, receipt: str) -> None:
-        """The answer to the request was lost."""
+        """Note that the answer to the request was lost."""
         await self._note(self._receipts.unclear, job.source.size, receipt)
 
     async def note_refused(self, job: Job, receipt: str, languages: Iterable[str] = ()) -> None:
-        """It was not accepted, or not for these languages: nothing was billed."""
+        """Note that the service refused the request, or these languages of it, so that nothing was billed."""
         await self._note(self._receipts.refused, job.source.size, receipt, tuple(languages))
 
     async def note_verdict(self, job: Job, receipt: str, about: str, words: str) -> None:
-        """Moderation refused the request: the language `about`, or where that is empty the content as a whole."""
+        """Note that moderation refused the language `about` of the request, or the content as a whole if that is empty."""
         await self._note(self._receipts.moderated, job.source.size, receipt, about, words)
 
     async def note_failures(self, before: Job, job: Job, project: str) -> None:
-        """Languages that the service ended without a video since `before`."""
+        """Note which languages of the project have ended without a video since `before`, and what moderation has refused."""
         for language, dub in job.dubs.items():
             failure = dub.failure
             if dub is before.dubs.get(language) or dub.state is not DubState.FAILED or failure is None:
@@ -118,7 +125,7 @@ class PaidBefore:
             await self._note_end(job.source.size, project, refusal.language, MODERATION, whole=not refusal.language)
 
     async def output_of(self, job: Job, language: str) -> Output | None:
-        """The finished file of the dub's project, where another batch has saved it already under this very name."""
+        """Returns the finished output of the dub's project if another batch has already saved it under the same path."""
         return await in_thread(self._output_of, job, language)
 
     def _output_of(self, job: Job, language: str) -> Output | None:
@@ -132,11 +139,14 @@ class PaidBefore:
         return None
 
     def own_output(self, path: str, size: int) -> bool:
-        """Whether a file is a copy of what we downloaded, whatever its name: never an input. Blocking. Raises OSError."""
+        """Whether a file is a copy of an output that synthdub downloaded, under any name; it is never an input.
+
+        Blocking. Raises OSError.
+        """
         return self._receipts.is_ours(size, lambda: fingerprint(path))
 
     async def note_output(self, job: Job, language: str, output: Output) -> None:
-        """A finished file is on disk."""
+        """Note in the receipt that a finished file is on disk."""
         times = changes.captions_ns(job.dubs[language])
         await self._note(self._save_output, _content(job), job.dubs[language].project, language, output.with_captions(times))
 
@@ -163,7 +173,7 @@ class PaidBefore:
     # -- what was sent before, and is to be paid again -----------------------------------------------------------------
 
     async def _look_in_projects(self, job_id: str, languages: list[str]) -> None:
-        """Ask each project once, also for several languages. As long as the service does not answer, nothing goes on."""
+        """Ask each project once for all its languages. Waits as long as the service does not answer."""
         for project, asked in (await self._projects_of(job_id, languages)).items():
             if not set(asked) & set(self._job(job_id).unsent):
                 continue
@@ -182,7 +192,8 @@ class PaidBefore:
                     self._put(changes.looked(self._job(job_id), language, project, seen, self._shop.now()))
 
     async def _projects_of(self, job_id: str, languages: list[str]) -> dict[str, list[str]]:
-        """Projects that may have a dub of these languages: its own, then those of receipts, unless the user went past these."""
+        """Returns project → languages that it may contain: the dub's own project, then those of receipts, unless the user
+        agreed to pay again."""
         if not languages:
             return {}
         job = self._job(job_id)
@@ -197,14 +208,14 @@ class PaidBefore:
         return projects
 
     def _look_refused(self, job_id: str, languages: list[str], refusal: Refused) -> None:
-        """An answer that tells nothing about the project is no reason to pay: the dubs wait for the user's next retry."""
+        """Fail the dubs, because a refusal that says nothing about the project is no reason to pay. The user may retry."""
         for language in languages:
             if language in self._job(job_id).unsent:
                 now = self._shop.now()
                 self._put(changes.failed(self._job(job_id), language, refusal.code, refusal.detail, Scope.SUBMISSION, now))
 
     async def recall(self, job_id: str, languages: Iterable[str]) -> None:
-        """Of a request whose answer the job lost, the newest receipt may know the project: that is free to follow."""
+        """Follow the project in the newest receipt of a request whose answer the job lost; this is free."""
         for language in languages:
             receipts = await in_thread(self._receipts.find, _content(self._job(job_id)))
             newest = next((each for each in receipts if each.was_for(language)), None)
@@ -219,7 +230,7 @@ class PaidBefore:
         try:
             await in_thread(make_folder, self._job(job_id))
             if not await self._shop.claims.holds(self._job(job_id), language):
-                return  # another job writes that file: this one fails before it is paid
+                return  # another job writes that file; `ready_to_write` fails this dub before it is paid
         except Trouble:
             return  # the same
         while language in self._job(job_id).unsent:
@@ -240,7 +251,7 @@ class PaidBefore:
                 self._hold(job_id, language, standing[0])
 
     async def _bar_moderated(self, job_id: str, language: str) -> None:
-        """Let the job know what moderation said of its content to another one, before which nothing goes out."""
+        """Apply a refusal by moderation that a receipt has for this content, so that nothing is sent."""
         job = self._job(job_id)
         dub = job.dubs.get(language)
         if dub is None or dub.state is not DubState.WAITING or MODERATION in dub.agreed:
@@ -251,7 +262,7 @@ class PaidBefore:
             self._put(changes.moderated(self._job(job_id), about, verdict.words, self._shop.now()))
 
     async def _recovered(self, job_id: str, language: str, standing: list[Receipt]) -> bool:
-        """Whether the finished file stands where it belongs."""
+        """Use the finished file of a receipt if it is in the right place. Returns whether it is."""
         job = self._job(job_id)
         path = output_path(job.source.path, language, job.outputs)
         for receipt in standing:
@@ -265,7 +276,10 @@ class PaidBefore:
         return False
 
     async def _taken_up(self, job_id: str, language: str, standing: list[Receipt]) -> bool:
-        """Whether a project of these receipts has the language, going on or complete. Failures are noted in the receipts."""
+        """Follow the first project of these receipts that has the language in progress or complete.
+
+        Returns whether there is one. Notes in the receipts if the language failed in a project.
+        """
         for receipt in standing:
             if not receipt.project:
                 continue
@@ -280,7 +294,7 @@ class PaidBefore:
         return False
 
     async def _note_ended(self, size: int, receipt: Receipt, language: str, code: str, seen: ProjectSeen) -> None:
-        """On disk where that can be written, and in any case for this process."""
+        """Note the end of a language on disk if possible, and in any case in `receipt` for this process."""
         whole = seen.state is SeenState.ERROR
         await self._note_end(size, receipt.project, language, code, whole=whole)
         receipt.failed[language] = code
@@ -288,13 +302,13 @@ class PaidBefore:
             receipt.verdicts["" if whole else language] = ""
 
     async def _note_end(self, size: int, project: str, language: str, code: str, *, whole: bool) -> None:
-        """In the receipts, that a project ended the language without a video, alone or as a whole."""
+        """Note in the receipts that a project ended the language without a video. `whole`: the project as a whole failed."""
         if code == MODERATION and whole:
             await self._note(self._receipts.moderated_in, size, project, "")
         await self._note(self._receipts.failed, size, project, language, code)
 
     async def _ask(self, project: str) -> ProjectSeen | None:
-        """The project as it is now; None where the service does not know it. Raises Refused for what tells neither."""
+        """Returns the project as it is now; None if the service does not know it. Raises any other Refused."""
         client = self._shop.client
         try:
             found = await self._shop.reach(lambda: client.get_project(project, priority=Priority.USER))
@@ -312,25 +326,27 @@ class PaidBefore:
             self._put(changes.held(self._job(job_id), language, hold, receipt.project))
 
     def _under_way(self, receipt: Receipt) -> bool:
-        """Whether its answer may still come, to this process or another one."""
+        """Whether the answer to its request may still arrive, in this process or another one."""
         return not receipt.project and not receipt.unclear and self._age(receipt) < self._shop.patience.paid_answer
 
     def _age(self, receipt: Receipt) -> float:
-        """Seconds since it was sent. One from the future comes of a clock that was put back, and counts as old."""
+        """Returns the seconds since the request was sent. One from the future, after a clock was put back, counts as old."""
         age = self._shop.now() - receipt.request.at
         return age if age >= 0 else math.inf
 
     # -- shared --------------------------------------------------------------------------------------------------------
 
     async def know_digest(self, job_id: str) -> None:
-        """Read the source whole where its content is not known: after it was uploaded by a runner that was killed, or before
-        it is uploaded, where a source of its size was paid for."""
+        """Read the whole source if its content is not known.
+
+        That is so if a runner was killed after the upload, or before the upload if a source of this size was paid for.
+        """
         source = self._job(job_id).source
         if source.digest:
             return
         try:
             digest = await in_thread(digest_of, source.path, size=source.size)
-        except (OSError, FileChangedError) as error:  # uploaded, and deleted or changed since: what was sent cannot be told
+        except (OSError, FileChangedError) as error:  # deleted or changed since the upload: its content is unknown
             _log.info("content not known", extra={"job": job_id, "reason": str(error)})
             return
         job = self._job(job_id)
@@ -349,18 +365,20 @@ def _content(job: Job) -> Content:
 
 
 def _was_sent(dub: Dub) -> bool:
-    """Whether some project may have the dub already."""
+    """Whether a project may contain the dub already."""
     return bool(dub.project) or dub.next_rung in PAID
 
 
 def _agreed_at(dub: Dub) -> float:
-    """When the user said that this dub may be paid for, whatever was paid before; NEVER where he did not. What was paid later,
-    he does not know of: an older copy of the state may hold a consent that was used since."""
+    """Returns when the user agreed to pay for this dub regardless of earlier payments; NEVER if the user did not.
+
+    The consent does not cover later payments: in an older copy of the state, the consent may have been used already.
+    """
     return dub.since if dub.next_rung in PAID or WaitsFor.ALREADY_PAID.value in dub.agreed else NEVER
 
 
 def _output_at(path: str, saved: SavedOutput) -> Output | None:
-    """The finished file with its captions, as far as they stand there as they were saved."""
+    """Returns the output at `path` if its content is the saved one, with those captions that exist; else None."""
     try:
         status = os.lstat(path)
         if status.st_size != saved.size or fingerprint(path) != saved.fingerprint:

@@ -1,6 +1,6 @@
-"""One poller for all projects: it alone decides whom to ask next, and shares what it hears with every worker.
+"""The one poller for all projects. It asks about each project when it is due, and passes the answers to all workers.
 
-Reads are the scarce resource (20,000 a day on Creator). `schedule.py` says who is due, the quota's gate spaces the calls.
+Reads are the scarce resource (20,000 a day on Creator). `schedule.py` decides which project is due; the quota spaces the calls.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo
 _log = logging.getLogger(__name__)
 
 LOST_POLLS: Final = 4
-"""Refusals in a row (404 and the like) before a project counts as gone; a new one may be unknown for a moment."""
+"""Refusals in a row (such as 404) after which a project counts as gone; a new project may be unknown for a moment."""
 
 BACK_OFF_LIMIT: Final = 60.0
-"""Longest wait, in seconds, between tries while the service cannot be reached."""
+"""Longest back-off in seconds while the service cannot be reached."""
 
 AT_ONCE: Final = 8
-"""Polls on the wire at the same time; the quota spaces their starts."""
+"""Polls in progress at the same time; the quota spaces their starts."""
 
 News = ProjectInfo | Refused
-"""What a watcher hears: the project, or that the service does not know it."""
+"""News for a watcher: the project, or the refusal if the service does not know it."""
 
 
 @dataclass
@@ -45,14 +45,14 @@ class _Watcher:
 
 
 class Poller:
-    """Asks the service about projects. `on_trouble` hears of outages, and with None of their end."""
+    """Asks the service about projects. `on_trouble` is called with the error of a failed call, and with None on an answer."""
 
     def __init__(self, client: Client, schedule: Schedule, on_trouble: Callable[[Trouble | None], None]) -> None:
         self._client = client
         self._schedule = schedule
         self._on_trouble = on_trouble
         self._watchers: dict[str, dict[str, _Watcher]] = {}  # by project and job: copies of a video may share a project
-        self._of_use: set[str] = set()  # projects whose answers are kept; of others some may still be on the way
+        self._of_use: set[str] = set()  # projects whose answers are kept; answers about others may still arrive
         self._latest: dict[str, ProjectInfo] = {}
         self._asking: dict[str, asyncio.Task[ProjectInfo]] = {}
         self._refused: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Poller:
     async def watching(
         self, project: str, job: str, dubs: Mapping[str, Awaited]
     ) -> AsyncIterator[Callable[[], Awaitable[News]]]:
-        """Within the context the project is polled for a job; the callable given waits for the next news. `dubs`: see
+        """Poll the project for a job within the context. Yields a callable that waits for the next news. For `dubs` see
         `expect`."""
         self._of_use.add(project)
         watchers = self._watchers.setdefault(project, {})
@@ -86,7 +86,7 @@ class Poller:
                 self._schedule.remove(project)
 
     def expect(self, project: str, job: str, dubs: Mapping[str, Awaited]) -> None:
-        """The job's dubs under way in a project that it watches, by language."""
+        """Note which dubs, by language, the job has in progress in a project that it watches."""
         watcher = self._watchers.get(project, {}).get(job)
         if watcher is not None:
             watcher.dubs = _folded(dubs)
@@ -100,19 +100,19 @@ class Poller:
         self._schedule.expect(project, every)
 
     def latest(self, project: str) -> ProjectInfo | None:
-        """The last answer, for its URLs; it may be too old for them."""
+        """Returns the last answer, or None. Its signed URLs may have expired."""
         return self._latest.get(project)
 
     def forget(self, project: str) -> None:
-        """A job wants nothing more of the project."""
+        """Drop the answers of a project that a job no longer needs, unless another job watches it."""
         if project in self._watchers:
-            return  # another one does
+            return
         self._of_use.discard(project)
         self._latest.pop(project, None)
         self._refused.pop(project, None)
 
     async def fresh(self, project: str, priority: Priority = Priority.SUBMISSION) -> ProjectInfo:
-        """Ask now, for fresh URLs; those who ask at the same time share one call. Raises what `get_project` does."""
+        """Ask now, for fresh URLs. Callers at the same time share one call. Raises the errors of `get_project`."""
         self._of_use.add(project)
         task = self._asking.get(project)
         if task is None:
@@ -169,7 +169,7 @@ class Poller:
         return info
 
     def _count_refusal(self, project: str, refusal: Refused) -> None:
-        """A project may be unknown for a moment after it was made; only refusals in a row count."""
+        """Report a project as lost after `LOST_POLLS` refusals in a row: a new project may be unknown for a moment."""
         self._on_trouble(None)
         if project not in self._of_use:
             return
@@ -187,5 +187,5 @@ def _finished(info: ProjectInfo) -> list[str]:
 
 
 def _folded(dubs: Mapping[str, Awaited]) -> dict[str, Awaited]:
-    """The service may spell languages in another way than we do."""
+    """Returns the dubs by language in lower case, since the service may spell languages in another case."""
     return {language.lower(): dub for language, dub in dubs.items()}

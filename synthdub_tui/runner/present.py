@@ -1,4 +1,4 @@
-"""Whether finished files are still on disk, for commands. Start-up time matters here."""
+"""Checks whether finished files are still on disk. Commands import it, so it must import fast."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CHANGED: Final = "changed"
 
 
 def gone(path: str) -> bool:
-    """Whether nothing is at the path, not even a dangling link."""
+    """Whether there is nothing at the path, not even a dangling link."""
     return not os.path.lexists(path)
 
 
 def present(output: Output) -> str:
-    """`THERE`, `GONE` or `CHANGED`."""
+    """Returns `THERE`, `GONE` or `CHANGED` for the output's file."""
     try:
         found = os.stat(output.path)
     except OSError:
@@ -30,7 +30,7 @@ def present(output: Output) -> str:
 
 
 class Missed(NamedTuple):
-    """A finished dub whose output is not what was written."""
+    """A finished dub whose output is gone or changed."""
 
     job: Job
     language: str
@@ -39,7 +39,7 @@ class Missed(NamedTuple):
 
 
 def missed(jobs: Iterable[Job]) -> list[Missed]:
-    """Finished dubs whose outputs are gone or changed; looks at each output."""
+    """Returns the finished dubs whose outputs are gone or changed. Reads the status of every output."""
     return [
         Missed(job, language, dub.output.path, how)
         for job in jobs

@@ -1,8 +1,8 @@
-"""What the runner and its clients (dashboard, commands) say to each other: newline-delimited JSON over a Unix socket.
+"""Messages between the runner and its clients (dashboard, commands): newline-delimited JSON over a Unix socket.
 
-A client says `Hello` first; the runner answers `Welcome`. After `Subscribe` the runner sends the whole batch in `Snapshot`s,
-then `Changes` a few times a second, and only when there are any. Every other request gets one `Reply` with its `id`.
-No message holds a secret: no key, no upload credentials, no signed URL.
+A client sends `Hello` first, and the runner answers `Welcome`. Every other request gets one `Reply` with its `id`. After
+`Subscribe` the runner first sends the whole batch in `Snapshot`s, then `Changes` a few times a second while there are any.
+No message contains a secret: no API key, no upload credentials, no signed URL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.sharing import share
 
 PROTOCOL: Final = 7
-"""Raised when a message comes or changes its meaning. A runner of another protocol or program version is replaced."""
+"""Version of the protocol; increase it with each new message or changed meaning. A dashboard replaces a runner of another
+protocol or program version."""
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
 """Longest line, in bytes, that either side reads."""
@@ -26,14 +27,14 @@ SNAPSHOT_JOBS: Final = 200
 
 
 class Cell(msgspec.Struct, frozen=True, array_like=True):
-    """A dub, or with an empty language every dub of the job."""
+    """A dub, or every dub of the job if the language is empty."""
 
     job: str
     language: str = ""
 
 
 class Shown(msgspec.Struct, frozen=True, array_like=True):
-    """A single dub as the user was shown it. Where `mark` is set, and the dub has another by now, it is left alone."""
+    """A dub as the user saw it. If `mark` is set and no longer matches the dub, the request skips the dub."""
 
     job: str
     language: str
@@ -45,25 +46,25 @@ class _Request(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
 
 
 class Hello(_Request, frozen=True, tag="hello"):
-    """First message. `version` is the program's."""
+    """The first message. `version`: of the client's program."""
 
     version: str
     protocol: int = PROTOCOL
 
 
 class Subscribe(_Request, frozen=True, tag="subscribe"):
-    """From now on, send the batch and what changes."""
+    """Send the batch, and from now on its changes."""
 
 
 class Status(_Request, frozen=True, tag="status"):
-    """Reply with the batch's `Meters` in `result`."""
+    """Reply with the batch's `Meters` in `meters`."""
 
 
 class Retry(_Request, frozen=True, tag="retry"):
-    """Retry these dubs, marked with their `fingerprint`. What may be paid for again, and what moderation refused, only with
-    `paid`: the user agreed to each of these dubs as it was shown.
+    """Retry these dubs. Their mark is a `fingerprint`.
 
-    The reply's `result` counts `{"retried", "needs_paid"}`; its `changed` are dubs that were left, being different by now.
+    Dubs that may cost credits, or that moderation refused, are retried only with `paid`: the user agreed to each as shown. The
+    reply's `result` counts `{"retried", "needs_paid"}`; its `changed` lists dubs skipped because they have changed.
     """
 
     cells: tuple[Shown, ...]
@@ -71,16 +72,19 @@ class Retry(_Request, frozen=True, tag="retry"):
 
 
 class Cancel(_Request, frozen=True, tag="cancel"):
-    """Give these dubs up, marked with their `bill` where it was shown. `changed` are those that would leave another by now."""
+    """Cancel these dubs. Their mark is a `bill`, if the user saw one.
+
+    The reply's `result` counts `{"cancelled"}`; its `changed` lists dubs skipped because the bill would be another by now.
+    """
 
     cells: tuple[Shown, ...]
 
 
 class Remove(_Request, frozen=True, tag="remove"):
-    """Take dubs that have ended out of the batch, marked with their `fingerprint`; files stay. Where something paid would be
-    forgotten, only with `forget`.
+    """Remove dubs that have ended from the batch; files stay. Their mark is a `fingerprint`.
 
-    The reply's `result` counts `{"removed", "under_way", "paid"}`; the last two were left, as were its `changed`.
+    Dubs whose removal forgets something paid are removed only with `forget`. The reply's `result` counts
+    `{"removed", "under_way", "paid"}`; the last two were skipped, as were the dubs in its `changed`.
     """
 
     cells: tuple[Shown, ...]
@@ -88,39 +92,42 @@ class Remove(_Request, frozen=True, tag="remove"):
 
 
 class Review(_Request, frozen=True, tag="review"):
-    """Set or take back the review mark of finished outputs."""
+    """Set or remove the review mark of finished outputs. The reply's `result` counts `{"reviewed"}`."""
 
     cells: tuple[Cell, ...]
     mark: bool = True
 
 
 class Pause(_Request, frozen=True, tag="pause"):
-    """Begin no upload, submission or download; what is under way finishes. Kept across restarts."""
+    """Start no upload, submission or download; those in progress finish. The pause is kept across restarts."""
 
 
 class Resume(_Request, frozen=True, tag="resume"):
-    """Take back `Pause`."""
+    """End a `Pause`."""
 
 
 class Stop(_Request, frozen=True, tag="stop"):
-    """Save and end. The work resumes at the next start."""
+    """Save and end the runner. The work resumes at the next start."""
 
 
 class CheckKey(_Request, frozen=True, tag="check_key"):
-    """Read the key again from environment, key file and configuration, and ask the service whether it takes it."""
+    """Read the API key again from environment, key file and configuration, and ask the service whether it accepts the key."""
 
 
 class Thumbnail(_Request, frozen=True, tag="thumbnail"):
-    """Find the picture of a dubbed video. The reply's `result` holds the `path` of a file, or nothing where there is none. It
-    may take half a minute; other requests are answered meanwhile."""
+    """Find the picture of a dubbed video. The reply's `result` contains the `path` of a file; it is empty if there is none.
+
+    This may take 30 seconds; other requests are answered meanwhile.
+    """
 
     cell: Cell
 
 
 class Add(_Request, frozen=True, tag="add"):
-    """Add files and folders (absolute paths). Jobs are told of as they are found, and other requests answered meanwhile.
+    """Add files and folders (absolute paths). New jobs appear in `Changes` as they are found; other requests are answered
+    meanwhile.
 
-    The reply's `result` counts what was added, skipped and found wrong; `stopped` is 1 where a `StopAdding` ended it.
+    The reply's `result` counts what was added, skipped and compared, and problems; `stopped` is 1 if `StopAdding` ended it.
     """
 
     paths: tuple[str, ...]
@@ -128,26 +135,28 @@ class Add(_Request, frozen=True, tag="add"):
 
 
 class StopAdding(_Request, frozen=True, tag="stop_adding"):
-    """Look no further for files; what was found stays. The `Add` that is stopped is answered with what it came to."""
+    """Stop searching and comparing files; what was found stays in the batch. Each stopped `Add` gets its reply."""
 
 
 class Adopt(_Request, frozen=True, tag="adopt"):
-    """Follow this dub, in one language, in that project (its id), where the service has it. Nothing is paid. It may take half a
-    minute; other requests are answered meanwhile."""
+    """Follow this dub, a single language, in the project with that id. Nothing is paid.
+
+    This may take 30 seconds; other requests are answered meanwhile.
+    """
 
     cell: Cell
     project: str
 
 
 class Relocate(_Request, frozen=True, tag="relocate"):
-    """The file or folder `old` is `new` now (absolute paths). The reply's `result` counts the videos that `moved`."""
+    """Note that the file or folder `old` is now `new` (absolute paths). The reply's `result` counts the videos that `moved`."""
 
     old: str
     new: str
 
 
 class AddLanguages(_Request, frozen=True, tag="add_languages"):
-    """Add languages to jobs."""
+    """Add languages to jobs. The reply's `result` counts the new `dubs`."""
 
     jobs: tuple[str, ...]
     languages: tuple[str, ...]
@@ -160,7 +169,7 @@ Request = (
 
 
 class Transfer(msgspec.Struct, frozen=True, array_like=True):
-    """Bytes on the move: an upload (empty language) or the download of a language."""
+    """A transfer in progress: an upload (empty language) or the download of a language. Numbers are in bytes."""
 
     job: str
     language: str
@@ -175,20 +184,20 @@ class QuotaMeter(msgspec.Struct, frozen=True, array_like=True):
     endpoint: str
     used: tuple[int, ...]  # calls within each window
     limits: tuple[tuple[int, float], ...]  # (calls, seconds) of each window
-    wait: float  # seconds until the next call may go; 0 means now
+    wait: float  # seconds until the next call may start; 0: now
 
 
 class Comparing(msgspec.Struct, frozen=True, array_like=True):
-    """A file whose content is read, to be compared with what is known of it."""
+    """A file that is being read to compare its content."""
 
     path: str
     done: int  # bytes
     total: int
-    waiting: int  # files that are compared after it
+    waiting: int  # files still to compare after this one
 
 
 class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The batch as a whole."""
+    """The state of the batch as a whole."""
 
     now: float
     paused: bool = False
@@ -196,8 +205,8 @@ class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     up: float = 0.0  # bytes per second
     down: float = 0.0
-    busy: bool = False  # whether some dub goes on by itself
-    since: float = 0.0  # when the work that is under way began; 0 if there is none
+    busy: bool = False  # whether anything is in progress, or not on disk yet
+    since: float = 0.0  # when the work in progress began; 0 if there is none
     quota: tuple[QuotaMeter, ...] = ()
     comparing: Comparing | None = None
 
@@ -207,27 +216,27 @@ class _Message(msgspec.Struct, frozen=True, tag_field="is", kw_only=True):
 
 
 class Welcome(_Message, frozen=True, tag="welcome"):
-    """Answer to `Hello`."""
+    """The answer to `Hello`."""
 
     version: str
     protocol: int
     pid: int
-    foreground: bool = False  # a `synthdub run`: ends by itself, is not replaced
+    foreground: bool = False  # a `synthdub run`: it ends with its work, and is never replaced
 
 
 class Reply(_Message, frozen=True, tag="reply", omit_defaults=True):
-    """Answer to a request. Where `code` is set it was not done, and the code is one of `problems.py`."""
+    """The answer to a request. If `code` is set, the request failed; the codes are those of `problems.py`."""
 
     id: int
     code: str = ""
     detail: str = ""
     result: dict[str, int | str] = {}
-    changed: tuple[Cell, ...] = ()  # dubs for which nothing was done, since they are not as they were shown
+    changed: tuple[Cell, ...] = ()  # dubs skipped because they changed since the user saw them
     meters: Meters | None = None
 
 
 class Snapshot(_Message, frozen=True, tag="snapshot"):
-    """Some of the batch's jobs, in the order in which they were added; `last` ends the snapshot."""
+    """A part of the batch's jobs, in the order in which they were added. `last`: this part ends the snapshot."""
 
     jobs: list[Job]
     last: bool
@@ -235,7 +244,7 @@ class Snapshot(_Message, frozen=True, tag="snapshot"):
 
 
 class Changes(_Message, frozen=True, tag="changes", omit_defaults=True):
-    """Jobs that changed since the last message, whole, ids of those that were removed, and everything that moves."""
+    """Jobs that changed since the last message (in full), ids of removed jobs, and all transfers in progress."""
 
     jobs: list[Job] = []
     removed: list[str] = []
@@ -244,7 +253,7 @@ class Changes(_Message, frozen=True, tag="changes", omit_defaults=True):
 
 
 class Bye(_Message, frozen=True, tag="bye"):
-    """The runner ends. `reason` is stopped, replaced or done."""
+    """The runner ends. `reason` is "stopped" or "done"."""
 
     reason: str
 
@@ -257,17 +266,17 @@ _messages: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 
 def encode(message: Request | Message) -> bytes:
-    """One line, with its newline."""
+    """Returns the message as one line with its newline."""
     return _encoder.encode(message) + b"\n"
 
 
 def decode_request(line: bytes) -> Request:
-    """Raises msgspec.DecodeError (or its subclass ValidationError) for anything that is not a request."""
+    """Returns the request in a line. Raises msgspec.DecodeError (or its subclass ValidationError) if there is none."""
     return _requests.decode(line)
 
 
 def decode_message(line: bytes) -> Message:
-    """Raises msgspec.DecodeError (or its subclass ValidationError) for anything that is not a message."""
+    """Returns the message in a line. Raises msgspec.DecodeError (or its subclass ValidationError) if there is none."""
     message = _messages.decode(line)
     if isinstance(message, Snapshot | Changes):
         share(message.jobs)

@@ -1,4 +1,4 @@
-"""What a run tells while it works: one event for each change worth a line, as JSON or as text."""
+"""The events that a run prints, as JSON or as text: one for each change that deserves a line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 def changes(before: Job | None, job: Job) -> Iterable[Event]:
-    """The events of one change of a job."""
+    """Returns the events of one change of a job."""
     if before is None:
         yield _event("added", job, size=job.source.size, languages=list(job.dubs))
     if job.stage is not (before.stage if before else Stage.QUEUED):
@@ -43,7 +43,7 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
 
 
 def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
-    """That a cancelled dub may be billed all the same, as it became known."""
+    """Returns the problem that a cancelled dub may be billed, once, when that becomes known; else an empty list."""
     code = _late_bill(job, language)
     if not code or before is None or language not in before.dubs:
         return []
@@ -53,32 +53,34 @@ def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
 
 
 def _late_bill(job: Job, language: str) -> str:
-    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - commands that only look start faster without
+    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - not needed for an empty directory
 
     return billed_all_the_same(job, language)
 
 
 def problem(what: Problem, job: Job | None = None, language: str = "") -> Event:
-    """A problem of a dub, of a job, or of the whole batch."""
+    """Returns the event for a problem of a dub, of a job, or of the whole batch."""
     event = _event("problem", job, **({"language": language} if language else {}))
     words = {"title": what.title, "cause": what.cause, "remedy": what.remedy, "detail": printable(what.detail)}
     return event | {"code": what.code, "retry": what.retry.value} | words
 
 
 def progress(job: Job, language: str, done: int, total: int, rate: float) -> Event:
-    """Bytes of an upload (no language) or a download."""
+    """Returns the event for the progress in bytes of an upload (no language) or a download. `rate`: bytes per second."""
     extra: dict[str, Any] = {"language": language} if language else {}
     return _event("progress", job, **extra, done=done, total=total, rate=rate)
 
 
 def comparing(now: Comparing) -> Event:
-    """Bytes of a file that is compared with what is known of it."""
+    """Returns the event for the progress in bytes of a comparison."""
     return _event("progress", None) | {"file": now.path, "of": "comparison", "done": now.done, "total": now.total}
 
 
 def summary(counts: Counts, seconds: float, *, gone: int = 0) -> Event:
-    """The last event of a run. `gone`: finished dubs whose output is not there any more. No budget and no price is known
-    yet: `over_budget` and `credits` are 0."""
+    """Returns the last event of a run. `gone`: number of finished dubs whose output no longer exists.
+
+    `over_budget` and `credits` are 0, since synthdub does not know budgets and prices yet.
+    """
     fields = ("jobs", "dubs", "done", "failed", "cancelled", "unknown", "waiting", "held")
     numbers = {name: getattr(counts, name) for name in fields}
     more = {"over_budget": 0, "credits": 0, "gone": gone}
@@ -93,14 +95,14 @@ def _event(name: str, job: Job | None, **extra: Any) -> Event:
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """JSON without anything that steers a terminal, where it may end up: file names can hold all sorts of characters."""
+    """Returns JSON without terminal control characters, which file names may contain, since it may be printed on a terminal."""
     import json  # noqa: PLC0415 - costs start-up time
 
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
 class Reporter:
-    """Writes events: JSON lines, or text with problems on stderr. On a terminal one live line shows the whole."""
+    """Writes events as JSON lines, or as text with problems on stderr. On a terminal a live line shows the whole batch."""
 
     def __init__(self, *, as_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._json = as_json
@@ -116,7 +118,7 @@ class Reporter:
         return self._live
 
     def tell(self, event: Event) -> None:
-        """One event."""
+        """Write one event."""
         if self._json:
             self._write(self._out, json_text(event) + "\n")
         elif event["event"] == "problem":
@@ -127,7 +129,7 @@ class Reporter:
             self._write(self._out, f"{time.strftime('%H:%M:%S')}  {line}\n")
 
     def say(self, line: str, *, error: bool = False) -> None:
-        """A line of plain text that is no event; not shown among JSON unless it is an error."""
+        """Write a line of text that is not an event. Among JSON it is omitted, unless it is an error."""
         self._clear()
         if error:
             self._write(self._err, line + "\n")
@@ -146,7 +148,7 @@ class Reporter:
             self._line = ""
 
     def _write(self, stream: TextIO, words: str) -> None:
-        """A reader that went away (`| head`) must not stop the work."""
+        """Write, but ignore a stream whose reader has ended (`| head`), so that the work continues."""
         if stream in self._broken:
             return
         try:
@@ -157,12 +159,12 @@ class Reporter:
 
 
 def _encodable(words: str, encoding: str | None) -> str:
-    """With question marks for what a terminal of another encoding cannot show."""
+    """Returns the text with a question mark for each character that the encoding does not have."""
     return words.encode(encoding, "replace").decode(encoding) if encoding else words
 
 
 def text(event: Event) -> str:
-    """An event as a line for people; empty for those that would only be noise."""
+    """Returns an event as a line of text; empty for events that would only be noise."""
     name = printable(event.get("file", "").rpartition("/")[2])
     match event["event"]:
         case "added":
@@ -180,7 +182,7 @@ def text(event: Event) -> str:
 
 
 def problem_line(event: Event) -> str:
-    """A problem in one line, with the file and language that it is about."""
+    """Returns a problem event as one line, with its file and language."""
     about = " ".join(filter(None, (printable(event.get("file", "").rpartition("/")[2]), event.get("language", ""))))
     said = f" ({event['detail']})" if event["detail"] else ""
     words = " ".join(filter(None, (f"{event['title']}{said}.", event["cause"], event["remedy"])))
@@ -189,7 +191,7 @@ def problem_line(event: Event) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """Returns bytes as text with an SI unit, such as "1.5 MB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -198,7 +200,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Returns seconds as text, such as "2 min 05 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -207,7 +209,7 @@ def duration(seconds: float) -> str:
 
 
 def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resumable: bool = True) -> Iterable[str]:
-    """What a run came to: the numbers, then every dub that is not done with its reason and remedy."""
+    """Returns the summary of a run: counts, then each failed, unknown or late-cancelled dub with its reason and fix."""
     yield f"{counts.done} of {many(counts.dubs, 'dub')} done, {many(counts.jobs, 'file')}, {duration(seconds)}"
     for state in ("failed", "unknown", "cancelled"):
         if number := getattr(counts, state):
@@ -227,7 +229,7 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resuma
 
 
 def missed_lines(outputs: Iterable[Missed]) -> Iterable[str]:
-    """Finished dubs whose output is not on disk as it was written, and what to do."""
+    """Returns a line for each finished dub whose output is gone or changed, with the fix for one that is gone."""
     for lost in outputs:
         where = f"  {printable(lost.job.name)} {lost.language}: done, but its output"
         if lost.how == GONE:

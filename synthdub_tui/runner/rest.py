@@ -1,4 +1,4 @@
-"""Jobs whose source may still be written: about once a second it is looked at, and the upload waits until it rests."""
+"""Looks about once a second at sources that may still be written. Their upload waits until they stay unchanged."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LOOK_EVERY: Final = 1.0
 """Seconds between looks."""
 
 BUSY_PART: Final = 0.1
-"""Of the time, at most, goes into looks: ten thousand files that were copied just now are looked at less often."""
+"""Largest share of the time spent on looks; with 10,000 newly copied files, looks are less frequent than `LOOK_EVERY`."""
 
 AT_ONCE: Final = 200
-"""Jobs that are let go before the disk has taken note of them."""
+"""Jobs examined before waiting until their changes are on disk."""
 
 
 class Rest:
-    """Keeps the jobs that wait, in memory: a restart looks at their files as if for the first time.
+    """The waiting jobs, in memory only: after a restart their files are looked at as if for the first time.
 
-    `seconds`: for which a file that was found in a folder must not have changed.
+    `seconds`: how long a file found in a folder must have stayed unchanged.
     """
 
     def __init__(self, ledger: Ledger, seconds: float) -> None:
@@ -48,11 +48,11 @@ class Rest:
         return iter(self._waiting)
 
     def note_named(self, jobs: Iterable[str]) -> None:
-        """The user named the files of these jobs, which then need to stay unchanged for a second only."""
+        """Note that the user named the files of these jobs, which therefore need to stay unchanged for one second only."""
         self._named.update(jobs)
 
     def note(self, job: Job) -> None:
-        """The job is new, or changed: it waits from now on, or no longer."""
+        """Note a new or changed job, which waits from now on, or no longer."""
         if not awaits_rest(job):
             self._waiting.pop(job.id, None)
         elif job.id not in self._waiting:
@@ -60,7 +60,7 @@ class Rest:
             self._some.set()
 
     async def run(self) -> None:
-        """Look, as long as there are jobs that wait; never ends."""
+        """Look while there are waiting jobs. Runs until cancelled."""
         while True:
             await self._some.wait()
             began = time.monotonic()
@@ -79,7 +79,7 @@ class Rest:
                 await self._ledger.saved(job_id)
 
     def _judge(self, job_id: str, look: Look | None) -> None:
-        """Without a look there is no file, or an empty one: its upload says so."""
+        """Release the job if its source is complete. `look` is None if the file is missing or empty; the upload reports that."""
         job = self._ledger.jobs[job_id]
         if look is None:
             self._ledger.put(changes.rested(job))

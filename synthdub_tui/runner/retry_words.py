@@ -1,4 +1,4 @@
-"""What a retry does and costs, in words: the same in the commands and in the dashboard."""
+"""Describes the effect and the cost of a retry, in the same words for commands and dashboard."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BAN: Final = "moderation refused it: sending it again unchanged can get the acco
 
 
 def step(policy: RetryPolicy) -> str:
-    """What it does; empty where there is nothing to retry."""
+    """Returns the effect of the retry; empty if there is nothing to retry."""
     return STEPS[policy.step] if policy.step is not None else ""
 
 
 def sentence(policy: RetryPolicy) -> str:
-    """What it does, what it costs, and what it endangers. Empty where there is nothing to retry."""
+    """Returns effect, cost and risk of the retry; empty if there is nothing to retry."""
     if policy.step is None:
         return ""
     parts = [step(policy), COSTS[policy.cost]]
@@ -47,6 +47,6 @@ def sentence(policy: RetryPolicy) -> str:
 
 
 def reasons(policies: Iterable[RetryPolicy]) -> str:
-    """Why dubs are left out, with their number: "2 refused by content moderation"."""
+    """Returns why dubs are skipped, with a count for each reason: "2 × refused by content moderation"."""
     counts = Counter(explain(policy.why).title for policy in policies)
     return ", ".join(f"{number} × {title[:1].lower()}{title[1:]}" for title, number in counts.items())
