@@ -79,7 +79,7 @@ class Rest:
                 await self._ledger.saved(job_id)
 
     def _judge(self, job_id: str, look: Look | None) -> None:
-        """Release the job if its source is complete. `look` is None if the file is missing or empty; the upload reports that."""
+        """Release the job if its source is complete. `look` is None if the file is missing or empty: the upload reports it."""
         job = self._ledger.jobs[job_id]
         if look is None:
             self._ledger.put(changes.rested(job))

@@ -1,4 +1,4 @@
-"""The runner: holds the state directory, makes workers for jobs that have something to do, and carries out commands."""
+"""The runner: holds the state directory, starts a worker for each job with something to do, and carries out requests."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ from synthdub_tui.transfer.upload import Uploader
 _log = logging.getLogger(__name__)
 
 ABORT_SECONDS: Final = 1.2
-"""What a cancelled upload has to tell the storage so, also when the program is to end (which may take three seconds)."""
+"""Seconds that a cancelled upload has to report this to the storage, also when the program ends (within three seconds)."""
 
 
 SAVE_SECONDS: Final = 5.0
-"""How long a command waits for the disk before it is answered."""
+"""Seconds for which a request waits for the disk before it is answered."""
 
 PIECE: Final = 200
 PIECE_SECONDS: Final = 0.1
-"""Files, and time, after which what was found in folders is taken in while the search goes on."""
+"""Number of found files, and seconds, after which these files are added while the scan continues."""
 
 READINGS: Final = 3
-"""Times that a file is read for comparison before it counts as one that is still being written."""
+"""Times that a file is read for comparison before it counts as still being written."""
 
 PIECES_AHEAD: Final = 5
-"""Pieces that are taken in before they are on disk."""
+"""Pieces that may be added before they are on disk."""
 
 
 class Runner:
-    """The work on one state directory. Use: `open`, `start`, then commands and `idle`, at last `stop`."""
+    """Does the work of one state directory. Call `open` and `start` first, `stop` last. `idle` is set when nothing is left."""
 
     def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
         self.settings = settings
@@ -83,14 +83,14 @@ class Runner:
         self.quota = Quota(_tier(settings))
         self.client = Client(settings.api_url, settings.api_key, self.quota, on_call=self._note_call)
         self.meters = Meters()
-        self.halted = asyncio.Event()  # the batch cannot go on before the user acts, see `trouble`
-        self.idle = asyncio.Event()  # nothing is left that can go on by itself, and all of it is on disk
+        self.halted = asyncio.Event()  # nothing continues until the user acts, see `trouble`
+        self.idle = asyncio.Event()  # nothing is left that can continue automatically, and everything is on disk
         self.trouble: Trouble | None = None
-        self.tell_warning: Callable[[Job, Trouble], None] | None = None  # to whom who watches this process
-        self.reached = False  # the service answered at least once
+        self.tell_warning: Callable[[Job, Trouble], None] | None = None  # set by `synthdub run`
+        self.reached = False  # whether the service has answered at least once
         self.started = clock.now()
         self._busy_since = 0.0
-        self.left_out = LeftOut()  # by the last search
+        self.left_out = LeftOut()  # in the last scan
         self._disk_trouble: Trouble | None = None
         self._durations = Durations()
         schedule = Schedule(settings.poll_interval, self._durations, self._poll_rate)
@@ -110,10 +110,10 @@ class Runner:
         self._shop.comparing = self._comparisons.files
         self._lost: frozenset[str] = frozenset()  # ids of jobs whose files were damaged
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
-        self._line: Line[str] = Line()  # jobs that wait for an upload, and for nothing else
-        self._delivering: set[str] = set()  # those of them that have their turn
+        self._line: Line[str] = Line()  # jobs that only wait for an upload
+        self._delivering: set[str] = set()  # jobs from the line whose upload has its turn
         self._scans: set[asyncio.Task[None]] = set()
-        self._noting: set[asyncio.Task[None]] = set()  # receipts of what was adopted
+        self._noting: set[asyncio.Task[None]] = set()  # tasks that write receipts of adopted dubs
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
@@ -140,7 +140,10 @@ class Runner:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def open(self) -> list[Damaged]:
-        """Take the state directory and read it; blocking. Raises Trouble("state_busy" | "state_unwritable" | "state_newer")."""
+        """Lock the state directory and load it. Returns its damaged files. Blocking.
+
+        Raises Trouble("state_busy" | "state_unwritable" | "state_newer").
+        """
         try:
             os.makedirs(self.store.folder, mode=0o700, exist_ok=True)
             self._lock.acquire()
@@ -167,7 +170,7 @@ class Runner:
         return loaded.damaged
 
     def start(self) -> None:
-        """Take up the work."""
+        """Start the work: the poller, the other background tasks, and the workers."""
         self.ledger.listen(self._on_change, self._on_removed)
         lasting = (
             self._poller.run(),
@@ -185,7 +188,7 @@ class Runner:
         self._check_idle()
 
     async def stop(self) -> bool:
-        """Save and end, within some seconds whatever the network does. False if not all could be saved."""
+        """Save and end within some seconds, whatever the network does. Returns whether everything was saved."""
         self._stopping = True
         self._line.clear()
         self.stop_adding()
@@ -196,7 +199,7 @@ class Runner:
         for task in tasks:
             task.cancel()
         if tasks or critical:
-            # The answer to a paid request is worth waiting for a moment: without it the dub becomes unknown.
+            # Wait a moment for answers to paid requests: a dub without its answer becomes unknown.
             await asyncio.wait([*tasks, *critical], timeout=self._shop.patience.stop)
         for task in critical:
             task.cancel()
@@ -215,7 +218,7 @@ class Runner:
     # -- commands ------------------------------------------------------------------------------------------------------
 
     async def add(self, paths: Iterable[str], batch: Batch) -> actions.Added:
-        """Add files and folders, piece by piece as they are found; nothing where a path that is named is wrong.
+        """Add files and folders piece by piece as they are found; adds nothing if a named path is wrong.
 
         Raises Trouble("no_targets" | "unknown_language" | "state_unwritable").
         """
@@ -241,24 +244,24 @@ class Runner:
 
     @property
     def adding(self) -> bool:
-        """Whether folders are being looked through."""
+        """Whether a scan is in progress."""
         return bool(self._scans)
 
     def stop_adding(self) -> None:
-        """Look no further, and compare nothing more. What was found so far stays in the batch."""
+        """Stop scanning and comparing. Files found so far stay in the batch."""
         for scanning in self._scans:
             scanning.cancel()
         self._comparisons.give_up()
 
     async def compared(self, added: actions.Added) -> None:
-        """Returns when nothing of what was added is still to be compared."""
+        """Wait until the comparisons of `added` have ended."""
         await self._comparisons.finished(added)
 
     async def relocate(self, old: str, new: str) -> int:
-        """The file or folder `old` is `new` now; how many videos moved. Raises Trouble("state_unwritable")."""
+        """Note that the file or folder `old` is now `new`. Returns how many videos moved."""
         moved = []
         for job, path in relocation.moves(self.known, old, new):
-            with contextlib.suppress(Trouble):  # who asks sees which are left, and looks why
+            with contextlib.suppress(Trouble):  # `synthdub relocate` finds out which were left, and why
                 source = await in_thread(relocation.source_at, job, path)
                 folder = await in_thread(relocation.moved_folder, job.outputs, old, new)
                 await self._move(job.id, source, folder)
@@ -268,7 +271,7 @@ class Runner:
         return len(moved)
 
     async def add_languages(self, jobs: Iterable[str], languages: Iterable[str]) -> int:
-        """Add languages to jobs; how many dubs. Raises Trouble("unknown_language")."""
+        """Add languages to jobs. Returns how many dubs are new. Raises Trouble("no_targets" | "unknown_language")."""
         targets = checked(Batch(targets=tuple(languages))).targets
         before = sum(len(job.dubs) for job in self.ledger.jobs.values())
         for job_id in jobs:
@@ -277,25 +280,25 @@ class Runner:
         return sum(len(job.dubs) for job in self.ledger.jobs.values()) - before
 
     def retry(self, cells: Iterable[Shown], *, paid: bool) -> actions.Retried:
-        """Retry the dubs that are still as they were shown. `paid`: the user agreed to what each of them may cost."""
+        """Retry the dubs that are unchanged since the user saw them. `paid`: the user agreed to the cost of each."""
         self._trust_account()
         return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, gone)
 
     def cancel(self, cells: Iterable[Shown]) -> tuple[int, list[Cell]]:
-        """Give dubs up: how many, and those that would leave another bill than was shown."""
+        """Cancel dubs. Returns how many, and the dubs skipped because they would leave another bill than the user saw."""
         return actions.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
 
     async def saved(self, cells: Iterable[Shown]) -> None:
-        """Returns when what was done to these is on disk, unless that takes nothing: then after some seconds."""
+        """Wait until changes of these dubs are on disk, at most `SAVE_SECONDS`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SAVE_SECONDS):
                 for job_id in dict.fromkeys(cell.job for cell in cells):
                     await self.ledger.saved(job_id)
 
     async def remove(self, cells: Iterable[Shown], *, forget: bool) -> actions.Removed:
-        """Take dubs that have ended out of the batch; files stay. `forget`: also where something paid is forgotten.
+        """Remove dubs that have ended from the batch; files stay. `forget`: also those whose removal forgets something paid.
 
-        On disk when it returns, unless that takes nothing: then as soon as it does.
+        Waits until this is on disk, at most `SAVE_SECONDS`.
         """
         cells = list(cells)
         await self._let_go(cells)
@@ -304,7 +307,7 @@ class Runner:
         return removed
 
     async def _let_go(self, cells: Iterable[Shown]) -> None:
-        """What was cancelled a moment ago may still be putting its things away, and looks at its job meanwhile."""
+        """Wait for activities that were just cancelled: while they clean up, they read their job."""
         for job_id in dict.fromkeys(cell.job for cell in cells):
             if job_id in self._workers:
                 await self._workers[job_id][0].put_away()
@@ -321,9 +324,10 @@ class Runner:
             self.ledger.put(left)
 
     async def adopt(self, cell: Cell, project: str) -> None:
-        """Follow a dub in the project that the user names; on disk when it returns. Nothing is sent.
+        """Follow a dub in the project that the user named, and wait until this is on disk. Only reads from the service.
 
-        Raises Trouble, and nothing is changed, where the service does not answer or does not have it there, or it is under way.
+        If the service does not answer or does not have the dub there, or the dub is in progress, raises Trouble and changes
+        nothing.
         """
         adopting.check(self.ledger.jobs, cell)
         seen = await adopting.look(self.client, project)
@@ -335,15 +339,15 @@ class Runner:
         )
         self._noting.add(noting)
         noting.add_done_callback(self._noting.discard)
-        await asyncio.wait({noting}, timeout=SAVE_SECONDS)  # longer where a large source has to be read for it
+        await asyncio.wait({noting}, timeout=SAVE_SECONDS)  # it may take longer to read a large source
 
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
-        """Set or take back review marks; how many."""
+        """Set or remove review marks. Returns how many dubs have an output to mark."""
         return actions.review(self.ledger.jobs, cells, mark, self.ledger.put)
 
     @property
     def refusal(self) -> Trouble | None:
-        """Why the service starts no dubs of this account, which only the user can mend; what is paid for goes on."""
+        """Why the service refuses new dubs of this account, which only the user can fix. Paid dubs continue."""
         return self._shop.account.refusal
 
     def _trust_account(self) -> None:
@@ -352,33 +356,33 @@ class Runner:
             self._go_on()
 
     def _go_on(self) -> None:
-        """What was not to begin may."""
+        """Start activities that a pause or the account had forbidden."""
         self.meters.changed = True
         for worker, _ in self._workers.values():
             worker.look_again()
         self._employ_all()
 
     def _hold_back(self) -> None:
-        """What is under way comes to its end, and nothing more is begun."""
+        """Let activities in progress finish, and start no more that a pause or the account forbids."""
         self.meters.changed = True
         self._line.clear()
         for job_id, (worker, _) in self._workers.items():
-            if job_id in self.ledger.jobs:  # else it was removed, and its worker is just ending
+            if job_id in self.ledger.jobs:  # else the job was removed, and its worker is ending
                 worker.hold_back()
         self._check_idle()
 
     @property
     def paused(self) -> bool:
-        """Whether nothing new is begun."""
+        """Whether the batch is paused, so that nothing new starts."""
         return self._shop.paused
 
     @property
     def paused_midway(self) -> bool:
-        """Whether something goes on as soon as the pause ends."""
+        """Whether the batch is paused and something would continue after the pause."""
         return self.paused and any(job.can_go_on for job in self.ledger.jobs.values())
 
     async def pause(self, paused: bool) -> None:
-        """Begin nothing new, or go on. Kept across restarts. Raises OSError if that cannot be saved."""
+        """Pause or resume the batch. This is kept across restarts. Raises OSError if it cannot be saved."""
         self._shop.paused = paused
         if paused:
             self._hold_back()
@@ -390,10 +394,10 @@ class Runner:
         self.meters.changed = True
 
     async def check_key(self, key: str) -> None:
-        """Use this key from now on, and ask the service whether it takes it. Raises Trouble."""
+        """Use this API key from now on, and ask the service whether it accepts the key. Raises Trouble."""
         self.client.reset_key(key)
         self._shop.paid_before.use_account(account_of(self.settings.api_url, key))
-        with contextlib.suppress(Refused):  # it does not know that asset, as expected: the key is good
+        with contextlib.suppress(Refused):  # as expected, it does not know that asset: the key is good
             await self.client.get_asset("00000000-0000-4000-8000-000000000000")
         self.trouble = None
         self.halted.clear()
@@ -403,15 +407,15 @@ class Runner:
 
     @property
     def unsettled(self) -> list[Job]:
-        """Jobs that wait until their source is complete, where nothing else goes on; empty as long as something does."""
+        """Jobs that wait until their source is complete; empty while anything else is in progress."""
         if self._workers or self._line or self._scans or self._comparisons.busy:
             return []
         return [self.ledger.jobs[job_id] for job_id in self._rest]
 
     def overview(self) -> MetersMessage:
-        """The batch as a whole, for clients."""
+        """Returns the state of the batch as a whole, for clients."""
         up, down = self.meters.rates()
-        waiting = self.halted.is_set() or not self.idle.is_set()  # else nobody asks the service, and nothing is held up
+        waiting = self.halted.is_set() or not self.idle.is_set()  # else its trouble holds up nothing
         trouble = (
             self._disk_trouble
             or (self.trouble if waiting else None)
@@ -433,13 +437,13 @@ class Runner:
         )
 
     def _keyless(self) -> Trouble | None:
-        """Known without asking the service, and told before there is work."""
+        """Returns the trouble if there is no API key. It is reported even before there is work."""
         return None if self.client.has_key else Trouble("no_key")
 
     # -- adding --------------------------------------------------------------------------------------------------------
 
     async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: actions.Added) -> None:
-        """Never far ahead of the disk, so that a hundred thousand files need no room for a hundred thousand writes."""
+        """Add files as they are found, never more than `PIECES_AHEAD` pieces ahead of the disk, to save memory."""
         unsaved: deque[list[str]] = deque()
         missing: dict[int, dict[str, str]] = {}
         while piece := await in_thread(self._next_piece, found):
@@ -449,7 +453,7 @@ class Runner:
             later = self._take_in(piece, batch, added, missing)
             self._note_named(sources, batch)
             actions.add_languages_of_other_names(self.known, piece, batch, clock.now(), self._put_claimed, added)
-            if added.refused:  # it went while we looked elsewhere
+            if added.refused:  # a named path disappeared during the scan
                 return
             for item, outcome in later:
                 await self._take_later(item, outcome, batch, added)
@@ -459,19 +463,19 @@ class Runner:
                     await self.ledger.saved(job_id)
 
     async def _keep_left_out(self, left_out: LeftOut) -> None:
-        """For `status`, which looks at the state directory alone. Not worth an error where it cannot be kept."""
+        """Save what the scan skipped, for `status`, which reads only the state directory. A failure to save is ignored."""
         self.left_out = left_out
         with contextlib.suppress(OSError):
             await self.ledger.write_document(LEFT_OUT, {"schema": SCHEMA, **left_out.content()})
 
     def _next_piece(self, found: Iterator[Found | Skipped]) -> list[Found | Skipped]:
-        """What is found next. Copies of our outputs are no inputs, whatever their names; blocking."""
+        """Returns what the scan finds next. Skips copies of our outputs, under any name. Blocking."""
         return [self._unless_own(item) if isinstance(item, Found) else item for item in _piece(found)]
 
     def _unless_own(self, item: Found) -> Found | Skipped:
         try:
             own = self._shop.paid_before.own_output(item.path, item.size)
-        except OSError:  # why it cannot be read is found out where it is looked at to be sent
+        except OSError:  # the upload reports why it cannot be read
             return item
         return Skipped(item.path, "own_output") if own else item
 
@@ -495,7 +499,10 @@ class Runner:
         self._rest.note_named([job.id for item in named if (job := job_of(self.known, item, batch))])
 
     async def _find_missing(self, found: Iterable[Found], batch: Batch, missing: dict[int, dict[str, str]]) -> None:
-        """Note the jobs whose file is gone, where a new file has its size. Each job is looked for once in an adding."""
+        """Note in `missing` (size → job id → path) the jobs whose file is gone and has the size of a new file.
+
+        Looks for each size once per `add`.
+        """
         sizes = {item.size for item in found if item.size not in missing and job_of(self.known, item, batch) is None}
         jobs = [job for size in sizes for job in self.known.of_size(size)]
         missing.update((size, {}) for size in sizes)
@@ -513,7 +520,10 @@ class Runner:
             self._put_claimed(again.job)
 
     async def _decide(self, comparison: Comparison) -> None:
-        """Compare the file as it is now. One that changes while it is read is read again. Raises Trouble and StoppedError."""
+        """Compare the file as it is now. Reads it again if it changes meanwhile, `READINGS` times in all.
+
+        Raises StoppedError, or Trouble, such as "source_changing", "source_missing" or "source_unreadable".
+        """
         batch, added = comparison.batch, comparison.added
         for _ in range(READINGS):
             found = await in_thread(_as_it_is, comparison.found)
@@ -540,46 +550,49 @@ class Runner:
         raise Trouble("source_changing", comparison.found.path)
 
     async def _move(self, job_id: str, source: Source, folder: str) -> None:
-        """The job's source is at another place, with what went along. Nothing is under way for it meanwhile that has to do with
-        files, and no paid request. Raises Trouble("state_unwritable")."""
+        """Note the job's new source, and the outputs that moved with it.
+
+        First waits until the job has no activity with files and no paid request in progress. Raises
+        Trouble("state_unwritable").
+        """
         with self._comparisons.holding(job_id, source.path):
             if job_id in self._workers:
                 await self._workers[job_id][0].quiet()
             await self._settle_submissions([job_id])
             outputs = await in_thread(relocation.outputs_at, self.ledger.jobs[job_id], source, folder)
-            if job_id in self.ledger.jobs:  # it may have been removed meanwhile
+            if job_id in self.ledger.jobs:  # the job may have been removed meanwhile
                 self._put_claimed(changes.relocated(self.ledger.jobs[job_id], source, folder, outputs, clock.now()))
 
     def _look_at_waiting(self, job_id: str) -> None:
-        """A file begins, or ceases, to be compared with this job's."""
+        """Called when a file starts or stops keeping this job waiting for a comparison."""
         self.meters.changed = True
         if self._comparisons.files(job_id):
             self._line.discard(job_id)
             self._delivered(job_id)
         if job_id in self._workers:
             self._workers[job_id][0].look_again()
-        elif self._tasks and job_id in self.ledger.jobs:  # else `start` takes it up
+        elif self._tasks and job_id in self.ledger.jobs:  # else `start` employs it
             self._employ(job_id)
         self._check_idle()
 
     async def _settle_submissions(self, jobs: Sequence[str]) -> None:
-        """A job cannot start anew while a paid request for it is under way; that takes a minute at most.
+        """Wait until the jobs have no paid request in progress, at most about a minute: only then may a job start again.
 
-        Raises Trouble("state_unwritable") where the request itself waits to be noted on a disk that takes nothing.
+        Raises Trouble("state_unwritable") if the disk accepts no writes, since the request waits for its intent to be saved.
         """
         while under_way := [job for job in map(self.ledger.jobs.get, jobs) if job is not None and job.submission is not None]:
             if self._disk_trouble is not None:
                 raise self._disk_trouble
             if self._shop.critical:
                 await asyncio.wait(self._shop.critical, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-            else:  # of a runner that was killed; `start` has not resumed the jobs yet
+            else:  # left by a runner that was killed; `start` has not resumed the jobs yet
                 for job in under_way:
                     self.ledger.put(changes.resumed(job, clock.now()))
 
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def _put_claimed(self, job: Job) -> None:
-        """The first job to name an output file is the one that writes it."""
+        """Claim the job's outputs, since the first job to claim an output writes it, and put the job."""
         self._shop.claims.ask_all(job)
         self.ledger.put(job)
 
@@ -614,21 +627,21 @@ class Runner:
         self._check_idle()
 
     def _employ(self, job_id: str) -> None:
-        """A worker for a job that has something to do; or a place in the line, where it could only wait for an upload."""
+        """Start a worker for a job that has something to do, or put it into the line if it only waits for an upload."""
         if self._stopping or self.halted.is_set() or job_id in self._workers or job_id not in self.ledger.jobs:
             return
         job = self.ledger.jobs[job_id]
         wanted = self._shop.wanted(job)
         if job.asset is None and len(wanted) == 1 and isinstance(wanted[0], Deliver):
             self._line.add(job_id, job.source.size)
-            asyncio.get_running_loop().call_soon(self._call_up)  # not at once: all who come together are weighed together
+            asyncio.get_running_loop().call_soon(self._call_up)  # later, so that jobs added together are ordered together
             return
         self._line.discard(job_id)
         if wanted:
             self._hire(job_id)
 
     def _call_up(self) -> None:
-        """Workers for as many of the line as can upload: each of thousands of workers would cost kilobytes."""
+        """Start workers for as many jobs of the line as can upload: each of thousands of workers would cost kilobytes."""
         while len(self._delivering) < self._shop.uploads.slots and (job_id := self._line.pop()):
             self._delivering.add(job_id)
             self._hire(job_id)
@@ -640,7 +653,7 @@ class Runner:
         task.add_done_callback(lambda done: self._dismiss(job_id, done))
 
     def _delivered(self, job_id: str) -> None:
-        """Its upload is over, one way or the other."""
+        """Give the turn of the job's upload, which has ended for whatever reason, to the next job."""
         if job_id in self._delivering:
             self._delivering.discard(job_id)
             self._call_up()
@@ -658,7 +671,7 @@ class Runner:
         self._check_idle()
 
     def _halt(self, trouble: Trouble) -> None:
-        """Nothing can go on before the user acts: all workers end, and the batch stays as it is."""
+        """End all workers, because nothing can continue until the user acts. The batch stays as it is."""
         if self.halted.is_set():
             return
         self.trouble = trouble
@@ -677,7 +690,7 @@ class Runner:
             self._busy_since = 0.0
             self.idle.set()
 
-    # -- what is noticed -----------------------------------------------------------------------------------------------
+    # -- notices -------------------------------------------------------------------------------------------------------
 
     def _note_trouble(self, trouble: Trouble | None) -> None:
         if trouble is None:
@@ -700,7 +713,7 @@ class Runner:
         self._hold_back()
 
     def _storage_trouble(self) -> Trouble | None:
-        """What transfers that wait for their next try say of it."""
+        """Returns the storage trouble of a transfer that waits for its next try, if there is one."""
         held_up = next(iter(self._shop.held_up.values()), None)
         return Trouble("storage_trouble", held_up.detail) if held_up else None
 
@@ -728,7 +741,7 @@ class Runner:
             )
 
     async def _keep_quota(self) -> None:
-        """The counters survive a restart, but for the calls of the last second of a killed runner."""
+        """Save the counters of calls every second. A runner that is killed loses the calls of its last second."""
         while True:
             await asyncio.sleep(1.0)
             if self.quota.changed:
@@ -738,13 +751,13 @@ class Runner:
         try:
             await self.ledger.write_document("quota", self.quota.snapshot())
         except OSError as error:
-            self.quota.changed = True  # it is still to be saved
+            self.quota.changed = True  # try again
             self._note_disk(error)
         else:
             self._note_disk(None)
 
     async def _keep_durations(self) -> None:
-        """What was learned of dubbing times may be lost for a minute: it only helps to ask in time."""
+        """Save the model of dubbing times every minute. It only helps to poll in time, so losing a minute does no harm."""
         while True:
             await asyncio.sleep(60.0)
             await self._save_durations()
@@ -755,8 +768,11 @@ class Runner:
                 await self.ledger.write_document("durations", self._durations.dump())
 
     def _poll_rate(self, in_flight: int) -> float:
-        """Polls a second that can be afforded. The work lasts at least as long as its projects take to be submitted, and as
-        some dozens more would; a batch that does not need the whole day may spend the day's reads sooner."""
+        """Returns how many polls per second the rate limit affords.
+
+        The work is taken to last as long as it takes to submit its projects and 40 more. A batch that does not need the whole
+        day may use the day's reads sooner.
+        """
         waiting = sum(job.stage not in (Stage.DUBBING, Stage.ENDED) for job in self.ledger.jobs.values())
         horizon = (in_flight + waiting + 40) * self.quota.pace(Endpoint.CREATE_DUBBING)
         return affordable(self.quota.usage()[Endpoint.GET_DUBBING].windows, max(horizon, 1.0))
@@ -767,7 +783,7 @@ def _gone_of(jobs: list[Job]) -> list[Job]:
 
 
 def _as_it_is(found: Found) -> Found:
-    """The file as it is now. Raises Trouble("source_missing" | "source_unreadable")."""
+    """Returns the file with its present size and time. Raises Trouble("source_missing" | "source_unreadable")."""
     try:
         status = os.stat(found.path)
     except FileNotFoundError as error:
@@ -778,7 +794,7 @@ def _as_it_is(found: Found) -> Found:
 
 
 def _piece(found: Iterator[Found | Skipped]) -> list[Found | Skipped]:
-    """What is found next, within a moment or as soon as there is anything; empty at the end."""
+    """Returns the items found within `PIECE_SECONDS`: at least one, at most `PIECE`; empty at the end of the scan."""
     piece = []
     until = time.monotonic() + PIECE_SECONDS
     for item in found:
@@ -789,7 +805,7 @@ def _piece(found: Iterator[Found | Skipped]) -> list[Found | Skipped]:
 
 
 def _uploading(job: Job) -> bool:
-    """Whether its source is still to be brought to the service: neither there, nor cancelled, nor failed."""
+    """Whether the job's source must still be uploaded: it is neither uploaded, nor cancelled, nor failed."""
     there = job.asset is not None and job.asset.uploaded
     return not there and any(isinstance(activity, Deliver) for activity in activities(job))
 

@@ -1,23 +1,24 @@
-"""When to ask about which project: an index policy over what is learned of dubbing times. Pure: callers pass the time.
+"""Decides when to poll which project, by an index policy over learned dubbing times. Pure: callers pass the time.
 
-Every project is a restless bandit: its dubs become ready whether it is looked at or not, looking costs one call of a scarce
-budget, and each second in which something is ready unseen costs one per dub. Whittle ("Restless bandits: activity allocation
-in a changing world", 1988) takes the problem apart by a price per call: each project by itself says at which price it would
-just be asked now, its index, and those above the common price are asked. With R the expected number of dubs that are ready and
-not seen, and R' the rate at which more become so, the index here is
+Each project is a restless bandit. Its dubs become ready whether it is polled or not, a poll costs one call of a scarce budget,
+and each second in which a dub is ready but not seen costs one. Whittle ("Restless bandits: activity allocation in a changing
+world", 1988) separates the projects by a price per call. The index of a project is the price at which polling it now would just
+be worth the call; the projects whose index is above the common price are polled. With R the expected number of dubs that are
+ready and not seen, and R' the rate at which this number grows, the index here is
 
     R × min(R / 2R', longest)
 
-For a constant hazard h and a short time t since the last look, R = ht, this is ht²/2, Whittle's own index, known from web
-crawling (Cho and Garcia-Molina, 2003; Azar et al., "Tractable near-optimal policies for crawling", 2018). For others it puts
-the present rate where the future's belongs: while the chance rises, waiting a little finds more; past the peak there is no
-use in waiting. Hazards come from `jobs.durations`; while nothing is learned they are equal, and the order is fair round-robin.
+For a constant hazard h and a short time t since the last poll, R = ht, and the index is ht²/2. This is Whittle's own index,
+known from web crawling (Cho and Garcia-Molina, 2003; Azar et al., "Tractable near-optimal policies for crawling", 2018). For
+other hazards the formula uses the present rate in place of the future rate: while the chance rises, waiting a little finds
+more; past the peak, waiting is useless. Hazards come from `jobs.durations`. Until something is learned they are equal, and the
+order is fair round-robin.
 
-The price is what makes calls come at the rate that can be afforded: it rises with each call and falls with time (dual ascent).
-From it follows each project's due time, so that a heap will do; due times are made anew now and then, as the price moves.
+The price keeps the calls at the affordable rate: it rises with each call and falls with time (dual ascent). It determines each
+project's due time, so a heap suffices. Due times are recomputed now and then, because the price changes.
 
-Nobody starves: none is asked later than four rounds of round-robin after the last time, or 5 minutes if that is more; those
-that are due go in the order of their due times.
+No project starves: each is polled at the latest four rounds of round-robin after its last poll, or 5 minutes if that is more.
+Due projects are polled in the order of their due times.
 """
 
 from __future__ import annotations
@@ -33,33 +34,33 @@ from synthdub_tui.jobs.durations import Dubbing, Durations, Followed
 from synthdub_tui.synthesia.budget import WindowUse
 
 LONGEST: Final = 300.0
-"""Seconds between two polls of a project at most, if four rounds of round-robin are not longer."""
+"""Longest time in seconds between two polls of a project, unless `ROUNDS` rounds of round-robin are longer."""
 
 ROUNDS: Final = 4.0
 
 FASTEST: Final = 10.0
-"""Polls a second, where no limit is known."""
+"""Polls per second if no rate limit is known."""
 
 LOOK_AGAIN: Final = 5.0
-"""Seconds (or `least`, if that is less) after which to look at some due times again, since the price moved."""
+"""Longest time in seconds between two calls of `take`, which recompute some due times; `least` seconds if that is less."""
 
-_SOME_RUNNING: Final = 1000  # dubs under way from which is learned, at most
-_SOME: Final = 2  # projects whose due times are made anew with each look
-_FINE, _FINEST = 0.1, 0.01  # precision of a due time: of the least time between two polls, and seconds
-_CHEAPEST, _DEAREST = -3.0, 5.0  # bounds of the price, logarithms against round-robin's
+_SOME_RUNNING: Final = 1000  # most dubs in progress that the model learns from
+_SOME: Final = 2  # projects whose due times each `take` recomputes
+_FINE, _FINEST = 0.1, 0.01  # precision of a due time: as a share of `least`, and in seconds
+_CHEAPEST, _DEAREST = -3.0, 5.0  # bounds of the price, as logarithms relative to round-robin's price
 
 
 def affordable(windows: Iterable[WindowUse], horizon: float) -> float:
-    """Polls a second that a budget allows to work that may take `horizon` seconds.
+    """Returns how many polls per second a budget allows for work that may take `horizon` seconds.
 
-    What is left of each limit is spread over the horizon, or over the limit's own window where that is shorter, and what was
-    used comes back as it was used.
+    The unused calls of each limit are spread over the horizon, or over the limit's window if that is shorter. Used calls become
+    free again at the rate at which they were used.
     """
     return min((max(0, w.usable - w.used) / min(horizon, w.seconds) + w.used / w.seconds for w in windows), default=FASTEST)
 
 
 class Awaited(NamedTuple):
-    """A dub under way: when it was submitted, and what is known of it."""
+    """A dub in progress: when it was submitted (seconds since the epoch), and the facts known about it."""
 
     submitted: float
     dubbing: Dubbing
@@ -69,18 +70,18 @@ class Awaited(NamedTuple):
 class _Entry:
     project: str
     dubs: dict[str, Awaited]
-    asked: float  # when it was asked last; before that, when it was submitted
-    seen: float | None  # when it last answered; None where that was in an earlier run
-    least: float  # not before
-    latest: float  # not after
+    asked: float  # time of the last poll; before the first, of the submission
+    seen: float | None  # time of the last answer; None if it was in an earlier run
+    least: float  # earliest next poll
+    latest: float  # latest next poll
     due: float = 0.0
-    before: float = -math.inf  # when it answered before `seen`
+    before: float = -math.inf  # time of the answer before `seen`
 
 
 class Schedule:
-    """The projects in flight and when each is due. `least`: seconds between two polls of one project.
+    """The projects in progress and when each is due. `least`: least seconds between two polls of one project.
 
-    `rate` tells how many polls a second can be afforded, given the number of projects in flight.
+    `rate` returns how many polls per second are affordable, given the number of projects in progress.
     """
 
     def __init__(
@@ -95,13 +96,13 @@ class Schedule:
         self._order = itertools.count()
         self._turn: list[str] = []
         self._open = 0
-        self._lean = 0.0  # logarithm of the price against round-robin's
+        self._lean = 0.0  # logarithm of the price relative to round-robin's price
         self._now = self._wake = -math.inf
 
     # -- who is followed -----------------------------------------------------------------------------------------------
 
     def add(self, project: str, now: float, dubs: Mapping[str, Awaited]) -> None:
-        """Follow a project. One that was submitted before this start is asked at once."""
+        """Follow a project. It is polled at once, unless it has just been submitted."""
         self.remove(project)
         submitted = max((dub.submitted for dub in dubs.values()), default=now)
         new = now <= submitted + max(self._least, 1.0)
@@ -113,7 +114,7 @@ class Schedule:
         self._plan(entry)
 
     def expect(self, project: str, dubs: Mapping[str, Awaited]) -> None:
-        """These dubs are under way in it now: some were added or given up."""
+        """Note which dubs are in progress in the project now, after some were added or cancelled."""
         entry = self._entries.get(project)
         if entry is None or entry.dubs == dubs:
             return
@@ -122,13 +123,13 @@ class Schedule:
         self._plan(entry)
 
     def remove(self, project: str) -> None:
-        """Stop following it."""
+        """Stop following the project."""
         entry = self._entries.pop(project, None)
         if entry is not None:
             self._open -= max(1, len(entry.dubs))
 
     def observed(self, project: str, now: float, finished: Iterable[str]) -> None:
-        """The project answered: these dubs are finished. Of those that ended in another way `expect` tells."""
+        """Note an answer of the project, with these finished dubs. Dubs that ended in another way are reported by `expect`."""
         entry = self._entries.get(project)
         if entry is None:
             return
@@ -147,12 +148,12 @@ class Schedule:
     # -- whom to ask ---------------------------------------------------------------------------------------------------
 
     def next_due(self) -> float | None:
-        """When to call `take` again; None when nobody is followed."""
+        """Returns when to call `take` again; None if no project is followed."""
         self._tidy()
         return min(self._heap[0][0], self._wake) if self._heap else None
 
     def take(self, now: float) -> str | None:
-        """The project to ask now, whose next time is set thereby."""
+        """Returns the project to poll now and plans its next poll; None if no project is due."""
         self._pass_time(now)
         self._plan_some()
         for _ in range(len(self._entries)):
@@ -161,12 +162,12 @@ class Schedule:
                 return None
             entry = self._heap[0][2]
             if now < entry.latest and self._plan(entry) > now:
-                continue  # calls have become dearer since its time was made
+                continue  # the price has risen since its due time was computed
             return self._ask(entry, now)
         return None
 
     def postpone(self, project: str, until: float) -> None:
-        """Ask not before then, since the service had trouble."""
+        """Do not poll the project before `until`, since the service had trouble."""
         entry = self._entries.get(project)
         if entry is not None:
             entry.least = max(entry.least, until)
@@ -184,7 +185,7 @@ class Schedule:
     # -- the price -----------------------------------------------------------------------------------------------------
 
     def _pass_time(self, now: float) -> None:
-        """Calls that were not made make those to come cheaper."""
+        """Lower the price by the calls that were affordable since the last time. Sometimes updates the affordable rate."""
         passed = min(max(now - self._now, 0.0), 60.0)
         self._lean = max(self._lean - self._gain() * self._rate * passed, _CHEAPEST)
         self._now = max(now, self._now)
@@ -193,25 +194,25 @@ class Schedule:
             self._rate = max(self._find_rate(len(self._entries)), 1e-6)
 
     def _gain(self) -> float:
-        """Half a round of everybody changes the price by about e."""
+        """Returns by how much a call raises the logarithm of the price. Half a round multiplies the price by about e."""
         return 2 / (10 + len(self._entries))
 
     def _round(self) -> float:
-        """Seconds of a round of round-robin."""
+        """Returns the seconds of one round of round-robin."""
         return max(self._least, len(self._entries) / self._rate)
 
     def _longest(self) -> float:
         return max(LONGEST, ROUNDS * self._round(), self._least)
 
     def _price(self) -> float:
-        """The index of an average project after a round, leaned to what can be afforded."""
+        """Returns the price: the index of an average project after one round, times the correction to the affordable rate."""
         dubs = self._open / max(1, len(self._entries))
         return dubs / self.durations.typical * self._round() ** 2 / 2 * math.exp(self._lean)
 
     # -- due times -----------------------------------------------------------------------------------------------------
 
     def _plan(self, entry: _Entry) -> float:
-        """Set the due time: the first moment at which the index reaches the price."""
+        """Set and return the due time: the first moment at which the index reaches the price."""
         entry.due = self._due(entry)
         heapq.heappush(self._heap, (entry.due, next(self._order), entry))
         return entry.due
@@ -221,7 +222,7 @@ class Schedule:
         if low >= high:
             return low
         if not self.durations.known:
-            return min(max(low, entry.asked + 0.95 * self._round()), high)  # a little early, for chances that are missed
+            return min(max(low, entry.asked + 0.95 * self._round()), high)  # a little early, to make up for delays
         price, longest = self._price(), self._longest()
         index = self._index(entry, longest)
         if index(low) >= price:
@@ -236,7 +237,7 @@ class Schedule:
         return high
 
     def _index(self, entry: _Entry, longest: float) -> Callable[[float], float]:
-        """The index as a function of the time at which the project is asked."""
+        """Returns the index as a function of the time at which the project is polled."""
         hazard, asked = self.durations.hazard, entry.asked
         dubs = [(dub.submitted, self.durations.usual(dub.dubbing)) for dub in entry.dubs.values()] or [(asked, None)]
         known = [(begun, usual, hazard(asked - begun, usual)[0]) for begun, usual in dubs]
@@ -253,7 +254,7 @@ class Schedule:
         return index
 
     def _plan_some(self) -> None:
-        """Some due times anew, in turn: the price moved, and more was learned."""
+        """Recompute some due times, in turn, because the price changes and the model learns."""
         for _ in range(min(_SOME, len(self._entries))):
             if not self._turn:
                 self._turn = list(self._entries)
@@ -263,7 +264,7 @@ class Schedule:
 
     def _tidy(self) -> None:
         while self._heap and not self._stands(*self._heap[0]):
-            heapq.heappop(self._heap)  # removed or planned anew since
+            heapq.heappop(self._heap)  # removed or planned again since
         if len(self._heap) > 8 * len(self._entries) + 64:
             self._heap = [(entry.due, next(self._order), entry) for entry in self._entries.values()]
             heapq.heapify(self._heap)
@@ -272,7 +273,7 @@ class Schedule:
         return entry.due == due and self._entries.get(entry.project) is entry
 
     def _running(self, each: int) -> Iterable[Followed]:
-        """The dubs under way of one in so many projects, as far as they were followed."""
+        """Returns the dubs in progress of every `each`-th project that has answered in this run."""
         for entry in itertools.islice(self._entries.values(), 0, None, each):
             for dub in entry.dubs.values():
                 if entry.seen is not None:

@@ -1,4 +1,4 @@
-"""The service's answers in the words of the domain."""
+"""Translates the service's answers into types of the domain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from synthdub_tui.synthesia.schema import ProjectInfo
 
 
 def seen_of(info: ProjectInfo) -> ProjectSeen:
-    """A project as the domain sees it."""
+    """Returns a project in the types of the domain."""
     languages = tuple(
         Seen(entry.language, SeenState(entry.state.value), entry.video, entry.error_code, entry.oddity)
         for entry in info.languages

@@ -1,4 +1,4 @@
-"""The control socket: dashboards and commands attach here. Owner only; a client that stalls costs the work nothing."""
+"""Serves the control socket, to which dashboards and commands of the same user attach. A stalled client blocks nothing."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from synthdub_tui.settings import Secret
 _log = logging.getLogger(__name__)
 
 TICK: Final = 0.2
-"""Seconds between two batches of changes."""
+"""Seconds between two `Changes` messages."""
 
 BACKLOG: Final = 1024 * 1024
-"""Bytes waiting for a client above which it gets nothing new until it has read them."""
+"""Unread bytes of a client above which it gets no changes until it has read them."""
 
 CLIENTS: Final = 64
-"""Attached at the same time: each costs a descriptor, and the work must not run out of them."""
+"""Most clients at the same time: each takes a file descriptor, and the work must not run out of them."""
 
 NO_SOCKETS: Final = frozenset({errno.EPERM, errno.EIO, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What file systems without sockets (FAT, network and user-space ones) answer to bind(). A name that anything has is freed
-before, and folders that cannot be written say something else."""
+"""Error numbers of bind() on file systems without sockets (FAT, network and user-space ones). They have no other cause here:
+the name was freed before, and a folder that cannot be written gives another error."""
 
 REQUEST_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of a request at most: adding some ten thousand paths."""
+"""Longest request in bytes: enough to add some ten thousand paths."""
 
 
 class Server:
-    """Serves one runner. `on_stop` is called when a client asks the runner to end; `read_key` gives the key as it is now."""
+    """Serves one runner. `on_stop` is called when a client asks the runner to end; `read_key` reads the present API key."""
 
     def __init__(
         self, runner: Runner, *, on_stop: Callable[[], None], read_key: Callable[[], str], foreground: bool = False
@@ -59,15 +59,15 @@ class Server:
         self._server: asyncio.Server | None = None
         self._bound: os.stat_result | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self.last_seen = runner.started  # when the last client left or came
+        self.last_seen = runner.started  # when the last client left; before, when the runner was created
 
     @property
     def clients(self) -> int:
-        """How many are attached."""
+        """The number of attached clients."""
         return len(self._clients)
 
     async def start(self) -> None:
-        """Open the socket. The state directory's lock is held, so a socket that is there is nobody's.
+        """Open the socket. Replaces an existing one: since this runner holds the lock, an earlier runner left it behind.
 
         Raises Trouble("state_unwritable").
         """
@@ -79,7 +79,7 @@ class Server:
         self._ticker = asyncio.create_task(self._tick())
 
     async def _open(self) -> None:
-        """In the state directory, or outside, where its file system knows no sockets."""
+        """Open the socket in the state directory, or outside if its path is too long or its file system has no sockets."""
         if inside := socket_inside(self._state_dir):
             try:
                 return await self._listen(inside)
@@ -101,7 +101,7 @@ class Server:
         self._bound = os.lstat(path)
 
     async def close(self, reason: str) -> None:
-        """Say good-bye and remove the socket."""
+        """Send `Bye` with the reason to all clients, and remove the socket."""
         if self._ticker is not None:
             self._ticker.cancel()
         for client in list(self._clients):
@@ -109,9 +109,9 @@ class Server:
             client.close()
         if self._server is not None:
             self._server.close()
-            with contextlib.suppress(OSError):  # removed by somebody, or of a volume that is gone
+            with contextlib.suppress(OSError):  # already removed, or its volume is gone
                 if self._bound is not None and os.path.samestat(self._bound, os.lstat(self._path)):
-                    os.unlink(self._path)  # else the directory was replaced, and that is another runner's
+                    os.unlink(self._path)  # else it is another runner's, in a replaced directory
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not _is_own(writer.get_extra_info("socket")) or len(self._clients) >= CLIENTS:
@@ -123,7 +123,7 @@ class Server:
             while line := await reader.readline():
                 await self._take(client, line)
             self._clients.discard(client)
-            if client.pending:  # it has nothing more to say, and may still listen
+            if client.pending:  # the client sends no more, but may still read
                 await asyncio.wait(client.pending)
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             _log.info("client dropped", extra={"reason": type(error).__name__})
@@ -145,8 +145,8 @@ class Server:
             await self._reply(client, request)
 
     async def _reply_later(self, client: _Client, request: p.Request) -> None:
-        """For what takes long: the client's next request may be urgent."""
-        with contextlib.suppress(OSError):  # it has gone meanwhile
+        """Reply to a request that takes long, in a task of its own, since the client's next request may be urgent."""
+        with contextlib.suppress(OSError):  # the client may have gone
             await self._reply(client, request)
 
     async def _reply(self, client: _Client, request: p.Request) -> None:
@@ -156,15 +156,15 @@ class Server:
             reply = p.Reply(id=request.id, code=trouble.code, detail=trouble.detail)
         except OSError as error:
             reply = p.Reply(id=request.id, code="state_unwritable", detail=error.strerror or "")
-        except Exception:  # noqa: BLE001 - one client's request must not cost the others anything
+        except Exception:  # noqa: BLE001 - one client's request must not affect the others
             _log.exception("request failed")
             reply = p.Reply(id=request.id, code="internal")
         if client.dirty and client.ready:
-            self._send_changes(client, client.transfers, None)  # who reads the reply knows what it changed
+            self._send_changes(client, client.transfers, None)  # before the reply, so that its reader knows what it changed
         client.send(reply)
         if isinstance(request, p.Stop):
             self._on_stop()
-        await client.drain()  # one that asks and does not read waits for itself, in bounded memory
+        await client.drain()  # a client that does not read delays only itself, and memory stays bounded
 
     def _welcome(self) -> p.Welcome:
         return p.Welcome(
@@ -198,7 +198,7 @@ class Server:
             case p.StopAdding():
                 runner.stop_adding()
             case _:
-                pass  # Status and Stop: the reply itself is the answer
+                pass  # Status and Stop have no result
         return p.Reply(id=request.id, result=result, meters=runner.overview())
 
     async def _answer_about_dubs(self, request: p.Retry | p.Cancel | p.Remove) -> p.Reply:
@@ -214,7 +214,7 @@ class Server:
                 removed = await runner.remove(cells, forget=forget)
                 result = {"removed": removed.count, "under_way": len(removed.under_way), "paid": len(removed.paid)}
                 changed = tuple(removed.changed)
-        await runner.saved(cells)  # whoever asks may look there next
+        await runner.saved(cells)  # the client may read the files next
         return p.Reply(id=request.id, result={**result}, changed=changed, meters=runner.overview())
 
     async def _answer_about_files(self, request: p.Add | p.AddLanguages | p.Relocate) -> dict[str, int | str]:
@@ -243,7 +243,7 @@ class Server:
     # -- changes -------------------------------------------------------------------------------------------------------
 
     async def _subscribe(self, client: _Client) -> None:
-        """The snapshot in pieces, each as new as can be; what changes after its piece was sent follows at the end."""
+        """Send the snapshot in parts, each with the newest versions. Jobs that change after their part follow at the end."""
         jobs = self._runner.ledger.jobs
         names = list(jobs)
         meters = self._runner.overview()
@@ -263,7 +263,7 @@ class Server:
         self._on_change(job, job)
 
     async def _tick(self) -> None:
-        """Changes a few times a second. Rates are sent while something moves, and once more when it stops."""
+        """Send changes every `TICK` seconds. Rates are sent during transfers, and once more when they stop."""
         moving = False
         while True:
             await asyncio.sleep(TICK)
@@ -276,7 +276,7 @@ class Server:
                     self._send_changes(client, transfers, meters)
 
     def _send_changes(self, client: _Client, transfers: list[p.Transfer], meters: p.Meters | None) -> None:
-        """Only what is new to this client: the time and the waits in the meters change by themselves and are no news."""
+        """Send what is new to this client. Meters that differ only in the time and in waits are not new."""
         known = self._runner.ledger.jobs
         jobs = [known[job_id] for job_id in client.dirty if job_id in known]
         removed = [job_id for job_id in client.dirty if job_id not in known]
@@ -302,11 +302,11 @@ class _Client:
         self.dirty: dict[str, None] = {}
         self.transfers: list[p.Transfer] = []
         self.meters: p.Meters | None = None
-        self.pending: set[asyncio.Task[None]] = set()  # answers that take long
+        self.pending: set[asyncio.Task[None]] = set()  # replies that take long
 
     @property
     def ready(self) -> bool:
-        """Whether it keeps up. One that does not gets the newest state later, not every step of it."""
+        """Whether the client keeps up. A slow client gets the newest state later, without the steps in between."""
         return not self.in_snapshot and self._writer.transport.get_write_buffer_size() < BACKLOG
 
     def send(self, message: p.Message) -> None:
@@ -326,7 +326,7 @@ def _without_time(meters: p.Meters) -> p.Meters:
 
 
 def _is_own(connection: socket.socket) -> bool:
-    """Whether the peer is the same user (SO_PEERCRED); elsewhere than on Linux the socket's mode has to do."""
+    """Whether the peer is the same user, or root (SO_PEERCRED). Outside Linux only the socket's mode protects it."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -1,4 +1,4 @@
-"""Claims of this batch beside the outputs, and what follows for dubs that another batch has claimed (`store.claim_files`)."""
+"""Claims dubs for this batch by files next to the outputs (`store.claim_files`), and holds dubs that another batch claimed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CLAIMABLE = OPEN | {DubState.UNKNOWN}
 
 
 class SharedClaims:
-    """Takes and gives back claims for one state directory. `batch` is its id."""
+    """Makes and releases the claims of one state directory. `batch` is its id."""
 
     def __init__(self, ledger: Ledger, state_dir: str, now: Callable[[], float]) -> None:
         self.batch = ""
@@ -35,14 +35,16 @@ class SharedClaims:
         self._releasing: set[asyncio.Task[object]] = set()
 
     async def take(self, job_id: str, languages: Iterable[str]) -> bool:
-        """Claim these waiting dubs; whether all are ours. Those that another batch has wait for the user, unless he said that
-        they are to be dubbed all the same."""
+        """Claim these waiting dubs. Returns whether all of them may be sent.
+
+        A dub that another batch has claimed is held for the user, unless the user agreed to dub it anyway.
+        """
         languages = tuple(languages)
-        await self._ledger.saved(job_id)  # others judge by it whether the claim still holds
+        await self._ledger.saved(job_id)  # other batches read it to decide whether the claim is stale
         try:
             await in_thread(make_folder, self._ledger.jobs[job_id])
         except Trouble:
-            return True  # whoever looks at the outputs says why
+            return True  # `ready_to_write` reports why
         for language in languages:
             job = self._ledger.jobs[job_id]
             if WaitsFor.CLAIMED.value in job.dubs[language].agreed:
@@ -54,7 +56,7 @@ class SharedClaims:
         return set(languages) <= set(self._ledger.jobs[job_id].unsent)
 
     def note(self, before: Job, job: Job) -> None:
-        """Give back the claims of dubs that have ended, or whose output is another one by now."""
+        """Release the claims of dubs that have ended, or whose output has another path now."""
         for language, old in before.dubs.items():
             if old.state not in _CLAIMABLE:
                 continue
@@ -64,7 +66,7 @@ class SharedClaims:
                 self._release(before, language)
 
     async def close(self) -> None:
-        """Returns when all that is to be given back is."""
+        """Wait until all claims are released, at most one second."""
         if self._releasing:
             await asyncio.wait(self._releasing, timeout=1.0)
 
@@ -99,5 +101,5 @@ def _words(other: Claim) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # in a container with a user that has no name
+    except (KeyError, OSError):  # a user without a name, as in a container
         return f"user {os.getuid()}"

@@ -1,4 +1,7 @@
-"""The paid calls. The intent is on disk before a request goes out, the answer right after; in between nothing is repeated."""
+"""Sends paid requests. The intent is on disk before a request is sent, and the outcome right after its answer.
+
+A request that may have arrived is never repeated.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 class _Withdrawn(Exception):
-    """The request is not wanted any more, and was not sent."""
+    """The request is no longer wanted, and was not sent."""
 
 
 class _Touched(Exception):
-    """Only the time of the source is another: before anything is sent, its content has to be read."""
+    """Only the time of the source has changed: its content must be read before anything is sent."""
 
 
 class Submission:
@@ -42,19 +45,22 @@ class Submission:
         self._id = job_id
         self._languages = languages
         self._project = project
-        self._receipt = ""  # of the request under way
+        self._receipt = ""  # id of the receipt of the request in progress
 
     @property
     def _job(self) -> Job:
         return self._shop.ledger.jobs[self._id]
 
     async def run(self) -> None:
-        """Repeats only what certainly never arrived. May be cancelled until the intent is recorded, see `_send`."""
+        """Send the request, again only after one that certainly never arrived. Ends at once during a pause.
+
+        May be cancelled until the intent is recorded, see `_request`. Raises KeyRejected.
+        """
         delay = self._shop.patience.back_off
         while not self._shop.paused:
             try:
                 if not await self._may_be_paid():
-                    return  # not all of them: the plan now asks for the others
+                    return  # not all of them: the worker starts a new request for the rest
                 await self._request()
             except NotSent as trouble:
                 self._shop.on_trouble(trouble)
@@ -63,25 +69,25 @@ class Submission:
             except _Touched:
                 await self._compare()
             except AccountRefused:
-                return  # the dubs wait on
+                return  # the dubs stay waiting
             else:
                 self._shop.on_trouble(None)
                 return
 
     async def _may_be_paid(self) -> bool:
-        """Whether nothing speaks against paying for all of these languages; where something does, it is noted in the job."""
+        """Whether all of these languages may be paid for. Notes in the job why one may not."""
         if await worth_sending(self._shop, self._id, self._languages) != self._languages:
             return False
-        await self._shop.paid_before.know_digest(self._id)  # now: it may take minutes, and the intent must not wait
+        await self._shop.paid_before.know_digest(self._id)  # before the intent, since it may take minutes
         if not await self._shop.paid_before.clear(self._id, self._languages):
             return False
         if not await self._shop.shared_claims.take(self._id, self._languages):
             return False
-        # Only now, since whoever held the claim until a moment ago has just finished the output.
+        # After the claim, since the batch that held it before may have just finished the output.
         return await ready_to_write(self._shop, self._id, self._languages) == self._languages
 
     async def _request(self) -> None:
-        """The request in a task of its own: cancelling this worker must not cut a paid request off from its answer."""
+        """Send the request in a task of its own, so that cancelling this one does not lose the answer to a paid request."""
         task = asyncio.create_task(self._send())
         self._shop.critical.add(task)
         task.add_done_callback(self._shop.critical.discard)
@@ -89,7 +95,7 @@ class Submission:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             if self._job.submission is None:
-                task.cancel()  # still waiting for the quota: nothing was sent
+                task.cancel()  # still waiting for the rate limit: nothing was sent
             raise
 
     async def _send(self) -> None:
@@ -99,7 +105,7 @@ class Submission:
         except _Withdrawn:
             return
         except (NotSent, KeyRejected, AccountRefused):
-            try:  # first the receipt, or the next try would take its own for somebody else's
+            try:  # first the receipt, or the next try would mistake it for another process's
                 await self._note_refused()
             finally:
                 self._settle_unsent()
@@ -124,11 +130,11 @@ class Submission:
             await self._shop.ledger.saved(self._id)
 
     async def _asked_for(self) -> None:
-        """A refusal that holds for all names the file: another one may still be small enough for what credits are left."""
+        """Call the service, and add the file's name to a refusal of the account: the credits may suffice for a smaller file."""
         try:
             await self._call()
         except AccountRefused as refusal:
-            if refusal is self._shop.account.refusal:  # of another file, before this one was sent
+            if refusal is self._shop.account.refusal:  # about another file, before this one was sent
                 raise
             raise AccountRefused(refusal.code, f"{self._job.name}: {refusal.detail}") from refusal
 
@@ -146,7 +152,7 @@ class Submission:
             videos = {self._own(info.language): info.video for info in answer.created}
             refused = {self._own(language): words for language, words in answer.refused}
             self._shop.account.accept()
-            try:  # first the receipt: once the job has moved on, this task is not wanted any more, and cancelled
+            try:  # first the receipt: once the job has changed, this task is no longer wanted, and is cancelled
                 await self._note_verdicts("", refused)
                 await self._note_accepted(self._project, refused)
             finally:
@@ -172,18 +178,21 @@ class Submission:
             self._shop.ledger.put(changes.created(self._job, project, self._shop.now()))
 
     async def _record_intent(self) -> None:
-        """Called by the client when quota and key allow the request, right before it is sent."""
+        """Record job and receipt. The client calls this right before it sends, when rate limit and key allow the request.
+
+        Raises _Withdrawn, _Touched, AccountRefused or NotSent if the request must not be sent.
+        """
         await self._check_source()
         self._shop.account.check()
         job = self._job
         if self._shop.paused or not set(self._languages) <= set(job.unsent):
-            raise _Withdrawn  # paused, cancelled or held while the quota made it wait
+            raise _Withdrawn  # paused, cancelled or held during the wait for the rate limit
         self._shop.ledger.put(changes.intend(job, self._languages, self._project, self._shop.now()))
         await self._shop.ledger.saved(self._id)
         self._receipt = await self._shop.paid_before.intend(self._id, self._languages, self._project)
         if not self._receipt:
             self._settle_unsent()
-            raise _Withdrawn  # another process paid for one of them just now
+            raise _Withdrawn  # a receipt says that a language was paid for, or refused by moderation, meanwhile
 
     async def _note_accepted(self, project: str, refused: Iterable[str] = ()) -> None:
         await self._shop.paid_before.note_accepted(self._job, self._receipt, project)
@@ -191,7 +200,7 @@ class Submission:
             await self._shop.paid_before.note_refused(self._job, self._receipt, refused)
 
     async def _unclear(self, detail: str = "") -> None:
-        """Nobody knows what became of the request."""
+        """Note in receipt and job that the outcome of the request is unknown."""
         try:
             if self._receipt:
                 await self._shop.paid_before.note_unclear(self._job, self._receipt)
@@ -204,9 +213,10 @@ class Submission:
             self._receipt = ""
 
     async def _check_source(self) -> None:
-        """What is paid for is what the user has now. Raises _Withdrawn where that is to be uploaded first, or _Touched.
+        """Check that the uploaded version is the one that the user has now, since only that may be paid for.
 
-        A source that is gone may have been deleted because it was uploaded.
+        Raises _Withdrawn if a new version must be uploaded first, or _Touched. A missing source is accepted: the user may have
+        deleted it after the upload.
         """
         now = await in_thread(_stamp_now, self._job.source.path)
         known = self._job.source
@@ -222,7 +232,7 @@ class Submission:
         self._shop.ledger.put(changes.source_replaced(self._job, source))
 
     async def _compare(self) -> None:
-        """Read the source, which may take minutes, and go on with it or with what was uploaded."""
+        """Read the source, which may take minutes. Keeps the upload if the content is the same, else replaces the source."""
         known, stop = self._job.source, threading.Event()
         async with self._shop.reading:
             try:
@@ -230,7 +240,7 @@ class Submission:
             finally:
                 stop.set()
         if self._job.source != known:
-            return  # somebody else looked at it meanwhile
+            return  # the source was examined elsewhere meanwhile
         if now.digest == known.digest:
             self._shop.ledger.put(changes.source_adopted(self._job, now))
         else:
@@ -241,29 +251,29 @@ class Submission:
             self._shop.ledger.put(changes.not_sent(self._job))
 
     async def _note_verdicts(self, code: str, said: Mapping[str, str]) -> None:
-        """Let other batches know what moderation refused. `said`: language, or empty for all of the request → words."""
+        """Note moderation's refusals in the receipt, for other batches. `said`: language ("" for the whole request) → words."""
         for about, words in said.items():
             if self._receipt and is_moderation(code, words):
                 await self._shop.paid_before.note_verdict(self._job, self._receipt, about, words)
 
     def _refused(self, refusal: Refused) -> None:
         job = self._job
-        if job.submission is None:  # found wrong by the client before the intent was recorded
+        if job.submission is None:  # the client refused it before the intent was recorded
             job = changes.intend(job, self._languages, self._project, self._shop.now())
         named = self._named(refusal)
         self._shop.ledger.put(changes.refused(job, refusal.code, refusal.detail, named, self._shop.now()))
 
     def _named(self, refusal: Refused) -> dict[str, str]:
-        """The words about each language that the service names."""
+        """Returns language → words for each language that the service names in a refusal."""
         return {self._own(language): words or refusal.detail for language, words in refusal.languages if language}
 
     def _own(self, language: str) -> str:
-        """The spelling under which the job knows a language of the answer."""
+        """Returns the job's spelling of a language in the answer."""
         return own_spelling(language, self._languages)
 
 
 def _stamp_now(path: str) -> Stamp | None:
-    """None where there is no such file any more, or nobody can tell."""
+    """Returns the file's stamp; None if the file is gone or cannot be examined."""
     try:
         status = os.stat(path)
     except OSError:
@@ -272,8 +282,10 @@ def _stamp_now(path: str) -> Stamp | None:
 
 
 def _read(source: Source, stop: threading.Event) -> Source:
-    """The source with its present time and the digest of its content; that one is empty if it cannot be read or is just being
-    written, and what was known of the source if it is gone."""
+    """Returns the source with its present time and the digest of its content. Blocking.
+
+    The digest is empty if the source cannot be read or changes meanwhile. A source that is gone is returned as it was.
+    """
     now = _stamp_now(source.path)
     if now is None:
         return source

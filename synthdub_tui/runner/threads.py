@@ -1,4 +1,4 @@
-"""Blocking work of the runner, in threads that never hold up the end of the process (a disk may hang for ever)."""
+"""Runs blocking work in threads that never delay the end of the process, since a disk may hang for ever."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ _POOL: Final = DaemonPool(8, "runner")
 
 
 async def in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like `asyncio.to_thread`, whose threads are joined when the loop ends."""
+    """Run `work` like `asyncio.to_thread`, but in threads that are not joined when the loop ends."""
     return await asyncio.wrap_future(_POOL.submit(work, *args, **kwargs))

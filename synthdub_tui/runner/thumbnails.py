@@ -1,7 +1,7 @@
-"""Pictures of dubbed videos, for dashboards that can show them: fetched when one is asked for, and kept in a bounded folder.
+"""Pictures of dubbed videos for dashboards that can show them. Each is downloaded on request and kept in a bounded folder.
 
-Their addresses are signed and short-lived (API reference, GET /v2/dubbing/{id}), so they stay here: a dashboard gets the path
-of a file. No picture is worth anything to the work itself, so whatever goes wrong only means that there is none.
+Their URLs are signed and short-lived (API reference, GET /v2/dubbing/{id}), so they stay here: a dashboard gets the path of a
+file. The work does not need pictures, so any error only means that there is none.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ FOLDER: Final = "thumbnails"
 PART: Final = "fetching.part"
 
 LIMIT: Final = 2 * 1024 * 1024
-"""Bytes of one picture."""
+"""Largest picture in bytes."""
 
 ROOM: Final = 32 * 1024 * 1024
-"""Bytes of all that are kept; those not looked at for longest go first."""
+"""Largest total of the kept pictures in bytes. The least recently used are deleted first."""
 
 SIDE: Final = 2560
-"""Pixels of a picture's longer side: what is larger is no thumbnail, and dear to decode."""
+"""Longest side of a picture in pixels: a larger one is no thumbnail, and expensive to decode."""
 
 PATIENCE: Final = 25.0
-"""Seconds for finding and fetching one. A dashboard does not wait for longer."""
+"""Seconds within which a picture must be found and downloaded. A dashboard does not wait longer."""
 
 AGAIN: Final = 600.0
-"""Seconds in which a picture that was not to be had is not asked for again: asking costs a read."""
+"""Seconds for which an unavailable picture is not requested again, since a request costs a read."""
 
 WAITING: Final = 8
-"""Requests that may wait for another's picture; further ones get none."""
+"""Requests that may wait while another is answered; further ones get no picture."""
 
 
 class Thumbnails:
-    """The kept pictures of one state directory. `latest`: what is known of a project; `guard` raises OSError where the
-    directory is not ours any more."""
+    """The pictures of one state directory. `latest` returns the last answer about a project, or None. `guard` raises OSError if
+    the directory is no longer ours."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Thumbnails:
         self._none_until: dict[str, float] = {}
 
     async def path(self, job: str, language: str) -> str:
-        """Where the picture of a dubbed video lies; empty where there is none to be had now."""
+        """Returns the path of the picture of a dubbed video; empty if none is available now."""
         known = self._ledger.jobs.get(job)
         dub = known.dubs.get(language) if known is not None else None
         if dub is None or dub.output is None or not dub.project or len(self._askers) > WAITING:
@@ -89,7 +89,7 @@ class Thumbnails:
             self._askers.discard(asker)
 
     def close(self) -> None:
-        """The runner ends: nobody waits for a picture any more."""
+        """Cancel all requests, because the runner ends."""
         for asker in self._askers:
             if asker is not None:
                 asker.cancel()
@@ -111,7 +111,7 @@ class Thumbnails:
         return ""
 
     async def _fetched(self, project: str, language: str, path: str) -> bool:
-        """From the address that is known, which may have expired, else from a fresh one."""
+        """Download the picture from the known URL, or from a fresh one if that has expired. Returns whether there is one."""
         await in_thread(self._ready)
         known = self._latest(project)
         address = _address(known, language) if known is not None else ""
@@ -138,13 +138,13 @@ class Thumbnails:
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether bytes begin as a PNG or JPEG of a thumbnail's size does. Nothing else is kept or handed to a decoder."""
+    """Whether bytes start like a PNG or JPEG of a thumbnail's size. Nothing else is kept or passed to a decoder."""
     size = _png_size(head) or _jpeg_size(head)
     return size is not None and all(1 <= side <= SIDE for side in size)
 
 
 def _png_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height in the first chunk (PNG specification, 5.2 and 11.2.1)."""
+    """Returns width and height from the first chunk (PNG specification, 5.2 and 11.2.1); None if no PNG."""
     if head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR" or len(head) < 24:
         return None
     width, height = struct.unpack(">II", head[16:24])
@@ -152,7 +152,7 @@ def _png_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    """Width and height in the frame header, behind segments of other kinds (ITU-T T.81, B.1 and B.2.2)."""
+    """Returns width and height from the frame header, after other segments (ITU-T T.81, B.1 and B.2.2); None if no JPEG."""
     if head[:3] != b"\xff\xd8\xff":
         return None
     at = 2
@@ -166,7 +166,8 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _name(dub: Dub, language: str) -> str:
-    """One name per dubbed video, also where the service gives no id of it. Ids come from outside: they steer no path."""
+    """Returns a file name for a dubbed video, also if the service gives no id. It is a hash, since ids from outside must not
+    form paths."""
     return hashlib.sha256(f"{dub.project}\0{dub.video}\0{language}".encode()).hexdigest()[:32]
 
 
@@ -177,14 +178,14 @@ def _address(info: ProjectInfo, language: str) -> str:
 
 def _is_kept(path: str) -> bool:
     try:
-        os.utime(path)  # looked at just now
+        os.utime(path)  # mark as recently used
     except FileNotFoundError:
         return False
     return True
 
 
 def _keep(part: str, path: str) -> bool:
-    """Give a fetched picture its name, and make room for it. False if it is none."""
+    """Give a downloaded picture its name, and delete old ones beyond `ROOM`. If it is no picture, deletes it, returns False."""
     with open(part, "rb") as file:
         good = is_picture(file.read(LIMIT))
     if not good:

@@ -1,4 +1,4 @@
-"""Slots for uploads, given by size and not by the order of coming."""
+"""Slots for uploads, granted by the size of the files and not in order of arrival."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Line(Generic[K]):
-    """Who waits for an upload. The smallest and the largest are next in turn.
+    """A queue for uploads that returns the smallest and the largest in turn.
 
-    The best order of a batch's uploads depends on which line is the tighter one, and on dubbing times that nobody knows:
-    with slow uploads the largest first (their dubs take longest: Jackson, "Scheduling a production line to minimize maximum
-    tardiness", 1955), with slow downloads the smallest (outputs to fetch come soonest: Johnson, "Optimal two- and three-stage
-    production schedules", 1954; with time lags: Mitten, 1958). To alternate is near the better one either way, and the first
-    results come early. Equal sizes go in the order of their coming.
+    The best order depends on whether uploads or downloads are slower, and on dubbing times, which are unknown. With slow
+    uploads the largest should go first, since their dubs take longest (Jackson, "Scheduling a production line to minimize
+    maximum tardiness", 1955). With slow downloads the smallest should go first, since their outputs come soonest (Johnson,
+    "Optimal two- and three-stage production schedules", 1954; with time lags: Mitten, 1958). Alternating is close to the better
+    order in both cases, and the first results come early. Equal sizes go in order of arrival.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Line(Generic[K]):
         return len(self._waiting)
 
     def add(self, who: K, size: int) -> None:
-        """Wait, if not yet; with another size than before, anew."""
+        """Put `who` into the queue. If it waits already with another size, it starts again with the new size."""
         known = self._waiting.get(who)
         if known is not None and known[0] == size:
             return
@@ -42,23 +42,23 @@ class Line(Generic[K]):
         heapq.heappush(self._large, (-size, self._count, who))
 
     def discard(self, who: K) -> None:
-        """Wait no more."""
+        """Remove `who` from the queue, if it waits there."""
         self._waiting.pop(who, None)
         if not self._waiting:
             self.clear()
 
     def clear(self) -> None:
-        """Send all away."""
+        """Empty the queue."""
         self._waiting.clear()
         self._small.clear()
         self._large.clear()
 
     def pop(self) -> K | None:
-        """Whose turn it is; None where nobody waits."""
+        """Remove and return the next one; None if the queue is empty."""
         heap = self._large if self._largest_next else self._small
         while heap:
             size, count, who = heapq.heappop(heap)
-            if self._waiting.get(who) == (abs(size), count):  # else it had its turn through the other heap, or left
+            if self._waiting.get(who) == (abs(size), count):  # else popped from the other heap, or discarded
                 self._largest_next = not self._largest_next
                 self.discard(who)
                 return who
@@ -66,7 +66,7 @@ class Line(Generic[K]):
 
 
 class Turns:
-    """At most `slots` at once, of those who wait as `Line` has it."""
+    """Grants at most `slots` slots at the same time, in the order of `Line`."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -75,7 +75,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, size: int) -> AsyncIterator[None]:
-        """Holds a slot within the context."""
+        """Wait for a slot, and hold it within the context. `size`: bytes to upload."""
         await self._acquire(size)
         try:
             yield
@@ -86,13 +86,13 @@ class Turns:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._line.add(turn, size)
-        loop.call_soon(self._grant)  # not at once: all who come together are weighed together
+        loop.call_soon(self._grant)  # later, so that uploads that arrive together are ordered together
         try:
             await turn
         except asyncio.CancelledError:
             self._line.discard(turn)
             if turn.done() and not turn.cancelled():
-                self._release()  # granted, but cancelled before it could go
+                self._release()  # granted, but cancelled before it could start
             raise
 
     def _release(self) -> None:
@@ -101,6 +101,6 @@ class Turns:
 
     def _grant(self) -> None:
         while self._free and (turn := self._line.pop()):
-            if not turn.done():  # else it was cancelled in this very moment
+            if not turn.done():  # else it has just been cancelled
                 self._free -= 1
                 turn.set_result(None)

@@ -1,7 +1,7 @@
-"""One worker per job: it makes the activities that the job's facts ask for happen, and ends when there are none.
+"""One worker per job: runs the activities that the job's facts require, and ends when there are none.
 
-The facts decide (`jobs.plan.activities`): a change by the user, the service or a finished activity just makes the worker look
-again, starting what is wanted now and cancelling what is not. So resuming after a crash needs no code of its own.
+The facts decide (`jobs.plan.activities`). After every change, by the user, the service or a finished activity, the worker looks
+again, starts the activities that are wanted now and cancels the others. So resuming after a crash needs no code of its own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ from synthdub_tui.synthesia.errors import KeyRejected, Refused
 _log = logging.getLogger(__name__)
 
 FRUITLESS_LIMIT: Final = 5
-"""Times in a row that an activity may end without any change of the job before the worker gives up on it."""
+"""Times in a row that activities may end without changing the job before the worker fails the job's dubs of that activity."""
 
 
 class Worker:
-    """Works on one job until nothing is left that can go on by itself. Raises KeyRejected; other errors end in the job."""
+    """Works on one job until nothing is left that can continue automatically.
+
+    Raises KeyRejected; other errors are noted in the job.
+    """
 
     def __init__(self, shop: Workshop, job_id: str) -> None:
         self._shop = shop
@@ -48,36 +51,36 @@ class Worker:
         return self._shop.ledger.jobs[self._id]
 
     def look_again(self) -> None:
-        """The job changed. What is not wanted any more is cancelled before its next step, which the job's new state may have no
-        place for; the rest is for this worker's turn."""
+        """Note that the job changed. Cancels unwanted activities at once, since their next step may not fit the job's new
+        state; `run` does the rest."""
         self._cancel_unwanted()
         self._changed.set()
 
     def hold_back(self) -> None:
-        """Whatever waits in line, and may not begin any more, leaves the line."""
+        """Cancel activities that wait for their turn and may no longer start."""
         for activity, task in self._running.items():
             if not self._shop.may_go_on(self._job, activity) and not task.cancelling():
                 task.cancel()
 
     async def quiet(self) -> None:
-        """Returns when nothing goes on that is not wanted any more."""
+        """Wait until all activities that are no longer wanted have ended."""
         wanted = self._shop.decided(self._job)
         if ending := [task for activity, task in self._running.items() if activity not in wanted]:
             await asyncio.wait(ending)
 
     def _ended(self, _: asyncio.Task[None]) -> None:
-        """An activity did. Told so, one task waits where another for each wait would cost kilobytes a worker."""
+        """Called when an activity ends. Waking `run` in this way saves a waiting task, and so kilobytes, per worker."""
         self._changed.set()
 
     async def put_away(self) -> None:
-        """Returns when whatever was cancelled has ended."""
+        """Wait until all cancelled activities and paid requests have ended."""
         while ending := [task for task in self._running.values() if task.cancelling() and not task.done()]:
             await asyncio.wait(ending)
         if critical := [task for task in self._shop.critical if task.cancelling()]:
             await asyncio.wait(critical)
 
     async def run(self) -> None:
-        """One turn for each change or finished activity."""
+        """Reconcile after each change or finished activity, until nothing runs. Raises KeyRejected."""
         try:
             while True:
                 self._changed.clear()
@@ -124,7 +127,7 @@ class Worker:
             self._judge(activity, error, before)
 
     def _judge(self, activity: Activity, error: BaseException | None, before: Job) -> None:
-        """An activity that ends with an error, or again and again without any effect, is a mistake of this program."""
+        """Treat an activity that ends with an error, or `FRUITLESS_LIMIT` times without effect, as a bug of this program."""
         in_vain = self._job is before and self._shop.may_go_on(self._job, activity)
         self._fruitless = self._fruitless + 1 if in_vain else 0
         if error is None and self._fruitless < FRUITLESS_LIMIT:
@@ -167,7 +170,7 @@ class Worker:
                 return Fetch(self._shop, self._id, language).run()
 
     async def _watch(self, project: str) -> None:
-        """Take in what the service says; ends by being cancelled when the job wants nothing more of the project."""
+        """Apply the service's answers about a project to the job. Runs until the worker cancels it as no longer wanted."""
         if not self._seconds:
             self._seconds = (await in_thread(video_header.look_at, self._job.source.path)).seconds
         async with self._shop.poller.watching(project, self._id, self._awaited(project)) as news:
@@ -184,7 +187,7 @@ class Worker:
                         self._shop.on_warning(self._job, Trouble("status_unknown", f"{language}: {word}"))
 
     def _awaited(self, project: str) -> dict[str, Awaited]:
-        """What is under way in the project."""
+        """Returns the job's dubs in progress in the project, by language."""
         return {
             language: Awaited(dub.submitted or dub.since, dubbing_of(self._job, language, self._seconds))
             for language, dub in self._job.dubs.items()
@@ -193,7 +196,7 @@ class Worker:
 
     async def _cancel_all(self) -> None:
         for task in self._running.values():
-            if not task.cancelling():  # a second cancel would cut its cleaning up short
+            if not task.cancelling():  # a second cancel would interrupt its clean-up
                 task.cancel()
         if self._running:
             await asyncio.wait(self._running.values())

@@ -1,4 +1,4 @@
-"""What all workers share: the ledger, the service, the limits on transfers, and how long to be patient."""
+"""What all workers of a runner share: the jobs, the client of the service, the limits on transfers, and how long to wait."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ _log = logging.getLogger(__name__)
 
 
 GOES_WELL: Final = 60.0
-"""Seconds for which a transfer that broke before has to last."""
+"""Seconds after which a transfer that had failed before counts as going well again."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what, in seconds. Tests shorten it."""
+    """How long to wait, in seconds, and how often to try. Tests use shorter times."""
 
     back_off: float = 1.0  # first wait after a failed call; doubled each time
     back_off_limit: float = 60.0
-    asset_first: float = 1.0  # first look at an uploaded asset; waits grow by half
-    asset_longest: float = 30.0  # between two looks
-    asset_unseen: float = 120.0  # the upload is over, but the service still waits for it
-    asset_limit: float = 900.0  # the service never calls the asset ready: try to dub it all the same
-    download_rounds: int = 8  # tries of a download, each with a fresh address and several connections
-    upload_pause: float = 5.0  # before a source is uploaded again; doubled each time
-    upload_rounds: int = 20  # tries of an upload while the storage takes nothing, each of several requests
-    rest: float = 60.0  # for files that are still being written, where nothing else is left to do
-    new_project: float = 120.0  # for which a project may not be known everywhere at the service yet
-    paid_answer: float = 200.0  # for the answer to a paid request of which there is only a receipt
-    stop: float = 1.5  # for a paid request under way when the runner ends
+    asset_first: float = 1.0  # first pause between checks of an uploaded asset; each is longer by half
+    asset_longest: float = 30.0  # longest pause between two checks
+    asset_unseen: float = 120.0  # the upload has ended, but the service still waits for it
+    asset_limit: float = 900.0  # if the asset is not ready by then, try to dub it anyway
+    download_rounds: int = 8  # tries of a download, each with a fresh URL and several connections
+    upload_pause: float = 5.0  # before a source is uploaded again; doubled while the storage is unavailable
+    upload_rounds: int = 20  # tries of an upload while the storage is unavailable, each of several requests
+    rest: float = 60.0  # for files that are still being written, when nothing else is left to do
+    new_project: float = 120.0  # after its creation, parts of the service may not know a project yet
+    paid_answer: float = 200.0  # for the answer to a paid request that is known only from its receipt
+    stop: float = 1.5  # for paid requests in progress when the runner ends
 
 
 @dataclass
 class Workshop:
-    """Shared by all workers of a runner."""
+    """The objects that all workers of a runner share."""
 
     ledger: Ledger
     client: Client
@@ -69,13 +69,13 @@ class Workshop:
     receipts: Receipts
     downloads: asyncio.Semaphore
     on_trouble: Callable[[Trouble | None], None]
-    on_warning: Callable[[Job, Trouble], None]  # about a job, without a failure
+    on_warning: Callable[[Job, Trouble], None]  # about a job that has not failed
     settle: float  # seconds for which a source that was found in a folder must not have changed; 0: off
     state_dir: str
-    paused: bool = False  # nothing new is begun
-    critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests under way
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # one source at a time is read to tell versions apart
-    comparing: Callable[[str], list[str]] = lambda _job: []  # files that are compared with a job's
+    paused: bool = False  # nothing new starts
+    critical: set[asyncio.Task[None]] = field(default_factory=set)  # paid requests in progress
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while a source is read to tell versions apart
+    comparing: Callable[[str], list[str]] = lambda _job: []  # paths of files being compared, by job
     held_up: dict[tuple[str, str], Trouble] = field(default_factory=dict)  # transfers that wait for the storage
     claims: Claims = field(init=False)
     shared_claims: SharedClaims = field(init=False)
@@ -87,8 +87,11 @@ class Workshop:
         self.paid_before = PaidBefore(self, self.receipts, self.state_dir)
 
     def decided(self, job: Job) -> list[Activity]:
-        """What should be going on for the job. As long as a file is compared with its source, nothing is uploaded or paid for;
-        and nothing is downloaded where the source may lie elsewhere by now, with its outputs."""
+        """Returns the activities that the job needs, even if they may not start now.
+
+        While a file is compared with the job's source, nothing is uploaded or paid for. Nothing is downloaded either if that
+        file has another path, since the source and its outputs may have moved.
+        """
         files = self.comparing(job.id)
         if not files:
             return activities(job)
@@ -96,17 +99,20 @@ class Workshop:
         return [activity for activity in activities(job) if not isinstance(activity, waits)]
 
     def wanted(self, job: Job) -> list[Activity]:
-        """What should be going on for the job, and may: it has begun, or neither a pause nor the account forbids it."""
+        """Returns the activities that the job needs and that have begun, or may begin now."""
         return [activity for activity in self.decided(job) if self.may_go_on(job, activity)]
 
     def may_go_on(self, job: Job, activity: Activity) -> bool:
-        """Whether the activity has begun, or may begin now."""
+        """Whether the activity has begun, or neither a pause nor the account forbids it."""
         refused = self.account.refusal is not None and isinstance(activity, Deliver | Submit)
         return begun(job, activity) or not (self.paused or refused)
 
     async def reach(self, call: Callable[[], Awaitable[object]], *, unclear_too: bool = False) -> object:
-        """Repeat an unpaid call with back-off and jitter until it is answered. With `unclear_too` also a write that may
-        have arrived, which is only right where that does no harm. Other errors are the caller's."""
+        """Repeat a free call with back-off and jitter until it is answered, and return the answer.
+
+        `unclear_too`: also repeat a write that may have arrived; only for writes that do no harm when repeated. Raises all
+        errors but NotSent, Unavailable and, with `unclear_too`, Unclear.
+        """
         delay = self.patience.back_off
         while True:
             try:
@@ -122,24 +128,26 @@ class Workshop:
                 return answer
 
     async def pause_after(self, trouble: Trouble, delay: float) -> None:
-        """Wait before a repeat: as long as the service asks for, else `delay` with jitter."""
+        """Wait before a repeat: `delay` seconds with jitter, or longer if the service asks for it."""
         asked = getattr(trouble, "retry_after", None) or 0.0
         await asyncio.sleep(max(asked, delay * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter
 
     async def outlast(self, job_id: str, language: str, trouble: Trouble, delay: float) -> None:
-        """Wait before the next try of a transfer (an upload has no language), and say what for: until `outlasted`, or until
-        that try has lasted so long that it seems to go well."""
+        """Wait before the next try of a transfer (an upload has an empty language), and show its trouble in `held_up`.
+
+        The trouble stays there until `outlasted`, or until the next try has lasted `GOES_WELL` seconds.
+        """
         self.held_up[job_id, language] = trouble
         self.meters.changed = True
         await self.pause_after(trouble, delay)
         asyncio.get_running_loop().call_later(GOES_WELL, self.outlasted, job_id, language, trouble)
 
     def outlasted(self, job_id: str, language: str, trouble: Trouble | None = None) -> None:
-        """A transfer is held up no more, or not any more by this."""
+        """Remove the trouble of a transfer from `held_up`; if `trouble` is given, only if it is still that one."""
         if trouble in (None, self.held_up.get((job_id, language))):
             self.meters.changed |= self.held_up.pop((job_id, language), None) is not None
 
     @staticmethod
     def now() -> float:
-        """Seconds since the epoch."""
+        """Returns the runner's time, in seconds since the epoch."""
         return clock.now()
