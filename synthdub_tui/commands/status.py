@@ -179,7 +179,7 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
 
 
 def _problem(job: Job, language: str) -> Problem | None:
-    """Returns why the dub failed, or the problem that a cancelled dub may be billed all the same; else None."""
+    """Returns why the dub failed, or the problem that a cancelled dub may still be billed; else None."""
     failure = job.dubs[language].failure
     if failure is not None:
         return explain(failure.code, failure.detail)

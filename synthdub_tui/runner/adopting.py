@@ -95,8 +95,8 @@ def adopted(jobs: Mapping[str, Job], cell: Cell, project: str, seen: ProjectSeen
 def note(receipts: Receipts, job: Job, language: str, state_dir: str, now: float) -> None:
     """Write a receipt, so that other batches know that the dub was paid for and in which project it is.
 
-    Blocking: reads the whole source if its content is not known yet. Writes nothing if the source cannot be read, or the dub
-    belongs to an earlier version of it.
+    Blocking: reads the whole source if its content is not known yet. Writes nothing if the source cannot be read, or has
+    changed since the dub was submitted.
     """
     dub, source = job.dubs[language], job.source
     if dub.stale:

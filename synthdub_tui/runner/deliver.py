@@ -97,7 +97,7 @@ class Delivery:
             await self._upload(created)
 
     async def _adopt_source(self) -> bool:
-        """Adopt the present version of the source, since nothing of it was sent yet.
+        """Adopt the present version of the source, since nothing was uploaded yet.
 
         Returns False if a new version may still be written; the job then waits until the file is complete. Raises
         Trouble("source_missing" | "source_unreadable" | "source_empty").

@@ -170,7 +170,7 @@ async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, T]) -> T | No
 
 
 async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> actions.Added | None:
-    """Add the named paths, if any, and retry what is free to retry. Returns None if no paths were named.
+    """Add the named paths, if any, and retry dubs whose retry is free. Returns None if no paths were named.
 
     Raises Trouble if none of the paths can be used, or Trouble("nothing_to_do") without paths and jobs.
     """
@@ -253,7 +253,7 @@ async def _work(runner: Runner, reporter: Reporter, stop: _Stop, read_key: ReadK
 
 
 def _end(runner: Runner, reporter: Reporter, stop: _Stop) -> End:
-    """Returns why the run ends, and reports what holds up the whole batch."""
+    """Returns why the run ends, and reports the problem that stops the whole batch."""
     if stop.signal or (stop.requested and not runner.idle.is_set()):
         return End.INTERRUPTED
     if runner.halted.is_set() or (not runner.idle.is_set() and runner.trouble is not None):

@@ -104,7 +104,7 @@ class PaidBefore:
         await self._note(self._receipts.unclear, job.source.size, receipt)
 
     async def note_refused(self, job: Job, receipt: str, languages: Iterable[str] = ()) -> None:
-        """Note that the service refused the request, or these languages of it, so that nothing was billed."""
+        """Note that the service refused the request, or only these languages, so that nothing was billed for them."""
         await self._note(self._receipts.refused, job.source.size, receipt, tuple(languages))
 
     async def note_verdict(self, job: Job, receipt: str, about: str, words: str) -> None:

@@ -201,7 +201,7 @@ class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
 
     now: float
     paused: bool = False
-    problem: str = ""  # code of what holds up the whole batch (key_rejected, service_unreachable …)
+    problem: str = ""  # code of the problem that stops the whole batch (key_rejected, service_unreachable …)
     detail: str = ""
     up: float = 0.0  # bytes per second
     down: float = 0.0

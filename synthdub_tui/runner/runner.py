@@ -415,7 +415,7 @@ class Runner:
     def overview(self) -> MetersMessage:
         """Returns the state of the batch as a whole, for clients."""
         up, down = self.meters.rates()
-        waiting = self.halted.is_set() or not self.idle.is_set()  # else its trouble holds up nothing
+        waiting = self.halted.is_set() or not self.idle.is_set()  # else a trouble of the service stops nothing
         trouble = (
             self._disk_trouble
             or (self.trouble if waiting else None)

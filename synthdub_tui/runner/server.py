@@ -276,7 +276,7 @@ class Server:
                     self._send_changes(client, transfers, meters)
 
     def _send_changes(self, client: _Client, transfers: list[p.Transfer], meters: p.Meters | None) -> None:
-        """Send what is new to this client. Meters that differ only in the time and in waits are not new."""
+        """Send the client's changes since the last message. Meters that differ only in time and waits are no change."""
         known = self._runner.ledger.jobs
         jobs = [known[job_id] for job_id in client.dirty if job_id in known]
         removed = [job_id for job_id in client.dirty if job_id not in known]
