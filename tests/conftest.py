@@ -81,9 +81,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _hang_ups_end_programs() -> None:
-    """Programs inherit which signals are ignored: after `nohup pytest`, those that tests start would outlive a hang-up."""
+def _signals_end_programs() -> None:
+    """Programs inherit which signals are ignored: after `nohup pytest`, those that tests start would outlive a hang-up, and
+    after `pytest &` in a script Ctrl+C."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
