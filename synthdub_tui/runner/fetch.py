@@ -23,6 +23,7 @@ from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.schema import LanguageInfo, ProjectInfo
 from synthdub_tui.transfer.download import Fetched, UrlExpired
 from synthdub_tui.transfer.part import complete_landing, disk_trouble, holding, land, remove_part
+from synthdub_tui.transfer.threads import detached
 
 _log = logging.getLogger(__name__)
 
@@ -286,7 +287,7 @@ class Fetch:
     async def _put_away(self) -> None:
         """Remove the part files of a cancelled dub. A download that is only interrupted keeps them."""
         if self._dub.state is DubState.CANCELLED:
-            await asyncio.shield(in_thread(remove_parts, self._job, self._language))
+            await detached(in_thread(remove_parts, self._job, self._language))
 
 
 def clean_up(before: Job, job: Job) -> None:

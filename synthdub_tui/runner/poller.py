@@ -20,6 +20,7 @@ from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
 from synthdub_tui.synthesia.quota import Priority
 from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo
+from synthdub_tui.transfer.threads import detached
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class Poller:
             task = asyncio.create_task(self._ask(project, priority))
             self._asking[project] = task
             task.add_done_callback(lambda _: self._asking.pop(project, None))
-        return await asyncio.shield(task)
+        return await detached(task)
 
     async def run(self) -> None:
         """Poll until cancelled."""

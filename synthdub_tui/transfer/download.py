@@ -19,7 +19,7 @@ from synthdub_tui.problems import Trouble
 from synthdub_tui.transfer.body import CUT
 from synthdub_tui.transfer.part import PartFile, land
 from synthdub_tui.transfer.reasons import Broken
-from synthdub_tui.transfer.threads import DaemonPool
+from synthdub_tui.transfer.threads import DaemonPool, detached
 
 if TYPE_CHECKING:
     from synthdub_tui.transfer.answer import Answer, Opener
@@ -206,7 +206,7 @@ class _Fetch:
     async def _get(self, headers: dict[str, str]) -> Answer:
         asking = self._pool.submit(self._opener.get, self._url, headers)
         try:
-            return await asyncio.shield(asyncio.wrap_future(asking))
+            return await detached(asyncio.wrap_future(asking))
         except asyncio.CancelledError:
             asking.add_done_callback(_close_answer)
             raise

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from synthdub_tui.problems import Trouble
-from synthdub_tui.transfer.threads import DaemonPool, watch
+from synthdub_tui.transfer.threads import DaemonPool, detached, watch
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_LINKS: Final = frozenset(
@@ -59,7 +59,7 @@ class PartFile:
         """Open or create the file. Refuses a symbolic link and anything else that is not a regular file."""
         opening = pool.submit(_open, path)
         try:
-            fd, size = await asyncio.shield(asyncio.wrap_future(opening))
+            fd, size = await detached(asyncio.wrap_future(opening))
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
             raise
@@ -117,7 +117,7 @@ async def holding(part: str) -> AsyncIterator[None]:
     Raises Trouble: output_unwritable (also if another synthdub has the lock), disk_full."""
     taking = asyncio.wrap_future(_HOLDERS.submit(_hold, part))
     try:
-        handle = await asyncio.shield(taking)
+        handle = await detached(taking)
     except asyncio.CancelledError:
         taking.add_done_callback(_let_go)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -24,6 +24,16 @@ async def watch(done: asyncio.Future[T], look: Callable[[], None]) -> T:
         look()
         if done.done():
             return done.result()
+
+
+async def detached(work: Awaitable[T]) -> T:
+    """Await work that goes on when this waiter is cancelled. Without a waiter its error is dropped: the cancel was the answer.
+
+    `asyncio.shield` alone would let asyncio log "exception was never retrieved" for such an error.
+    """
+    future = asyncio.ensure_future(work)
+    future.add_done_callback(_outcome_seen)
+    return await asyncio.shield(future)
 
 
 def _outcome_seen(done: asyncio.Future[Any]) -> None:

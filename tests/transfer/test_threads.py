@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
+from collections.abc import Callable
+from typing import Any
 
-from synthdub_tui.transfer.threads import DaemonPool
+import pytest
+
+from synthdub_tui.transfer.threads import DaemonPool, detached
 
 
 def test_no_more_threads_than_work_at_the_same_time() -> None:
@@ -34,3 +40,20 @@ def test_shut_down_what_is_queued_is_done() -> None:
         pool.submit(done.append, number)
     pool.shutdown()
     assert done == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("how", [detached, asyncio.shield])
+async def test_an_error_after_the_waiter_was_cancelled_is_not_reported_as_forgotten(how: Callable[[Any], Any]) -> None:
+    reported: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    work: asyncio.Future[None] = loop.create_future()
+    waiter = asyncio.ensure_future(how(work))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.wait({waiter})
+    work.set_exception(OSError("the connection ended"))
+    del work
+    await asyncio.sleep(0)
+    gc.collect()
+    assert bool(reported) is (how is asyncio.shield)  # the difference is what `detached` is for
