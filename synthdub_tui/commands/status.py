@@ -179,12 +179,17 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
 
 
 def _problem(job: Job, language: str) -> Problem | None:
-    """Returns why the dub failed, or the problem that a cancelled dub may still be billed; else None."""
-    failure = job.dubs[language].failure
-    if failure is not None:
-        return explain(failure.code, failure.detail)
-    from synthdub_tui.jobs.changes import billed_all_the_same  # noqa: PLC0415 - not needed for an empty directory
+    """Returns why the dub failed, waits for the user, or may still be billed, or that its status is unknown; else None."""
+    dub = job.dubs[language]
+    if dub.failure is not None:
+        return explain(dub.failure.code, dub.failure.detail)
+    from synthdub_tui.jobs.changes import billed_all_the_same, unknown_status  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.runner import retry_words  # noqa: PLC0415 - not needed for an empty directory
 
+    if dub.hold is not None:
+        return explain(dub.hold.reason.value, retry_words.held(dub.hold))
+    if word := unknown_status(dub):
+        return explain("status_unknown", word)
     code = billed_all_the_same(job, language)
     return explain(code) if code else None
 

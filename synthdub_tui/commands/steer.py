@@ -190,7 +190,7 @@ def _relocate(direct: _Direct, old: str, new: str) -> int:
             source = relocation.source_at(job, path)
             folder = relocation.moved_folder(job.outputs, old, new)
             outputs = relocation.outputs_at(job, source, folder)
-            direct.put(changes.relocated(job, source, folder, outputs, time.time()))
+            direct.move(changes.relocated(job, source, folder, outputs, time.time()))
             moved += 1
     return moved
 
@@ -240,6 +240,7 @@ def _adopt(settings: Settings, cell: Cell, project: str, now: float) -> None:
     with _Direct(settings, now) as direct:
         job = adopting.adopted(direct.jobs, cell, project, seen, time.time())
         direct.put(job)
+        adopting.claim(job, cell.language, direct.store.identity(), settings.state_dir, time.time())
         receipts.open(direct.store.folder)
     adopting.note(receipts, job, cell.language, settings.state_dir, time.time())
 
@@ -310,11 +311,19 @@ class _Direct:
         self.store.save(job)
         self.jobs[job.id] = job
 
+    def move(self, job: Job) -> None:
+        """Save a job, and release its claims on outputs that it no longer needs."""
+        from synthdub_tui.runner.shared_claims import give_back  # noqa: PLC0415 - other commands start faster without
+
+        before = self.jobs[job.id]
+        self.put(job)
+        give_back(before, job, self.store.identity(), self.store.folder, time.time())
+
     def give_up(self, job: Job) -> None:
         from synthdub_tui.runner.fetch import clean_up  # noqa: PLC0415 - other commands do not need it
 
         before = self.jobs[job.id]
-        self.put(job)
+        self.move(job)
         clean_up(before, job)
 
     def take_out(self, job: Job, languages: Sequence[str]) -> None:
@@ -492,6 +501,9 @@ def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] =
     print("Retrying these may spend credits again:")
     for cell in cells:
         print(f"  {_name(jobs, cell)}: {retry_words.sentence(_policy(jobs, cell))}")
+        hold = jobs[cell.job].dubs[cell.language].hold
+        if hold is not None and (words := retry_words.held(hold)):
+            print(f"    {words}")
     return _says_yes(f"Retry {many(len(cells), 'dub')}?", read)
 
 

@@ -19,7 +19,7 @@ from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.session import Session
 from synthdub_tui.humanize import many
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
+from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, WaitsFor
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, offered
 from synthdub_tui.problems import Problem, explain, printable
 from synthdub_tui.runner import retry_words
@@ -73,7 +73,7 @@ class Deeds(Adding):
         if len(dubs) == 1 and dubs[0][1].state is DubState.DONE:
             self._fetch_again(*dubs[0])
         elif len(dubs) == 1 and found.alone:
-            self._ask_to_decide(found.alone[0])
+            self._decide(found.alone[0])
         elif found.paid:
             self._ask_to_retry(found)
         elif found.at_once:
@@ -131,11 +131,34 @@ class Deeds(Adding):
                 changed += len(reply.changed) + int(reply.result.get("needs_paid", 0))
         self.status.say(f"{many(count, 'dub')} retried.{_changed(changed)}{_left_out(found)}")
 
+    def _decide(self, meant: Meant) -> None:
+        """Ask about this very dub. If another batch has claimed it, the runner first checks whether the claim still holds."""
+        if meant.policy.why == WaitsFor.CLAIMED.value:
+            self._look_at_claim(meant)
+        else:
+            self._ask_to_decide(meant)
+
+    @work(exit_on_error=False, name="look at claim")
+    async def _look_at_claim(self, meant: Meant) -> None:
+        self.status.say("Looking whether another batch still has it…")
+        reply = await self.send(Retry(cells=(meant.shown,)))
+        if reply is None:
+            return
+        if reply.result.get("retried", 0):
+            self.status.say("No other batch has it any more: it goes on.")
+        elif reply.changed:
+            self.status.say(f"Nothing was retried.{_changed(len(reply.changed))}")
+        else:
+            self.status.say("Another batch still has it.")
+            self._ask_to_decide(meant)
+
     def _ask_to_decide(self, meant: Meant) -> None:
         dub = self.session.batch.dub(*meant.cell)
-        assert dub is not None
+        if dub is None:  # it was removed a moment ago
+            return
         problem = _why(dub, meant.policy)
-        lines = [*self.lines([meant.cell]), problem.title + ".", problem.cause, problem.remedy]
+        held = retry_words.held(dub.hold) + "." if dub.hold is not None and dub.hold.detail else ""
+        lines = [*self.lines([meant.cell]), problem.title + ".", *filter(None, (held,)), problem.cause, problem.remedy]
         lines.append(f"Retrying it {retry_words.sentence(meant.policy)}.")
         then = lambda: self._retry(Sorted([], [meant], []))  # noqa: E731
         self.ask("Retry it all the same?", lines, then, danger=True, yes="Retry", otherwise=NOTHING)

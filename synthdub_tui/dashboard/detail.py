@@ -97,6 +97,8 @@ def _dub_lines(batch: Batch, job: Job, language: str, dub: Dub, now: float, sign
         lines += [((" ", ""),), *_problem(dub.hold.reason.value, f"{moment(dub.hold.at, now)}, {dub.hold.detail}", "Since: ")]
     elif dub.failure is not None:
         lines += [((" ", ""),), *_problem(dub.failure.code, dub.failure.detail)]
+    elif word := changes.unknown_status(dub):
+        lines += [((" ", ""),), *_problem("status_unknown", word)]
     elif code := changes.billed_all_the_same(job, language):
         lines += [((" ", ""),), *_problem(code, "")]
     lines += _retry(job, language, keymap.shown("retry"))

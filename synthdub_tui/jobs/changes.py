@@ -566,14 +566,15 @@ def _oddity_observed(job: Job, language: str, word: str, now: float) -> Job:
 def newly_odd(before: Job, job: Job) -> dict[str, str]:
     """Languages whose unknown status the user must be informed of now → that status."""
     return {
-        language: dub.odd.word
+        language: word
         for language, dub in job.dubs.items()
-        if dub.odd is not None and dub.odd.polls >= ODD_POLLS and not _told(before.dubs.get(language))
+        if (word := unknown_status(dub)) and not (language in before.dubs and unknown_status(before.dubs[language]))
     }
 
 
-def _told(dub: Dub | None) -> bool:
-    return dub is not None and dub.odd is not None and dub.odd.polls >= ODD_POLLS
+def unknown_status(dub: Dub) -> str:
+    """The unknown status that the service reports for a dub; empty until it was reported `ODD_POLLS` times."""
+    return dub.odd.word if dub.odd is not None and dub.odd.polls >= ODD_POLLS and dub.state is DubState.DUBBING else ""
 
 
 def _absence_observed(job: Job, language: str, project: ProjectSeen, now: float) -> Job:

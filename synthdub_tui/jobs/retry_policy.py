@@ -92,6 +92,12 @@ def policy(job: Job, language: str, *, edited: bool = False) -> RetryPolicy:
     return RetryPolicy(step, _cost(step), must_ask=again)
 
 
+def unclaimed(job: Job, language: str) -> RetryPolicy:
+    """What a retry of a claimed dub means once the claim is gone: the dub continues as it would at the next start."""
+    step = job.dubs[language].next_rung or Rung.SUBMIT
+    return RetryPolicy(step, _cost(step))
+
+
 def offered(job: Job, language: str) -> RetryPolicy:
     """What a retry means to callers that do not look at files: a finished dub has one only if it lacks captions."""
     dub = job.dubs[language]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
+from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, WaitsFor
 from synthdub_tui.jobs.options import Batch
-from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, mends_itself, policy
+from synthdub_tui.jobs.output_paths import output_path
+from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, mends_itself, policy, unclaimed
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner import clock
 from synthdub_tui.runner.checks import trouble_with
 from synthdub_tui.runner.present import THERE, present
 from synthdub_tui.runner.protocol import Cell, Shown
@@ -25,6 +27,7 @@ from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
 from synthdub_tui.sources.scan import Found, Skipped
 from synthdub_tui.sources.settle import suspect
 from synthdub_tui.sources.skip_rules import LEFT_OUT, Why
+from synthdub_tui.store.claim_files import is_claimed
 
 Put = Callable[[Job], None]
 Decided = Admitted | Rejected | Unsure
@@ -170,7 +173,7 @@ def retry(
                 put(changes.looked_for(jobs[cell.job], cell.language, now))
             needs_paid += 1
         elif found.step is not None:
-            put(changes.retried(jobs[cell.job], cell.language, now))
+            put(_again(jobs[cell.job], cell.language, found, now))
             retried += 1
     return Retried(retried, needs_paid, tuple(changed))
 
@@ -181,7 +184,16 @@ def policy_of(job: Job, language: str, gone: Callable[[str], bool]) -> RetryPoli
     if dub.state is DubState.DONE and not _incomplete(dub, gone):
         return RetryPolicy()
     found = policy(job, language)
+    if found.why == WaitsFor.CLAIMED.value and not is_claimed(output_path(job.source.path, language, job.outputs), clock.now()):
+        return unclaimed(job, language)
     return policy(job, language, edited=_edited(job)) if found.cost is Cost.USELESS else found
+
+
+def _again(job: Job, language: str, means: RetryPolicy, now: float) -> Job:
+    """Returns the job with the dub retried. If the claim that held it is gone, the user has not agreed to ignore a new one."""
+    hold = job.dubs[language].hold
+    claimed_no_more = hold is not None and hold.reason is WaitsFor.CLAIMED and not means.why
+    return changes.hold_released(job, language) if claimed_no_more else changes.retried(job, language, now)
 
 
 def _incomplete(dub: Dub, gone: Callable[[str], bool]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Final
@@ -11,9 +12,12 @@ from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.adoption import obstacle
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen
 from synthdub_tui.problems import Trouble
+from synthdub_tui.runner.outputs import make_folder
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.seen import seen_of
+from synthdub_tui.runner.shared_claims import claim_of
 from synthdub_tui.sources.digest import FileChangedError, digest_of
+from synthdub_tui.store import claim_files
 from synthdub_tui.store.receipts import Content, Receipts
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import Refused, Unavailable
@@ -90,6 +94,14 @@ def adopted(jobs: Mapping[str, Job], cell: Cell, project: str, seen: ProjectSeen
     # The time of submission is not known. A guess that is too early teaches nothing wrong about how long dubs take.
     submitted = dub.since if dub.state is DubState.UNKNOWN else job.added
     return changes.adopted(job, cell.language, project, min(submitted, now), now)
+
+
+def claim(job: Job, language: str, batch: str, state_dir: str, now: float) -> None:
+    """Claim the output of an adopted dub while no runner works. Keeps the claim of another batch, and ignores a folder that
+    cannot be written."""
+    with contextlib.suppress(Trouble):
+        make_folder(job)
+        claim_files.claim(claim_of(batch, state_dir, job, language, now))
 
 
 def note(receipts: Receipts, job: Job, language: str, state_dir: str, now: float) -> None:

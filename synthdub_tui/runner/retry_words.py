@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
-from synthdub_tui.jobs.model import Rung
+from synthdub_tui.jobs.model import Hold, Rung, WaitsFor
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy
-from synthdub_tui.problems import explain
+from synthdub_tui.problems import explain, printable
 
 STEPS: Final = {
     Rung.DOWNLOAD: "fetches it again",
@@ -25,6 +26,8 @@ COSTS: Final = {
     Cost.TWICE: "it may be paid twice",
     Cost.USELESS: "it fails again as it is",
 }
+
+_HELD: Final = {WaitsFor.ALREADY_PAID: "Sent on {when}, for {detail}", WaitsFor.CLAIMED: "Claimed by {detail}"}
 
 BAN: Final = "moderation refused it: sending it again unchanged can get the account banned"
 
@@ -44,6 +47,12 @@ def sentence(policy: RetryPolicy) -> str:
     if policy.moderated:
         parts.append(BAN)
     return ", ".join(parts)
+
+
+def held(hold: Hold) -> str:
+    """Returns who has claimed the dub, or when and from which batch it was paid for; empty if that is not known."""
+    when = datetime.fromtimestamp(hold.at).astimezone().strftime("%Y-%m-%d %H:%M")
+    return _HELD[hold.reason].format(when=when, detail=printable(hold.detail, 4096)) if hold.detail else ""
 
 
 def reasons(policies: Iterable[RetryPolicy]) -> str:

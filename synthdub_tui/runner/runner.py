@@ -331,7 +331,13 @@ class Runner:
         """
         adopting.check(self.ledger.jobs, cell)
         seen = await adopting.look(self.client, project)
-        self._put_claimed(adopting.adopted(self.ledger.jobs, cell, project, seen, clock.now()))
+        job = adopting.adopted(self.ledger.jobs, cell, project, seen, clock.now())
+        await self._shop.shared_claims.take_adopted(job, cell.language)
+        try:
+            self._put_claimed(adopting.adopted(self.ledger.jobs, cell, project, seen, clock.now()))
+        except Trouble:
+            self._shop.shared_claims.give_back(job, cell.language)
+            raise
         job = self.ledger.jobs[cell.job]
         await self.saved([Shown(cell.job, cell.language)])
         noting = asyncio.create_task(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import socket
@@ -30,8 +31,6 @@ class SharedClaims:
         self._ledger = ledger
         self._state_dir = state_dir
         self._now = now
-        self._host = socket.gethostname()
-        self._owner = f"{_user()}@{self._host}"
         self._releasing: set[asyncio.Task[object]] = set()
 
     async def take(self, job_id: str, languages: Iterable[str]) -> bool:
@@ -55,15 +54,22 @@ class SharedClaims:
                 self._ledger.put(changes.held(self._ledger.jobs[job_id], language, hold))
         return set(languages) <= set(self._ledger.jobs[job_id].unsent)
 
+    async def take_adopted(self, job: Job, language: str) -> None:
+        """Claim an adopted dub, so that other batches see who has it. The claim of another batch stays."""
+        with contextlib.suppress(Trouble):  # the download reports what is wrong with the folder
+            await in_thread(make_folder, job)
+            await in_thread(claim_files.claim, self._claim(job, language))
+
+    def give_back(self, job: Job, language: str) -> None:
+        """Release the claim unless the dub is still in progress."""
+        dub = self._ledger.jobs[job.id].dubs.get(language) if job.id in self._ledger.jobs else None
+        if dub is None or dub.state not in _CLAIMABLE:
+            self._release(job, language)
+
     def note(self, before: Job, job: Job) -> None:
         """Release the claims of dubs that have ended, or whose output has another path now."""
-        for language, old in before.dubs.items():
-            if old.state not in _CLAIMABLE:
-                continue
-            dub = job.dubs.get(language)
-            ended = dub is None or dub.state not in _CLAIMABLE
-            if ended or _output(before, language) != _output(job, language):
-                self._release(before, language)
+        for language in _no_longer_claimed(before, job):
+            self._release(before, language)
 
     async def close(self) -> None:
         """Wait until all claims are released, at most one second."""
@@ -76,16 +82,37 @@ class SharedClaims:
         task.add_done_callback(self._releasing.discard)
 
     def _claim(self, job: Job, language: str) -> Claim:
-        return Claim(
-            batch=self.batch,
-            owner=self._owner,
-            host=self._host,
-            state_dir=self._state_dir,
-            job=job.id,
-            language=language,
-            output=_output(job, language),
-            at=self._now(),
-        )
+        return claim_of(self.batch, self._state_dir, job, language, self._now())
+
+
+def give_back(before: Job, job: Job, batch: str, state_dir: str, now: float) -> None:
+    """Release the same claims as `SharedClaims.note`, while no runner works. Blocking."""
+    for language in _no_longer_claimed(before, job):
+        claim_files.release(claim_of(batch, state_dir, before, language, now))
+
+
+def _no_longer_claimed(before: Job, job: Job) -> Iterable[str]:
+    """Languages whose dub has ended, or whose output has another path now."""
+    for language, old in before.dubs.items():
+        dub = job.dubs.get(language)
+        goes_on = dub is not None and dub.state in _CLAIMABLE and _output(before, language) == _output(job, language)
+        if old.state in _CLAIMABLE and not goes_on:
+            yield language
+
+
+def claim_of(batch: str, state_dir: str, job: Job, language: str, now: float) -> Claim:
+    """Returns the claim of this user and batch on a dub. `now`: seconds since the epoch."""
+    host = socket.gethostname()
+    return Claim(
+        batch=batch,
+        owner=f"{_user()}@{host}",
+        host=host,
+        state_dir=state_dir,
+        job=job.id,
+        language=language,
+        output=_output(job, language),
+        at=now,
+    )
 
 
 def _output(job: Job, language: str) -> str:

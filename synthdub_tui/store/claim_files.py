@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import socket
 import stat
 from typing import Final
 
@@ -74,6 +75,14 @@ def claim(mine: Claim) -> Claim | None:
         else:
             return None
     return None
+
+
+def is_claimed(output: str, now: float) -> bool:
+    """Whether any batch holds a claim on this output that is not stale. Claims nothing itself. `now`: seconds since the epoch."""
+    path = _path(output)
+    reader = Claim(batch="", owner="", host=socket.gethostname(), state_dir="", job="", language="", output=output, at=now)
+    other = _found(path, reader)
+    return other is not None and not _is_stale(path, other, reader)
 
 
 def release(mine: Claim) -> None:

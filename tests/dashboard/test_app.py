@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
 from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.outputs import OutputsScreen
 from synthdub_tui.dashboard.topline import Topline
-from synthdub_tui.jobs.model import Dub, DubState, Job
+from synthdub_tui.jobs.model import Dub, DubState, Hold, Job, WaitsFor
+from synthdub_tui.jobs.retry_policy import fingerprint
 from synthdub_tui.problems import Problem, explain
 from synthdub_tui.runner.protocol import (
     Add,
@@ -137,6 +139,59 @@ async def test_a_decision_is_asked_for_one_dub_alone(tmp_path: Path, code: str, 
         await opened.says("1 dub retried")
         (request,) = opened.runner.asked(Retry)
         assert isinstance(request, Retry) and request.paid and cells(request) == [Cell(job.id, "fr-FR")]
+
+
+def waiting_for_the_user(reason: WaitsFor, detail: str) -> Job:
+    hold = Hold(reason, datetime.fromisoformat("2026-11-30 14:05").timestamp(), detail)
+    job = make_job(0, ["fr-FR"])
+    return replace(job, dubs={"fr-FR": replace(make_dub(DubState.WAITING, time.time()), hold=hold)})
+
+
+async def test_the_question_about_what_was_paid_before_says_when_and_from_which_batch(tmp_path: Path) -> None:
+    job = waiting_for_the_user(WaitsFor.ALREADY_PAID, "/videos/a.mp4 in /home/ann/state, project p-7")
+    async with desk(tmp_path, [job]) as opened:
+        await opened.press("r")
+        await opened.screen("ConfirmScreen")
+        asked = " ".join(question(opened).split())
+        assert "Sent on 2026-11-30 14:05, for /videos/a.mp4 in /home/ann/state, project p-7." in asked
+        assert not opened.runner.asked(Retry)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+async def test_before_the_question_about_a_claimed_dub_the_runner_looks_whether_it_still_is(tmp_path: Path, gone: bool) -> None:
+    job = waiting_for_the_user(WaitsFor.CLAIMED, "ann@mac since 2026-11-30 14:05")
+    async with desk(tmp_path, [job]) as opened:
+        opened.runner.answer = lambda request: (
+            Reply(id=0, result={"retried": int(gone), "needs_paid": int(not gone)}) if isinstance(request, Retry) else None
+        )
+        await opened.press("r")
+        if gone:
+            await opened.says("it goes on")
+        else:
+            await opened.screen("ConfirmScreen")
+            assert "Claimed by ann@mac since 2026-11-30 14:05." in " ".join(question(opened).split())
+        (request,) = opened.runner.asked(Retry)
+        assert isinstance(request, Retry) and not request.paid
+
+
+async def test_a_consent_sends_what_was_shown_whatever_happens_while_the_question_is_open(tmp_path: Path) -> None:
+    jobs = [failed(0, "processing_error"), make_job(1, TWO, DubState.DUBBING)]
+    runner = FakeRunner(tmp_path / "runner.sock", jobs)
+    marks = {Cell(jobs[0].id, code): fingerprint(jobs[0], code) for code in TWO}
+    async with desk(tmp_path, runner=runner) as opened:
+        await opened.press("R")
+        await opened.screen("ConfirmScreen")
+        later = make_dub(DubState.FAILED, time.time() + 1, code="moderation")
+        for job in jobs:  # one that was shown is refused, one that was not shown fails
+            runner.set_dub(job, "fr-FR", later)
+        await until(lambda: opened.app.session.batch.dub(jobs[1].id, "fr-FR") == later)
+        changed = Reply(id=0, result={"retried": 1, "needs_paid": 0}, changed=(Cell(jobs[0].id, "fr-FR"),))
+        runner.answer = lambda request: changed if isinstance(request, Retry) else None
+        await opened.press("y")
+        await opened.says("1 dub retried. 1 dub left alone: changed since you were asked.")
+        (request,) = runner.asked(Retry)
+        assert isinstance(request, Retry)
+        assert {Cell(cell.job, cell.language): cell.mark for cell in request.cells} == marks
 
 
 @pytest.mark.parametrize(("state", "words"), [(DubState.DUBBING, "under way"), (DubState.DONE, "its file is there")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -17,10 +17,12 @@ from synthdub_tui.runner import adopting
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.sandbox.config import Failure, Fault
 from synthdub_tui.settings import Settings, resolve
+from synthdub_tui.store.claim_files import FOLDER
 from synthdub_tui.synthesia.client import Client
 from tests.runner.conftest import Bench, MakeBench
 from tests.runner.test_adding import attached
 from tests.runner.test_runs import Working
+from tests.waiting import until
 
 FR, ES = "fr-FR", "es-ES"
 LOST = Fault("POST /v2/dubbing", "reset_after", count=1)
@@ -159,6 +161,23 @@ async def test_a_dub_that_was_removed_while_the_service_was_asked_does_not_come_
         with pytest.raises(Trouble, match="No such file or dub"):
             await runner.adopt(Cell(job.id, FR), only_project(bench))
         assert not runner.ledger.jobs
+
+
+@pytest.mark.parametrize("at_work", [True, False], ids=["through a runner", "without a runner"])
+async def test_what_is_adopted_is_claimed_until_it_is_done(make_bench: MakeBench, at_work: bool) -> None:
+    bench = make_bench(faults=(LOST,), dubbing_seconds=(3600.0, 3600.0))
+    project = await lost(bench, FR)
+    await asyncio.to_thread(cancel, settings_of(bench), ["intro.mp4"])
+    claims = bench.videos / FOLDER
+    await until(lambda: not claims.exists())
+    async with AsyncExitStack() as stack:
+        if at_work:
+            await stack.enter_async_context(attached(await stack.enter_async_context(Working(bench, targets=(FR,)))))
+        await adopted(bench, f"intro.mp4:{FR}", project)
+        (claim,) = claims.iterdir()
+        assert str(bench.state) in claim.read_text()
+    bench.sandbox.advance(3600.0)
+    assert ((await bench.run()).code, claims.exists(), bench.billed) == (0, False, 1)
 
 
 # -- what cannot be adopted ------------------------------------------------------------------------------------------

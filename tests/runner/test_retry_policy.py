@@ -12,10 +12,11 @@ from synthdub_tui.dashboard import cells as drawn
 from synthdub_tui.dashboard.batch import Batch
 from synthdub_tui.dashboard.detail import describe
 from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.model import PAID, DubState, Hold, Job, ProjectSeen, Rung, Scope, SeenState, WaitsFor
+from synthdub_tui.jobs.model import PAID, DubState, Hold, Job, Oddity, ProjectSeen, Rung, Scope, SeenState, WaitsFor
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, policy
 from synthdub_tui.runner import actions, retry_words
 from synthdub_tui.runner.protocol import Cell, Shown
+from synthdub_tui.settings import Settings, resolve
 from tests.jobs.making import (
     DE,
     ES,
@@ -40,6 +41,12 @@ from tests.jobs.making import (
 from tests.seen import seen
 
 CODES = ("processing_error", "moderation", "invalid_target_language", "video_duration_limit_reached", "new_to_us")
+
+
+@pytest.fixture(autouse=True)
+def claims_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other batches keep their claims."""
+    monkeypatch.setattr(actions, "is_claimed", lambda output, now: True)
 
 
 def moves(job: Job) -> Iterator[Job]:
@@ -278,3 +285,28 @@ def test_who_looks_twice_at_a_request_without_an_answer_sees_the_same() -> None:
     first, second = changes.resumed(asked(FR, ES), NOW + 5), changes.resumed(asked(FR, ES), NOW + 90)
     assert fingerprint(first, FR) == fingerprint(second, FR)
     assert first.dubs[FR].state is DubState.UNKNOWN
+
+
+def test_a_claimed_dub_goes_on_without_a_question_once_the_claim_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = changes.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, NOW))
+    batch, put = {job.id: job}, list[Job]()
+    cells = seen(batch, [Cell(job.id, FR)])
+    assert actions.retry(batch, cells, False, NOW, put.append, lambda _: True) == (0, 1, ())
+    monkeypatch.setattr(actions, "is_claimed", lambda output, now: False)
+    assert actions.retry(batch, cells, False, NOW, put.append, lambda _: True) == (1, 0, ())
+    (after,) = put
+    assert (after.dubs[FR].hold, after.dubs[FR].agreed) == (None, ())  # a new claim would hold it again
+
+
+def test_status_names_what_a_dub_waits_for_and_a_status_that_the_program_does_not_know() -> None:
+    held = changes.held(queued(FR), FR, Hold(WaitsFor.ALREADY_PAID, NOW, "a.mp4 in /state, project p1"))
+    odd = dubbing(FR)
+    odd = replace(odd, dubs={FR: replace(odd.dubs[FR], odd=Oddity("on_hold", NOW, changes.ODD_POLLS))})
+    for job, code, words in ((held, "already_paid", "for a.mp4 in /state, project p1"), (odd, "status_unknown", "on_hold")):
+        assert words in status._dub(job, FR, False)["problem"]["detail"]
+        lines = "\n".join(status._status_lines(status_settings(), [job], None, None, False))
+        assert f"[{code}]" in lines and words in lines
+
+
+def status_settings() -> Settings:
+    return resolve({"config": "/dev/null", "state_dir": "/nowhere"}, {})

@@ -11,11 +11,13 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, WaitsFor
+from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.store import claim_files
 from synthdub_tui.store.claim_files import FOLDER, LASTS, WRITING, Claim
 from synthdub_tui.store.store import Store
 from tests.runner.conftest import Bench, MakeBench
 from tests.runner.test_runs import Working, states
+from tests.seen import seen
 from tests.waiting import until
 
 HOUR = 3600.0
@@ -127,6 +129,27 @@ async def test_a_retry_goes_past_the_claim_of_another_batch(make_bench: MakeBenc
         await until(lambda: bench.billed == 3)
         await until(lambda: states(runner)[FR] == "dubbing")
     assert other.jobs()[0].dubs[ES].state is DubState.WAITING
+
+
+async def test_a_retry_without_consent_looks_again_whether_the_other_batch_still_has_it(
+    make_bench: MakeBench, tmp_path: Path
+) -> None:
+    bench = make_bench(dubbing_seconds=(HOUR, HOUR))
+    video = bench.video("intro.mp4")
+    async with Working(bench, targets=(FR,)) as runner:
+        await runner.add([str(video)], runner.settings.batch)
+        await until(lambda: states(runner) == {FR: "dubbing"})
+    other = second_user(bench, tmp_path / "other")
+    async with Working(other, targets=(FR,)) as runner:
+        await runner.add([str(video)], runner.settings.batch)
+        await until(lambda: holds(other) == {WaitsFor.CLAIMED})
+        (job,) = runner.ledger.jobs.values()
+        shown = seen(runner.ledger.jobs, [Cell(job.id)])
+        assert runner.retry(shown, paid=False) == (0, 1, ())
+        assert job == runner.ledger.jobs[job.id]
+        shutil.rmtree(bench.state)
+        assert runner.retry(shown, paid=False) == (1, 0, ())
+        await until(lambda: bench.billed == 2)
 
 
 @pytest.mark.parametrize("there", ["link", "file"])
