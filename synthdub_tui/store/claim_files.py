@@ -78,7 +78,7 @@ def claim(mine: Claim) -> Claim | None:
 
 
 def is_claimed(output: str, now: float) -> bool:
-    """Whether any batch holds a claim on this output that is not stale. Claims nothing itself. `now`: seconds since the epoch."""
+    """Whether any batch has a claim on this output that is not stale. Claims nothing. `now`: seconds since the epoch."""
     path = _path(output)
     reader = Claim(batch="", owner="", host=socket.gethostname(), state_dir="", job="", language="", output=output, at=now)
     other = _found(path, reader)
