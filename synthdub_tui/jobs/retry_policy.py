@@ -124,7 +124,7 @@ def fingerprint(job: Job, language: str) -> str:
     change of the dub, as where moderation refuses the whole video. A consent applies only as long as it stays the same."""
     dub, means = job.dubs[language], policy(job, language)
     failure = f"{dub.failure.code}@{dub.failure.at}" if dub.failure is not None else ""
-    hold = dub.hold.reason.value if dub.hold is not None else ""
+    hold = f"{dub.hold.reason.value} {dub.hold.detail}".rstrip() if dub.hold is not None else ""
     retry = f"{means.step.value} {means.cost.value} {means.why}".rstrip() if means.step is not None else ""
     return " ".join(filter(None, (f"{dub.state.value}@{dub.since}", failure, hold, retry)))
 

@@ -262,6 +262,16 @@ def test_consent_is_void_once_moderation_refused_the_video_whole() -> None:
     assert retry_as_shown(shown, now) == (0, 0, (Cell(shown.id, FR),))
 
 
+def test_consent_to_ignore_the_claim_of_one_batch_is_void_for_another_batch() -> None:
+    ann, bob = (changes.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, NOW, owner)) for owner in ("ann@mac", "bob@mac"))
+    assert retry_as_shown(ann, bob) == (0, 0, (Cell(ann.id, FR),))
+
+
+def test_a_claim_that_is_found_again_leaves_the_consent_valid() -> None:
+    first, again = (changes.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, at, "ann@mac")) for at in (NOW, NOW + 60))
+    assert fingerprint(first, FR) == fingerprint(again, FR)
+
+
 def test_consent_that_does_not_say_what_was_shown_is_none() -> None:
     job = failed_language(FR)
     assert actions.retry({job.id: job}, [Shown(job.id, FR)], True, NOW, pytest.fail, lambda _: True) == (0, 1, ())
