@@ -39,8 +39,11 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     """
     now = time.time()
     jobs = _jobs(settings, now)
-    chosen = actions.choose(jobs, *_select(jobs, selected), gone)
-    agreed = _agreed(jobs, chosen.to_ask, yes)
+    meant = _select(jobs, selected)
+    chosen = actions.choose(jobs, *meant, gone)
+    questions = [cell for cell in chosen.to_ask if not yes or _policy(jobs, cell).moderated]
+    said_yes = bool(questions) and _asked(jobs, questions)
+    agreed = [cell for cell in chosen.to_ask if said_yes or cell not in questions]
     refused = [cell for cell in chosen.to_ask if cell not in agreed]
     lost = [cell for cell in refused + chosen.left_out if changes.can_look_for(jobs[cell.job].dubs[cell.language])]
     at_once, paid, free = (actions.as_shown(jobs, cells) for cells in (chosen.at_once, agreed, lost))
@@ -58,6 +61,10 @@ def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:
     _tell_moderated(jobs, moderated)
     _tell_left_out(jobs, chosen.left_out)
     _tell_changed(jobs, outcome.changed)
+    if said_yes:
+        latest = _jobs(settings, time.time())
+        failed = actions.failed_cells(latest) if "failed" in selected else []
+        _tell_not_shown(latest, chosen, _all(meant) + failed)
     left = held or chosen.left_out
     return 1 if outcome.changed or moderated or (left and not outcome.retried) else 0
 
@@ -466,6 +473,18 @@ def _tell_changed(jobs: dict[str, Job], cells: Iterable[Cell]) -> None:
         print(f"  {_name(jobs, cell)}", file=sys.stderr)
 
 
+def _tell_not_shown(jobs: dict[str, Job], shown: actions.Chosen, selected: Iterable[Cell]) -> None:
+    """Name the selected dubs that can be retried now, but could not when the question was asked. `jobs`: as they are now."""
+    known = {*shown.at_once, *shown.to_ask, *shown.left_out}
+    later = [cell for cell in selected if cell not in known and cell.job in jobs and cell.language in jobs[cell.job].dubs]
+    chosen = actions.choose(jobs, (), later, gone)
+    cells = chosen.at_once + chosen.to_ask + chosen.left_out
+    if cells:
+        print(f"{many(len(cells), 'dub')} left alone: not shown in the question. Look again, then decide:", file=sys.stderr)
+    for cell in cells:
+        print(f"  {_name(jobs, cell)}: {retry_words.sentence(_policy(jobs, cell))}", file=sys.stderr)
+
+
 def _name(jobs: dict[str, Job], cell: Cell) -> str:
     return f"{printable(jobs[cell.job].source.path, 4096)} {cell.language}"
 
@@ -485,13 +504,6 @@ def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[st
         known = f"project {printable(dub.project)}" if dub.project else "its request may have been accepted"
         print(f"  {printable(jobs[cell.job].name)} {cell.language}: {dub.state.value}, {known}")
     return _says_yes(f"Forget {many(len(cells), 'dub')}?", read)
-
-
-def _agreed(jobs: dict[str, Job], cells: list[Cell], yes: bool) -> list[Cell]:
-    """Returns the dubs of `cells` to which the user agreed, with `yes` or when asked."""
-    answered = [cell for cell in cells if yes and not _policy(jobs, cell).moderated]
-    questions = [cell for cell in cells if cell not in answered]
-    return answered + (questions if questions and _asked(jobs, questions) else [])
 
 
 def _asked(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:

@@ -101,6 +101,24 @@ class Library:
         self.work(str(self.shell.video("late.mp4")), "--targets", FR)
         self.becomes(FR, "failed", "late.mp4")
 
+    def begin_what_will_go_wrong(self) -> None:
+        """Of the failed dubs, one is retried and goes on at the service; another one waits, since the batch is paused."""
+        assert self.shell.call("retry", f"intro.mp4:{PT}", "--yes").code == 0
+        self.becomes(PT, "dubbing")
+        assert self.shell.call("pause").code == 0
+        assert self.shell.call("retry", f"intro.mp4:{ES}", "--yes").code == 0
+        self.becomes(ES, "waiting")
+
+    def let_it_go_wrong(self) -> None:
+        """The first is refused by moderation. The runner dies while it sends the second, which is unknown since."""
+        self.shell.sandbox.advance(LONG[0])
+        until(lambda: self.problem(PT) == "moderation")
+        self.shell.sandbox.inject(Fault("PUT /v2/dubbing/{id}", "hang_before", count=1))
+        assert self.shell.call("resume").code == 0
+        until(lambda: self.begins(ES))
+        self.kill()
+        self.shell.sandbox.clear_faults()
+
     def problem(self, language: str) -> str:
         """The code of what is wrong with a dub of the first video."""
         (dub,) = [dub for dub in self.shell.status()["files"][0]["dubs"] if dub["language"] == language]
@@ -132,14 +150,43 @@ async def test_only_what_was_shown_and_is_still_so_is_retried(library: Library, 
     assert "3 dubs left alone: changed" in terminal.text
     _, _, named = terminal.text.partition("left alone: changed")
     assert all(f"intro.mp4 {language}" in named for language in (DE, ES, PT))
-    assert FR not in named
-    assert "late.mp4" not in terminal.text
+    assert f"intro.mp4 {FR}" not in named
+    _, _, not_shown = named.partition("1 dub left alone: not shown in the question")
+    assert f"late.mp4 {FR}" in not_shown and "intro.mp4" not in not_shown
     if not with_runner:
         library.work()
     library.becomes(FR, "done")
     assert library.states() == {DE: "cancelled", ES: "unknown", FR: "done", PT: "failed", NL: "dubbing"}
     assert library.states("late.mp4") == {FR: "failed"}
     assert library.billed == sorted([*before, FR])
+
+
+@pytest.mark.parametrize("with_runner", [True, False], ids=["with a runner", "without a runner"])
+async def test_what_was_not_shown_is_named_and_not_retried(make_shell: MakeShell, ask: Ask, with_runner: bool) -> None:
+    """Two languages of the file are in progress when the question is asked. Then one is refused, and one becomes unknown."""
+    first = tuple(Failure(languages=(language,), times=1, after=0.05) for language in FAILED)
+    seconds = {NL: (36_000.0, 36_000.0), PT: LONG}
+    shell = make_shell(failures=(*first, Failure(code="moderation", languages=(PT,))), dubbing_seconds_by_language=seconds)
+    library = Library(shell)
+    library.begin_what_will_go_wrong()
+    terminal = ask(shell, "retry", "intro.mp4")
+    await terminal.shows(f"Retry 2 dubs? {QUESTION}")
+    library.let_it_go_wrong()
+    if with_runner:
+        library.work()
+    assert library.states() == {DE: "failed", ES: "unknown", FR: "failed", PT: "failed", NL: "dubbing"}
+    before = library.billed
+    terminal.type("y\n")
+    assert await terminal.ended() == 0
+    assert "2 dubs to be retried" in terminal.text
+    _, _, named = terminal.text.partition("2 dubs left alone: not shown in the question")
+    assert [f"intro.mp4 {language}" in named for language in FAILED] == [False, True, False, True]
+    if not with_runner:
+        library.work()
+    for language in (DE, FR):
+        library.becomes(language, "done")
+    assert library.states() == {DE: "done", ES: "unknown", FR: "done", PT: "failed", NL: "dubbing"}
+    assert library.billed == sorted([*before, DE, FR])
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "yes please\n", "\x04", "\x03"], ids=["no", "enter", "words", "end", "break"])
