@@ -37,21 +37,39 @@ class Place:
     def config(self) -> Path:
         return self.folder / "config.toml"
 
+    def environment(self, key: str) -> dict[str, str]:
+        """The variables that lead the program to this place."""
+        return {
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT),
+            "SYNTHESIA_API_KEY": key,
+            "SYNTHDUB_API_URL": self.sandbox.api_url,
+            "SYNTHDUB_S3_ENDPOINT_URL": self.sandbox.s3_url,
+            "SYNTHDUB_STATE_DIR": str(self.state),
+            "SYNTHDUB_CONFIG": str(self.config),
+        }
+
     def open(self, *words: str, key: str = "", program: str = "") -> Terminal:
         """`synthdub` in a new terminal, or a program that is like it."""
         python = (sys.executable, "-c", program) if program else (sys.executable, "-m", "synthdub_tui")
-        return Terminal(
-            (*python, "--settle", "0", "--poll-interval", "0.1", "--tier", "unlimited", *words),
-            (160, 40),
+        command = (*python, "--settle", "0", "--poll-interval", "0.1", "--tier", "unlimited", *words)
+        return Terminal(command, (160, 40), cwd=self.videos, **self.environment(key))
+
+    async def call(self, *words: str) -> None:
+        """Run a command in another shell. Raises AssertionError if it fails."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "synthdub_tui",
+            *words,
             cwd=self.videos,
-            HOME=str(self.folder),
-            PYTHONPATH=str(ROOT),
-            SYNTHESIA_API_KEY=key,
-            SYNTHDUB_API_URL=self.sandbox.api_url,
-            SYNTHDUB_S3_ENDPOINT_URL=self.sandbox.s3_url,
-            SYNTHDUB_STATE_DIR=str(self.state),
-            SYNTHDUB_CONFIG=str(self.config),
+            env={**os.environ, **self.environment(self.sandbox.api_key)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
         )
+        _, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
 
     def outputs(self) -> list[str]:
         """Finished videos."""
