@@ -334,11 +334,9 @@ class _Direct:
         clean_up(before, job)
 
     def take_out(self, job: Job, languages: Sequence[str]) -> None:
-        from synthdub_tui.runner.fetch import remove_parts  # noqa: PLC0415 - other commands do not need it
+        from synthdub_tui.runner.fetch import remove_leftovers  # noqa: PLC0415 - other commands do not need it
 
-        for language in languages:
-            if job.dubs[language].part is not None:
-                remove_parts(job, language)
+        remove_leftovers(job, languages)
         left = changes.removed(job, languages)
         if left is not None:
             self.put(left)

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from synthdub_tui.jobs import changes
@@ -296,6 +296,15 @@ def clean_up(before: Job, job: Job) -> None:
     for language, dub in job.dubs.items():
         old = before.dubs.get(language)
         if dub.state is DubState.CANCELLED and old is not None and old.part is not None:
+            remove_parts(job, language)
+
+
+def remove_leftovers(job: Job, languages: Iterable[str]) -> None:
+    """Remove what downloads of dubs left that are taken out of the batch. A kill may have come between the cancel of one and
+    its tidying up."""
+    for language in languages:
+        dub = job.dubs[language]
+        if dub.part is not None or dub.state is DubState.CANCELLED:
             remove_parts(job, language)
 
 

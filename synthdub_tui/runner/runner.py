@@ -21,7 +21,7 @@ from synthdub_tui.runner import actions, adopting, clock
 from synthdub_tui.runner.account import Account
 from synthdub_tui.runner.checks import checked
 from synthdub_tui.runner.comparing import Comparison, Comparisons
-from synthdub_tui.runner.fetch import clean_up, remove_parts
+from synthdub_tui.runner.fetch import clean_up, remove_leftovers
 from synthdub_tui.runner.ledger import Ledger
 from synthdub_tui.runner.meters import Meters
 from synthdub_tui.runner.poller import Poller
@@ -313,9 +313,7 @@ class Runner:
                 await self._workers[job_id][0].put_away()
 
     def _take_out(self, job: Job, languages: Sequence[str]) -> None:
-        for language in languages:
-            if job.dubs[language].part is not None:
-                remove_parts(job, language)
+        remove_leftovers(job, languages)
         self._shop.claims.give_up(job, languages)
         left = changes.removed(job, languages)
         if left is None:

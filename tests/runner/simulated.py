@@ -38,6 +38,22 @@ WIRE: Final = 0.05
 """Seconds that a request takes to arrive, and an answer to come back."""
 
 READ_FAULTS: Final = ("refused", "lost before", "hangs", "lost after", "429", "500", "web page")
+GATEWAYS: Final[dict[str, tuple[int, Any]]] = {
+    "403 page": (403, "<html>Forbidden</html>"),
+    "404 page": (404, "<html>Not Found</html>"),
+    "502 page": (502, "<html>Bad Gateway</html>"),
+    "upstream timeout": (200, {"status": "error", "message": "upstream timeout"}),
+    "504 upstream": (504, {"status": "error", "message": "upstream timeout"}),
+    "408": (408, {"message": "Request Timeout"}),
+    "425": (425, ""),
+    "303": (303, ""),
+    "400 other words": (400, {"message": "Bad Request"}),
+}
+"""What stands in between answers, whether or not the service got the request."""
+
+PAID: Final = (Endpoint.CREATE_DUBBING, Endpoint.ADD_LOCALES)
+NOTHING_NEW: Final = "204"
+"""The same, to a PUT alone: the API says by it that the project has all of the languages."""
 UPLOAD_FAULTS: Final = ("upload_failed", "upload_denied", "credentials_expired")
 FILE_FAULTS: Final = ("cut", "expired", "broken")
 
@@ -65,6 +81,8 @@ class Language:
     status: str = "in_progress"
     code: str = ""
     address: bool = True  # whether a complete one has its address yet
+    listed: bool = True  # whether the project shows it yet
+    mended: bool = False  # it ended in failure, and is complete all the same
 
 
 @dataclass
@@ -74,6 +92,10 @@ class Project:
     status: str = "in_progress"
     code: str = ""
     languages: dict[str, Language] = field(default_factory=dict)
+    earlier: list[tuple[str, Language]] = field(default_factory=list)  # tries that failed, where it goes on listing them
+    lists_earlier: bool = False
+    lists_in_error: bool = False  # its languages, although it ended in failure
+    mended: bool = False
 
     @property
     def under_way(self) -> list[Language]:
@@ -94,6 +116,7 @@ class PaidRequest:
     arrived: bool = False
     new: tuple[str, ...] = ()
     project: Project | None = None
+    refused_as: str = ""  # what was said of it, where it was refused
     tries: dict[str, Language] = field(default_factory=dict)  # what became of `new`
 
     @property
@@ -108,13 +131,26 @@ class PaidRequest:
         return language in self.exposed and not failed and not ended
 
 
-class Service:
-    """`check_paid` is called with each paid request that leaves the client."""
+Fact = tuple[bytes, str, str]
+"""Moderation refused a content in a language, or as a whole (empty), in this try."""
 
-    def __init__(self, clock: VirtualClock, check_paid: Callable[[PaidRequest], None]) -> None:
+
+class Service:
+    """`check_paid` is called with each paid request that leaves the client, `on_unpaid` where it certainly was not taken, and
+    `on_facts` with what an answer says of moderation."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        check_paid: Callable[[PaidRequest], None],
+        on_unpaid: Callable[[PaidRequest], None] = lambda _: None,
+        on_facts: Callable[[list[Fact]], None] = lambda _: None,
+    ) -> None:
         self.assets: dict[str, Asset] = {}
         self.projects: dict[str, Project] = {}
         self.gone: dict[str, Project] = {}  # deleted
+        self.hidden: set[str] = set()  # projects that are not known for a while
+        self.lists_late = False  # whether projects show new languages only later
         self.paid: list[PaidRequest] = []
         self.calls: dict[Endpoint, list[float]] = {endpoint: [] for endpoint in Endpoint}
         self.faults: dict[str, deque[str]] = {}  # by endpoint, "upload" or "file": what befalls the next calls
@@ -125,6 +161,8 @@ class Service:
         self.wrong: list[str] = []  # breaches that happened within a call, where an error would only look like a fault
         self._clock = clock
         self._check_paid = check_paid
+        self._on_unpaid = on_unpaid
+        self._on_facts = on_facts
         self._counts: Counter[str] = Counter()
 
     # -- for the test --------------------------------------------------------------------------------------------------
@@ -138,6 +176,15 @@ class Service:
         self.faults.clear()
         self.refusals.clear()
         self.down_until, self.key_good, self.credits = 0.0, True, True
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """All that was made is shown."""
+        self.hidden.clear()
+        self.lists_late = False
+        for project in self.projects.values():
+            for language in project.languages.values():
+                language.listed = True
 
     def complete(self) -> None:
         """All that is under way ends well."""
@@ -175,8 +222,14 @@ class Service:
             raise httpx.ReadError("reset", request=request)
         if fault == "hangs":
             await asyncio.sleep(10_000)
+        kind, _, moment = fault.partition(", ")
+        if moment == "before":
+            return _gateway(kind)
         response = self._early(fault, request) or self._handle(endpoint, request, rest, paid)
+        facts = self._facts(endpoint, rest, paid, response)
         await asyncio.sleep(WIRE)
+        if moment == "after":
+            return _gateway(kind)
         if fault == "lost after":
             raise httpx.ReadError("reset", request=request)
         if fault == "500 after":
@@ -185,7 +238,22 @@ class Service:
             return _said(200, "<html>Sign in</html>")
         if 400 <= response.status_code < 500:
             self._not_paid(paid)
+        self._on_facts(facts)
         return response
+
+    def _facts(self, endpoint: Endpoint, rest: list[str], paid: PaidRequest | None, response: httpx.Response) -> list[Fact]:
+        """What this answer says of moderation."""
+        if paid is not None and paid.refused_as == "moderation":
+            return [(paid.content, "", f"request {id(paid)}")]
+        if paid is not None and paid.refused_as == "named moderation":
+            return [(paid.content, paid.languages[0], f"request {id(paid)}")]
+        if endpoint is not Endpoint.GET_DUBBING or response.status_code != 200:
+            return []
+        project = self.projects[rest[0]]
+        content = self.assets[project.asset].content
+        whole = [(content, "", rest[0])] if (project.status, project.code) == ("error", "moderation") else []
+        refused = [(name, each) for name, each in _listed(project) if (each.status, each.code) == ("error", "moderation")]
+        return whole + [(content, name, each.video) for name, each in refused]
 
     def _early(self, fault: str, request: httpx.Request) -> httpx.Response | None:
         """Answers that come before anything is processed."""
@@ -201,7 +269,7 @@ class Service:
         return waiting.popleft() if waiting else ""
 
     def _note_paid(self, endpoint: Endpoint, request: httpx.Request, rest: list[str]) -> PaidRequest | None:
-        if endpoint not in (Endpoint.CREATE_DUBBING, Endpoint.ADD_LOCALES):
+        if endpoint not in PAID:
             return None
         content = _json(request)
         known = {**self.gone, **self.projects}
@@ -219,6 +287,7 @@ class Service:
     def _not_paid(self, paid: PaidRequest | None) -> None:
         if paid is not None:
             self.paid.remove(paid)
+            self._on_unpaid(paid)
 
     def _new(self, prefix: str) -> str:
         self._counts[prefix] += 1
@@ -232,12 +301,12 @@ class Service:
                 return self._create_asset(_json(request))
             case Endpoint.GET_ASSET if rest[0] in self.assets:
                 return _said(200, {"id": rest[0], "status": self.assets[rest[0]].status})
-            case Endpoint.GET_DUBBING if rest[0] in self.projects:
+            case Endpoint.GET_DUBBING if rest[0] in self.projects and rest[0] not in self.hidden:
                 return _said(200, self._shown(rest[0]))
             case Endpoint.CREATE_DUBBING:
                 assert paid is not None
                 return self._refused(paid) or self._create(_json(request), paid)
-            case Endpoint.ADD_LOCALES if rest[0] in self.projects:
+            case Endpoint.ADD_LOCALES if rest[0] in self.projects and rest[0] not in self.hidden:
                 assert paid is not None
                 return self._refused(paid) or self._add(self.projects[rest[0]], paid)
         return _said(404, {"error": "Not Found"})
@@ -252,7 +321,7 @@ class Service:
         """A no to all requests, to the whole of this one, or to its first language."""
         if not self.credits:
             return _said(402, {"error": "No credits left"})
-        said = self.refusals.popleft() if self.refusals else ""
+        said = paid.refused_as = self.refusals.popleft() if self.refusals else ""
         if not said:
             return None
         named = [{"language": paid.languages[0], "error": said.removeprefix("named ")}]
@@ -276,7 +345,9 @@ class Service:
         paid.new = tuple(language for language in paid.languages if language not in again)
         paid.arrived, paid.project = True, project
         for language in paid.new:
-            project.languages[language] = paid.tries[language] = Language(self._new("video-"))
+            if language in project.languages:
+                project.earlier.append((language, project.languages[language]))
+            project.languages[language] = paid.tries[language] = Language(self._new("video-"), listed=not self.lists_late)
         if paid.new:
             project.status = "in_progress"
         return [{"language": language, "id": project.languages[language].video} for language in paid.new]
@@ -291,8 +362,10 @@ class Service:
         project = self.projects[name]
         shown: dict[str, Any] = {"id": name, "status": project.status}
         if project.status == "error":
-            return shown | {"errorCode": project.code}
-        return shown | {"dubbedAssets": [self._entry(name, *item) for item in project.languages.items()]}
+            shown["errorCode"] = project.code
+        if listed := _listed(project):
+            shown["dubbedAssets"] = [self._entry(name, *item) for item in listed]
+        return shown
 
     def _entry(self, project: str, language: str, known: Language) -> dict[str, Any]:
         entry: dict[str, Any] = {"id": known.video, "language": language, "status": known.status}
@@ -302,6 +375,23 @@ class Service:
             entry["download"] = f"https://files.test/{project}/{language}/mp4?signature=s"
             entry["captions"] = {"srt": f"https://files.test/{project}/{language}/srt?signature=s"}
         return entry
+
+
+def _listed(project: Project) -> list[tuple[str, Language]]:
+    """What a project shows of its languages, earlier tries first."""
+    if project.status == "error" and not project.lists_in_error:
+        return []
+    earlier = project.earlier if project.lists_earlier else []
+    return [*earlier, *((name, each) for name, each in project.languages.items() if each.listed)]
+
+
+def mend(project: Project) -> None:
+    """What failed is complete after all."""
+    project.mended |= project.status == "error"
+    for language in project.languages.values():
+        language.mended |= language.status == "error"
+        language.status = "complete"
+    project.status = "complete"
 
 
 class Storage:
@@ -397,6 +487,10 @@ def _said(status: int, what: Any, headers: dict[str, str] | None = None) -> http
     text = what if isinstance(what, str) else json.dumps(what)
     kind = "text/html" if text.startswith("<") else "application/json"
     return httpx.Response(status, headers={"Content-Type": kind} | (headers or {}), stream=_Body(text.encode()))
+
+
+def _gateway(kind: str) -> httpx.Response:
+    return _said(*GATEWAYS[kind]) if kind in GATEWAYS else _said(204, "")
 
 
 def _json(request: httpx.Request) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -37,7 +36,7 @@ from synthdub_tui.sources.settle import Look
 from synthdub_tui.store.store import Store
 from tests.runner import simulated
 from tests.runner.simulated import PaidRequest, Service
-from tests.runner.test_machine import EXAMPLES, MEMORY, close_files, wired
+from tests.runner.world import MEMORY, close_files, examples, wired
 from tests.seen import seen, unmarked
 from tests.virtual_time import VirtualLoop, virtual_time
 
@@ -457,11 +456,5 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-Library.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=25,
-    deadline=None,
-    derandomize="SYNTHDUB_MACHINE" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-)
+Library.TestCase.settings = examples(80, steps=25)
 TestLibrary = Library.TestCase

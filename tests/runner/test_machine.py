@@ -6,20 +6,16 @@ and disk, stops, and kills at any moment. Real are Runner, Workers, Poller, Ledg
 
 from __future__ import annotations
 
-import errno
+import math
 import os
 import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import httpx
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -28,26 +24,24 @@ from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Scope
 from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.jobs.plan import Deliver, activities
-from synthdub_tui.jobs.retry_policy import policy
+from synthdub_tui.jobs.retry_policy import RetryPolicy, policy
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import actions
-from synthdub_tui.runner import runner as runner_module
-from synthdub_tui.runner import submit as submit_module
 from synthdub_tui.runner.protocol import Cell
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.runner.submit import _stamp_now as genuine_look
 from synthdub_tui.settings import QuotaSettings, Settings
 from synthdub_tui.sources.intake import Effect
 from synthdub_tui.sources.same_file import Stamp
-from synthdub_tui.store import durable
-from synthdub_tui.store import store as store_module
 from synthdub_tui.store.store import Store, decode_job
 from synthdub_tui.synthesia import client as client_module
 from synthdub_tui.synthesia.quota import Endpoint
 from tests.runner import simulated
-from tests.runner.simulated import Files, PaidRequest, Service, Storage
+from tests.runner.books import Refusals
+from tests.runner.simulated import PaidRequest, Service
+from tests.runner.world import MEMORY, close_files, examples, wired
 from tests.seen import seen, unmarked
-from tests.virtual_time import VirtualClock, VirtualLoop, virtual_time
+from tests.virtual_time import VirtualLoop, virtual_time
 
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE")
 FILES: Final = ("one", "two", "three")
@@ -60,23 +54,23 @@ UPLOADS: Final = 1
 FAULTS: Final = (
     *((endpoint.value, kind) for endpoint in Endpoint for kind in simulated.READ_FAULTS),
     *((endpoint.value, "500 after") for endpoint in Endpoint if endpoint.write),
+    *((endpoint.value, "a gateway") for endpoint in Endpoint),
+    *((endpoint.value, "a gateway") for endpoint in simulated.PAID),
     *(("upload", kind) for kind in simulated.UPLOAD_FAULTS),
     *(("file", kind) for kind in simulated.FILE_FAULTS),
 )
-"""Where, and what."""
+"""Where, and what. Of a gateway it is drawn which answer it gives, and when."""
 
 SENT: Final = frozenset({DubState.DUBBING, DubState.READY, DubState.DOWNLOADING, DubState.DONE})
 CODES: Final = ("processing_error", "moderation", "new_to_us")
 REFUSALS: Final = ("no", "BrokenAssetUrlError", "named no", "named moderation", "moderation")
 
 
-MEMORY: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None
-EXAMPLES: Final = int(os.environ.get("SYNTHDUB_MACHINE", "80"))
-
 files = st.sampled_from(FILES)
 languages = st.sampled_from(LANGUAGES)
 some_languages = st.lists(languages, unique=True, min_size=1)
 picks = st.integers(0, 2**16)
+gateways = st.tuples(st.sampled_from((*simulated.GATEWAYS, simulated.NOTHING_NEW)), st.sampled_from(("before", "after")))
 moments = st.sampled_from((0.0, 0.001, 0.02, 0.04, 0.06, 0.11, 0.3, 1.0, 3.0))
 """Seconds to the middle of something."""
 
@@ -90,12 +84,14 @@ class Life(RuleBasedStateMachine):
         self.clock = self._open.enter_context(virtual_time())
         self.folder = Path(tempfile.mkdtemp(prefix="synthdub-life-", dir=MEMORY))
         self._open.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self.service = Service(self.clock, self._check_intent)
+        self.refusals = Refusals(self.clock)
+        self.service = Service(self.clock, self._check_intent, self.refusals.give_back, self.refusals.told)
         self._open.enter_context(wired(self.service, self.clock, self))
         self.disk_full = False
+        self.full_since = math.inf
+        self.paused_since: float | None = None  # by a person, by the wall clock
         self.clock.disk_seconds = lambda: random.choice((0.0, 0.001, 0.02, 0.1))
         self.consents: Counter[tuple[str, str]] = Counter()
-        self.moderated: set[tuple[str, str]] = set()
         self.foreign: dict[Path, bytes] = {}
         self.edits = 0
         self.looked: dict[str, bytes | None] = {}  # what a source held when it was looked at before a paid request
@@ -157,8 +153,10 @@ class Life(RuleBasedStateMachine):
         assert seen in (None, paid.content), f"{title}: {paid.content!r} is paid for, and {seen!r} was there at the last look"
         (job,) = [job for job in simulated.stored(self.folder / "state") if job["options"]["title"] == title]
         assert set(job.get("submission", {}).get("languages", ())) == set(names), f"{title}: sent without an intent on disk"
-        wrong = [language for language in names if (title, language) in self.moderated]
+        wrong = self.refusals.send(paid)
         assert not wrong, f"{title}: {wrong} sent again after moderation"
+        begun = job["submission"]["at"]
+        assert self.paused_since is None or begun <= self.paused_since, f"{title}: sent at {begun}, paused {self.paused_since}"
 
     def teardown(self) -> None:
         try:
@@ -212,7 +210,9 @@ class Life(RuleBasedStateMachine):
         return genuine_look(path)
 
     def _source(self, name: str) -> Path:
-        return self.folder / "videos" / f"{name}.mp4"
+        """Where its job knows it, or where it is first put."""
+        known = [Path(job.source.path) for job in self.jobs.values() if job.options.title == name]
+        return known[0] if known else self.folder / "videos" / f"{name}.mp4"
 
     def _write(self, name: str, more: str = "") -> None:
         self.edits += 1
@@ -253,7 +253,6 @@ class Life(RuleBasedStateMachine):
 
     def _consent(self, title: str, language: str) -> None:
         self.consents[title, language] += 1
-        self.moderated.discard((title, language))
 
     @rule(name=files, names=some_languages)
     def add_languages(self, name: str, names: list[str]) -> None:
@@ -270,11 +269,18 @@ class Life(RuleBasedStateMachine):
         cells = self._retryable()
         cell = cells[number % len(cells)]
         job = self.jobs[cell.job]
-        costs = policy(job, cell.language).must_ask
+        means = policy(job, cell.language)
         retried, _, _ = self._now(lambda: self.runner.retry(seen(self.jobs, [cell]), paid=paid))
-        assert not (costs and not paid and retried)
-        if retried and costs:
-            self._consent(job.options.title, cell.language)
+        assert not (means.must_ask and not paid and retried)
+        if retried:
+            self._retried(job.options.title, cell.language, means)
+
+    def _retried(self, title: str, language: str, means: RetryPolicy) -> None:
+        """The user saw what it means."""
+        if means.must_ask:
+            self._consent(title, language)
+        if means.moderated:
+            self.refusals.agree(title, language)
 
     @rule()
     def retry_what_is_free(self) -> None:
@@ -347,6 +353,7 @@ class Life(RuleBasedStateMachine):
             self._own_again(job)
         for path in self.foreign:
             path.unlink()
+            self.removed.add(str(path))  # the disk may still say that it is the output of a dub that was removed
         self.foreign.clear()
 
     # -- the service ---------------------------------------------------------------------------------------------------
@@ -360,6 +367,7 @@ class Life(RuleBasedStateMachine):
         found = self._under_way()
         project, language = found[number % len(found)]
         language.status = "error" if ends in CODES else "complete"
+        language.listed = True
         language.address = ends == "complete"
         language.code = ends
         if not project.under_way:
@@ -371,15 +379,32 @@ class Life(RuleBasedStateMachine):
         self.service.complete()
 
     @precondition(lambda self: self.service.projects)
-    @rule(number=picks, what=st.sampled_from(("deleted", *CODES)))
-    def a_project_is_lost(self, number: int, what: str) -> None:
-        """It fails as a whole, or nobody knows it any more."""
+    @rule(number=picks, what=st.sampled_from(("deleted", *CODES)), lists=st.booleans())
+    def a_project_is_lost(self, number: int, what: str, lists: bool) -> None:
+        """It fails as a whole, perhaps listing what is complete in it; or nobody knows it any more."""
         name = list(self.service.projects)[number % len(self.service.projects)]
         project = self.service.projects[name]
         if what == "deleted":
             self.service.gone[name] = self.service.projects.pop(name)
         elif project.under_way:
-            project.status, project.code = "error", what
+            project.status, project.code, project.lists_in_error = "error", what, lists
+
+    @precondition(lambda self: self.service.projects)
+    @rule(number=picks, what=st.sampled_from(("hidden", "hidden", "late", "earlier", "caught up", "mended", "mended")))
+    def the_service_is_behind(self, number: int, what: str) -> None:
+        """With a project, or with what projects list; or what failed is complete after all."""
+        name = list(self.service.projects)[number % len(self.service.projects)]
+        match what:
+            case "hidden":
+                self.service.hidden.add(name)
+            case "late":
+                self.service.lists_late = True
+            case "earlier":
+                self.service.projects[name].lists_earlier = True
+            case "caught up":
+                self.service.catch_up()
+            case "mended":
+                simulated.mend(self.service.projects[name])
 
     @rule(said=st.sampled_from(REFUSALS))
     def refuse_the_next_paid_request(self, said: str) -> None:
@@ -387,10 +412,14 @@ class Life(RuleBasedStateMachine):
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
-    @rule(fault=st.sampled_from(FAULTS), count=st.integers(1, 9))
-    def fault(self, fault: tuple[str, str], count: int) -> None:
+    @rule(fault=st.sampled_from(FAULTS), count=st.integers(1, 9), gateway=gateways)
+    def fault(self, fault: tuple[str, str], count: int, gateway: tuple[str, str]) -> None:
         """It befalls the next calls; of a network that is bad, eight are more than a download's patience."""
         where, kind = fault
+        if kind == "a gateway":
+            if gateway[0] == simulated.NOTHING_NEW and where != Endpoint.ADD_LOCALES.value:
+                return
+            kind = ", ".join(gateway)
         self.service.strike(where, kind, count if where == "file" else min(count, 3))
 
     @rule(
@@ -409,8 +438,14 @@ class Life(RuleBasedStateMachine):
                 self.service.credits = not begins
             case "disk":
                 self.disk_full = begins
+                self.full_since = min(self.full_since, self.clock.now) if begins else math.inf
             case "pause" if not self.disk_full:
-                self._do(self.runner.pause(begins))
+                self._pause(begins)
+
+    def _pause(self, paused: bool) -> None:
+        since = self.clock.wall() if self.paused_since is None else self.paused_since
+        self.paused_since = since if paused else None
+        self._do(self.runner.pause(paused))
 
     # -- time, and the end of processes --------------------------------------------------------------------------------
 
@@ -449,11 +484,14 @@ class Life(RuleBasedStateMachine):
         self.clock.now += away
         self.clock.new_process()
         self.loop = VirtualLoop(self.clock)
-        self.disk_full = False
+        self.disk_full, self.full_since = False, math.inf
         self.runner = self._start()
+        assert self.runner.paused == (self.paused_since is not None)
 
     def _forget_calls(self) -> None:
-        """Counters that were not saved yet are lost with a process: calls of the last second, or since the disk is full."""
+        """What was not saved yet is lost with a process: calls of the last second, what moderation said just now; or all since
+        the disk is full."""
+        self.refusals.process_died(self.full_since)
         saved = Store(str(self.folder / "state")).read_document("quota").get("saved", 0.0)
         for endpoint, calls in self.service.calls.items():
             self.forgotten[endpoint] |= {at for at in calls if self.clock.wall() - self.clock.now + at >= saved}
@@ -466,7 +504,6 @@ class Life(RuleBasedStateMachine):
         self.loop.settle()
         self._look_at_the_disk()
         for job in self.jobs.values():
-            self._learn_moderation(job)
             self._own_again(job)
 
     def _own_again(self, job: Job) -> None:
@@ -474,7 +511,8 @@ class Life(RuleBasedStateMachine):
         for dub in job.dubs.values():
             path = Path(dub.output.path) if dub.output and _done(dub) else None
             if path in self.foreign and self.foreign[path] != b"foreign":
-                del self.foreign[path]
+                for each in (path, *map(Path, dub.output.captions if dub.output else ())):
+                    self.foreign.pop(each, None)
 
     def _look_at_the_disk(self) -> None:
         """The files, and that a start with the cache that is there would take them for what they are."""
@@ -482,11 +520,6 @@ class Life(RuleBasedStateMachine):
         self.saved = Store(str(state)).load(set_aside=False).jobs
         files = [decode_job(path.read_text()) for path in (state / "jobs").glob("*.toml")]
         assert {job.id: job for job in self.saved} == {job.id: job for job in files}
-
-    def _learn_moderation(self, job: Job) -> None:
-        for language, dub in job.dubs.items():
-            if dub.failure is not None and dub.failure.code == "moderation":
-                self.moderated.add((job.options.title, language))
 
     @invariant()
     def nothing_was_sent_that_must_not(self) -> None:
@@ -509,7 +542,8 @@ class Life(RuleBasedStateMachine):
                     assert known.languages[language].status == "complete"
                 if dub.failure is not None and dub.failure.scope is Scope.LANGUAGE and dub.failure.code in CODES:
                     known = self.service.projects.get(dub.project) or self.service.gone[dub.project]
-                    assert known.languages[language].status == "error" or known.status == "error" or dub.erred
+                    ended = known.languages[language]
+                    assert "error" in (ended.status, known.status) or ended.mended or known.mended or dub.erred
 
     @invariant()
     def done_means_that_the_file_is_there(self) -> None:
@@ -528,7 +562,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def final_names_are_whole_files_and_foreign_ones_stay(self) -> None:
-        for path in (self.folder / "videos").glob("*.dubbed-*.mp4"):
+        for path in (self.folder / "videos").rglob("*.dubbed-*.mp4"):
             if path in self.foreign:
                 assert path.read_bytes() == self.foreign[path]
             else:
@@ -593,6 +627,7 @@ class Life(RuleBasedStateMachine):
         self._heal()
         self._until_idle()
         left = self._retry_what_is_free()
+        self._nothing_that_is_complete_stays_away()
         assert all(dub.failure and dub.failure.code == "project_not_found" for dub in left), left  # each start looks again
         told = self.runner.overview()
         assert told.problem == "", told
@@ -603,14 +638,38 @@ class Life(RuleBasedStateMachine):
         self._until_idle()
         return [self.jobs[cell.job].dubs[cell.language] for cell in actions.free_cells(self.jobs)]
 
+    def _nothing_that_is_complete_stays_away(self) -> None:
+        """What the user did not give up, and the service has, is on disk; or a retry brings it, and be it that he is asked for
+        consent to pay where it is not found: it is looked for first."""
+        away = [(job, language) for job in self.jobs.values() for language in job.dubs if self._is_there(job, language)]
+        if not away:
+            return
+        before = self.service.exposures()
+        cells = [Cell(job.id, language) for job, language in away]
+        self._now(lambda: self.runner.retry(seen(self.jobs, cells), paid=True))
+        self._until_idle()
+        for job, language in away:
+            dub = self.jobs[job.id].dubs[language]
+            assert _done(dub), f"{job.name} {language} is complete at the service, and was {job.dubs[language]}, is {dub}"
+        assert self.service.exposures() == before
+
+    def _is_there(self, job: Job, language: str) -> bool:
+        """Whether the dub is not done, and the project that it was in has it complete, from the source as it is now."""
+        dub, project = job.dubs[language], self.service.projects.get(job.dubs[language].project)
+        if dub.state in (DubState.DONE, DubState.CANCELLED) or project is None:
+            return False
+        known = project.languages.get(language)
+        content = self.service.assets[project.asset].content
+        return known is not None and known.status == "complete" and content == Path(job.source.path).read_bytes()
+
     def _heal(self) -> None:
-        self.disk_full = False
+        self.disk_full, self.full_since = False, math.inf
         self.service.heal()
         for job in self.jobs.values():
             if not Path(job.source.path).exists():
                 self._write(job.options.title)
         if self.runner.paused or self.runner.refusal:
-            self._do(self.runner.pause(False))
+            self._pause(False)
 
     def _until_idle(self) -> None:
         for _ in range(500):
@@ -636,55 +695,5 @@ def _done(dub: Dub) -> bool:
     return dub.state is DubState.DONE
 
 
-def close_files(folder: Path) -> None:
-    """As the kernel does for processes that are killed: those below the folder."""
-    for name in os.listdir("/dev/fd"):
-        try:
-            inside = os.readlink(f"/dev/fd/{name}").startswith(f"{folder}/")
-        except OSError:
-            continue
-        if inside:
-            os.close(int(name))
-
-
-class Disk(Protocol):
-    """What a machine says of its disk."""
-
-    disk_full: bool
-
-    def look(self, path: str) -> Stamp | None:
-        """In place of the look before a paid request."""
-
-
-@contextmanager
-def wired(service: Service, clock: VirtualClock, life: Disk) -> Iterator[None]:
-    """Runners made within talk to the simulated service, and write to a disk that may be full."""
-    genuine = durable.write
-
-    def write(path: str, data: bytes, mode: int = 0o600) -> None:
-        if life.disk_full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        genuine(path, data, mode)
-
-    def clients(base: str, timeouts: client_module.Timeouts) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-        transport = httpx.MockTransport(service.answer)
-        return httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(durable, "write", write)
-        patch.setattr(store_module, "CACHE_FROM", 1)
-        patch.setattr(submit_module, "_stamp_now", life.look)
-        patch.setattr(client_module, "_http_clients", clients)
-        patch.setattr(runner_module, "Downloader", lambda *_, **__: Files(service, clock))
-        patch.setattr(runner_module, "Uploader", lambda *_, **__: Storage(service, clock))
-        yield
-
-
-Life.TestCase.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=30,
-    deadline=None,
-    derandomize="SYNTHDUB_MACHINE" not in os.environ,  # CI runs the same examples each time, a long run new ones
-    suppress_health_check=list(HealthCheck),
-)
+Life.TestCase.settings = examples(80, steps=30)
 TestLife = Life.TestCase

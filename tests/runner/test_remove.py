@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import DubState, Job, Source
@@ -195,9 +196,21 @@ async def test_the_parts_of_a_removed_download_go_with_it(tmp_path: Path) -> Non
         assert not part.exists()
 
 
-def _half_fetched(job: Job) -> Job:
-    from msgspec.structs import replace
+async def test_parts_that_a_kill_left_of_a_cancelled_dub_go_with_it(tmp_path: Path) -> None:
+    """The cancel was on disk, and the download had not put its things away yet."""
+    async with scene(tmp_path) as stage:
+        await stage.add(stage.video(), targets=("fr-FR",))
+        await stage.ended()
+        (job,) = stage.jobs
+        part = stage.videos / "intro.dubbed-fr-FR.mp4.part"
+        part.write_bytes(b"half")
+        left = replace(cancelled(dubbing(FR), FR), id=job.id, source=job.source)
+        stage.runner.ledger.put(left)
+        assert (await stage.runner.remove(seen(stage.runner.ledger.jobs, [Cell(job.id)]), forget=True)).count == 1
+        assert not part.exists()
 
+
+def _half_fetched(job: Job) -> Job:
     from synthdub_tui.jobs.model import Failure as Reason
     from synthdub_tui.jobs.model import Part, Scope
 
