@@ -1,5 +1,5 @@
 """Defines the command line: commands and flags. Each command imports its own modules, so that nothing heavy is loaded here
-(see tests/cli/test_startup.py)."""
+(see tests/cli/test_startup_imports.py)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _meant(word: str) -> str:
 
 
 def _start_again() -> int:
-    from synthdub_tui.utf8 import start_again  # noqa: PLC0415 - UTF-8 is usual
+    from synthdub_tui.utf8_mode import start_again  # noqa: PLC0415 - UTF-8 is usual
 
     try:
         start_again()
@@ -114,7 +114,7 @@ def _typed() -> list[str]:
     terminal = _terminal()
     if not terminal:
         return sys.argv[1:]
-    from synthdub_tui.utf8 import as_typed  # noqa: PLC0415 - UTF-8 is usual
+    from synthdub_tui.utf8_mode import as_typed  # noqa: PLC0415 - UTF-8 is usual
 
     return [as_typed(word, terminal) for word in sys.argv[1:]]
 
@@ -358,7 +358,7 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
-    from synthdub_tui.settings import resolve  # noqa: PLC0415
+    from synthdub_tui.settings.resolve import resolve  # noqa: PLC0415
 
     settings = resolve(vars(arguments), os.environ)
     for warning in settings.warnings:
@@ -378,13 +378,13 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.run import run_and_leave  # noqa: PLC0415
+    from synthdub_tui.commands.runner import run_and_leave  # noqa: PLC0415
 
     return run_and_leave(_settings(arguments), _paths(arguments), vars(arguments))
 
 
 def _runner(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.run import serve  # noqa: PLC0415
+    from synthdub_tui.commands.runner import serve  # noqa: PLC0415
 
     return serve(_settings(arguments), vars(arguments))
 
@@ -420,49 +420,49 @@ def _languages(arguments: argparse.Namespace) -> int:
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import retry  # noqa: PLC0415
+    from synthdub_tui.commands.retry import retry  # noqa: PLC0415
 
     return retry(_settings(arguments), arguments.select, yes="yes" in arguments)
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import cancel  # noqa: PLC0415
+    from synthdub_tui.commands.retry import cancel  # noqa: PLC0415
 
     return cancel(_settings(arguments), arguments.select)
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import remove  # noqa: PLC0415
+    from synthdub_tui.commands.retry import remove  # noqa: PLC0415
 
     return remove(_settings(arguments), arguments.select, yes="yes" in arguments)
 
 
 def _relocate(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import relocate  # noqa: PLC0415
+    from synthdub_tui.commands.retry import relocate  # noqa: PLC0415
 
     return relocate(_settings(arguments), arguments.old, arguments.new)
 
 
 def _adopt(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import adopt  # noqa: PLC0415
+    from synthdub_tui.commands.retry import adopt  # noqa: PLC0415
 
     return adopt(_settings(arguments), arguments.dub, arguments.project)
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import pause  # noqa: PLC0415
+    from synthdub_tui.commands.retry import pause  # noqa: PLC0415
 
     return pause(_settings(arguments), paused=True)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import pause  # noqa: PLC0415
+    from synthdub_tui.commands.retry import pause  # noqa: PLC0415
 
     return pause(_settings(arguments), paused=False)
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.steer import stop  # noqa: PLC0415
+    from synthdub_tui.commands.retry import stop  # noqa: PLC0415
 
     return stop(_settings(arguments))
 

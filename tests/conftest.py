@@ -30,23 +30,23 @@ def pytest_xdist_auto_num_workers() -> int:
 
 LONG_FIRST: Final = (
     "tests/proofs/test_network_table.py",
-    "tests/runner/test_torture.py",
-    "tests/runner/test_independent.py",
-    "tests/soak/test_kills.py",
+    "tests/runner/test_kill_points.py",
+    "tests/runner/test_with_independent_fake.py",
+    "tests/soak/test_random_kills.py",
     "tests/cli/test_signals.py",
-    "tests/benchmarks/test_short.py",
+    "tests/benchmarks/test_short_benchmarks.py",
     "tests/proofs/test_exfat.py",
     "tests/cli/test_commands.py",
-    "tests/cli/test_locale.py",
+    "tests/cli/test_utf8_mode.py",
     "tests/dashboard/test_screenshots.py",
 )
 """Begun first: one of them at the end would be waited for by all the other processes."""
 
 SPREAD: Final = frozenset(
     {
-        "tests/benchmarks/test_short.py",
+        "tests/benchmarks/test_short_benchmarks.py",
         "tests/cli/test_commands.py",
-        "tests/cli/test_locale.py",
+        "tests/cli/test_utf8_mode.py",
         "tests/cli/test_signals.py",
         "tests/proofs/test_exfat.py",
     }

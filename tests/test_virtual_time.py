@@ -9,7 +9,7 @@ import pytest
 
 from synthdub_tui.runner import clock as runner_clock
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.synthesia.quota import TIERS, Endpoint, Priority, Quota
+from synthdub_tui.synthesia.rate_gate import TIERS, Endpoint, Priority, Quota
 from tests.virtual_time import EPOCH, Stuck, VirtualLoop, virtual_time
 
 

@@ -24,9 +24,9 @@ import pytest
 
 from synthdub_tui.runner import clock as runner_clock
 from synthdub_tui.runner import runner as _everything  # noqa: F401 - imported before its clocks are replaced
-from synthdub_tui.synthesia.quota import Quota
-from synthdub_tui.transfer import threads
-from synthdub_tui.transfer.threads import DaemonPool
+from synthdub_tui.synthesia.rate_gate import Quota
+from synthdub_tui.transfer import daemon_executor
+from synthdub_tui.transfer.daemon_executor import DaemonPool
 
 EPOCH: Final = 1_800_000_000.0
 """Wall clock when virtual time begins."""
@@ -140,7 +140,7 @@ def _submit(pool: DaemonPool, fn: Callable[..., Any], /, *args: Any, **kwargs: A
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
     future: Future[Any] = Future()
-    loop.call_later(loop.clock.disk_seconds(), threads._run, future, fn, args, kwargs)
+    loop.call_later(loop.clock.disk_seconds(), daemon_executor._run, future, fn, args, kwargs)
     return future
 
 

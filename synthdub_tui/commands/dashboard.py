@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthdub_tui import __version__
-from synthdub_tui.dashboard.link import Launcher
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.run import run_dashboard
-from synthdub_tui.jobs.options import Batch
+from synthdub_tui.ipc.client import Launcher
+from synthdub_tui.ipc.socket_path import answers, socket_path, start_runner
+from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.spelling import absolute
 from synthdub_tui.problems import Problem, Trouble
-from synthdub_tui.runner.launch import answers, socket_path, start_runner
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.settings import Settings
+from synthdub_tui.settings.resolve import Settings
 
 _PASSED_ON: Final = {
     "api_url": "--api-url",
@@ -96,7 +96,7 @@ def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) ->
 
 
 def _check(paths: list[str], batch: Batch) -> None:
-    from synthdub_tui.runner.checks import checked, wrong_paths  # noqa: PLC0415 - the first frame waits for imports
+    from synthdub_tui.runner.input_validation import checked, wrong_paths  # noqa: PLC0415 - the first frame waits for imports
 
     wrong = wrong_paths(paths)
     for trouble in wrong[1:]:

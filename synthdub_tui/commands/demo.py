@@ -15,15 +15,15 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from synthdub_tui.commands.run import run_demo
+from synthdub_tui.commands.runner import run_demo
 from synthdub_tui.humanize import many
+from synthdub_tui.ipc.blocking_client import Control
+from synthdub_tui.ipc.protocol import Stop
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Stop
 from synthdub_tui.sandbox.config import ConfigError, SandboxConfig
 from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.sandbox.service import running, serve
-from synthdub_tui.settings import Settings, resolve
+from synthdub_tui.settings.resolve import Settings, resolve
 
 TARGETS: Final = ("fr-FR", "es-ES", "de-DE")
 MOST_FILES: Final = 500
@@ -96,7 +96,7 @@ def _headless(root: Path, targets: list[str]) -> int:
 def _on_screen(root: Path, targets: list[str]) -> int:
     """Runs sandbox and runner as separate processes, as in real use."""
     from synthdub_tui.commands.dashboard import BackgroundRunner, options  # noqa: PLC0415
-    from synthdub_tui.commands.steer import end_runner  # noqa: PLC0415
+    from synthdub_tui.commands.retry import end_runner  # noqa: PLC0415
     from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
 
     config = root / "sandbox.toml"

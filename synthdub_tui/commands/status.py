@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthdub_tui.humanize import many
+from synthdub_tui.ipc.socket_path import socket_name
 from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
 from synthdub_tui.problems import Problem, Trouble, explain, printable
-from synthdub_tui.runner import report
-from synthdub_tui.runner.launch import socket_name
-from synthdub_tui.runner.present import missed, present
-from synthdub_tui.settings import Settings
-from synthdub_tui.store.store import LEFT_OUT, Store
+from synthdub_tui.runner import events
+from synthdub_tui.runner.output_presence import missed, present
+from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.store.job_store import LEFT_OUT, Store
 
 if TYPE_CHECKING:
-    from synthdub_tui.runner.protocol import Meters
+    from synthdub_tui.ipc.protocol import Meters
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -42,11 +42,11 @@ def status(settings: Settings, *, as_json: bool) -> int:
             "lost": [video._asdict() for video in lost],
             "files": [_file(job, paused) for job in jobs],
         }
-        print(report.json_text(content, indent=2))
+        print(events.json_text(content, indent=2))
         return 0
     for line in _status_lines(settings, jobs, pid, meters, paused):
         print(line)
-    for line in report.missed_lines(missed(jobs)):
+    for line in events.missed_lines(missed(jobs)):
         print(line)
     for video in lost:
         print(explain("state_lost", video.path or video.kept).line())
@@ -59,7 +59,7 @@ def _as_next_found(jobs: list[Job]) -> list[Job]:
     """Returns the jobs as the next runner will find them when it starts."""
     if not jobs:
         return []
-    from synthdub_tui.jobs.changes import resumed  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.dub_states import resumed  # noqa: PLC0415 - not needed for an empty directory
 
     return [resumed(job, time.time()) for job in jobs]
 
@@ -71,13 +71,13 @@ def outputs(settings: Settings, *, as_json: bool) -> int:
     ]
     for row in rows:
         if as_json:
-            print(report.json_text(row))
+            print(events.json_text(row))
         else:
             marks = "✓" if row["reviewed"] else " "
-            length = report.duration(row["seconds"]) if row["seconds"] else "-"
+            length = events.duration(row["seconds"]) if row["seconds"] else "-"
             there = "" if row["present"] == "yes" else f"  ({row['present']})"
             print(
-                f"{marks} {row['language']:8} {report.size(row['size']):>9} {length:>11}  {printable(row['path'], 4096)}{there}"
+                f"{marks} {row['language']:8} {events.size(row['size']):>9} {length:>11}  {printable(row['path'], 4096)}{there}"
             )
     if not rows and not as_json:
         print("No finished outputs yet.")
@@ -88,8 +88,8 @@ def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
     """Returns process id and meters of the directory's runner, or None twice if none answers."""
     if not os.path.exists(socket_name(state_dir)):
         return None, None
-    from synthdub_tui.runner.control import Control  # noqa: PLC0415 - needed only if there may be a runner
-    from synthdub_tui.runner.protocol import Status  # noqa: PLC0415
+    from synthdub_tui.ipc.blocking_client import Control  # noqa: PLC0415 - needed only if there may be a runner
+    from synthdub_tui.ipc.protocol import Status  # noqa: PLC0415
 
     try:
         control = Control.connect(state_dir)
@@ -132,7 +132,7 @@ def _last_change(path: str) -> str:
         found = os.stat(path)
     except OSError:
         return ""
-    return f" (last change {report.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
+    return f" (last change {events.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
 
 
 def _standing(job: Job, language: str) -> str:
@@ -183,11 +183,11 @@ def _problem(job: Job, language: str) -> Problem | None:
     dub = job.dubs[language]
     if dub.failure is not None:
         return explain(dub.failure.code, dub.failure.detail)
-    from synthdub_tui.jobs.changes import billed_all_the_same, unknown_status  # noqa: PLC0415 - not needed for an empty directory
-    from synthdub_tui.runner import retry_words  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui import retry_text  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.dub_states import billed_all_the_same, unknown_status  # noqa: PLC0415 - not needed for an empty directory
 
     if dub.hold is not None:
-        return explain(dub.hold.reason.value, retry_words.held(dub.hold))
+        return explain(dub.hold.reason.value, retry_text.held(dub.hold))
     if word := unknown_status(dub):
         return explain("status_unknown", word)
     code = billed_all_the_same(job, language)

@@ -15,22 +15,22 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from synthdub_tui.dashboard import cells, crash
-from synthdub_tui.dashboard.keys import ACTIONS, KEYS, ON_ALL_SCREENS, Keymap
-from synthdub_tui.dashboard.later import load_ahead
-from synthdub_tui.dashboard.link import Launcher, LinkState
-from synthdub_tui.dashboard.main import MainScreen
-from synthdub_tui.dashboard.memory import Memory
-from synthdub_tui.dashboard.mended import let_closed_screens_go
+from synthdub_tui.dashboard import crash_report, grid_cells
+from synthdub_tui.dashboard.keymap import ACTIONS, KEYS, ON_ALL_SCREENS, Keymap
 from synthdub_tui.dashboard.options import Options
-from synthdub_tui.dashboard.painting import Painter
+from synthdub_tui.dashboard.preload import load_ahead
+from synthdub_tui.dashboard.screens.main import MainScreen
 from synthdub_tui.dashboard.session import Session
-from synthdub_tui.dashboard.statusline import SHOWN
-from synthdub_tui.dashboard.terminal import SteadyDriver
+from synthdub_tui.dashboard.terminal.driver import SteadyDriver
+from synthdub_tui.dashboard.terminal.renderer import Painter
+from synthdub_tui.dashboard.terminal.textual_patches import let_closed_screens_go
+from synthdub_tui.dashboard.ui_state import Memory
+from synthdub_tui.dashboard.widgets.status_bar import SHOWN
 from synthdub_tui.humanize import many
+from synthdub_tui.ipc.client import Launcher, LinkState
+from synthdub_tui.ipc.protocol import CheckKey, Stop
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.problems import explain, printable
-from synthdub_tui.runner.protocol import CheckKey, Stop
 
 KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
 
@@ -45,7 +45,7 @@ class SynthdubApp(App[int]):
     """Shows and steers a batch. The runner does the work, and continues without the app."""
 
     TITLE = "synthdub"
-    CSS_PATH = ["main.tcss", "grid.tcss"]  # noqa: RUF012 - Textual declares it so
+    CSS_PATH = ["screens/main.tcss", "widgets/grid.tcss"]  # noqa: RUF012 - Textual declares it so
     BINDINGS: ClassVar[list[BindingType]] = [*ON_ALL_SCREENS]
 
     def __init__(self, launcher: Launcher, memory: Memory, options: Options) -> None:
@@ -127,7 +127,7 @@ class SynthdubApp(App[int]):
         assert self._exception is not None
         folder = self.options.log_path.parent if self.options.log_path is not None else None
         self.bell()
-        self.panic(Text(crash.words(self._exception, folder)))
+        self.panic(Text(crash_report.words(self._exception, folder)))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Report an unexpected exception in a worker, above all in the link, which must never end."""
@@ -216,8 +216,8 @@ class SynthdubApp(App[int]):
 
     def action_outputs(self) -> None:
         """Open the list of finished files."""
+        from synthdub_tui.dashboard.output_rows import OutputRow, finished  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
-        from synthdub_tui.dashboard.screens.outputs_query import OutputRow, finished  # noqa: PLC0415
 
         batch, seen, found = self.session.batch, -1, list[OutputRow]()
 
@@ -253,12 +253,12 @@ class SynthdubApp(App[int]):
 
     def action_help(self) -> None:
         """Open the help: the legend and every key."""
+        from synthdub_tui.dashboard.screens.base import help_of  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.help import HelpScreen  # noqa: PLC0415
         from synthdub_tui.dashboard.screens.outputs import OutputsScreen  # noqa: PLC0415
-        from synthdub_tui.dashboard.screens.page import help_of  # noqa: PLC0415
 
-        signs = cells.ASCII if self.options.ascii else cells.UNICODE
-        legend = ("What the grid shows", cells.legend(signs))
+        signs = grid_cells.ASCII if self.options.ascii else grid_cells.UNICODE
+        legend = ("What the grid shows", grid_cells.legend(signs))
         self.push_screen(HelpScreen([legend, *self.keymap.help_groups(), ("In the outputs", help_of(OutputsScreen))]))
 
     def _look_at_key(self) -> None:
@@ -371,7 +371,7 @@ class SynthdubApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Commands of the visible screen. A page offers no actions on the grid, since it hides the cursor and the marks."""
-        from synthdub_tui.dashboard.screens.page import Page, keys_of  # noqa: PLC0415
+        from synthdub_tui.dashboard.screens.base import Page, keys_of  # noqa: PLC0415
 
         if isinstance(screen, Page):
             for shown, words, action in keys_of(type(screen)):

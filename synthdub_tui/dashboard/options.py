@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.problems import Problem
 
 

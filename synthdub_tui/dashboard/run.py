@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from synthdub_tui.dashboard.link import Launcher
     from synthdub_tui.dashboard.options import Options
+    from synthdub_tui.ipc.client import Launcher
 
 REFUSED = 2
 
@@ -42,8 +42,8 @@ def run_dashboard(
 
     for name in added:
         del os.environ[name]
-    from synthdub_tui.dashboard.memory import Memory  # noqa: PLC0415
-    from synthdub_tui.dashboard.terminal import end_on_signals, hung_up, plain_output  # noqa: PLC0415
+    from synthdub_tui.dashboard.terminal.driver import end_on_signals, hung_up, plain_output  # noqa: PLC0415
+    from synthdub_tui.dashboard.ui_state import Memory  # noqa: PLC0415
 
     if options.ascii:
         plain_output()

@@ -8,16 +8,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from synthdub_tui.dashboard.batch import Batch
-from synthdub_tui.dashboard.keys import DEFAULT, Keymap
-from synthdub_tui.dashboard.link import Launcher, Link, LinkState
-from synthdub_tui.dashboard.topline import Overview
+from synthdub_tui.dashboard.grid_model import Batch
+from synthdub_tui.dashboard.keymap import DEFAULT, Keymap
+from synthdub_tui.dashboard.widgets.summary_bar import Overview
 from synthdub_tui.humanize import many
-from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.estimate import Rates
+from synthdub_tui.ipc.client import Launcher, Link, LinkState
+from synthdub_tui.ipc.protocol import Bye, Changes, Message, Meters, Snapshot
+from synthdub_tui.jobs.eta import Rates
 from synthdub_tui.jobs.model import DubState, Job
+from synthdub_tui.jobs.transitions import dub_states
 from synthdub_tui.problems import explain
-from synthdub_tui.runner.protocol import Bye, Changes, Message, Meters, Snapshot
 
 FAILURES_APART: Final = 60.0
 """Least seconds between two calls of the user because of failed dubs."""
@@ -141,7 +141,9 @@ class Session:
         row = self.batch.rows.get(job.id)
         return row is not None and any(
             row.job.dubs[language].state is DubState.CANCELLED
-            and changes.billed_all_the_same(row.job, language) != changes.billed_all_the_same(job, language) == "cancelled_late"
+            and dub_states.billed_all_the_same(row.job, language)
+            != dub_states.billed_all_the_same(job, language)
+            == "cancelled_late"
             for language in row.job.dubs.keys() & job.dubs.keys()
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from synthdub_tui.jobs.listing import alive, entries_of
+from synthdub_tui.jobs.language_entries import alive, entries_of
 from synthdub_tui.jobs.model import Job, ProjectSeen, Seen, SeenState
 
 _UUID: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f])", re.ASCII)

@@ -15,12 +15,12 @@ from typing import Final
 
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.clock import now
-from synthdub_tui.runner.schedule import Awaited, Schedule
+from synthdub_tui.runner.poll_schedule import Awaited, Schedule
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import KeyRejected, Refused, Unavailable
-from synthdub_tui.synthesia.quota import Priority
+from synthdub_tui.synthesia.rate_gate import Priority
 from synthdub_tui.synthesia.schema import LanguageState, ProjectInfo
-from synthdub_tui.transfer.threads import detached
+from synthdub_tui.transfer.daemon_executor import detached
 
 _log = logging.getLogger(__name__)
 

@@ -11,44 +11,44 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.durations import Durations
+from synthdub_tui.ipc.protocol import Cell, QuotaMeter, Shown
+from synthdub_tui.ipc.protocol import Meters as MetersMessage
+from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import SCHEMA, Job, Source, Stage
-from synthdub_tui.jobs.options import Batch
-from synthdub_tui.jobs.plan import Deliver, activities
+from synthdub_tui.jobs.reconcile import Deliver, activities
+from synthdub_tui.jobs.transitions import dub_states
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import actions, adopting, clock
-from synthdub_tui.runner.account import Account
-from synthdub_tui.runner.checks import checked
-from synthdub_tui.runner.comparing import Comparison, Comparisons
-from synthdub_tui.runner.fetch import clean_up, remove_leftovers
-from synthdub_tui.runner.ledger import Ledger
-from synthdub_tui.runner.meters import Meters
+from synthdub_tui.runner import adopt_project, clock, request_handlers
+from synthdub_tui.runner.account_gate import Account
+from synthdub_tui.runner.activities.download import clean_up, remove_leftovers
+from synthdub_tui.runner.comparison_queue import Comparison, Comparisons
+from synthdub_tui.runner.duration_model import Durations
+from synthdub_tui.runner.input_validation import checked
+from synthdub_tui.runner.live_jobs import Ledger
+from synthdub_tui.runner.output_presence import gone
+from synthdub_tui.runner.poll_schedule import Schedule, affordable
 from synthdub_tui.runner.poller import Poller
-from synthdub_tui.runner.present import gone
-from synthdub_tui.runner.protocol import Cell, QuotaMeter, Shown
-from synthdub_tui.runner.protocol import Meters as MetersMessage
-from synthdub_tui.runner.rest import Rest
-from synthdub_tui.runner.schedule import Schedule, affordable
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.runner.thumbnails import Thumbnails
-from synthdub_tui.runner.turns import Line, Turns
+from synthdub_tui.runner.thumbnail_cache import Thumbnails
+from synthdub_tui.runner.transfer_stats import Meters
+from synthdub_tui.runner.unsettled_sources import Rest
+from synthdub_tui.runner.upload_queue import Line, Turns
 from synthdub_tui.runner.worker import Worker
-from synthdub_tui.runner.workshop import Patience, Workshop
-from synthdub_tui.settings import Settings, is_local
+from synthdub_tui.runner.worker_context import Patience, Workshop
+from synthdub_tui.settings.resolve import Settings, is_local
 from synthdub_tui.sources import relocation
+from synthdub_tui.sources.add_file import Admitted, Effect, Moved, Undecided, admit, job_of, stamps
 from synthdub_tui.sources.digest import FileChangedError
-from synthdub_tui.sources.intake import Admitted, Effect, Moved, Undecided, admit, job_of, stamps
-from synthdub_tui.sources.known import Known
-from synthdub_tui.sources.left_out import LeftOut
+from synthdub_tui.sources.job_index import Known
 from synthdub_tui.sources.scan import Found, Skipped, refused, scan
 from synthdub_tui.sources.skip_rules import Rules
+from synthdub_tui.sources.skipped_summary import LeftOut
+from synthdub_tui.store.job_store import LEFT_OUT, Damaged, Store
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.store.receipts import account_of, receipts_of
-from synthdub_tui.store.store import LEFT_OUT, Damaged, Store
 from synthdub_tui.synthesia.client import CallRecord, Client
 from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, Refused
-from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Quota, Tier
+from synthdub_tui.synthesia.rate_gate import TIERS, Endpoint, Limit, Quota, Tier
 from synthdub_tui.transfer.download import Downloader
 from synthdub_tui.transfer.upload import Uploader
 
@@ -182,7 +182,7 @@ class Runner:
         self._tasks = [asyncio.create_task(work) for work in lasting]
         now = clock.now()
         for job in list(self.ledger.jobs.values()):
-            self.ledger.put(changes.claims_forgotten(changes.resumed(job, now)))
+            self.ledger.put(dub_states.claims_forgotten(dub_states.resumed(job, now)))
             self._rest.note(self.ledger.jobs[job.id])
             self._employ(job.id)
         self._check_idle()
@@ -217,13 +217,13 @@ class Runner:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    async def add(self, paths: Iterable[str], batch: Batch) -> actions.Added:
+    async def add(self, paths: Iterable[str], batch: Batch) -> request_handlers.Added:
         """Add files and folders piece by piece as they are found; adds nothing if a named path is wrong.
 
         Raises Trouble("no_targets" | "unknown_language" | "state_unwritable").
         """
         batch, named = checked(batch), list(paths)
-        added = actions.Added()
+        added = request_handlers.Added()
         self._take_in(await in_thread(refused, named), batch, added, {})
         if added.refused:
             return added
@@ -253,7 +253,7 @@ class Runner:
             scanning.cancel()
         self._comparisons.give_up()
 
-    async def compared(self, added: actions.Added) -> None:
+    async def compared(self, added: request_handlers.Added) -> None:
         """Wait until the comparisons of `added` have ended."""
         await self._comparisons.finished(added)
 
@@ -276,17 +276,17 @@ class Runner:
         before = sum(len(job.dubs) for job in self.ledger.jobs.values())
         for job_id in jobs:
             if job_id in self.ledger.jobs:
-                self._put_claimed(changes.add_targets(self.ledger.jobs[job_id], targets, clock.now()))
+                self._put_claimed(dub_states.add_targets(self.ledger.jobs[job_id], targets, clock.now()))
         return sum(len(job.dubs) for job in self.ledger.jobs.values()) - before
 
-    def retry(self, cells: Iterable[Shown], *, paid: bool) -> actions.Retried:
+    def retry(self, cells: Iterable[Shown], *, paid: bool) -> request_handlers.Retried:
         """Retry the dubs that are unchanged since the user saw them. `paid`: the user agreed to the cost of each."""
         self._trust_account()
-        return actions.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, gone)
+        return request_handlers.retry(self.ledger.jobs, cells, paid, clock.now(), self.ledger.put, gone)
 
     def cancel(self, cells: Iterable[Shown]) -> tuple[int, list[Cell]]:
         """Cancel dubs. Returns how many, and the dubs skipped because they would leave another bill than the user saw."""
-        return actions.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
+        return request_handlers.cancel(self.ledger.jobs, cells, clock.now(), self.ledger.put)
 
     async def saved(self, cells: Iterable[Shown]) -> None:
         """Wait until changes of these dubs are on disk, at most `SAVE_SECONDS`."""
@@ -295,14 +295,14 @@ class Runner:
                 for job_id in dict.fromkeys(cell.job for cell in cells):
                     await self.ledger.saved(job_id)
 
-    async def remove(self, cells: Iterable[Shown], *, forget: bool) -> actions.Removed:
+    async def remove(self, cells: Iterable[Shown], *, forget: bool) -> request_handlers.Removed:
         """Remove dubs that have ended from the batch; files stay. `forget`: also those whose removal forgets something paid.
 
         Waits until this is on disk, at most `SAVE_SECONDS`.
         """
         cells = list(cells)
         await self._let_go(cells)
-        removed = actions.remove(self.ledger.jobs, cells, forget, self._take_out, gone)
+        removed = request_handlers.remove(self.ledger.jobs, cells, forget, self._take_out, gone)
         await self.saved(cells)
         return removed
 
@@ -315,7 +315,7 @@ class Runner:
     def _take_out(self, job: Job, languages: Sequence[str]) -> None:
         remove_leftovers(job, languages)
         self._shop.claims.give_up(job, languages)
-        left = changes.removed(job, languages)
+        left = dub_states.removed(job, languages)
         if left is None:
             self.ledger.remove(job.id)
         else:
@@ -327,19 +327,19 @@ class Runner:
         If the service does not answer or does not have the dub there, or the dub is in progress, raises Trouble and changes
         nothing.
         """
-        adopting.check(self.ledger.jobs, cell)
-        seen = await adopting.look(self.client, project)
-        job = adopting.adopted(self.ledger.jobs, cell, project, seen, clock.now())
+        adopt_project.check(self.ledger.jobs, cell)
+        seen = await adopt_project.look(self.client, project)
+        job = adopt_project.adopted(self.ledger.jobs, cell, project, seen, clock.now())
         await self._shop.shared_claims.take_adopted(job, cell.language)
         try:
-            self._put_claimed(adopting.adopted(self.ledger.jobs, cell, project, seen, clock.now()))
+            self._put_claimed(adopt_project.adopted(self.ledger.jobs, cell, project, seen, clock.now()))
         except Trouble:
             self._shop.shared_claims.give_back(job, cell.language)
             raise
         job = self.ledger.jobs[cell.job]
         await self.saved([Shown(cell.job, cell.language)])
         noting = asyncio.create_task(
-            in_thread(adopting.note, self._shop.receipts, job, cell.language, self.settings.state_dir, clock.now())
+            in_thread(adopt_project.note, self._shop.receipts, job, cell.language, self.settings.state_dir, clock.now())
         )
         self._noting.add(noting)
         noting.add_done_callback(self._noting.discard)
@@ -347,7 +347,7 @@ class Runner:
 
     def review(self, cells: Iterable[Cell], *, mark: bool) -> int:
         """Set or remove review marks. Returns how many dubs have an output to mark."""
-        return actions.review(self.ledger.jobs, cells, mark, self.ledger.put)
+        return request_handlers.review(self.ledger.jobs, cells, mark, self.ledger.put)
 
     @property
     def refusal(self) -> Trouble | None:
@@ -446,7 +446,7 @@ class Runner:
 
     # -- adding --------------------------------------------------------------------------------------------------------
 
-    async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: actions.Added) -> None:
+    async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: request_handlers.Added) -> None:
         """Add files as they are found, never more than `PIECES_AHEAD` pieces ahead of the disk, to save memory."""
         unsaved: deque[list[str]] = deque()
         missing: dict[int, dict[str, str]] = {}
@@ -456,7 +456,7 @@ class Runner:
             await self._find_missing(sources, batch, missing)
             later = self._take_in(piece, batch, added, missing)
             self._note_named(sources, batch)
-            actions.add_languages_of_other_names(self.known, piece, batch, clock.now(), self._put_claimed, added)
+            request_handlers.add_languages_of_other_names(self.known, piece, batch, clock.now(), self._put_claimed, added)
             if added.refused:  # a named path disappeared during the scan
                 return
             for item, outcome in later:
@@ -484,9 +484,9 @@ class Runner:
         return Skipped(item.path, "own_output") if own else item
 
     def _take_in(
-        self, items: Iterable[Found | Skipped], batch: Batch, added: actions.Added, missing: dict[int, dict[str, str]]
+        self, items: Iterable[Found | Skipped], batch: Batch, added: request_handlers.Added, missing: dict[int, dict[str, str]]
     ) -> list[tuple[Found, Moved | Undecided]]:
-        return actions.take_in(
+        return request_handlers.take_in(
             self.known,
             items,
             batch,
@@ -513,7 +513,7 @@ class Runner:
         for job in await in_thread(_gone_of, jobs) if jobs else ():
             missing[job.source.size][job.id] = job.source.path
 
-    async def _take_later(self, found: Found, outcome: Moved | Undecided, batch: Batch, added: actions.Added) -> None:
+    async def _take_later(self, found: Found, outcome: Moved | Undecided, batch: Batch, added: request_handlers.Added) -> None:
         if isinstance(outcome, Undecided):
             self._comparisons.add(Comparison(found, outcome.jobs, batch, added))
             return
@@ -547,8 +547,8 @@ class Runner:
             if isinstance(outcome, Moved | Undecided):
                 await self._take_later(found, outcome, batch, added)
             else:
-                outcome = actions.settled(outcome, found, clock.now(), self.settings.settle_seconds)
-                actions.note_outcome(added, outcome, self._put_claimed)
+                outcome = request_handlers.settled(outcome, found, clock.now(), self.settings.settle_seconds)
+                request_handlers.note_outcome(added, outcome, self._put_claimed)
                 self._note_named([found], batch)
             return
         raise Trouble("source_changing", comparison.found.path)
@@ -565,7 +565,7 @@ class Runner:
             await self._settle_submissions([job_id])
             outputs = await in_thread(relocation.outputs_at, self.ledger.jobs[job_id], source, folder)
             if job_id in self.ledger.jobs:  # the job may have been removed meanwhile
-                self._put_claimed(changes.relocated(self.ledger.jobs[job_id], source, folder, outputs, clock.now()))
+                self._put_claimed(dub_states.relocated(self.ledger.jobs[job_id], source, folder, outputs, clock.now()))
 
     def _look_at_waiting(self, job_id: str) -> None:
         """Called when a file starts or stops keeping this job waiting for a comparison."""
@@ -591,7 +591,7 @@ class Runner:
                 await asyncio.wait(self._shop.critical, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             else:  # left by a runner that was killed; `start` has not resumed the jobs yet
                 for job in under_way:
-                    self.ledger.put(changes.resumed(job, clock.now()))
+                    self.ledger.put(dub_states.resumed(job, clock.now()))
 
     # -- workers -------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
-from synthdub_tui.transfer.threads import DaemonPool
+from synthdub_tui.transfer.daemon_executor import DaemonPool
 
 P = ParamSpec("P")
 T = TypeVar("T")

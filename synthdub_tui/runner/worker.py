@@ -1,7 +1,7 @@
 """One worker per job: runs the activities that the job's facts require, and ends when there are none.
 
-The facts decide (`jobs.plan.activities`). After every change, by the user, the service or a finished activity, the worker looks
-again, starts the activities that are wanted now and cancels the others. So resuming after a crash needs no code of its own.
+The facts decide (`jobs.reconcile.activities`): a change by the user, the service or a finished activity just makes the worker
+look again, starting what is wanted now and cancelling what is not. So resuming after a crash needs no code of its own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from synthdub_tui.jobs import changes
-from synthdub_tui.jobs.durations import dubbing_of
 from synthdub_tui.jobs.model import DubState, Job, Scope
-from synthdub_tui.jobs.plan import Activity, Deliver, Download, Recall, Submit, Watch, activities
+from synthdub_tui.jobs.reconcile import Activity, Deliver, Download, Recall, Submit, Watch, activities
+from synthdub_tui.jobs.transitions import dub_states
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner.deliver import Delivery
-from synthdub_tui.runner.fetch import Fetch
-from synthdub_tui.runner.schedule import Awaited
-from synthdub_tui.runner.seen import seen_of
-from synthdub_tui.runner.submit import Submission
+from synthdub_tui.runner.activities.download import Fetch
+from synthdub_tui.runner.activities.submit import Submission
+from synthdub_tui.runner.activities.upload import Delivery
+from synthdub_tui.runner.duration_model import dubbing_of
+from synthdub_tui.runner.poll_schedule import Awaited
+from synthdub_tui.runner.project_observation import seen_of
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.runner.workshop import Workshop
+from synthdub_tui.runner.worker_context import Workshop
 from synthdub_tui.sources import video_header
 from synthdub_tui.synthesia.errors import KeyRejected, Refused
 
@@ -142,18 +142,18 @@ class Worker:
         job = self._job
         match activity:
             case Deliver():
-                job = changes.source_failed(job, trouble.code, "", now)
+                job = dub_states.source_failed(job, trouble.code, "", now)
             case Submit(languages, _):
                 for language in languages:
                     if job.dubs[language].state is DubState.WAITING:
-                        job = changes.failed(job, language, trouble.code, "", Scope.SUBMISSION, now)
+                        job = dub_states.failed(job, language, trouble.code, "", Scope.SUBMISSION, now)
             case Watch(project):
-                job = changes.watch_failed(job, project, now)
+                job = dub_states.watch_failed(job, project, now)
             case Recall(languages):
                 for language in languages:
-                    job = changes.recalled(job, language, "", now)
+                    job = dub_states.recalled(job, language, "", now)
             case Download(language):
-                job = changes.failed(job, language, trouble.code, "", Scope.DOWNLOAD, now)
+                job = dub_states.failed(job, language, trouble.code, "", Scope.DOWNLOAD, now)
         self._shop.ledger.put(job)
 
     def _start(self, activity: Activity) -> Coroutine[Any, Any, None]:
@@ -178,12 +178,12 @@ class Worker:
                 heard = await news()
                 now = self._shop.now()
                 if isinstance(heard, Refused):
-                    self._shop.ledger.put(changes.project_lost(self._job, project, heard.detail, now))
+                    self._shop.ledger.put(dub_states.project_lost(self._job, project, heard.detail, now))
                 else:
                     seen, before = seen_of(heard), self._job
-                    await self._shop.paid_before.note_failures(before, changes.observed(before, project, seen, now), project)
-                    self._shop.ledger.put(changes.observed(self._job, project, seen, now))
-                    for language, word in changes.newly_odd(before, self._job).items():
+                    await self._shop.paid_before.note_failures(before, dub_states.observed(before, project, seen, now), project)
+                    self._shop.ledger.put(dub_states.observed(self._job, project, seen, now))
+                    for language, word in dub_states.newly_odd(before, self._job).items():
                         self._shop.on_warning(self._job, Trouble("status_unknown", f"{language}: {word}"))
 
     def _awaited(self, project: str) -> dict[str, Awaited]:

@@ -16,9 +16,9 @@ import msgspec
 from synthdub_tui import languages
 from synthdub_tui.sandbox import faults
 from synthdub_tui.sandbox.downloads import Downloads
-from synthdub_tui.sandbox.gate import Gate
-from synthdub_tui.sandbox.http import Note, Request, Response
-from synthdub_tui.sandbox.state import BUCKET, Asset, Dubbed, Project, State
+from synthdub_tui.sandbox.http_server import Note, Request, Response
+from synthdub_tui.sandbox.request_gate import Gate
+from synthdub_tui.sandbox.service_state import BUCKET, Asset, Dubbed, Project, State
 
 _JSON: Final = (("Content-Type", "application/json"),)
 _MEDIA_TYPES: Final = ("video/mp4", "video/webm", "video/quicktime")

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from synthdub_tui.sandbox.s3errors import S3Error
+from synthdub_tui.sandbox.s3_errors import S3Error
 
 _EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _LINE: Final = 16 * 1024

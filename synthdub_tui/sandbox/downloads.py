@@ -11,12 +11,12 @@ from typing import Final
 
 from botocore.credentials import Credentials
 
-from synthdub_tui.sandbox import media, signature
-from synthdub_tui.sandbox.gate import Gate
-from synthdub_tui.sandbox.http import Note, Request, Response, Stream
+from synthdub_tui.sandbox import media, sigv4
+from synthdub_tui.sandbox.http_server import Note, Request, Response, Stream
 from synthdub_tui.sandbox.media import Content
-from synthdub_tui.sandbox.s3errors import S3Error
-from synthdub_tui.sandbox.state import RESULTS, Dubbed, Project, State
+from synthdub_tui.sandbox.request_gate import Gate
+from synthdub_tui.sandbox.s3_errors import S3Error
+from synthdub_tui.sandbox.service_state import RESULTS, Dubbed, Project, State
 
 _TYPES: Final = {
     "mp4": "video/mp4",
@@ -55,14 +55,14 @@ class Downloads:
     def _sign(self, key: str) -> str:
         seconds = self._gate.config.download_url_seconds
         url = f"{self.base}/{RESULTS}/{key}"
-        return signature.presign(url, self._credentials, seconds, self._gate.clock.now())
+        return sigv4.presign(url, self._credentials, seconds, self._gate.clock.now())
 
     def endpoint(self, key: str) -> str:
         """The request's name for faults and the journal."""
         return _ENDPOINTS.get(key.rpartition(".")[2], "thumbnail")
 
     async def get(self, request: Request) -> Response:
-        signature.verify_url(request, self._credentials, self._gate.clock.now())
+        sigv4.verify_url(request, self._credentials, self._gate.clock.now())
         if request.method not in ("GET", "HEAD"):
             raise S3Error("MethodNotAllowed", "The specified method is not allowed against this resource.")
         identity, language, file = request.path.split("/")[2:]

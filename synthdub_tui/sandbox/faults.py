@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from synthdub_tui.sandbox.config import Fault
-from synthdub_tui.sandbox.http import Delivery, Response
+from synthdub_tui.sandbox.http_server import Delivery, Response
 
 BEFORE: Final = frozenset({"reset_before", "hang_before", "status", "rate_limit"})
 """Kinds that prevent the processing of a request."""

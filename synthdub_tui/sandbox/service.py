@@ -15,11 +15,11 @@ from synthdub_tui.sandbox.api import Api
 from synthdub_tui.sandbox.clock import Throttle
 from synthdub_tui.sandbox.config import Fault, SandboxConfig, load
 from synthdub_tui.sandbox.downloads import Downloads
-from synthdub_tui.sandbox.gate import Gate
-from synthdub_tui.sandbox.http import Server
+from synthdub_tui.sandbox.http_server import Server
 from synthdub_tui.sandbox.journal import Record
-from synthdub_tui.sandbox.state import State, source_path
-from synthdub_tui.sandbox.storage import Storage
+from synthdub_tui.sandbox.request_gate import Gate
+from synthdub_tui.sandbox.s3_storage import Storage
+from synthdub_tui.sandbox.service_state import State, source_path
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 A content is cut into ranges that are hashed separately. So the parts of an upload can be digested while they are read, in any
 order and in several threads. The hash is XXH3 with 128 bits: it costs about a hundredth of an upload's CPU time, SHA-256 a
-quarter (`python -m tests.benchmarks.digests`). It recognises equal contents; it is no protection against a forged file.
+quarter (`python -m tests.benchmarks.source_digest`). It recognises equal contents; it is no protection against a forged file.
 """
 
 from __future__ import annotations

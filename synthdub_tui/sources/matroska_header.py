@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from synthdub_tui.sources.window import Layout, Medium, Window
+from synthdub_tui.sources.bounded_reader import Layout, Medium, Window
 
 ELEMENTS: Final = 256
 """Most elements of one level that are read."""

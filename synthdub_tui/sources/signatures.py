@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Final
 
-from synthdub_tui.sources.window import Window
+from synthdub_tui.sources.bounded_reader import Window
 
 HEAD: Final = 4096
 """Bytes that are looked at, at the beginning of a file."""

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from synthdub_tui import languages
+from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.globs import Glob
-from synthdub_tui.jobs.options import Batch
 from synthdub_tui.jobs.output_paths import is_output
 
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from synthdub_tui.sources import matroska_header, mp4_header
+from synthdub_tui.sources.bounded_reader import Layout, Medium, Spent, Window
 from synthdub_tui.sources.signatures import HEAD, other_than_video
-from synthdub_tui.sources.window import Layout, Medium, Spent, Window
 
 STRANGE: Final = "it begins as nothing that synthdub knows"
 TANGLED: Final = "its header is too long or damaged"

@@ -17,11 +17,11 @@ from typing import Final
 
 import msgspec
 
+from synthdub_tui import files
 from synthdub_tui.jobs.model import OPEN, DubState
 from synthdub_tui.jobs.spelling import one_name
 from synthdub_tui.problems import Trouble
-from synthdub_tui.store import durable
-from synthdub_tui.store.store import SIZE_LIMIT, decode_job
+from synthdub_tui.store.job_store import SIZE_LIMIT, decode_job
 
 FOLDER: Final = ".synthdub-claims"
 
@@ -111,10 +111,10 @@ def _write(path: str, mine: Claim) -> None:
         os.chmod(folder, stat.S_IMODE(os.stat(os.path.dirname(folder)).st_mode) & 0o777)
     if not stat.S_ISDIR(os.lstat(folder).st_mode):
         raise NotADirectoryError(folder)
-    durable.write_new(path, msgspec.toml.encode(mine), 0o644)
+    files.write_new(path, msgspec.toml.encode(mine), 0o644)
     with contextlib.suppress(OSError):
         os.chmod(path, 0o644)  # others must be able to read it
-    durable.sync_folder(folder)
+    files.sync_folder(folder)
 
 
 def _found(path: str, mine: Claim) -> Claim | None:

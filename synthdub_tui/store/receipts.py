@@ -20,10 +20,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from synthdub_tui import files
 from synthdub_tui.jobs.model import NEVER, Options
 from synthdub_tui.jobs.moderation import MODERATION
-from synthdub_tui.settings import Settings
-from synthdub_tui.store import durable
+from synthdub_tui.settings.resolve import Settings
 
 SHARDS: Final = 256
 
@@ -375,7 +375,7 @@ class Receipts:
             yield lambda line: _write_line(handle, line)
             os.fsync(handle)
             if new:
-                durable.sync_folder(self._folder)
+                files.sync_folder(self._folder)
         finally:
             os.close(handle)
 

@@ -32,9 +32,9 @@ from synthdub_tui import __version__
 from synthdub_tui.problems import Trouble
 
 from . import schema
-from .answers import Answer, judged, lost, rejects_key, untaken
 from .errors import KeyRejected, NotSent, Refused, Unavailable, Unclear
-from .quota import Endpoint, Priority, Quota
+from .outcomes import Answer, judged, lost, rejects_key, untaken
+from .rate_gate import Endpoint, Priority, Quota
 from .retry_after import DEFAULT_WAIT, asked_wait
 from .schema import AssetCreated, AssetInfo, BadAnswer, LocalesAdded, ProjectInfo
 

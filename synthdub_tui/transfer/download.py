@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from synthdub_tui.problems import Trouble
-from synthdub_tui.transfer.body import CUT
-from synthdub_tui.transfer.part import PartFile, land
-from synthdub_tui.transfer.reasons import Broken
-from synthdub_tui.transfer.threads import DaemonPool, detached
+from synthdub_tui.transfer.body_decoders import CUT
+from synthdub_tui.transfer.daemon_executor import DaemonPool, detached
+from synthdub_tui.transfer.failures import Broken
+from synthdub_tui.transfer.part_file import PartFile, land
 
 if TYPE_CHECKING:
-    from synthdub_tui.transfer.answer import Answer, Opener
+    from synthdub_tui.transfer.http_stream import Answer, Opener
 
 __all__ = ["Downloader", "Fetched", "UrlExpired", "land", "no_progress", "nothing_to_note"]
 
@@ -145,7 +145,7 @@ class Downloader:
             return self._opener
 
     def _make(self) -> Opener:
-        from synthdub_tui.transfer.answer import Opener  # noqa: PLC0415
+        from synthdub_tui.transfer.http_stream import Opener  # noqa: PLC0415
 
         return Opener(allow_local=self._allow_local, stall=self._stall)
 

@@ -21,9 +21,9 @@ from synthdub_tui.jobs.model import Source
 from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.digest import RANGE, RangeDigests
 from synthdub_tui.sources.same_file import same_time
-from synthdub_tui.transfer.part import let_go
-from synthdub_tui.transfer.s3 import Attempts, Link, UploadTarget, as_trouble, make_client
-from synthdub_tui.transfer.threads import DaemonPool, watch
+from synthdub_tui.transfer.daemon_executor import DaemonPool, watch
+from synthdub_tui.transfer.part_file import let_go
+from synthdub_tui.transfer.s3_client import Attempts, Link, UploadTarget, as_trouble, make_client
 
 __all__ = ["Unconfirmed", "UploadTarget", "Uploader", "part_size"]
 

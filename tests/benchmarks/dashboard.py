@@ -21,16 +21,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from synthdub_tui.ipc.protocol import Changes, Meters, Snapshot, Transfer, encode
+from synthdub_tui.ipc.server import TICK
 from synthdub_tui.jobs.model import DubState
-from synthdub_tui.runner.protocol import Changes, Meters, Snapshot, Transfer, encode
-from synthdub_tui.runner.server import TICK
-from tests.benchmarks.perfect import Replay
+from tests.benchmarks.minimal_difference import Replay
 from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_job
-from tests.dashboard.terminal import PLAY, Terminal
+from tests.dashboard.pseudo_terminal import PLAY, Terminal
 
 CHANGES = 200
 STEPS = 10
-_APPS = (sys.executable, "-m", "tests.benchmarks.dashboard_apps")
+_APPS = (sys.executable, "-m", "tests.benchmarks.dashboard_comparison_apps")
 
 
 class Measured(NamedTuple):

@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from synthdub_tui.transfer.download import Downloader
-from synthdub_tui.transfer.part import land
-from tests.transfer.servers import CERTIFICATE
+from synthdub_tui.transfer.part_file import land
+from tests.transfer.fault_servers import CERTIFICATE
 
 MIB = 1024 * 1024
 PYTHON = ("ours", "boto3")
@@ -87,7 +87,7 @@ class Cost:
 def _measured(who: str, url: str, target: str) -> list[float]:
     import boto3.s3.transfer  # noqa: F401 - imports are not part of the comparison
 
-    import synthdub_tui.transfer.answer  # noqa: F401
+    import synthdub_tui.transfer.http_stream  # noqa: F401
 
     before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     if who == "ours":

@@ -7,7 +7,7 @@ for the windows of the rate limits (Creator's 60 calls a minute are 60 a second)
 real use. Times are taken from the first line of work to the last, without the imports, which would weigh a minute.
 
 The vendor's way is written anew after the logic of its guide: one file at a time, wait for the whole project, then
-download every language. Ours is `synthdub_tui.runner.headless.run`.
+download every language. Ours is `synthdub_tui.commands.run.run`.
 
 The bound is the largest of what nobody can beat, each computed from what this very run was given (the sandbox tells):
 
@@ -202,11 +202,11 @@ def _ours(task: dict[str, Any]) -> None:
     import httpx  # noqa: F401
     import s3transfer.manager  # noqa: F401
 
-    from synthdub_tui.jobs.options import Batch
-    from synthdub_tui.runner import headless
-    from synthdub_tui.runner.report import Reporter
-    from synthdub_tui.settings import QuotaSettings, Settings
-    from synthdub_tui.store.store import Store
+    from synthdub_tui.commands.run import run_batch
+    from synthdub_tui.jobs.batch_options import Batch
+    from synthdub_tui.runner.events import Reporter
+    from synthdub_tui.settings.resolve import QuotaSettings, Settings
+    from synthdub_tui.store.job_store import Store
 
     state = f"{task['videos']}-state"
     settings = Settings(
@@ -221,7 +221,7 @@ def _ours(task: dict[str, Any]) -> None:
     )
     reporter = Reporter(as_json=True, out=io.StringIO())
     started = time.time()
-    code = asyncio.run(headless.run(settings, [task["videos"]], reporter, lambda: "", patience=_patience()))
+    code = asyncio.run(run_batch(settings, [task["videos"]], reporter, lambda: "", patience=_patience()))
     ended = time.time()
     jobs = Store(state).load().jobs
     done = {f"{Path(job.source.path).stem}/{lang}": dub.since for job in jobs for lang, dub in job.dubs.items() if dub.output}
@@ -232,7 +232,7 @@ def _ours(task: dict[str, Any]) -> None:
 
 def _patience() -> Any:
     """The runner's waits at the speed of everything else."""
-    from synthdub_tui.runner.workshop import Patience
+    from synthdub_tui.runner.worker_context import Patience
 
     usual = Patience()
     names = ("back_off", "back_off_limit", "asset_first", "asset_longest", "asset_unseen", "asset_limit", "upload_pause")

@@ -36,9 +36,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
-from synthdub_tui.jobs.durations import Dubbing, Durations
-from synthdub_tui.runner.schedule import Awaited, Schedule
-from tests.benchmarks.polling_bound import Chance, bound
+from synthdub_tui.runner.duration_model import Dubbing, Durations
+from synthdub_tui.runner.poll_schedule import Awaited, Schedule
+from tests.benchmarks.polling_lower_bound import Chance, bound
 
 PACE: Final = 20_000 * 0.95 / 86_400
 MINUTE: Final = 57 / 60

@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthdub_tui.jobs.model import Source
-from synthdub_tui.transfer import s3, upload
+from synthdub_tui.transfer import s3_client, upload
 from tests.benchmarks import uploads
 from tests.benchmarks.uploads import MIB, Task
-from tests.seaweed import SeaweedFS, binary
-from tests.transfer.servers import CERTIFICATE
+from tests.seaweedfs_server import SeaweedFS, binary
+from tests.transfer.fault_servers import CERTIFICATE
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def _apply(settings: Settings) -> None:
     from botocore.config import Config
 
     upload.PART = settings.part * MIB  # type: ignore[misc]
-    usual = s3._config
+    usual = s3_client._config
 
-    def config(link: s3.Link) -> Any:
+    def config(link: s3_client.Link) -> Any:
         merged = usual(link)
         if settings.checksum != "when_supported":
             merged = merged.merge(Config(request_checksum_calculation="when_required"))
@@ -96,7 +96,7 @@ def _apply(settings: Settings) -> None:
             merged.s3 = merged.s3 | {"payload_signing_enabled": False}
         return merged
 
-    s3._config = config
+    s3_client._config = config
 
 
 async def _upload(settings: Settings, task: Task) -> None:

@@ -33,8 +33,8 @@ from synthdub_tui.jobs.model import Source
 from synthdub_tui.transfer.upload import PART, THRESHOLD, Uploader, UploadTarget
 from tests.benchmarks.dashboard import Subject, lines_of, name_drawn, send
 from tests.dashboard.fake_runner import FakeRunner
-from tests.dashboard.terminal import PLAY, Terminal
-from tests.seaweed import SeaweedFS, binary
+from tests.dashboard.pseudo_terminal import PLAY, Terminal
+from tests.seaweedfs_server import SeaweedFS, binary
 
 MIB = 1024 * 1024
 NICE = 10

@@ -13,7 +13,7 @@ import pytest
 
 from synthdub_tui.sandbox.config import Failure, Fault
 from tests.cli.conftest import MakeShell, Shell, until
-from tests.sources.test_look import HOLDERS, holding
+from tests.sources.test_write_probe import HOLDERS, holding
 from tests.waiting import exit_code, finished
 
 

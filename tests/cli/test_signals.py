@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LARGE = 30_000_000
 """Bytes of a source that goes up as a multipart upload, and does not fit into a socket's buffers."""
 
-CLOCK = Path(__file__).parents[1] / "soak" / "clock"
+CLOCK = Path(__file__).parents[1] / "soak" / "moved_clock"
 QUICK = ("--poll-interval", "0.1", "--settle", "0")
 
 
@@ -239,9 +239,9 @@ HOUR = 3600.0
 PATIENT = """
 import sys
 from synthdub_tui import cli
-from synthdub_tui.runner import headless
-from synthdub_tui.runner.workshop import Patience
-headless.Patience = lambda: Patience(stop=600.0)
+from synthdub_tui.commands import run
+from synthdub_tui.runner.worker_context import Patience
+run.Patience = lambda: Patience(stop=600.0)
 sys.exit(cli.main(sys.argv[1:]))
 """
 """Waits ten minutes for the answer to a paid request."""

@@ -9,19 +9,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from synthdub_tui.dashboard import deeds, statusline
-from synthdub_tui.dashboard import link as link_module
-from synthdub_tui.dashboard.keys import ACTIONS, GROUPS, KEYS, Keymap
-from synthdub_tui.dashboard.link import LinkState
-from synthdub_tui.dashboard.memory import Memory
+from synthdub_tui.dashboard.actions import retry
+from synthdub_tui.dashboard.keymap import ACTIONS, GROUPS, KEYS, Keymap
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
-from synthdub_tui.dashboard.screens.drawn import Reader
 from synthdub_tui.dashboard.screens.outputs import OutputsScreen
-from synthdub_tui.dashboard.topline import Topline
-from synthdub_tui.jobs.model import Dub, DubState, Hold, Job, WaitsFor
-from synthdub_tui.jobs.retry_policy import fingerprint
-from synthdub_tui.problems import Problem, explain
-from synthdub_tui.runner.protocol import (
+from synthdub_tui.dashboard.ui_state import Memory
+from synthdub_tui.dashboard.widgets import status_bar
+from synthdub_tui.dashboard.widgets.lines import Reader
+from synthdub_tui.dashboard.widgets.summary_bar import Topline
+from synthdub_tui.ipc import client as link_module
+from synthdub_tui.ipc.client import LinkState
+from synthdub_tui.ipc.protocol import (
     Add,
     AddLanguages,
     Cancel,
@@ -37,9 +35,12 @@ from synthdub_tui.runner.protocol import (
     Stop,
     StopAdding,
 )
-from synthdub_tui.sources.intake import Batch
+from synthdub_tui.jobs.model import Dub, DubState, Hold, Job, WaitsFor
+from synthdub_tui.jobs.retry_policy import fingerprint
+from synthdub_tui.problems import Problem, explain
+from synthdub_tui.sources.add_file import Batch
 from tests.dashboard.fake_runner import FakeRunner, make_dub, make_job
-from tests.dashboard.support import Desk, desk, until
+from tests.dashboard.opened_dashboard import Desk, desk, until
 
 TWO = ["fr-FR", "es-ES"]
 
@@ -236,7 +237,7 @@ async def test_a_key_pressed_twice_opens_one_screen(tmp_path: Path, key: str) ->
 
 
 async def test_a_cancel_asks_waits_and_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deeds, "UNDO", 0.1)
+    monkeypatch.setattr(retry, "UNDO", 0.1)
     job = make_job(0, TWO, DubState.DUBBING)
     async with desk(tmp_path, [job]) as opened:
         await opened.press("home", "x")
@@ -964,7 +965,7 @@ async def test_where_there_is_one_line_an_event_waits_until_an_answer_was_read(t
         opened.runner.set_dub(job, "fr-FR", make_dub(DubState.FAILED, time.time()))
         await opened.says("A dub has failed")
         await until(lambda: status(opened) == "Adding 3 paths…")
-        opened.main.status._said -= statusline.SHOWN
+        opened.main.status._said -= status_bar.SHOWN
         await until(lambda: status(opened).startswith("A dub has failed."))
         opened.main.status._event_until -= 30
         await until(lambda: status(opened) == "Adding 3 paths…")

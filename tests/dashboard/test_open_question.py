@@ -12,9 +12,9 @@ import pytest
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.sandbox import Failure, SandboxConfig
 from synthdub_tui.sandbox.config import Fault
-from synthdub_tui.store.store import Store
-from tests.dashboard.sandboxed import Place, place
-from tests.dashboard.support import until
+from synthdub_tui.store.job_store import Store
+from tests.dashboard.opened_dashboard import until
+from tests.dashboard.program_in_terminal import Place, place
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from synthdub_tui.jobs import changes
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.moderation import is_moderation
-from tests.jobs.making import DE, FR, NOW, asked, failed_language
+from synthdub_tui.jobs.transitions import dub_states
+from tests.jobs.factories import DE, FR, NOW, asked, failed_language
 
 
 @pytest.mark.parametrize("code", ["moderation", "MODERATION", "content_moderation", "moderation_rejected", "ModerationError"])
@@ -62,14 +62,14 @@ def test_another_reason_is_none(code: str, words: str) -> None:
     [("request_refused", "The script was flagged"), ("content_moderation", ""), ("BrokenAssetUrlError", "policy")],
 )
 def test_a_submission_refused_for_its_content_fails_as_moderation(code: str, words: str) -> None:
-    job = changes.refused(asked(FR), code, words, {}, NOW)
+    job = dub_states.refused(asked(FR), code, words, {}, NOW)
     assert code_of(job, FR) == "moderation"
 
 
 def test_a_language_refused_for_its_content_fails_as_moderation() -> None:
-    job = changes.retried(failed_language(FR), FR, NOW)
-    job = changes.intend(changes.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
-    job = changes.added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
+    job = dub_states.retried(failed_language(FR), FR, NOW)
+    job = dub_states.intend(dub_states.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
+    job = dub_states.added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
     assert (code_of(job, FR), code_of(job, DE)) == ("moderation", "language_refused")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import make_shell, shell
-from tests.proofs import exfat
+from tests.proofs import exfat_volume
 
 __all__ = ["make_shell", "shell"]
 
@@ -64,16 +64,16 @@ def make_disk() -> Iterator[Callable[[Path], Disk]]:
 
 
 @pytest.fixture
-def make_volume(tmp_path: Path) -> Iterator[Callable[..., exfat.Volume]]:
+def make_volume(tmp_path: Path) -> Iterator[Callable[..., exfat_volume.Volume]]:
     """`make_volume(path, size)`: a volume of exFAT; the test is skipped, with the reason, where there can be none."""
     with ExitStack() as stack:
 
-        def make(path: Path, size: int = 64_000_000) -> exfat.Volume:
-            if reason := exfat.missing():
+        def make(path: Path, size: int = 64_000_000) -> exfat_volume.Volume:
+            if reason := exfat_volume.missing():
                 pytest.skip(reason)
             try:
-                volume = exfat.Volume(path, size)
-            except exfat.CannotMount as error:
+                volume = exfat_volume.Volume(path, size)
+            except exfat_volume.CannotMount as error:
                 pytest.skip(f"no exFAT can be mounted here: {error}")
             stack.callback(volume.remove)
             return volume
@@ -82,7 +82,7 @@ def make_volume(tmp_path: Path) -> Iterator[Callable[..., exfat.Volume]]:
 
 
 @pytest.fixture
-def volume(tmp_path: Path, make_volume: Callable[..., exfat.Volume]) -> exfat.Volume:
+def volume(tmp_path: Path, make_volume: Callable[..., exfat_volume.Volume]) -> exfat_volume.Volume:
     """A volume whose root is the folder of videos."""
     made = make_volume(tmp_path / "videos")
     return made

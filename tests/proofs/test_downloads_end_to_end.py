@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from synthdub_tui.runner.actions import as_shown
-from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.ipc.protocol import Cell
+from synthdub_tui.runner.request_handlers import as_shown
 from synthdub_tui.sandbox.config import Fault
-from synthdub_tui.sandbox.http import Request
+from synthdub_tui.sandbox.http_server import Request
 from tests.proofs.conftest import Disk
-from tests.proofs.harness import Scene, scene, until, working
+from tests.proofs.sandbox_scene import Scene, scene, until, working
 
 MakeDisk = Callable[[Path], Disk]
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}

@@ -15,13 +15,13 @@ import pytest
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Fault
-from synthdub_tui.sandbox.http import Request, Response
-from synthdub_tui.settings import resolve
+from synthdub_tui.sandbox.http_server import Request, Response
+from synthdub_tui.settings.resolve import resolve
 from tests.cli.conftest import MakeShell
 from tests.cli.conftest import until as until_blocking
-from tests.proofs.exfat import Volume
-from tests.proofs.harness import Scene, flags, scene, until, working
-from tests.soak.torture import SCENARIOS, Torture
+from tests.proofs.exfat_volume import Volume
+from tests.proofs.sandbox_scene import Scene, flags, scene, until, working
+from tests.soak.kill_points import SCENARIOS, Torture
 from tests.waiting import finished
 
 NO_LINKS = SCENARIOS[-1]
@@ -284,7 +284,7 @@ def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: Ma
 
 
 def test_killed_while_outputs_get_their_names(volume: Volume) -> None:
-    """State, sources and outputs on the volume; `python -m tests.soak.torture --volume` kills at every step there."""
+    """State, sources and outputs on the volume; `python -m tests.soak.kill_points --volume` kills at every step there."""
     torture = Torture(volume.path)
     try:
         points = [point for point in torture.points(NO_LINKS) if point.startswith(("open video", "replace video"))]

@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.sandbox.config import Failure, Fault
-from synthdub_tui.settings import resolve
-from synthdub_tui.store.store import decode_job
+from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.store.job_store import decode_job
 from tests.cli.conftest import MakeShell, Said, Shell, until
-from tests.jobs.making import in_every_state
-from tests.proofs.harness import scene
+from tests.jobs.factories import in_every_state
+from tests.proofs.sandbox_scene import scene
 from tests.waiting import finished
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m"

@@ -18,16 +18,16 @@ from typing import Any, Final
 
 import pytest
 
-from synthdub_tui.jobs import changes
+from synthdub_tui.jobs.transitions import dub_states
 from synthdub_tui.runner import poller as poller_module
 from synthdub_tui.sandbox.config import Fault
-from synthdub_tui.sandbox.http import Delivery, Request, Response
-from synthdub_tui.synthesia import answers
+from synthdub_tui.sandbox.http_server import Delivery, Request, Response
 from synthdub_tui.synthesia import client as client_module
+from synthdub_tui.synthesia import outcomes as outcomes_module
 from synthdub_tui.synthesia.client import CallRecord
-from synthdub_tui.synthesia.quota import Endpoint
+from synthdub_tui.synthesia.rate_gate import Endpoint
 from synthdub_tui.transfer import upload as upload_module
-from tests.proofs.harness import PAID, Scene, Tamper, scene, until
+from tests.proofs.sandbox_scene import PAID, Scene, Tamper, scene, until
 from tests.waiting import patience
 
 AT_ONCE: Final = 16
@@ -467,9 +467,9 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         return await asyncio.gather(*(one(number, row) for number, row in enumerate(rows)))
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (client_module, answers):  # the gate's pause, and the request's own wait
+        for module in (client_module, outcomes_module):  # the gate's pause, and the request's own wait
             patch.setattr(module, "DEFAULT_WAIT", 0.2)
-        patch.setattr(changes, "UNKNOWN_GRACE", 0.3)
+        patch.setattr(dub_states, "UNKNOWN_GRACE", 0.3)
         patch.setattr(upload_module, "THRESHOLD", 1_000_000)
         gc.disable()  # for a minute; it would look through all of pytest's objects again and again
         request.addfinalizer(gc.enable)

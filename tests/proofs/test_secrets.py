@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.runner.launch import socket_path
-from synthdub_tui.runner.server import Server
+from synthdub_tui.ipc.server import Server
+from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.sandbox.config import ENDPOINTS, Fault
 from tests.cli.conftest import MakeShell, Shell, until
-from tests.dashboard.terminal import Terminal
-from tests.proofs.harness import scene
+from tests.dashboard.pseudo_terminal import Terminal
+from tests.proofs.sandbox_scene import scene
 from tests.proofs.test_network_table import s3_error
 from tests.waiting import exit_code
 

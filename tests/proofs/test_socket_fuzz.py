@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.protocol import Status
-from synthdub_tui.runner.server import CLIENTS, REQUEST_LIMIT
+from synthdub_tui.ipc.blocking_client import Control
+from synthdub_tui.ipc.protocol import Status
+from synthdub_tui.ipc.server import CLIENTS, REQUEST_LIMIT
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.service import running
 from tests.cli.conftest import Shell, until

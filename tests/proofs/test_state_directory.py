@@ -16,20 +16,20 @@ from typing import Any
 
 import pytest
 
+from synthdub_tui import files
+from synthdub_tui.ipc.blocking_client import Control
+from synthdub_tui.ipc.protocol import Status
+from synthdub_tui.ipc.server import Server
+from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.model import SCHEMA
 from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import ledger as ledger_module
-from synthdub_tui.runner.control import Control
-from synthdub_tui.runner.launch import socket_path
-from synthdub_tui.runner.protocol import Status
+from synthdub_tui.runner import live_jobs as ledger_module
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.runner.server import Server
-from synthdub_tui.settings import resolve
-from synthdub_tui.store import durable
+from synthdub_tui.settings.resolve import resolve
 from tests.cli.conftest import MakeShell, Shell
 from tests.cli.conftest import until as until_blocking
 from tests.proofs.conftest import Disk
-from tests.proofs.harness import PAID, Scene, flags, scene, until, working
+from tests.proofs.sandbox_scene import PAID, Scene, flags, scene, until, working
 from tests.runner.conftest import QUICK
 from tests.waiting import exit_code, patience
 
@@ -63,7 +63,7 @@ async def test_full_at_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes, number: int, calls: tuple[str, int]
 ) -> None:
     """The batch stops before the step that must be on disk first, says so, and goes on by itself when there is room."""
-    genuine, refused = durable.write, 0
+    genuine, refused = files.write, 0
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         nonlocal refused
@@ -73,13 +73,13 @@ async def test_full_at_each_step(
         genuine(path, data, mode)
 
     async with scene(tmp_path) as stage:
-        monkeypatch.setattr(durable, "write", write)
+        monkeypatch.setattr(files, "write", write)
         await stage.add(stage.video(), **ONE)
         await until(lambda: refused >= 4 and stage.problem == "state_unwritable")
         endpoint, most = calls
         assert stage.calls(endpoint) <= most
         assert not stage.runner.idle.is_set()
-        monkeypatch.setattr(durable, "write", genuine)
+        monkeypatch.setattr(files, "write", genuine)
         await stage.ended()
         await until(lambda: stage.problem == "")
         assert stage.states() == {"fr-FR": "done"}
@@ -88,7 +88,7 @@ async def test_full_at_each_step(
 
 async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would wait for the paid request, which waits for the disk: that is told instead of waited for."""
-    genuine = durable.write
+    genuine = files.write
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         if b"submission" in data:
@@ -96,7 +96,7 @@ async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path
         genuine(path, data, mode)
 
     async with scene(tmp_path) as stage:
-        monkeypatch.setattr(durable, "write", write)
+        monkeypatch.setattr(files, "write", write)
         video = stage.video()
         await stage.add(video, **ONE)
         await until(lambda: stage.problem == "state_unwritable")
@@ -104,7 +104,7 @@ async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path
         with pytest.raises(Trouble) as caught:
             await asyncio.wait_for(stage.add(video, **ONE), patience())
         assert caught.value.code == "state_unwritable"
-        monkeypatch.setattr(durable, "write", genuine)
+        monkeypatch.setattr(files, "write", genuine)
         await stage.ended()
         await stage.add(video, **ONE)
         await stage.ended()
@@ -141,17 +141,17 @@ async def test_a_real_disk_without_inodes(tmp_path: Path, make_disk: MakeDisk) -
 
 async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop tries once more, whenever the next try was due."""
-    genuine = durable.write
+    genuine = files.write
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ledger_module, "RETRY_SECONDS", 3600.0)
     async with scene(tmp_path) as stage:
-        monkeypatch.setattr(durable, "write", write)
+        monkeypatch.setattr(files, "write", write)
         await stage.add(stage.video(), **ONE)
         await until(lambda: stage.problem == "state_unwritable")
-        monkeypatch.setattr(durable, "write", genuine)
+        monkeypatch.setattr(files, "write", genuine)
         assert await stage.runner.stop()
         stage.stopped = True
     assert list((tmp_path / "state" / "jobs").glob("*.toml"))
@@ -159,7 +159,7 @@ async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: py
 
 async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are told about, tried again, and the trouble ends by itself although no job changes."""
-    genuine = durable.write
+    genuine = files.write
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         if path.endswith("quota.toml"):
@@ -167,10 +167,10 @@ async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: py
         genuine(path, data, mode)
 
     async with scene(tmp_path, dubbing_seconds=(3600.0, 3600.0), settings={"poll_interval": 60.0}) as stage:
-        monkeypatch.setattr(durable, "write", write)
+        monkeypatch.setattr(files, "write", write)
         await stage.add(stage.video(), **ONE)
         await until(lambda: set(stage.states().values()) == {"dubbing"} and stage.problem == "state_unwritable")
-        monkeypatch.setattr(durable, "write", genuine)
+        monkeypatch.setattr(files, "write", genuine)
         await until(lambda: stage.problem == "")
 
 

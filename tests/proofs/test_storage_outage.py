@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.sandbox.config import Fault
-from tests.proofs.harness import scene, until
+from tests.proofs.sandbox_scene import scene, until
 
 
 @pytest.mark.parametrize("endpoint", ["S3 PutObject", "download", "captions"])

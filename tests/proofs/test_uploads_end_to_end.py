@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.jobs.changes import UPLOAD_LIMIT
-from synthdub_tui.runner.protocol import Cell
-from synthdub_tui.sandbox.http import Request, Response
+from synthdub_tui.ipc.protocol import Cell
+from synthdub_tui.jobs.transitions.dub_states import UPLOAD_LIMIT
+from synthdub_tui.sandbox.http_server import Request, Response
 from synthdub_tui.transfer import upload as upload_module
 from synthdub_tui.transfer.upload import part_size
 from tests.cli.conftest import HEADER
-from tests.proofs.harness import Scene, scene, until
+from tests.dub_refs import unmarked
+from tests.proofs.sandbox_scene import Scene, scene, until
 from tests.proofs.test_network_table import s3_error, status
-from tests.seen import unmarked
 
 ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
 LARGE = 1_100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from tests.runner.simulated import Fact, PaidRequest
+from tests.runner.fake_service import Fact, PaidRequest
 from tests.virtual_time import VirtualClock
 
 HEARD: Final = 2.0

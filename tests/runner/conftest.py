@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from synthdub_tui.commands.run import run_batch
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.runner import headless
-from synthdub_tui.runner.report import Reporter
-from synthdub_tui.runner.workshop import Patience
+from synthdub_tui.runner.events import Reporter
+from synthdub_tui.runner.worker_context import Patience
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.service import Sandbox, running
-from synthdub_tui.settings import resolve
-from synthdub_tui.store.store import Store
+from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.store.job_store import Store
 
 QUICK = Patience(
     back_off=0.02,
@@ -101,7 +101,7 @@ class Bench:
         settings = resolve(self.flags(**options), {"SYNTHESIA_API_KEY": key})
         reporter = Reporter(as_json=True, out=out, err=err)
         named = [str(path) for path in paths]
-        code = await headless.run(settings, named, reporter, lambda: key, patience=patience, resume=resume)
+        code = await run_batch(settings, named, reporter, lambda: key, patience=patience, resume=resume)
         return Result(code, [json.loads(line) for line in out.getvalue().splitlines()], self.jobs())
 
     def jobs(self) -> list[Job]:

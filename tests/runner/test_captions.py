@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import DubState
 from synthdub_tui.runner import runner as runner_module
-from synthdub_tui.runner.actions import CAPTIONS_TRIES
-from synthdub_tui.runner.protocol import Cell
+from synthdub_tui.runner.request_handlers import CAPTIONS_TRIES
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.transfer.download import Downloader
+from tests.dub_refs import seen, unmarked
 from tests.runner.conftest import Bench, Result
-from tests.runner.test_runs import Working, only
-from tests.seen import seen, unmarked
+from tests.runner.test_runner import Working, only
 from tests.waiting import until
 
 

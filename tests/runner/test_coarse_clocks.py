@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.dashboard.screens.outputs_check import state_of
-from synthdub_tui.dashboard.screens.outputs_query import OutputRow
-from synthdub_tui.runner.present import THERE, present
+from synthdub_tui.dashboard.output_file_check import state_of
+from synthdub_tui.dashboard.output_rows import OutputRow
+from synthdub_tui.runner.output_presence import THERE, present
 from synthdub_tui.sources.digest import digest_of
 from tests.runner.conftest import Bench
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.runner import headless
-from synthdub_tui.runner.actions import Added
-from synthdub_tui.runner.headless import _Stop
-from synthdub_tui.sources.intake import Effect
+from synthdub_tui.commands import run as run_module
+from synthdub_tui.commands.run import _Stop
+from synthdub_tui.runner.request_handlers import Added
+from synthdub_tui.sources.add_file import Effect
 from tests.runner.conftest import Bench, MakeBench
 from tests.waiting import until
 
@@ -27,7 +27,7 @@ def stops(monkeypatch: pytest.MonkeyPatch) -> list[_Stop]:
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr(headless, "_Stop", Noted)
+    monkeypatch.setattr(run_module, "_Stop", Noted)
     return made
 
 
@@ -61,5 +61,5 @@ async def test_force_new_of_what_is_finished_begins_anew_each_time(bench: Bench)
 def test_the_run_says_what_goes_on_from_an_earlier_force_new() -> None:
     added = Added()
     added.effects[Effect.GOING_ON] = 2
-    said = list(headless._found(added))
+    said = list(run_module._found(added))
     assert "2 videos were started anew before and not finished: they go on, nothing is paid twice" in said

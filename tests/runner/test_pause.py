@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.commands import steer
+from synthdub_tui.commands import retry
 from synthdub_tui.commands.status import status
 from synthdub_tui.jobs.model import DubState, WaitsFor
-from synthdub_tui.settings import resolve
-from synthdub_tui.store.store import Store
-from synthdub_tui.synthesia.budget import Endpoint
+from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.store.job_store import Store
+from synthdub_tui.synthesia.rate_arithmetic import Endpoint
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runs import Working, only, states
+from tests.runner.test_runner import Working, only, states
 from tests.waiting import until
 
 HOUR = 3600.0
 
 
 def pause_on_disk(bench: Bench) -> None:
-    steer.pause(resolve(bench.flags(), {}), paused=True)
+    retry.pause(resolve(bench.flags(), {}), paused=True)
 
 
 def damage_batch(bench: Bench) -> None:
@@ -44,7 +44,7 @@ async def test_requests_that_wait_for_the_rate_limit_are_not_sent_once_the_batch
 
 
 async def test_a_pause_between_the_slot_and_the_intent_stops_the_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synthdub_tui.runner.submit import Submission
+    from synthdub_tui.runner.activities.submit import Submission
 
     async with Working(bench) as runner:
 
@@ -120,7 +120,7 @@ async def test_resume_without_a_runner_lets_the_next_run_go_on(bench: Bench, cap
     video = bench.video("intro.mp4")
     pause_on_disk(bench)
     await bench.run(video)
-    steer.pause(resolve(bench.flags(), {}), paused=False)
+    retry.pause(resolve(bench.flags(), {}), paused=False)
     assert "Resumed; `synthdub run` goes on." in capsys.readouterr().out
     assert (await bench.run()).code == 0
 
@@ -179,7 +179,7 @@ async def test_a_damaged_batch_file_is_kept_and_named_and_nothing_is_sent(bench:
     assert kept.name.startswith("batch.toml.")
     assert str(kept) in next(event["detail"] for event in result.events if event.get("code") == "state_corrupt")
     assert Store(str(bench.state)).lost({job.id for job in bench.jobs()}) == []
-    steer.pause(resolve(bench.flags(), {}), paused=False)
+    retry.pause(resolve(bench.flags(), {}), paused=False)
     assert (await bench.run()).code == 0
 
 

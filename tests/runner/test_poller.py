@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from synthdub_tui.runner.poll_schedule import Schedule
 from synthdub_tui.runner.poller import Poller
-from synthdub_tui.runner.schedule import Schedule
 from synthdub_tui.synthesia.client import Client
-from synthdub_tui.synthesia.quota import Endpoint
+from synthdub_tui.synthesia.rate_gate import Endpoint
 from synthdub_tui.synthesia.schema import ProjectInfo, ProjectStatus
 from tests.runner.conftest import Bench
-from tests.runner.test_machine import Life
-from tests.runner.test_runs import Working, only, until
+from tests.runner.test_runner import Working, only, until
+from tests.runner.test_state_machine import Life
 
 
 async def test_an_ended_job_leaves_no_answers_behind(bench: Bench) -> None:

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from synthdub_tui.jobs import changes
+from synthdub_tui import files
+from synthdub_tui.ipc import protocol as p
+from synthdub_tui.ipc.protocol import Cell
+from synthdub_tui.ipc.server import Server
+from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.model import DubState, Job, Source
-from synthdub_tui.runner import actions
-from synthdub_tui.runner import protocol as p
-from synthdub_tui.runner.claims import Claims
-from synthdub_tui.runner.launch import socket_path
-from synthdub_tui.runner.ledger import Ledger
-from synthdub_tui.runner.protocol import Cell
-from synthdub_tui.runner.server import Server
+from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.runner import request_handlers
+from synthdub_tui.runner.live_jobs import Ledger
+from synthdub_tui.runner.output_claims import Claims
 from synthdub_tui.sandbox.config import Failure
-from synthdub_tui.store import durable
-from synthdub_tui.store.store import Store
-from tests.jobs.making import ES, FR, NOW, OPTIONS, cancelled, done, dubbing, failed_language
-from tests.proofs.harness import scene
+from synthdub_tui.store.job_store import Store
+from tests.dub_refs import seen, unmarked
+from tests.jobs.factories import ES, FR, NOW, OPTIONS, cancelled, done, dubbing, failed_language
+from tests.proofs.sandbox_scene import scene
 from tests.runner.conftest import Bench, MakeBench
-from tests.seen import seen, unmarked
 
 # -- the action ----------------------------------------------------------------------------------------------------------
 
@@ -36,9 +36,11 @@ class Taken:
         self.jobs = {job.id: job for job in jobs}
         self.dubs: list[str] = []
 
-    def remove(self, *cells: Cell, forget: bool = False, gone: bool = False) -> actions.Removed:
+    def remove(self, *cells: Cell, forget: bool = False, gone: bool = False) -> request_handlers.Removed:
         meant = seen(self.jobs, cells or [Cell(job) for job in self.jobs])
-        return actions.remove(self.jobs, meant, forget, lambda _, languages: self.dubs.extend(languages), lambda _: gone)
+        return request_handlers.remove(
+            self.jobs, meant, forget, lambda _, languages: self.dubs.extend(languages), lambda _: gone
+        )
 
 
 def test_what_is_under_way_is_left_and_named() -> None:
@@ -80,7 +82,7 @@ def test_a_removal_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     store.open()
     store.save(done(FR))
     file = tmp_path / "jobs" / f"{done(FR).id}.toml"
-    monkeypatch.setattr(durable, "sync_folder", lambda folder: synced.append((folder, file.exists())))
+    monkeypatch.setattr(files, "sync_folder", lambda folder: synced.append((folder, file.exists())))
     store.delete(done(FR).id)
     assert synced == [(str(tmp_path / "jobs"), False)]
 
@@ -105,7 +107,7 @@ async def test_a_job_that_comes_back_while_its_file_goes_is_saved(tmp_path: Path
 
 def named(path: str) -> Job:
     """A job whose outputs go to /out, by the name of its source."""
-    return changes.new_job(Source(path, 1, 1, "video/mp4"), OPTIONS, (FR,), now=NOW, outputs="/out")
+    return dub_states.new_job(Source(path, 1, 1, "video/mp4"), OPTIONS, (FR,), now=NOW, outputs="/out")
 
 
 async def test_a_removed_job_frees_the_names_of_its_outputs() -> None:
@@ -211,6 +213,7 @@ async def test_parts_that_a_kill_left_of_a_cancelled_dub_go_with_it(tmp_path: Pa
 
 
 def _half_fetched(job: Job) -> Job:
+
     from synthdub_tui.jobs.model import Failure as Reason
     from synthdub_tui.jobs.model import Part, Scope
 

@@ -11,7 +11,7 @@ import pytest
 from synthdub_tui.problems import Trouble
 from synthdub_tui.sandbox.config import Failure, Fault
 from tests.runner.conftest import Bench, MakeBench
-from tests.soak.days import LATENCY, machine, states
+from tests.soak.virtual_days import LATENCY, machine, states
 
 
 async def test_single_file(bench: Bench) -> None:

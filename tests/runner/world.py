@@ -13,13 +13,13 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from synthdub_tui import files
 from synthdub_tui.runner import runner as runner_module
-from synthdub_tui.runner import submit as submit_module
+from synthdub_tui.runner.activities import submit as submit_module
 from synthdub_tui.sources.same_file import Stamp
-from synthdub_tui.store import durable
-from synthdub_tui.store import store as store_module
+from synthdub_tui.store import job_store as store_module
 from synthdub_tui.synthesia import client as client_module
-from tests.runner.simulated import Files, Service, Storage
+from tests.runner.fake_service import Files, Service, Storage
 from tests.virtual_time import VirtualClock
 
 MEMORY: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -61,7 +61,7 @@ class Disk(Protocol):
 @contextmanager
 def wired(service: Service, clock: VirtualClock, life: Disk) -> Iterator[None]:
     """Runners made within talk to the simulated service, and write to a disk that may be full."""
-    genuine = durable.write
+    genuine = files.write
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         if life.disk_full:
@@ -73,7 +73,7 @@ def wired(service: Service, clock: VirtualClock, life: Disk) -> Iterator[None]:
         return httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(durable, "write", write)
+        patch.setattr(files, "write", write)
         patch.setattr(store_module, "CACHE_FROM", 1)
         patch.setattr(submit_module, "_stamp_now", life.look)
         patch.setattr(client_module, "_http_clients", clients)

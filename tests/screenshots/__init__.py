@@ -34,7 +34,7 @@ def draw() -> dict[str, str]:
             "COLORTERM": "truecolor",
             "TEXTUAL_ANIMATIONS": "none",
         }
-        command = [sys.executable, "-m", "tests.screenshots.artist", place]
+        command = [sys.executable, "-m", "tests.screenshots.draw_screens", place]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
         return {path.name: path.read_text("utf-8") for path in sorted(Path(place).glob("*.svg"))}
 

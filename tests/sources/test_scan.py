@@ -11,7 +11,7 @@ import pytest
 from synthdub_tui.jobs.globs import Glob
 from synthdub_tui.jobs.output_paths import is_output, output_folder, output_path
 from synthdub_tui.languages import OUTPUT
-from synthdub_tui.sources import links as links_module
+from synthdub_tui.sources import duplicate_names as links_module
 from synthdub_tui.sources import scan as scan_module
 from synthdub_tui.sources.same_file import Stamp
 from synthdub_tui.sources.scan import COUNT_LIMIT, Found, Skipped, content_type, refused, scan

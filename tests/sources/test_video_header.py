@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdub_tui.sandbox.media import make_sources
-from synthdub_tui.sources import window
+from synthdub_tui.sources import bounded_reader
 from synthdub_tui.sources.video_header import Kind, VideoHeader, is_whole, look_at
-from tests.sources.making import media
+from tests.sources.media_files import media
 
 
 def box(kind: bytes, content: bytes = b"") -> bytes:
@@ -391,11 +391,11 @@ def test_a_hostile_file_is_given_up_within_bounds(seen: Seen, monkeypatch: pytes
         reads.append(count)
         return pread(descriptor, count, at)
 
-    monkeypatch.setattr(window.os, "pread", counted)
+    monkeypatch.setattr(bounded_reader.os, "pread", counted)
     track = box(b"trak", box(b"free") * 255 + box(b"mdia", box(b"free") * 300))
     assert seen(FTYP + box(b"moov", MOVIE + track * 250)).kind is Kind.UNKNOWN
-    assert len(reads) <= window.READS
-    assert sum(reads) <= window.BYTES
+    assert len(reads) <= bounded_reader.READS
+    assert sum(reads) <= bounded_reader.BYTES
 
 
 @cache

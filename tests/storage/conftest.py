@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 
 from synthdub_tui.sandbox import Sandbox, SandboxConfig, running
-from tests.seaweed import SeaweedFS, seaweedfs
+from tests.seaweedfs_server import SeaweedFS, seaweedfs
 
 __all__ = ["seaweedfs"]
 

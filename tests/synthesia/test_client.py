@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from synthdub_tui.problems import KNOWN, Trouble
-from synthdub_tui.synthesia import answers
+from synthdub_tui.synthesia import outcomes
 from synthdub_tui.synthesia.client import (
     BODY_LIMIT,
     CallRecord,
@@ -30,7 +30,7 @@ from synthdub_tui.synthesia.client import (
     Unclear,
 )
 from synthdub_tui.synthesia.errors import AccountRefused
-from synthdub_tui.synthesia.quota import TIERS, Endpoint, Limit, Priority, Quota, Tier
+from synthdub_tui.synthesia.rate_gate import TIERS, Endpoint, Limit, Priority, Quota, Tier
 from synthdub_tui.synthesia.schema import AssetStatus, ProjectStatus
 from tests.waiting import patience, until
 
@@ -693,4 +693,4 @@ async def test_a_cancelled_call_leaves_the_client_usable() -> None:
 
 
 def test_every_error_code_is_explained() -> None:
-    assert set(answers._NOT_FOUND.values()) | answers._SERVICE_CODES <= set(KNOWN)
+    assert set(outcomes._NOT_FOUND.values()) | outcomes._SERVICE_CODES <= set(KNOWN)

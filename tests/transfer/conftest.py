@@ -11,7 +11,7 @@ import pytest
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.transfer.upload import Uploader, UploadTarget
-from tests.transfer.servers import Bucket, serving
+from tests.transfer.fault_servers import Bucket, serving
 from tests.waiting import until as until
 
 TARGET = UploadTarget("AKIDOFTHEUPLOAD", "very-secret-key", "very-long-session-token", "bucket", "some/key.mp4")

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from synthdub_tui.problems import Trouble
-from synthdub_tui.transfer import part as part_module
+from synthdub_tui.transfer import part_file as part_module
 from synthdub_tui.transfer.download import ENDLESS, Downloader, Fetched, UrlExpired, Whole, land, nothing_tells
-from synthdub_tui.transfer.part import BLOCK, holding
+from synthdub_tui.transfer.part_file import BLOCK, holding
 from tests.transfer.conftest import until
-from tests.transfer.servers import CERTIFICATE, Handler, Hangup, Request, Site, relaying, saying, serving
+from tests.transfer.fault_servers import CERTIFICATE, Handler, Hangup, Request, Site, relaying, saying, serving
 
 CONTENT = b"".join(number.to_bytes(4, "big") for number in range(900_000))  # 3.4 MiB, no two blocks alike
 

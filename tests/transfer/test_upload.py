@@ -23,7 +23,7 @@ from synthdub_tui.sources.digest import RANGE, digest_of
 from synthdub_tui.transfer import upload
 from synthdub_tui.transfer.upload import MIB, PART, PIECE, Unconfirmed, Uploader, UploadTarget, part_size
 from tests.transfer.conftest import OBJECT, TARGET, digests, make_source, source_of, until
-from tests.transfer.servers import (
+from tests.transfer.fault_servers import (
     CERTIFICATE,
     Bucket,
     Handler,

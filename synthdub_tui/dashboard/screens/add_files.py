@@ -11,14 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.folder import Entry, Listing, complete, is_video, list_folder, resolved
-from synthdub_tui.dashboard.screens.marks import Count, Marks
-from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import Line, fit, fit_end, size
+from synthdub_tui.dashboard.directory_listing import Entry, Listing, complete, is_video, list_folder, resolved
+from synthdub_tui.dashboard.file_marks import Count, Marks
+from synthdub_tui.dashboard.screens.base import Page
+from synthdub_tui.dashboard.text_layout import Line, fit, fit_end, size
+from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.row_list import Hints, RowList, SearchBox, Words
 from synthdub_tui.humanize import many
-from synthdub_tui.jobs.options import Batch
+from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.problems import explain, printable
 
 SIZE_WIDTH: Final = 9

@@ -12,9 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from synthdub_tui import languages
-from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import Line, fit
+from synthdub_tui.dashboard.screens.base import Page
+from synthdub_tui.dashboard.text_layout import Line, fit
+from synthdub_tui.dashboard.widgets.row_list import Hints, RowList, SearchBox, Words
 from synthdub_tui.humanize import many
 from synthdub_tui.problems import printable
 

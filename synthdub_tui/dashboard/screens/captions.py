@@ -11,11 +11,11 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from synthdub_tui.dashboard.screens.drawn import Reader
-from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.parts import Hints, Words
-from synthdub_tui.dashboard.screens.words import Line, size
+from synthdub_tui.dashboard.screens.base import Page
+from synthdub_tui.dashboard.text_layout import Line, size
+from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.lines import Reader
+from synthdub_tui.dashboard.widgets.row_list import Hints, Words
 from synthdub_tui.problems import joinable, printable
 
 LIMIT: Final = 256 * 1024

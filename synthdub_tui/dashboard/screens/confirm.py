@@ -14,9 +14,9 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widgets import Button
 
-from synthdub_tui.dashboard.screens.drawn import Reader
-from synthdub_tui.dashboard.screens.page import Dialog
-from synthdub_tui.dashboard.screens.parts import Hints, Words
+from synthdub_tui.dashboard.screens.base import Dialog
+from synthdub_tui.dashboard.widgets.lines import Reader
+from synthdub_tui.dashboard.widgets.row_list import Hints, Words
 from synthdub_tui.problems import printable
 
 AROUND = 7

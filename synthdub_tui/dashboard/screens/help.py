@@ -12,10 +12,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from synthdub_tui.dashboard.screens.drawn import Reader
-from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.parts import Hints, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import Line, fit, wrap
+from synthdub_tui.dashboard.screens.base import Page
+from synthdub_tui.dashboard.text_layout import Line, fit, wrap
+from synthdub_tui.dashboard.widgets.lines import Reader
+from synthdub_tui.dashboard.widgets.row_list import Hints, SearchBox, Words
 from synthdub_tui.problems import printable
 
 Groups = Sequence[tuple[str, Sequence[tuple[str, str]]]]

@@ -11,11 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from synthdub_tui.dashboard.screens.drawn import Reader
-from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.log_tail import KEEP, Entry, Tail
-from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.parts import Hints, SearchBox, Words
+from synthdub_tui.dashboard.log_tail import KEEP, Entry, Tail
+from synthdub_tui.dashboard.screens.base import Page
+from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.lines import Reader
+from synthdub_tui.dashboard.widgets.row_list import Hints, SearchBox, Words
 from synthdub_tui.humanize import many
 
 LEVELS: Final = (("everything", 0), ("info and above", 20), ("warnings and errors", 30), ("errors", 40))

@@ -15,16 +15,17 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from synthdub_tui.dashboard import clipboard, opener, pictures
+from synthdub_tui.dashboard import images
+from synthdub_tui.dashboard.output_file_check import Checker
+from synthdub_tui.dashboard.output_rows import SORTS, Key, OutputRow, Query, QueryError, parse, select
+from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.screens.captions import CaptionsScreen
-from synthdub_tui.dashboard.screens.copied import CopiedScreen
-from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.outputs_check import Checker
-from synthdub_tui.dashboard.screens.outputs_query import SORTS, Key, OutputRow, Query, QueryError, parse, select
-from synthdub_tui.dashboard.screens.page import Page
-from synthdub_tui.dashboard.screens.parts import Hints, RowList, SearchBox, Words
-from synthdub_tui.dashboard.screens.thumbnail import Thumbnail
-from synthdub_tui.dashboard.screens.words import Line, ago, duration, fit, fit_end, size, wrap
+from synthdub_tui.dashboard.screens.clipboard_dialog import CopiedScreen
+from synthdub_tui.dashboard.terminal import clipboard, player
+from synthdub_tui.dashboard.text_layout import Line, ago, duration, fit, fit_end, size, wrap
+from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.row_list import Hints, RowList, SearchBox, Words
+from synthdub_tui.dashboard.widgets.thumbnail_pane import Thumbnail
 from synthdub_tui.humanize import many
 from synthdub_tui.problems import printable
 
@@ -235,7 +236,7 @@ class OutputsScreen(Page[None]):
 
     def _look_at_picture(self) -> None:
         row, find = self._at_cursor, self._find_thumbnail
-        if find is not None and pictures.possible(self.app):
+        if find is not None and images.possible(self.app):
             self.query_one(Thumbnail).look(partial(find, row.key) if row is not None else None)
 
     def _note(self) -> None:
@@ -390,12 +391,12 @@ class OutputsScreen(Page[None]):
         if self._states.get(row.key) == "moved":
             self._say(STATES["moved"][1])
             return
-        opening = opener.plan(row.path, self._play_command, os.environ)
+        opening = player.plan(row.path, self._play_command, os.environ)
         if opening.way == "terminal":
             self._play_here(opening.argv)
         elif opening.way == "window":
             self._say(f"Opening with {opening.argv[0]}…")
-            Errand(self, lambda errand: errand.tell(self._opened, opening.argv[0], opener.start_beside(opening.argv)))
+            Errand(self, lambda errand: errand.tell(self._opened, opening.argv[0], player.start_beside(opening.argv)))
         else:
             self._say(opening.explain)
 
@@ -403,7 +404,7 @@ class OutputsScreen(Page[None]):
         """Give the terminal to a program. This blocks the event loop on purpose: nothing may be drawn meanwhile."""
         try:
             with self.app.suspend():
-                failure = opener.run_in_terminal(argv)
+                failure = player.run_in_terminal(argv)
         except SuspendNotSupported:
             failure = "This terminal cannot be given to another program."
         if failure:

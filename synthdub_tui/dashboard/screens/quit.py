@@ -11,9 +11,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Button
 
+from synthdub_tui.dashboard.screens.base import Dialog
 from synthdub_tui.dashboard.screens.confirm import choice
-from synthdub_tui.dashboard.screens.page import Dialog
-from synthdub_tui.dashboard.screens.parts import Words
+from synthdub_tui.dashboard.widgets.row_list import Words
 from synthdub_tui.humanize import many
 
 STAYS: Final = "esc stays here. Nothing is lost either way."

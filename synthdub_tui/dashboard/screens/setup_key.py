@@ -13,13 +13,13 @@ from textual.containers import Vertical
 from textual.geometry import Size
 from textual.worker import Worker, WorkerState
 
-from synthdub_tui.dashboard.keyfile import KeyFileError, clean, store_key
-from synthdub_tui.dashboard.screens.drawn import Reader
-from synthdub_tui.dashboard.screens.errand import Errand
-from synthdub_tui.dashboard.screens.page import Dialog
-from synthdub_tui.dashboard.screens.parts import Hints, SearchBox, Words
-from synthdub_tui.dashboard.screens.words import wrap
+from synthdub_tui.dashboard.screens.base import Dialog
+from synthdub_tui.dashboard.text_layout import wrap
+from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.lines import Reader
+from synthdub_tui.dashboard.widgets.row_list import Hints, SearchBox, Words
 from synthdub_tui.problems import Problem, printable
+from synthdub_tui.settings.api_key_file import KeyFileError, clean, store_key
 
 Check = Callable[[str], Awaitable[Problem | None]]
 """Asks the service whether it accepts a key; None if it does."""

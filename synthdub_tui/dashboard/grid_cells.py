@@ -1,0 +1,243 @@
+"""The texts of cells, files and column headers: plain text of a fixed width.
+
+The sign shows the state; the colour only repeats it. So nothing is lost in 16 colours, without colour, or to people who cannot
+tell red from green.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+
+from synthdub_tui.dashboard.grid_model import Totals, percent
+from synthdub_tui.ipc.protocol import Transfer
+from synthdub_tui.jobs.model import Dub, DubState, Job, Stage, WaitsFor
+from synthdub_tui.problems import printable
+
+
+class Signs(NamedTuple):
+    """The signs of one character set."""
+
+    states: dict[DubState, str]
+    up: str
+    mark: str
+    dots: str
+    bars: str
+    line: str
+
+
+UNICODE: Final = Signs(
+    {
+        DubState.WAITING: "·",
+        DubState.DUBBING: "~",
+        DubState.READY: "○",
+        DubState.DOWNLOADING: "↓",
+        DubState.DONE: "✓",
+        DubState.FAILED: "✗",
+        DubState.CANCELLED: "–",
+        DubState.UNKNOWN: "?",
+    },
+    up="↑",
+    mark="▌",
+    dots="…",
+    bars=" ▁▂▃▄▅▆▇█",
+    line="·",
+)
+
+ASCII: Final = Signs(
+    {
+        DubState.WAITING: ".",
+        DubState.DUBBING: "~",
+        DubState.READY: "o",
+        DubState.DOWNLOADING: "v",
+        DubState.DONE: "+",
+        DubState.FAILED: "X",
+        DubState.CANCELLED: "-",
+        DubState.UNKNOWN: "?",
+    },
+    up="^",
+    mark="*",
+    dots="~",
+    bars=" .:-=+*#@",
+    line="|",
+)
+
+WORDS: Final = {
+    DubState.WAITING: "",
+    DubState.READY: "rdy",
+    DubState.DONE: "done",
+    DubState.FAILED: "FAIL",
+    DubState.CANCELLED: "off",
+    DubState.UNKNOWN: "ask",
+}
+"""Shown next to the sign, if there is room."""
+
+MEANINGS: Final = {
+    DubState.WAITING: "waits for its upload, or to be submitted",
+    DubState.DUBBING: "being dubbed, and for how long",
+    DubState.READY: "ready at the service, waits to be downloaded",
+    DubState.DOWNLOADING: "being downloaded",
+    DubState.DONE: "complete on disk",
+    DubState.FAILED: "failed: enter says why and what to do",
+    DubState.CANCELLED: "cancelled",
+    DubState.UNKNOWN: "only you can decide: enter says why",
+}
+
+
+def legend(signs: Signs) -> list[tuple[str, str]]:
+    """The texts that cells and files show, with their meanings."""
+    examples = {**WORDS, DubState.DUBBING: "5m", DubState.DOWNLOADING: "40%"}
+    shown = [(f"{signs.states[state]} {examples[state]}".rstrip(), words) for state, words in MEANINGS.items()]
+    file = [
+        (f"{signs.up} 40%", "beside a file: being uploaded"),
+        ("prep proc", "beside a file: the service prepares, reads it"),
+    ]
+    held = (
+        f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.ALREADY_PAID]}",
+        "paid for before: enter says when and by which batch",
+    )
+    claimed = (
+        f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.CLAIMED]}",
+        "another batch is at it: enter says whose",
+    )
+    return [*shown, held, claimed, *file]
+
+
+HELD: Final = {WaitsFor.ALREADY_PAID: "paid", WaitsFor.CLAIMED: "taken"}
+"""As `WORDS`, for a held dub, which continues only if the user agrees."""
+
+
+def sign_state(dub: Dub) -> DubState:
+    """The state whose sign and colour a dub shows. A held dub shows `UNKNOWN`, since it needs a decision too."""
+    return DubState.UNKNOWN if dub.hold is not None else dub.state
+
+
+WIDE: Final = 8
+COMPACT: Final = 6
+"""Columns of the terminal that a cell takes with its gap."""
+
+
+def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, compact: bool, marked: bool) -> str:
+    """The text of a cell, `WIDE` or `COMPACT` columns wide. `now` is in epoch seconds."""
+    sign = signs.states[sign_state(dub)]
+    if dub.hold is not None:
+        said = HELD.get(dub.hold.reason, WORDS[DubState.UNKNOWN])
+    elif dub.state is DubState.DUBBING:
+        said = elapsed(now - (dub.submitted or dub.since))
+    elif dub.state is DubState.DOWNLOADING:
+        said = f"{percent(transfer)}%" if transfer is not None and transfer.total else signs.dots
+    else:
+        said = WORDS[dub.state]
+    mark = signs.mark if marked else " "
+    if not compact:
+        return f"{mark}{sign} {said:<4} "
+    if dub.state not in (DubState.DUBBING, DubState.DOWNLOADING):
+        said = ""
+    return f"{mark}{sign}{said:<4}"
+
+
+def elapsed(seconds: float) -> str:
+    """A duration in at most four characters."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    if whole < 36000:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}"
+    return f"{whole // 3600}h" if whole < 360000 else f"{min(whole // 86400, 999)}d"
+
+
+def file_text(job: Job, name: str, upload: Transfer | None, width: int, signs: Signs, *, marked: bool) -> str:
+    """The text of the file column, exactly `width` cells wide: the name and, until the service has the file, the stage."""
+    stage = stage_text(job, upload, signs)
+    room = width - 2 - (len(stage) + 1 if stage else 0)
+    if room < 6:
+        stage, room = "", width - 2
+    mark = signs.mark if marked else " "
+    shown = fitted(printable(name, 4096), max(0, room), signs)
+    return set_cell_size(f"{mark}{shown}{' ' + stage if stage else ''}", width)
+
+
+def stage_text(job: Job, upload: Transfer | None, signs: Signs) -> str:
+    """The stage of a source on its way to the service, in few characters; empty once it is there."""
+    match job.stage:
+        case Stage.PREPARING:
+            return "prep"
+        case Stage.UPLOADING:
+            known = upload is not None and upload.total > 0
+            return f"{signs.up}{percent(upload):>3}%" if known and upload is not None else f"{signs.up}   "
+        case Stage.PROCESSING:
+            return "proc"
+        case _:
+            return ""
+
+
+def fitted(text: str, width: int, signs: Signs) -> str:
+    """Text of exactly `width` cells. A long text keeps its beginning and its end, since names differ in both."""
+    length = cell_len(text)
+    if length <= width:
+        return text + " " * (width - length)
+    if width < 8:
+        return set_cell_size(text, width)
+    tail = width // 3
+    end = ""
+    for char in reversed(text):
+        if cell_len(char + end) > tail:
+            break
+        end = char + end
+    return set_cell_size(text, width - cell_len(end) - 1) + signs.dots + end
+
+
+def header_lines(code: str, totals: Totals, width: int, height: int, signs: Signs) -> list[str]:
+    """A column's header in at most `height` lines: its code, the dubs that are done, and those that need the user."""
+    done = totals[DubState.DONE]
+    indent = " " if width >= WIDE else ""
+    lines = [f"{indent}{code}", f"{indent}{count(done)}/{count(totals.dubs)}"]
+    failed, unknown = totals[DubState.FAILED], totals[DubState.UNKNOWN]
+    trouble = f"{indent}{signs.states[DubState.FAILED]}{count(failed)}" if failed else ""
+    trouble += f"{' ' if failed else indent}{signs.states[DubState.UNKNOWN]}{count(unknown)}" if unknown else ""
+    lines.append(trouble)
+    return [set_cell_size(line[: width - 1], width) for line in lines[:height]]
+
+
+def count(number: int) -> str:
+    """A count in few characters: from 1,000 on, in thousands."""
+    return str(number) if number < 1000 else f"{number // 1000}k"
+
+
+def size(amount: float) -> str:
+    """Bytes in decimal units, for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 99.95 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """A duration for people."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s" if whole < 600 else f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def minutes(seconds: float) -> str:
+    """As `duration`, but without seconds: a text that is always visible should not change every second."""
+    return f"{int(seconds) // 60} min" if seconds < 3600 else duration(seconds)
+
+
+def roughly(seconds: float) -> str:
+    """A predicted duration, rounded to its accuracy."""
+    if seconds < 90:
+        return f"{max(10, round(seconds / 10) * 10)} s"
+    if seconds < 5400:
+        minutes = seconds / 60
+        return f"{round(minutes)} min" if minutes < 10 else f"{round(minutes / 5) * 5} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 36000 else f"{round(seconds / 3600)} h"

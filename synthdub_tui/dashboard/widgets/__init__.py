@@ -1,0 +1,1 @@
+"""Parts of screens, each drawn from data that it is given. They ask nobody and change nothing."""

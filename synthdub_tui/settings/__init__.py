@@ -1,0 +1,1 @@
+"""The user's settings: flags, environment and `config.toml`. Nothing here knows what the settings are for."""

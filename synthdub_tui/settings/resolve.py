@@ -1,0 +1,372 @@
+"""Resolves the settings. Flags take precedence over the environment, that over `config.toml`, and that over the defaults."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.spelling import as_spelled
+from synthdub_tui.problems import Trouble
+
+API_URL: Final = "https://api.synthesia.io"
+TIERS: Final = ("creator", "enterprise-2", "enterprise-1", "unlimited")
+
+ENVIRONMENT: Final = {
+    "SYNTHESIA_API_KEY": "api_key",
+    "SYNTHDUB_API_URL": "api_url",
+    "SYNTHDUB_S3_ENDPOINT_URL": "s3_endpoint_url",
+    "SYNTHDUB_STATE_DIR": "state_dir",
+    "SYNTHDUB_DATA_DIR": "data_dir",
+}
+"""Environment variable → setting. SYNTHDUB_CONFIG is not listed: it names the configuration file."""
+
+_PLURAL: Final = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+
+class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[quota]`: rate limits of an account that fits none of `TIERS`, as lists of [calls, seconds]."""
+
+    writes: tuple[tuple[int, float], ...] = ()
+    reads: tuple[tuple[int, float], ...] = ()
+
+
+class DashboardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[dashboard]`: how the screen looks and behaves."""
+
+    play_command: str = ""  # command that opens outputs; {} stands for the path
+    notify: bool = False  # OSC 9 notifications in addition to the bell
+    ssh_host: str = ""  # [user@]host in scp commands, if the address of the SSH connection is not the right one
+    mouse: bool = True
+    keys: dict[str, str] = {}  # binding id → keys
+
+
+class BatchDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[batch]`: defaults of the batch options."""
+
+    targets: tuple[str, ...] | None = None
+    source_language: str | None = None
+    title: str | None = None
+    recursive: bool | None = None
+    exclude: tuple[str, ...] | None = None
+    include_hidden: bool | None = None
+    follow_links: bool | None = None
+    output_dir: str | None = None
+    lipsync: bool | None = None
+    video_duration: str | None = None
+    visibility: str | None = None
+    captions: bool | None = None
+
+
+class Secret(str):
+    """Text whose repr hides it, so that logs and tracebacks do not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. Times are in seconds. `warnings` are lines for the user that stop nothing."""
+
+    api_key: str = ""
+    key_ahead: str = ""  # the flag or variable that gave the key and takes precedence over a key in the file
+    api_url: str = API_URL
+    s3_endpoint_url: str = ""
+    state_dir: str = ""
+    data_dir: str = ""  # receipts of paid requests, which outlive every state directory
+    config_path: str = ""
+    poll_interval: float = 10.0
+    tier: str = "creator"
+    max_uploads: int = 3
+    max_downloads: int = 4
+    settle_seconds: float = 10.0  # for which a file found in a folder must not have changed; 0: no wait
+    quota: QuotaSettings = QuotaSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    batch: Batch = Batch()
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Settings(api_url={self.api_url!r}, state_dir={self.state_dir!r}, tier={self.tier!r})"
+
+
+class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that `config.toml` may contain."""
+
+    api_key: str | None = None
+    api_key_file: str | None = None
+    api_url: str | None = None
+    s3_endpoint_url: str | None = None
+    state_dir: str | None = None
+    poll_interval: float | None = None
+    tier: str | None = None
+    max_uploads: int | None = None
+    max_downloads: int | None = None
+    settle_seconds: float | None = None
+    quota: QuotaSettings = QuotaSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    batch: BatchDefaults = BatchDefaults()
+
+
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """The settings in force. `flags` contains the given flags, batch options included.
+
+    Raises `Trouble` ("config_invalid", "setting_invalid", "url_invalid"); its detail names the place and the expected value.
+    """
+    config_path = config_file(flags, environment)
+    config, warnings = _load_config(config_path, required=bool(flags.get("config") or environment.get("SYNTHDUB_CONFIG")))
+    given = {**_known(msgspec.structs.asdict(config)), **_from_environment(environment), **_known(flags)}
+    given["key_ahead"], key = _key(flags, environment, config)
+    given["api_key"] = Secret(key)
+    if flags.get("api_key"):
+        warnings.append("--api-key shows the key to everyone who lists processes; set SYNTHESIA_API_KEY instead.")
+    given["state_dir"] = _folder(given.get("state_dir") or default_state_dir())
+    given["data_dir"] = _folder(given.get("data_dir") or default_data_dir())
+    given["batch"] = _batch(config.batch, flags)
+    settings = Settings(config_path=config_path, warnings=tuple(warnings), **given)
+    _check(settings)
+    return settings
+
+
+def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Path of config.toml, which need not exist."""
+    named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
+    if named:
+        return os.path.abspath(os.path.expanduser(named))
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return os.path.join(platformdirs.user_config_dir("synthdub-tui"), "config.toml")
+
+
+def default_state_dir() -> str:
+    """The user's state directory for this program."""
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return platformdirs.user_state_dir("synthdub-tui")
+
+
+def default_data_dir() -> str:
+    """The user's data directory for this program. It does not depend on the state directory."""
+    import platformdirs  # noqa: PLC0415 - costs start-up time
+
+    return platformdirs.user_data_dir("synthdub-tui")
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is on this machine, as in tests and the demo."""
+    import ipaddress  # noqa: PLC0415 - costs start-up time
+    from urllib.parse import urlsplit  # noqa: PLC0415
+
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a host name, such as 127.0.0.1.evil.test
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = set(Settings.__struct_fields__) - {"batch", "warnings", "config_path", "key_ahead"}
+    return {name: value for name, value in values.items() if name in fields and value is not None}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    return {field: environment[name] for name, field in ENVIRONMENT.items() if environment.get(name)}
+
+
+def _key(flags: Mapping[str, Any], environment: Mapping[str, str], config: _Config) -> tuple[str, str]:
+    """The flag or variable that gave the key (empty if the file gave it), and the key."""
+    if flags.get("api_key"):
+        return "--api-key", str(flags["api_key"]).strip()
+    if flags.get("api_key_file"):
+        return "--api-key-file", _read_key(flags["api_key_file"])
+    if environment.get("SYNTHESIA_API_KEY"):
+        return "SYNTHESIA_API_KEY", environment["SYNTHESIA_API_KEY"].strip()
+    if config.api_key:
+        return "", config.api_key.strip()
+    return "", _read_key(config.api_key_file) if config.api_key_file else ""
+
+
+def _read_key(path: str) -> str:
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            key = file.read(4096).strip()
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a possible path
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Trouble("setting_invalid", f"the key file {path} cannot be read: {reason}") from error
+    if not key:
+        raise Trouble("setting_invalid", f"the key file {path} is empty")
+    return key
+
+
+def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
+    merged = {name: value for name, value in msgspec.structs.asdict(defaults).items() if value is not None}
+    merged |= {name: flags[name] for name in Batch.__struct_fields__ if flags.get(name) is not None}
+    merged["exclude"] = tuple(merged.get("exclude", ()))
+    merged["agreed"] = bool(flags.get("yes"))
+    if merged.get("output_dir"):
+        merged["output_dir"] = _folder(merged["output_dir"])
+    return Batch(**merged)
+
+
+def _folder(named: str) -> str:
+    """The path of a folder in its one spelling on disk. If the file system ignores case, a lock may cover only one spelling."""
+    return as_spelled(os.path.expanduser(named))
+
+
+def _check(settings: Settings) -> None:
+    for name, url in (("--api-url", settings.api_url), ("--s3-endpoint-url", settings.s3_endpoint_url)):
+        if url not in ("", API_URL):
+            _check_url(name, url)
+    if any(not char.isprintable() or char.isspace() or ord(char) > 126 for char in settings.api_key):
+        raise Trouble("setting_invalid", "the API key holds blanks or characters that no key has")
+    for name, path in (("--state-dir", settings.state_dir), ("--output-dir", settings.batch.output_dir)):
+        if not _is_path(path):
+            raise Trouble("setting_invalid", f"{name} must be a path in UTF-8: {path!r}")
+    _check_choice("--tier", settings.tier, TIERS)
+    _check_choice("--video-duration", settings.batch.video_duration, ("adaptive", "original"))
+    _check_choice("--visibility", settings.batch.visibility, ("private", "public"))
+    if settings.batch.exclude:
+        _check_globs(settings.batch.exclude)
+    for name, value, least in (
+        ("--poll-interval", settings.poll_interval, 0),
+        ("--max-uploads", settings.max_uploads, 1),
+        ("--max-downloads", settings.max_downloads, 1),
+        ("--settle", settings.settle_seconds, 0),
+    ):
+        if not least <= value <= 86400:
+            raise Trouble("setting_invalid", f"{name} must be from {least} to 86400")
+    for limits in (settings.quota.writes, settings.quota.reads):
+        if any(calls < 1 or seconds <= 0 for calls, seconds in limits):
+            raise Trouble("setting_invalid", "[quota] takes lists of [calls, seconds], both above 0")
+
+
+def _check_globs(patterns: Iterable[str]) -> None:
+    from synthdub_tui.jobs.globs import Glob  # noqa: PLC0415 - seldom needed
+
+    for pattern in patterns:
+        try:
+            Glob(pattern)
+        except ValueError as error:
+            raise Trouble("setting_invalid", f"--exclude does not take {pattern!r}: {error}") from error
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise Trouble("setting_invalid", f"{name} takes {', '.join(choices)}, not {value!r}")
+
+
+def _is_path(text: str) -> bool:
+    """Whether a path can be written to state files, which are UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _check_url(name: str, url: str) -> None:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - costs start-up time
+
+    shown = re.sub(r"//[^/]*@", "//…@", url)  # no password in an error
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        good = parts.scheme == "https" or (parts.scheme == "http" and is_local(url))
+    except ValueError as error:
+        raise Trouble("url_invalid", f"{name} {shown!r}") from error
+    odd = any(char.isspace() or not char.isprintable() for char in url) or "@" in parts.netloc or parts.query or parts.fragment
+    if not host or port == 0 or odd or not good:
+        raise Trouble("url_invalid", f"{name} {shown!r}")
+
+
+def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(1024 * 1024)
+            mode = os.fstat(file.fileno()).st_mode
+    except FileNotFoundError as error:
+        if required:
+            raise Trouble("config_invalid", f"{path}: there is no such file") from error
+        return _Config(), []
+    except OSError as error:
+        raise Trouble("config_invalid", f"{path}: {error.strerror}") from error
+    config = _parse_config(path, content)
+    warnings = []
+    if config.api_key and stat.S_IMODE(mode) & 0o077:
+        warnings.append(f"{path} holds the key and can be read by others: chmod 600 {path}")
+    return config, warnings
+
+
+def _parse_config(path: str, content: bytes) -> _Config:
+    import tomllib  # noqa: PLC0415 - costs start-up time; shows the place of a mistake better than the store's parser
+
+    try:
+        text = content.decode()
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise Trouble("config_invalid", f"{path}: it is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Trouble("config_invalid", f"{path}: {_toml_error(str(error), text)}") from error
+    try:
+        return msgspec.convert(values, _Config)
+    except msgspec.ValidationError as error:
+        raise Trouble("config_invalid", f"{path}{_explained(str(error), text)}") from error
+
+
+def _toml_error(message: str, text: str) -> str:
+    """tomllib's message with the line first; tomllib puts the place last: "… (at line 3, column 7)"."""
+    place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", message)
+    if place is None:
+        return message
+    return f"line {place[1] or max(1, len(text.splitlines()))}: {message[: place.start()].strip()}"
+
+
+def _explained(message: str, text: str) -> str:
+    """msgspec's message with the line of the setting; msgspec gives only its name."""
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    at = re.search(r"at `\$\.?([^`]*)`", message)
+    section = at[1] if at else ""
+    if unknown:
+        name, (table, fields) = unknown[1], _fields(section)
+        from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
+
+        near = get_close_matches(name, fields, n=1)
+        expected = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
+        return f": line {_line_of(name, table, text)}: unknown setting {name!r}; {expected}"
+    path = re.sub(r"\[.*", "", section)
+    table, _, name = path.rpartition(".")
+    wanted = re.search(r"Expected `([^`|]+?)(?: \| null)?`, got `([^`]+)`", message)
+    said = message.partition(" - at ")[0]
+    expected = f"{name} must be {_PLURAL.get(wanted[1].strip(), wanted[1])}" if wanted else f"{name}: {said}"
+    return f": line {_line_of(name, table, text)}: {expected}"
+
+
+def _fields(section: str) -> tuple[str, tuple[str, ...]]:
+    tables: dict[str, type[msgspec.Struct]] = {"batch": BatchDefaults, "quota": QuotaSettings, "dashboard": DashboardSettings}
+    return section, tables.get(section, _Config).__struct_fields__
+
+
+def _line_of(name: str, table: str, text: str) -> int:
+    """Line number of a setting; 1 if this search does not find it."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            current = header[1].strip()
+            if current == name and not table:
+                return number
+        elif current == table and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
+            return number
+    return 1

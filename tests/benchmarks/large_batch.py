@@ -1,0 +1,315 @@
+"""A batch of 10,000 jobs in 20 languages beside one of 10: `python -m tests.benchmarks.large_batch [--short]`.
+
+The real runner and the real dashboard in a pseudo-terminal, on state directories with a tenth of the jobs in flight, three
+tenths done and the rest waiting, and on one where all is done, which takes most memory; then discovery in a tree of 100,000
+files. The goals: the first frame as with 10 jobs, the
+whole batch attached within 2 s, 150 MB each, a change at the same cost, filter, sort and marks in 100 ms, and 5 % of a core
+for 1,000 projects in flight. Times are those of the wall, so they tell little on a machine that is busy with something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from synthdub_tui.dashboard.grid_model import Batch
+from synthdub_tui.ipc import protocol as p
+from synthdub_tui.ipc.socket_path import answers, socket_path
+from synthdub_tui.jobs.batch_options import Batch as BatchOptions
+from synthdub_tui.jobs.filters import ORDERS, parse
+from synthdub_tui.jobs.model import SCHEMA, DubState
+from synthdub_tui.languages import OUTPUT
+from synthdub_tui.runner.live_jobs import Ledger
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.store.job_store import Store, encode_job
+from tests.benchmarks import job_store as store_benchmark
+from tests.benchmarks.dashboard import Subject, name_drawn
+from tests.dashboard.pseudo_terminal import Terminal
+
+LANGUAGES = OUTPUT[:20]
+SIZE = (120, 40)
+MIXED = (DubState.DUBBING, *[DubState.DONE] * 3, *[DubState.WAITING] * 6)
+DONE = (DubState.DONE,)
+CHANGES = 100
+
+
+class Measured(NamedTuple):
+    """One size of batch. Seconds and megabytes; `idle` is the runner's share of a core, `filters` the slowest, as `sorts`."""
+
+    parsed: float
+    started: float
+    attached: float
+    runner_cpu: float
+    frame: float
+    whole: float
+    dashboard_cpu: float
+    runner: float
+    dashboard: float
+    idle: float
+    change: float
+    shown: float
+    filters: float
+    sorts: float
+    marks: float
+
+
+ROWS = (
+    ("runner starts: all of it read as TOML", "parsed", "{:.2f} s", "only the first time"),
+    ("runner starts: with its cache", "started", "{:.2f} s", ""),
+    ("attached: all of it at a client", "attached", "{:.2f} s", "≤ 2 s, with the line above"),
+    ("  processor time of both", "runner_cpu", "{:.2f} s", ""),
+    ("dashboard: first frame", "frame", "{:.2f} s", "as with few"),
+    ("dashboard: all of it shown", "whole", "{:.2f} s", "≤ 2 s"),
+    ("  processor time", "dashboard_cpu", "{:.2f} s", ""),
+    ("memory of the runner", "runner", "{:.0f} MB", "≤ 150 MB"),
+    ("memory of the dashboard", "dashboard", "{:.0f} MB", "≤ 150 MB"),
+    ("runner at rest, of a core", "idle", "{:.3f}", "≤ 0.05"),
+    ("a change in the runner, till durable", "change", "{:.5f} s", "as with few"),
+    ("a change in the grid's model", "shown", "{:.6f} s", "as with few"),
+    ("slowest filter", "filters", "{:.3f} s", "≤ 0.1 s"),
+    ("slowest order", "sorts", "{:.3f} s", "≤ 0.1 s"),
+    ("mark all", "marks", "{:.3f} s", "≤ 0.1 s"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A large batch beside a small one.")
+    parser.add_argument("--short", action="store_true", help="30 jobs instead of 10,000: shows only that it works")
+    short = parser.parse_args().short
+    many, files, rest = (30, 100, 0.2) if short else (10_000, 100_000, 20)
+    store_benchmark.LANGUAGES[:] = LANGUAGES
+    with tempfile.TemporaryDirectory(prefix="synthdub-scale-") as folder, service() as url:
+        few_measured = measure(Path(folder) / "few", 10, url, rest)
+        many_measured = measure(Path(folder) / "many", many, url, rest)
+        done_measured = measure(Path(folder) / "done", many, url, min(rest, 2), DONE)
+        print(f"{'':38} {10:>12,} {many:>12,} {'ratio':>8} {'all done':>12}")
+        for title, name, form, goal in ROWS:
+            small, large = getattr(few_measured, name), getattr(many_measured, name)
+            ratio = large / small if small else 0.0
+            done = form.format(getattr(done_measured, name))
+            print(f"{title:38} {form.format(small):>12} {form.format(large):>12} {ratio:8.2f} {done:>12}  {goal}")
+        asyncio.run(discover(Path(folder) / "tree", Path(folder) / "found", files))
+
+
+# -- a batch ---------------------------------------------------------------------------------------------------------------
+
+
+def measure(state: Path, count: int, url: str, rest: float, states: tuple[DubState, ...] = MIXED) -> Measured:
+    """Everything about a batch of so many jobs in these states by turns."""
+    fill(str(state), count, states)
+    parsed, started = (start_runner(state, url) for _ in range(2))
+    with running(state, url) as runner:
+        begun, spent = time.perf_counter(), time.process_time()
+        batch = attach(state)
+        attached = time.perf_counter() - begun
+        runner_cpu = time.process_time() - spent + cpu_of(runner.pid)
+        frame, whole, dashboard_cpu, dashboard = asyncio.run(look(state, count))
+        time.sleep(rest / 4)
+        spent = cpu_of(runner.pid)
+        time.sleep(rest)
+        idle = (cpu_of(runner.pid) - spent) / rest
+        memory = memory_of(runner.pid)
+    change = asyncio.run(change_jobs(str(state)))
+    return Measured(
+        parsed, started, attached, runner_cpu, frame, whole, dashboard_cpu, memory, dashboard, idle, change, *use(batch)
+    )  # fmt: skip
+
+
+def fill(state: str, count: int, states: tuple[DubState, ...]) -> None:
+    """A paused batch, as the runner leaves it."""
+    store = Store(state)
+    store.open()
+    store.write_document("batch", {"schema": SCHEMA, "paused": True})
+    for number in range(count):
+        job = store_benchmark.make_job(number, states[number % len(states)])
+        Path(store.path(f"jobs/{job.id}.toml")).write_bytes(encode_job(job))
+
+
+def start_runner(state: Path, url: str) -> float:
+    """Seconds until a runner listens. Then it saves and ends."""
+    begun = time.perf_counter()
+    with running(state, url):
+        return time.perf_counter() - begun
+
+
+@contextmanager
+def running(state: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The runner that dashboards start, once it listens."""
+    command = [sys.executable, "-m", "synthdub_tui", "runner", "--state-dir", str(state), "--api-url", url]
+    process = subprocess.Popen([*command, "--config", os.devnull], env=os.environ | {"SYNTHESIA_API_KEY": "none"})
+    try:
+        while not answers(socket_path(str(state))):
+            if process.poll() is not None:
+                raise SystemExit("the runner did not start")
+            time.sleep(0.005)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextmanager
+def service() -> Iterator[str]:
+    """Answers every question about a project: it goes on."""
+    body = msgspec.json.encode({"status": "IN_PROGRESS", "dubbedVideos": [{"locale": code} for code in LANGUAGES]})
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Silence."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+def attach(state: Path) -> Batch:
+    """The whole batch as a dashboard knows it."""
+    import socket
+
+    batch = Batch()
+    batch.begin()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(socket_path(str(state))))
+        connection.sendall(p.encode(p.Hello(version="")) + p.encode(p.Subscribe(id=1)))
+        for line in connection.makefile("rb"):
+            message = p.decode_message(line)
+            if isinstance(message, p.Snapshot):
+                batch.put(message.jobs)
+                if message.last:
+                    break
+    batch.end()
+    return batch
+
+
+async def look(state: Path, count: int) -> tuple[float, float, float, float]:
+    """The dashboard in a terminal: seconds to its first frame and to the whole batch, on a processor till then; its memory."""
+    command = (sys.executable, "-m", "synthdub_tui", "--state-dir", str(state), "--config", os.devnull, "--read-only")
+    born = time.perf_counter()
+    terminal = Terminal(command, SIZE)
+    try:
+        subject = Subject(terminal, SIZE, born, name_drawn)
+        frame = await subject.first(b"files")
+        whole = await subject.seen(f" {count} files".encode())
+        spent = cpu_of(terminal.process.pid)
+        await subject.settle()
+        return frame, whole, spent, memory_of(terminal.process.pid)
+    finally:
+        terminal.close()
+
+
+async def change_jobs(state: str) -> float:
+    """Seconds from a change to its being durable, the median."""
+    store = Store(state)
+    ledger = Ledger(store, lambda error: None)
+    ledger.load(store.load(set_aside=False).jobs)
+    taken = []
+    for job in list(ledger.jobs.values())[:10] * (CHANGES // 10):
+        begun = time.perf_counter()
+        ledger.put(replace(ledger.jobs[job.id], uploads=len(taken)))
+        await ledger.saved(job.id)
+        taken.append(time.perf_counter() - begun)
+    await ledger.close(patience=5)
+    return statistics.median(taken)
+
+
+def use(batch: Batch) -> tuple[float, float, float, float]:
+    """Seconds of a change, the slowest filter, the slowest order, and marking all."""
+    jobs = [row.job for row in batch.rows.values()][:10]
+    changes = []
+    for number in range(CHANGES):
+        job = jobs[number % len(jobs)]
+        code = next(iter(job.dubs))
+        state = DubState.FAILED if number // len(jobs) % 2 else DubState.DONE
+        changed = replace(job, dubs=job.dubs | {code: replace(job.dubs[code], state=state)})
+        changes.append(timed(lambda changed=changed: batch.put([changed])))  # type: ignore[misc]
+    words = ("state:failed", "state:open lang:fr", "name:lesson", "path:course -state:done", "reviewed:no", "")
+    filters = [timed(lambda word=word: batch.set_filter(parse(word))) for word in words]  # type: ignore[misc]
+    sorts = [timed(lambda order=order: batch.sort(order)) for order in ORDERS]  # type: ignore[misc]
+    return statistics.median(changes), max(filters), max(sorts), timed(batch.mark_shown)
+
+
+def timed(work: object) -> float:
+    """On a processor: nothing else is waited for."""
+    assert callable(work)
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def memory_of(pid: int) -> float:
+    """Resident megabytes."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of a process on a processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# -- discovery -------------------------------------------------------------------------------------------------------------
+
+
+async def discover(tree: Path, state: Path, files: int) -> None:
+    """Add a tree of nested folders; stop when half of it is in the batch, or half a minute has passed."""
+    for number in range(files):
+        place = tree / f"{number // 10_000}" / f"{number // 500}" / "nested"
+        if number % 500 == 0:
+            place.mkdir(parents=True)
+        (place / f"{number}.mp4").write_bytes(b"v")
+    flags = {"config": os.devnull, "state_dir": str(state), "api_url": "http://127.0.0.1:9", "settle_seconds": 0.0}
+    runner = Runner(resolve(flags, {"SYNTHESIA_API_KEY": "none"}))
+    runner.open()
+    runner.start()
+    await runner.pause(True)
+    begun = time.perf_counter()
+    adding = asyncio.create_task(runner.add([str(tree)], BatchOptions(targets=("fr-FR",))))
+    while not runner.ledger.jobs:
+        await asyncio.sleep(0.001)
+    first = time.perf_counter() - begun
+    while len(runner.ledger.jobs) < files / 2 and time.perf_counter() - begun < 30:
+        await asyncio.sleep(0.01)
+    rate = len(runner.ledger.jobs) / (time.perf_counter() - begun)
+    begun = time.perf_counter()
+    runner.stop_adding()
+    added = await adding
+    stopped = time.perf_counter() - begun
+    assert added.stopped
+    print(
+        f"adding a tree of {files:,} files: first row after {first:.3f} s, {rate:,.0f} files a second until durable, ", end=""
+    )
+    print(f"stopped within {stopped:.3f} s with {added.videos:,} in the batch")
+    await runner.stop()
+
+
+if __name__ == "__main__":
+    main()

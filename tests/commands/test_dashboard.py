@@ -1,0 +1,66 @@
+"""What flags and the configuration say of the screen reaches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from synthdub_tui.commands import dashboard
+from synthdub_tui.commands.dashboard import BackgroundRunner, options
+from synthdub_tui.dashboard.options import Options
+from synthdub_tui.settings.resolve import DashboardSettings, resolve
+
+CONFIG = """\
+[dashboard]
+play_command = "mpv {}"
+notify = true
+ssh_host = "me@studio"
+mouse = false
+keys = { retry = "f5" }
+"""
+
+
+def opened(tmp_path: Path, content: str, **flags: object) -> Options:
+    config = tmp_path / "config.toml"
+    config.write_text(content)
+    given = {"config": str(config), "state_dir": str(tmp_path / "state"), **flags}
+    return options(resolve(given, {}), [], given)
+
+
+def test_every_setting_of_the_screen_reaches_it(tmp_path: Path) -> None:
+    plain, chosen = opened(tmp_path, ""), opened(tmp_path, CONFIG)
+    changed = {"play_command", "notify", "ssh_host", "mouse", "keymap"}
+    names = [name for name in Options.__slots__ if name in changed]
+    assert {name for name in names if getattr(plain, name) != getattr(chosen, name)} == changed
+    assert len(changed) == len(msgspec.structs.fields(DashboardSettings)), "a setting that is not tested"
+    assert chosen.keymap == {"retry": "f5"} and not chosen.mouse and plain.mouse
+
+
+def test_flags_of_the_screen_reach_it(tmp_path: Path) -> None:
+    chosen = opened(tmp_path, "", read_only=True, ascii=True, slow_link=True, mouse=False)
+    assert chosen.read_only and chosen.ascii and chosen.slow_link and not chosen.mouse
+
+
+def test_a_zero_is_passed_on_to_the_runner_and_what_was_not_given_is_not(tmp_path: Path) -> None:
+    launcher = BackgroundRunner(str(tmp_path), {"settle_seconds": 0.0, "tier": None, "api_url": ""}, {})
+    assert launcher._arguments == ["--settle", "0.0"]
+
+
+def test_a_runner_for_a_stored_key_gets_nothing_that_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def start(state_dir: str, arguments: list[str], environment: dict[str, str]) -> Path:
+        started.append((list(arguments), dict(environment)))
+        return Path(state_dir)
+
+    monkeypatch.setattr(dashboard, "start_runner", start)
+    flags = {"tier": "unlimited", "api_key_file": "/key", "config": "/config.toml"}
+    launcher = BackgroundRunner(str(tmp_path), flags, {"SYNTHESIA_API_KEY": "old", "LANG": "C"})
+    launcher._start()
+    launcher.use_stored_key()
+    launcher._start()
+    (before, given), (after, left) = started
+    assert "--api-key-file" in before and given["SYNTHESIA_API_KEY"] == "old"
+    assert sorted(after) == sorted(["--tier", "unlimited", "--config", "/config.toml"]) and left == {"LANG": "C"}

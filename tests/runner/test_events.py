@@ -1,0 +1,297 @@
+"""What a run tells: the events of the interface, as JSON and as text."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Part, Scope, Source, count
+from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.problems import Retry, explain
+from synthdub_tui.runner import events as event_module
+from synthdub_tui.runner.events import Reporter
+from tests.jobs.factories import (
+    ES,
+    FR,
+    NOW,
+    cancelled,
+    delivered,
+    done,
+    downloading,
+    dubbing,
+    failed_language,
+    queued,
+    ready,
+    unknown,
+)
+
+HOSTILE = "in\x1b[31m\ntro\u202e\x9b.mp4"
+
+
+def hostile(job: Job) -> Job:
+    return replace(job, source=Source(f"/videos/\x1b]0;x\x07/{HOSTILE}", 10, 1, "video/mp4"))
+
+
+def told(before: Job | None, job: Job) -> list[dict[str, Any]]:
+    return list(event_module.changes(before, job))
+
+
+def names(events: list[dict[str, Any]]) -> list[str]:
+    return [event["event"] for event in events]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+# -- events --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_event_has_its_time_and_file() -> None:
+    events = [*told(None, failed_language(FR)), event_module.progress(queued(), FR, 5, 10, 2.5)]
+    assert names(events) == ["added", "stage", "dub", "problem", "progress"]
+    for event in events:
+        assert event["file"] == "/videos/intro.mp4"
+        assert datetime.fromisoformat(event["time"]).tzinfo is not None
+        json.dumps(event)
+
+
+def test_added() -> None:
+    (event,) = told(None, queued(FR, ES))
+    assert (event["event"], event["size"], event["languages"]) == ("added", 10, [FR, ES])
+
+
+def test_stages() -> None:
+    before = queued(FR)
+    seen = []
+    for job in (
+        dub_states.preparing(before),
+        dub_states.asset_created(before, "a1", NOW),
+        dub_states.asset_uploaded(dub_states.asset_created(before, "a1", NOW)),
+        delivered(FR),
+        cancelled(delivered(FR), FR),
+    ):
+        seen += [event["stage"] for event in told(before, job) if event["event"] == "stage"]
+        before = job
+    assert seen == ["preparing", "uploading", "processing", "dubbing", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("before", "job", "state"),
+    [
+        (delivered(FR), dubbing(FR), "dubbing"),
+        (dubbing(FR), ready(FR), "ready"),
+        (ready(FR), downloading(FR), "downloading"),
+        (dubbing(FR), cancelled(dubbing(FR), FR), "cancelled"),
+    ],
+)
+def test_a_dub_that_changes_its_state(before: Job, job: Job, state: str) -> None:
+    (event,) = [event for event in told(before, job) if event["event"] == "dub"]
+    assert (event["language"], event["state"]) == (FR, state)
+
+
+def test_a_finished_dub_names_its_files() -> None:
+    job = downloading(FR)
+    finished = dub_states.downloaded(job, FR, Output.of("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
+    event = told(job, finished)[-1]
+    assert (event["path"], event["size"], event["captions"]) == ("/v/x.mp4", 5, ["/v/x.srt", "/v/x.vtt"])
+
+
+def test_a_failed_dub_tells_its_problem() -> None:
+    events = told(dubbing(FR), failed_language(FR, code="moderation"))
+    problem = events[-1]
+    assert names(events) == ["stage", "dub", "problem"]
+    known = explain("moderation")
+    assert (problem["language"], problem["code"], problem["retry"]) == (FR, "moderation", Retry.ASK.value)
+    assert (problem["title"], problem["cause"], problem["remedy"], problem["detail"]) == (
+        known.title,
+        known.cause,
+        known.remedy,
+        "",
+    )
+
+
+def test_an_unknown_dub_tells_its_problem_once() -> None:
+    assert names(told(delivered(FR), unknown(FR)))[-2:] == ["dub", "problem"]
+    assert names(told(unknown(FR), cancelled(unknown(FR), FR))) == ["dub"]
+
+
+def test_nothing_new_tells_nothing() -> None:
+    assert told(dubbing(FR), dubbing(FR)) == []
+    moved = dub_states.download_started(downloading(FR), FR, Part(200), NOW)
+    assert told(downloading(FR), moved) == []
+
+
+def test_progress_of_an_upload_has_no_language() -> None:
+    event = event_module.progress(queued(), "", 5, 10, 2.5)
+    assert "language" not in event
+    assert (event["done"], event["total"], event["rate"]) == (5, 10, 2.5)
+
+
+def test_the_summary() -> None:
+    event = event_module.summary(count([done(FR, ES), failed_language(FR), unknown(FR), cancelled(queued(FR), FR)]), 12.345)
+    assert {name: event[name] for name in event if name not in ("time", "event")} == {
+        "jobs": 4,
+        "dubs": 5,
+        "done": 2,
+        "failed": 1,
+        "cancelled": 1,
+        "unknown": 1,
+        "waiting": 0,
+        "held": 0,
+        "over_budget": 0,
+        "credits": 0,
+        "gone": 0,
+        "seconds": 12.3,
+    }
+
+
+def test_a_problem_of_the_whole_batch_names_no_file() -> None:
+    event = event_module.problem(explain("key_rejected"))
+    assert "file" not in event
+    assert "language" not in event
+
+
+# -- text ----------------------------------------------------------------------------------------------------------------
+
+
+def all_events(job: Job) -> list[dict[str, Any]]:
+    dub = job.dubs[FR]
+    states: list[Dub] = [
+        replace(dub, state=DubState.DUBBING),
+        replace(dub, state=DubState.CANCELLED),
+        replace(dub, state=DubState.FAILED, failure=Failure("flux\x1b[31m\n", Scope.LANGUAGE, NOW, HOSTILE)),
+        replace(dub, state=DubState.DONE, output=Output.of(f"/out/{HOSTILE}", 5, 1)),
+    ]
+    events = told(None, job) + told(job, dub_states.asset_created(job, "a", NOW))
+    for state in states:
+        events += told(job, replace(job, dubs={FR: state}))
+    return [*events, event_module.progress(job, FR, 1, 2, 3.0)]
+
+
+def test_no_name_steers_the_terminal() -> None:
+    for event in all_events(hostile(queued(FR))):
+        line = event_module.problem_line(event) if event["event"] == "problem" else event_module.text(event)
+        assert line.isprintable(), event
+    job = replace(
+        hostile(failed_language(FR)),
+        dubs={FR: replace(failed_language(FR).dubs[FR], failure=Failure("\x1b[2J", Scope.LANGUAGE, 1))},
+    )
+    for line in event_module.summary_lines(count([job]), [job], 1.0):
+        assert line.isprintable()
+
+
+def test_json_is_one_object_a_line_whatever_the_names() -> None:
+    out = io.StringIO()
+    reporter = Reporter(as_json=True, out=out, err=io.StringIO())
+    events = all_events(hostile(queued(FR)))
+    for event in events:
+        reporter.tell(event)
+    lines = out.getvalue().split("\n")
+    assert [json.loads(line) for line in lines[:-1]] == events
+    assert lines[-1] == ""
+    assert not any(char in out.getvalue() for char in "\x1b\x9b\u202e")  # `--json` may end up on a terminal too
+
+
+def test_lines_for_people() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    reporter = Reporter(as_json=False, out=out, err=err)
+    job = failed_language(FR)
+    for event in (
+        *told(None, queued(FR)),
+        *told(queued(FR), dubbing(FR)),
+        *told(dubbing(FR), job),
+        *told(downloading(FR), done(FR)),
+    ):
+        reporter.tell(event)
+    reporter.say("a word")
+    lines = [line[10:] for line in out.getvalue().splitlines()[:-1]]
+    assert lines == [
+        "intro.mp4  added  10 B  → fr-FR",
+        "intro.mp4  fr-FR  dubbing",
+        "intro.mp4  fr-FR  done  100 B  /videos/intro.dubbed-fr-FR.mp4",
+    ]
+    assert out.getvalue().endswith("a word\n")
+    assert err.getvalue().startswith("intro.mp4 fr-FR: The service failed while dubbing.")
+    assert err.getvalue().endswith("[processing_error]\n")
+
+
+def test_among_json_no_plain_words_but_errors() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    reporter = Reporter(as_json=True, out=out, err=err)
+    reporter.say("a word")
+    reporter.say("an error", error=True)
+    assert (out.getvalue(), err.getvalue()) == ("", "an error\n")
+
+
+def test_a_live_line_is_replaced_and_gives_way() -> None:
+    out = Terminal()
+    reporter = Reporter(as_json=False, out=out, err=io.StringIO())
+    assert reporter.live
+    reporter.status("1/2 done")
+    reporter.status("1/2 done")
+    reporter.say("a word")
+    assert out.getvalue() == "\r\x1b[K1/2 done\r\x1b[Ka word\n"
+    assert not Reporter(as_json=True, out=Terminal(), err=io.StringIO()).live
+
+
+class Broken(io.StringIO):
+    def write(self, words: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_went_away_stops_nothing() -> None:
+    err = io.StringIO()
+    reporter = Reporter(as_json=False, out=Broken(), err=err)
+    reporter.say("a word")
+    reporter.say("an error", error=True)
+    assert err.getvalue() == "an error\n"
+
+
+def test_a_broken_stderr_does_not_silence_stdout() -> None:
+    out = io.StringIO()
+    reporter = Reporter(as_json=False, out=out, err=Broken())
+    reporter.say("an error", error=True)
+    reporter.say("a word")
+    assert out.getvalue() == "a word\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_another_encoding_stops_nothing(encoding: str) -> None:
+    raw = io.BytesIO()
+    reporter = Reporter(as_json=False, out=io.TextIOWrapper(raw, encoding=encoding), err=io.StringIO())
+    reporter.tell(told(None, replace(queued(FR), source=Source("/v/日本.mp4", 10, 1, "video/mp4")))[0])
+    assert b"??.mp4  added  10 B  ? fr-FR\n" in raw.getvalue()
+
+
+# -- the end -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_names_file_language_code_and_remedy() -> None:
+    jobs = [done(FR, ES), failed_language(FR, code="moderation"), unknown(ES), cancelled(queued(FR), FR)]
+    lines = list(event_module.summary_lines(count(jobs), jobs, 3725))
+    assert lines[0] == "2 of 5 dubs done, 4 files, 1 h 02 min"
+    assert lines[1:4] == ["  1 failed", "  1 unknown", "  1 cancelled"]
+    assert "intro.mp4 fr-FR" in lines[4]
+    assert "[moderation]" in lines[4]
+    assert explain("moderation").remedy in lines[4]
+    assert "[submission_unknown]" in lines[5]
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("count_of_bytes", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5_300_000, "5.3 MB"), (2e12, "2.0 TB")]
+)
+def test_sizes(count_of_bytes: float, words: str) -> None:
+    assert event_module.size(count_of_bytes) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")])
+def test_durations(seconds: float, words: str) -> None:
+    assert event_module.duration(seconds) == words

@@ -1,0 +1,460 @@
+"""A library of videos under any order of events, in virtual time: files that are touched, moved, linked, copied, that grow or
+are replaced; state directories that are lost, restored from an older copy, or two on the same videos. Receipts outlive them.
+
+By the service's own books no content is paid for twice in one language, unless the user agreed or the earlier try ended in
+failure. `SYNTHDUB_MACHINE=2000 pytest -n0 tests/runner/test_library_state_machine.py` runs that many examples.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from synthdub_tui.ipc.protocol import Cell
+from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.jobs.retry_policy import policy
+from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.runner import request_handlers
+from synthdub_tui.runner import unsettled_sources as rest_module
+from synthdub_tui.runner.activities.submit import _stamp_now as genuine_look
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.sources import write_probe as look_module
+from synthdub_tui.sources.settle import Look
+from synthdub_tui.store.job_store import Store
+from tests.dub_refs import seen, unmarked
+from tests.runner import fake_service
+from tests.runner.fake_service import PaidRequest, Service
+from tests.runner.world import MEMORY, close_files, examples, wired
+from tests.virtual_time import VirtualLoop, virtual_time
+
+LANGUAGES: Final = ("fr-FR", "es-ES")
+NAMES: Final = ("one.mp4", "two.mp4", "new/three.mp4")
+CONTENTS: Final = (b"a" * 100, b"b" * 100, b"c" * 70)
+"""Two of one size, which only a look inside tells apart."""
+
+FAULTS: Final = ("lost before", "lost after", "500 after", "refused", "429", "500")
+OTHER_FAULTS: Final = (
+    ("GET /v2/dubbing/{id}", "500"),
+    ("upload", "upload_failed"),
+    ("upload", "credentials_expired"),
+    ("file", "cut"),
+)
+HOUSES: Final = ("home", "home", "second")
+"""State directories, the first twice as often."""
+
+names = st.sampled_from(NAMES)
+some_languages = st.lists(st.sampled_from(LANGUAGES), unique=True, min_size=1)
+houses = st.sampled_from(HOUSES)
+ways = st.sampled_from(("", "", "lipsync", "new"))
+spreads = st.sampled_from(("moved", "moved", "copied", "copied with its time", "linked", "points"))
+picks = st.integers(0, 2**16)
+moments = st.sampled_from((0.0, 0.001, 0.02, 0.04, 0.06, 0.11, 0.3, 1.0, 2.1, 3.0))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A paid request, by whom it was sent and when, and its languages that stood paid for by then."""
+
+    paid: PaidRequest
+    house: str
+    job: str
+    path: str
+    at: float
+    again: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Consent:
+    """The user agreed to pay again for a language of a job, or of a file, in the batch of one state directory."""
+
+    house: str
+    whom: str
+    language: str
+    at: float
+
+
+class Library(RuleBasedStateMachine):
+    """One folder of videos, one service, and one or two state directories with a runner each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = ExitStack()
+        self.clock = self._open.enter_context(virtual_time())
+        self.folder = Path(tempfile.mkdtemp(prefix="synthdub-library-", dir=MEMORY))
+        self._open.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.service = Service(self.clock, self._note_request)
+        self._open.enter_context(wired(self.service, self.clock, self))
+        patch = self._open.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(rest_module, "look_at", self._look_at)
+        self.clock.disk_seconds = lambda: random.choice((0.0, 0.001, 0.02, 0.1))
+        self.disk_full = False
+        self.sent: list[Sent] = []
+        self.consents: list[Consent] = []
+        self.edits = 0
+        self.settle = 0.0
+        self.apart = False
+        self.videos = self.folder / "videos"
+        (self.videos / "new").mkdir(parents=True)
+        self.loop = VirtualLoop(self.clock)
+        self.runners: dict[str, Runner] = {}
+
+    # -- machinery -----------------------------------------------------------------------------------------------------
+
+    def _settings(self, house: str) -> Settings:
+        return Settings(
+            api_key=fake_service.KEY,
+            api_url=fake_service.API,
+            state_dir=str(self.folder / house),
+            data_dir=str(self.folder / "data"),
+            settle_seconds=self.settle,
+            tier="unlimited",
+        )
+
+    def _runner(self, house: str) -> Runner:
+        """That of a state directory, started if it does not work."""
+        if house not in self.runners:
+            runner = Runner(self._settings(house))
+            assert runner.open() == []
+            self._now(runner.start)
+            self.runners[house] = runner
+        return self.runners[house]
+
+    def _do(self, coroutine: Any) -> Any:
+        return self.loop.run_until_complete(coroutine)
+
+    def _now(self, action: Callable[[], Any]) -> Any:
+        async def act() -> Any:
+            return action()
+
+        return self._do(act())
+
+    look = staticmethod(genuine_look)
+
+    def _look_at(self, paths: Any) -> dict[str, Look]:
+        """Nobody has files open; and the time of the last change is virtual, like that of the content."""
+        found = {}
+        for path in paths:
+            if status := _status(Path(path)):
+                stamp = look_module.stamp_of(status)._replace(ctime_ns=status.st_mtime_ns)
+                found[path] = Look(stamp, False, self.clock.time(), self.clock.wall())
+        return found
+
+    def _note_request(self, paid: PaidRequest) -> None:
+        """A paid request leaves, with its intent on disk in one of the state directories."""
+        house, job = self._who_sends(paid)
+        key = (paid.content, paid.lipsync)
+        before = [each.paid for each in self.sent if each.paid in self.service.paid and _key(each.paid) == key]
+        again = frozenset(each for each in paid.languages if any(request.stands_for(each) for request in before))
+        self.sent.append(Sent(paid, house, job.id, job.source.path, self.clock.now, again))
+
+    def _who_sends(self, paid: PaidRequest) -> tuple[str, Job]:
+        found = []
+        for house in self.runners:
+            for job in Store(str(self.folder / house)).load(set_aside=False).jobs:
+                asset = job.submission and (job.submission.asset or job.projects.get(job.submission.project))
+                if job.submission and set(job.submission.languages) == set(paid.languages) and asset in (paid.asset, ""):
+                    found.append((house, job))
+        assert found, f"{paid} has no intent on disk"
+        return found[0]
+
+    def teardown(self) -> None:
+        try:
+            self._end_well()
+        finally:
+            self.loop.kill()
+            self._open.close()
+
+    # -- the user ------------------------------------------------------------------------------------------------------
+
+    @initialize(
+        settle=st.sampled_from((0.0, 0.0, 10.0)),
+        apart=st.booleans(),
+        name=names,
+        content=st.sampled_from(CONTENTS),
+        languages=some_languages,
+        seconds=moments,
+    )
+    def first(self, settle: float, apart: bool, name: str, content: bytes, languages: list[str], seconds: float) -> None:
+        self.settle, self.apart = settle, apart
+        self.replace(name, content)
+        self.add("home", name, False, languages, "")
+        self.loop.run_for(2 + seconds)  # so that it is about to be paid for
+
+    @rule(
+        house=houses, name=names, whole=st.booleans(), languages=some_languages, how=st.sampled_from(("", "", "lipsync", "new"))
+    )
+    def add(self, house: str, name: str, whole: bool, languages: list[str], how: str) -> None:
+        """A file is named, or all of them by their folder."""
+        path = self.videos if whole else self.videos / name
+        if _status(path) is None:
+            return
+        runner = self._runner(house)
+        batch = Batch(
+            targets=tuple(languages),
+            lipsync=how == "lipsync",
+            force_new=how == "new",
+            output_dir=str(self.folder / "elsewhere") if self.apart and house == "second" else "",
+        )
+        if batch.force_new:
+            inside = [str(each) for each in self.videos.rglob("*") if each.suffix == ".mp4"] if whole else [str(path)]
+            self._consent(house, inside, languages)
+        added = self._do(runner.add([str(path)], batch))
+        self._do(runner.compared(added))
+        if batch.force_new:
+            jobs = [job.id for job in runner.ledger.jobs.values() if job.source.path in inside]
+            self._consent(house, jobs, languages)
+
+    def _consent(self, house: str, whom: list[str], languages: list[str]) -> None:
+        self.consents += [Consent(house, each, language, self.clock.now) for each in whom for language in languages]
+
+    def _cells(self, house: str) -> list[Cell]:
+        jobs = self.runners[house].ledger.jobs if house in self.runners else {}
+        return [Cell(job.id, language) for job in jobs.values() for language in job.dubs]
+
+    @rule(house=houses, number=picks, paid=st.booleans())
+    def retry(self, house: str, number: int, paid: bool) -> None:
+        cells = [cell for cell in self._cells(house) if dub_states.rung(self._job(house, cell.job).dubs[cell.language])]
+        if not cells:
+            return
+        cell = cells[number % len(cells)]
+        if paid and policy(self._job(house, cell.job), cell.language).must_ask:
+            self._consent(house, [cell.job], [cell.language])
+        jobs = self.runners[house].ledger.jobs
+        self._now(lambda: self.runners[house].retry(seen(jobs, [cell]), paid=paid))
+
+    def _job(self, house: str, job: str) -> Job:
+        return self.runners[house].ledger.jobs[job]
+
+    @rule(house=houses, number=picks, remove=st.booleans(), forget=st.booleans())
+    def cancel_or_remove(self, house: str, number: int, remove: bool, forget: bool) -> None:
+        cells = self._cells(house)
+        if not cells:
+            return
+        jobs, chosen = self.runners[house].ledger.jobs, [cells[number % len(cells)]]
+        if remove:
+            self._do(self.runners[house].remove(seen(jobs, chosen), forget=forget))
+        else:
+            self._now(lambda: self.runners[house].cancel(unmarked(jobs, chosen)))
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def _touch(self, name: str) -> None:
+        """Each time is another one, on a disk that keeps nanoseconds."""
+        self.edits += 1
+        now = int(self.clock.wall()) * 1_000_000_000 + self.edits * 1000 + 7
+        os.utime(self.videos / name, ns=(now, now))
+
+    @rule(name=names, content=st.sampled_from(CONTENTS))
+    def replace(self, name: str, content: bytes) -> None:
+        """By a new file, as most programs save; other names of the old one keep it."""
+        path = self.videos / name
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        self._touch(name)
+
+    @rule(name=names, how=st.sampled_from(("touched", "touched", "overwritten", "grows", "grows", "deleted")))
+    def change(self, name: str, how: str) -> None:
+        """In place, so that all its names change."""
+        path = self.videos / name
+        if _status(path) is None:
+            return
+        match how:
+            case "touched":
+                self._touch(name)
+            case "overwritten":
+                path.write_bytes(path.read_bytes()[::-1].swapcase())
+                self._touch(name)
+            case "grows":
+                for _ in range(3):
+                    path.write_bytes(path.read_bytes() + b"+")
+                    self._touch(name)
+                    self.loop.run_for(6)
+            case "deleted":
+                path.unlink()
+
+    @rule(
+        name=names, other=names, how=st.sampled_from(("moved", "moved", "copied", "copied with its time", "linked", "points"))
+    )
+    def spread(self, name: str, other: str, how: str) -> None:
+        """The content is, or is also, under another name, and in place of what was there."""
+        source, target = self.videos / name, self.videos / other
+        if name == other or _status(source) is None or source.is_symlink():
+            return
+        target.unlink(missing_ok=True)
+        match how:
+            case "moved":
+                source.rename(target)
+            case "copied":
+                shutil.copyfile(source, target)
+                self._touch(other)
+            case "copied with its time":
+                shutil.copy2(source, target)
+            case "linked":
+                os.link(source, target)
+            case "points":
+                target.symlink_to(source)
+
+    @rule(what=st.sampled_from(("outputs", "one output")), number=picks)
+    def outputs_are_deleted(self, what: str, number: int) -> None:
+        outputs = sorted(self.videos.rglob("*.dubbed-*"))
+        for path in outputs if what == "outputs" else outputs[number % max(len(outputs), 1) :][:1]:
+            path.unlink()
+
+    # -- the service ---------------------------------------------------------------------------------------------------
+
+    @rule(number=picks, code=st.sampled_from(("processing_error", "new_to_us")))
+    def a_language_fails(self, number: int, code: str) -> None:
+        found = [(project, each) for project in self.service.projects.values() for each in project.under_way]
+        if found:
+            project, language = found[number % len(found)]
+            language.status, language.code = "error", code
+            if not project.under_way:
+                project.status = "complete"
+
+    @precondition(lambda self: self.service.projects)
+    @rule(number=picks, what=st.sampled_from(("deleted", "error")))
+    def a_project_is_lost(self, number: int, what: str) -> None:
+        name = list(self.service.projects)[number % len(self.service.projects)]
+        if what == "deleted":
+            self.service.gone[name] = self.service.projects.pop(name)
+        elif self.service.projects[name].under_way:
+            self.service.projects[name].status, self.service.projects[name].code = "error", "processing_error"
+
+    @rule(where=st.sampled_from(("POST", "PUT")), kind=st.sampled_from(FAULTS))
+    def a_paid_request_meets(self, where: str, kind: str) -> None:
+        endpoint = fake_service._ROUTES[where, "dubbing"]
+        self.service.strike(endpoint.value, kind, 1)
+
+    @rule(fault=st.sampled_from(OTHER_FAULTS))
+    def something_else_meets(self, fault: tuple[str, str]) -> None:
+        self.service.strike(*fault, 1)
+
+    @rule(said=st.sampled_from(("no", "BrokenAssetUrlError", "named no")))
+    def a_paid_request_is_refused(self, said: str) -> None:
+        self.service.refusals.append(said)
+
+    # -- time, processes and state directories -------------------------------------------------------------------------
+
+    @rule(seconds=moments)
+    def a_moment_passes(self, seconds: float) -> None:
+        self.loop.run_for(seconds)
+
+    @rule(seconds=st.sampled_from((10, 60, 300)))
+    def work_goes_on(self, seconds: float) -> None:
+        self.service.complete()
+        self.loop.run_for(seconds)
+
+    @rule(
+        moment=moments,
+        away=st.sampled_from((0, 5, 4000)),
+        killed=st.booleans(),
+        then=st.sampled_from(("", "", "deleted", "restored")),
+        house=houses,
+    )
+    def processes_end(self, moment: float, away: float, killed: bool, then: str, house: str) -> None:
+        """All of them. The state of one house may be another when they start again."""
+        self.loop.run_for(moment)
+        for runner in () if killed else self.runners.values():
+            self._do(runner.stop())
+        self.loop.kill()
+        close_files(self.folder)
+        worked = list(self.runners)
+        self.runners.clear()
+        self.clock.now += away
+        self.clock.new_process()
+        self.loop = VirtualLoop(self.clock)
+        if then:
+            self._put_back(house, empty=then == "deleted")
+        for each in worked:
+            self._runner(each)
+
+    def _put_back(self, house: str, empty: bool) -> None:
+        state, backup = self.folder / house, self.folder / f"{house}.backup"
+        if empty or backup.exists():
+            shutil.rmtree(state, ignore_errors=True)
+        if not empty and backup.exists():
+            shutil.copytree(backup, state)
+
+    @rule(house=houses)
+    def state_is_backed_up(self, house: str) -> None:
+        """While the runner works, as backups are made."""
+        state, backup = self.folder / house, self.folder / f"{house}.backup"
+        shutil.rmtree(backup, ignore_errors=True)
+        if state.exists():
+            shutil.copytree(state, backup)
+
+    # -- what must hold ------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def no_request_leaves_without_an_intent(self) -> None:
+        self.loop.settle()
+        assert self.service.wrong == []
+
+    @invariant()
+    def no_content_is_paid_for_twice_unless_the_user_agreed(self) -> None:
+        last: dict[tuple[str, str, str], float] = {}
+        for sent in [each for each in self.sent if each.paid in self.service.paid]:
+            for language in sent.paid.languages:
+                since = last.get((sent.house, sent.job, language), -1.0)
+                last[sent.house, sent.job, language] = sent.at
+                if language in sent.again and language in sent.paid.exposed:
+                    assert self._agreed(sent, language, since), f"{language} of {sent} was paid for before"
+
+    def _agreed(self, sent: Sent, language: str, since: float) -> bool:
+        """Whether the user did after the request before this one."""
+        return any(
+            (each.house, each.language) == (sent.house, language)
+            and each.whom in (sent.job, sent.path)
+            and since <= each.at <= sent.at
+            for each in self.consents
+        )
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _end_well(self) -> None:
+        """With the faults gone all comes to its end, and what is free is retried."""
+        self.service.heal()
+        self._until_idle()
+        for runner in self.runners.values():
+            free = request_handlers.free_cells(runner.ledger.jobs)
+            self._now(lambda runner=runner, free=free: runner.retry(free, paid=False))
+        self._until_idle()
+
+    def _until_idle(self) -> None:
+        for _ in range(500):
+            self.service.complete()
+            self.loop.run_for(30)
+            if all(runner.idle.is_set() for runner in self.runners.values()):
+                break
+        else:
+            raise AssertionError(f"still at work after hours: {self.runners}")
+        self.no_content_is_paid_for_twice_unless_the_user_agreed()
+
+
+def _key(paid: PaidRequest) -> tuple[bytes, bool]:
+    """What is bought by it."""
+    return paid.content, paid.lipsync
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+Library.TestCase.settings = examples(80, steps=25)
+TestLibrary = Library.TestCase
