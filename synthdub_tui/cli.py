@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from synthdub_tui import __version__
-from synthdub_tui.problems import Trouble, printable
+from synthdub_tui.errors import Trouble
+from synthdub_tui.text import printable
 
 SUMMARY: Final = """\
 synthdub: dub a library of videos into many languages through the Synthesia API
@@ -378,7 +379,7 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.runner import run_and_leave  # noqa: PLC0415
+    from synthdub_tui.commands.run import run_and_leave  # noqa: PLC0415
 
     return run_and_leave(_settings(arguments), _paths(arguments), vars(arguments))
 
@@ -396,7 +397,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _sandbox(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.demo import sandbox  # noqa: PLC0415
+    from synthdub_tui.commands.sandbox import sandbox  # noqa: PLC0415
 
     return sandbox(arguments.port, getattr(arguments, "config", None))
 
@@ -408,7 +409,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _outputs(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.status import outputs  # noqa: PLC0415
+    from synthdub_tui.commands.outputs import outputs  # noqa: PLC0415
 
     return outputs(_settings(arguments), as_json="json" in arguments)
 
@@ -426,43 +427,43 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import cancel  # noqa: PLC0415
+    from synthdub_tui.commands.cancel import cancel  # noqa: PLC0415
 
     return cancel(_settings(arguments), arguments.select)
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import remove  # noqa: PLC0415
+    from synthdub_tui.commands.remove import remove  # noqa: PLC0415
 
     return remove(_settings(arguments), arguments.select, yes="yes" in arguments)
 
 
 def _relocate(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import relocate  # noqa: PLC0415
+    from synthdub_tui.commands.relocate import relocate  # noqa: PLC0415
 
     return relocate(_settings(arguments), arguments.old, arguments.new)
 
 
 def _adopt(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import adopt  # noqa: PLC0415
+    from synthdub_tui.commands.adopt import adopt  # noqa: PLC0415
 
     return adopt(_settings(arguments), arguments.dub, arguments.project)
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import pause  # noqa: PLC0415
+    from synthdub_tui.commands.pause import pause  # noqa: PLC0415
 
     return pause(_settings(arguments), paused=True)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import pause  # noqa: PLC0415
+    from synthdub_tui.commands.pause import pause  # noqa: PLC0415
 
     return pause(_settings(arguments), paused=False)
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.retry import stop  # noqa: PLC0415
+    from synthdub_tui.commands.stop import stop  # noqa: PLC0415
 
     return stop(_settings(arguments))
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-JOINERS: Final = "\u200c\u200d"
-"""Zero-width non-joiner, which keeps letters apart, and zero-width joiner, which connects them."""
+from synthdub_tui.text import printable
 
 
 class Retry(StrEnum):
@@ -42,22 +41,6 @@ class Problem(NamedTuple):
         return " ".join(filter(None, (f"{self.title}{said}.", self.cause, self.remedy)))
 
 
-class Trouble(Exception):
-    """An error with a code of `KNOWN`. Code that raises it keeps secrets out of `detail`."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        super().__init__(code, detail)
-        self.code = code
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return self.problem.line()
-
-    @property
-    def problem(self) -> Problem:
-        return explain(self.code, self.detail)
-
-
 def explain(code: str, detail: str = "") -> Problem:
     """The problem of a stored code; a general one for a code of the service that this version does not know."""
     known = KNOWN.get(code)
@@ -71,33 +54,6 @@ def explain(code: str, detail: str = "") -> Problem:
         Retry.COSTS,
         detail,
     )
-
-
-def printable(text: str, limit: int = 400) -> str:
-    """Outside text in one line of at most `limit` characters, without controls, escapes and bidi overrides for a terminal.
-
-    Unprintable characters become U+FFFD. Joiners and non-joiners within Persian or Hindi words or emoji families are dropped,
-    since terminals disagree about their width. Elsewhere they could only make two names look alike, so they become U+FFFD too.
-    """
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    if cut.isprintable():
-        return cut
-    return "".join(_shown(before, char) for before, char in zip(" " + cut, cut, strict=False))
-
-
-def joinable(char: str) -> bool:
-    """Whether a zero-width joiner or non-joiner may follow: only letters and marks of scripts other than ASCII, and symbols."""
-    if char.isascii():  # or empty
-        return False
-    from unicodedata import category  # noqa: PLC0415 - few names need it
-
-    return category(char)[0] in "LM" or category(char) in ("So", "Sk")
-
-
-def _shown(before: str, char: str) -> str:
-    if char.isprintable():
-        return char
-    return "" if char in JOINERS and joinable(before) else "\N{REPLACEMENT CHARACTER}"
 
 
 _COST_OF_DUB: Final = (

@@ -9,7 +9,8 @@ from typing import Final
 
 from synthdub_tui.jobs.model import Hold, Rung, WaitsFor
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.problems import explain
+from synthdub_tui.text import printable
 
 STEPS: Final = {
     Rung.DOWNLOAD: "fetches it again",

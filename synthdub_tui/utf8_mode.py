@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Final, NoReturn
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 
 MARK: Final = "synthdub-terminal"
 """Option -X of a restarted Python: the terminal's encoding. Unlike a variable, no other program inherits it."""

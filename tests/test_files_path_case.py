@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.jobs.spelling import Speller, absolute, as_spelled, one_name
+from synthdub_tui.files import Speller, absolute, as_spelled, one_name
 
 
 @pytest.fixture

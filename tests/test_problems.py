@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import synthdub_tui
-from synthdub_tui.problems import KNOWN, Retry, Trouble, explain, printable
+from synthdub_tui.errors import Trouble
+from synthdub_tui.problems import KNOWN, Retry, explain
+from synthdub_tui.text import printable
 
 PACKAGE = Path(synthdub_tui.__file__).parent
 

@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from synthdub_tui.problems import Trouble
-from synthdub_tui.settings.resolve import API_URL, Settings, config_file, is_local, resolve
+from synthdub_tui.errors import Trouble
+from synthdub_tui.settings.config_file import config_file
+from synthdub_tui.settings.model import API_URL, Settings
+from synthdub_tui.settings.resolve import is_local, resolve
 
 KEY = "abcdef0123456789-the-key"
 
@@ -162,7 +164,7 @@ MISTAKES = {
     "dashboard: an unknown setting": ("[dashboard]\nmouze = true\n", 2, "unknown setting 'mouze'; did you mean mouse?"),
     "dashboard: a number for a text": ("[dashboard]\nplay_command = 1\n", 2, "play_command must be a text"),
     "dashboard: a key that is none": ("[dashboard]\nmouse = true\nkeys = { retry = 1 }\n", 3, "keys must be"),
-    "dashboard.keymap as a table": ("[dashboard.keymap]\nretry = 1\n", 1, "keys must be"),
+    "dashboard.keys as a table": ("[dashboard.keys]\nretry = 1\n", 1, "keys must be"),
 }
 
 

@@ -12,13 +12,15 @@ from typing import Any, Final
 from synthdub_tui import __version__
 from synthdub_tui.dashboard.options import Options
 from synthdub_tui.dashboard.run import run_dashboard
+from synthdub_tui.errors import Trouble
+from synthdub_tui.files import absolute
 from synthdub_tui.ipc.client import Launcher
-from synthdub_tui.ipc.socket_path import answers, socket_path, start_runner
+from synthdub_tui.ipc.runner_process import answers, start_runner
+from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.jobs.spelling import absolute
-from synthdub_tui.problems import Problem, Trouble
+from synthdub_tui.problems import Problem
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.settings.model import Settings
 
 _PASSED_ON: Final = {
     "api_url": "--api-url",

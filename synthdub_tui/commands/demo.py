@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import subprocess
@@ -15,15 +14,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from synthdub_tui.commands.runner import run_demo
+from synthdub_tui.commands.run import run_demo
+from synthdub_tui.errors import Trouble
 from synthdub_tui.humanize import many
 from synthdub_tui.ipc.blocking_client import Control
 from synthdub_tui.ipc.protocol import Stop
-from synthdub_tui.problems import Trouble
-from synthdub_tui.sandbox.config import ConfigError, SandboxConfig
+from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.media import make_sources
-from synthdub_tui.sandbox.service import running, serve
-from synthdub_tui.settings.resolve import Settings, resolve
+from synthdub_tui.sandbox.service import running
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import resolve
 
 TARGETS: Final = ("fr-FR", "es-ES", "de-DE")
 MOST_FILES: Final = 500
@@ -76,17 +76,6 @@ def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
     return code
 
 
-def sandbox(port: int, config: str | None) -> int:
-    """Run the sandbox until interrupted. Raises Trouble("config_invalid" | "setting_invalid")."""
-    try:
-        asyncio.run(serve(Path(config) if config else None, port))
-    except ConfigError as error:
-        raise Trouble("config_invalid", str(error)) from error
-    except OSError as error:
-        raise Trouble("setting_invalid", f"port {port} cannot be used: {error.strerror}") from error
-    return 0
-
-
 def _headless(root: Path, targets: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="synthdub-sandbox-") as place, running(SandboxConfig(), Path(place)) as service:
         settings, _, _ = _settings(service.api_url, service.s3_url, service.api_key, root, targets)
@@ -96,7 +85,7 @@ def _headless(root: Path, targets: list[str]) -> int:
 def _on_screen(root: Path, targets: list[str]) -> int:
     """Runs sandbox and runner as separate processes, as in real use."""
     from synthdub_tui.commands.dashboard import BackgroundRunner, options  # noqa: PLC0415
-    from synthdub_tui.commands.retry import end_runner  # noqa: PLC0415
+    from synthdub_tui.commands.stop import end_runner  # noqa: PLC0415
     from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
 
     config = root / "sandbox.toml"

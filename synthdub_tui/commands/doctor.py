@@ -13,14 +13,17 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from synthdub_tui import __version__
+from synthdub_tui.errors import Trouble
 from synthdub_tui.humanize import many
-from synthdub_tui.problems import Trouble, explain, printable
-from synthdub_tui.settings.resolve import Settings, resolve
+from synthdub_tui.problems import explain
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.store.job_store import Store
 from synthdub_tui.store.lock import Lock
 from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.errors import Refused
 from synthdub_tui.synthesia.rate_gate import TIERS, Quota
+from synthdub_tui.text import printable
 
 LITTLE_SPACE = 1_000_000_000
 """Free bytes below which a batch of videos will soon fill the disk."""

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Final, TypeVar
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
-from synthdub_tui.commands.exit_codes import DONE, INTERRUPTED, NOT_TAKEN, WORTH_A_RUN, End, exit_code
+from synthdub_tui import humanize
+from synthdub_tui.commands.exit_codes import INTERRUPTED, NOT_TAKEN, WORTH_A_RUN, End, exit_code
+from synthdub_tui.commands.process_end import _leave_at_once, _Stop
+from synthdub_tui.errors import Trouble
 from synthdub_tui.humanize import many
 from synthdub_tui.ipc.protocol import Meters
 from synthdub_tui.ipc.server import Server
 from synthdub_tui.jobs.model import Job, count
-from synthdub_tui.problems import Trouble, explain, printable
-from synthdub_tui.runner import clock, events, log_file, request_handlers
+from synthdub_tui.problems import explain
+from synthdub_tui.runner import add_videos, events, log_file, request_handlers
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.events import Reporter
 from synthdub_tui.runner.input_validation import checked
 from synthdub_tui.runner.malloc_arenas import share_one_arena
 from synthdub_tui.runner.output_presence import GONE, Missed, missed
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.runner.worker_context import Patience
-from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import ReadKey, _key_reader
 from synthdub_tui.sources.add_file import Effect
 from synthdub_tui.sources.skip_rules import Why
+from synthdub_tui.text import printable
 
 REACH_SECONDS: Final = 60.0
 """Seconds after which `run` gives up if the service has not answered once: the URL is wrong, or there is no network."""
@@ -34,16 +36,11 @@ REACH_SECONDS: Final = 60.0
 SAME_SHOWN: Final = 10
 """Largest number of other names of files that are listed one by one."""
 
-LINGER_SECONDS: Final = 30.0
-"""Seconds after which a background runner ends if it has nothing to do and no client is attached."""
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 COMPARING_SECONDS: Final = 10.0
 """Seconds between two lines about the same comparison."""
 
 T = TypeVar("T")
-ReadKey = Callable[[], str]
 
 
 async def run_batch(
@@ -101,63 +98,6 @@ async def run_batch(
     return _exit_code(runner, end, added, lost_outputs)
 
 
-async def serve_clients(settings: Settings, read_key: ReadKey) -> int:
-    """Run a runner for dashboards, until it has nothing to do and no client is attached for `LINGER_SECONDS`, or is stopped.
-
-    Returns the exit code. Raises Trouble("state_busy" | "state_unwritable" | "state_newer"), or OSError for the log.
-    """
-    share_one_arena()
-    runner = Runner(settings)
-    await in_thread(runner.open)
-    log = log_file.start(settings.state_dir)
-    stop = _Stop()
-    server = Server(runner, on_stop=stop.request, read_key=read_key)
-    try:
-        await server.start()
-        runner.start()
-        while not stop.requested:
-            lonely = not server.clients and not runner.adding and clock.now() - server.last_seen > LINGER_SECONDS
-            if lonely and not runner.paused_midway and (runner.idle.is_set() or runner.halted.is_set()):
-                break
-            await stop.wait(1.0)
-    finally:
-        await runner.stop()
-        await server.close("stopped")
-        log_file.end(log)
-    return DONE
-
-
-class _Stop:
-    """A request to end, by a signal or by a client. A second SIGINT ends the process at once."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self.signal = False
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # started by nohup: it must outlive its terminal
-            loop.add_signal_handler(number, self._on_signal, number)
-
-    @property
-    def requested(self) -> bool:
-        return self._event.is_set()
-
-    def request(self) -> None:
-        self._event.set()
-
-    async def wait(self, seconds: float | None = None) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-
-    def _on_signal(self, number: int) -> None:
-        if self.signal and number == signal.SIGINT:
-            os._exit(INTERRUPTED)
-        self.signal = True
-        self._event.set()
-
-
 async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, T]) -> T | None:
     """Do the work, but cancel it when the user asks to end. Returns its result, or None if it was cancelled."""
     tasks = asyncio.create_task(work), asyncio.create_task(stop.wait())
@@ -169,7 +109,7 @@ async def _unless_stopped(stop: _Stop, work: Coroutine[None, None, T]) -> T | No
     return tasks[0].result() if tasks[0].done() else None
 
 
-async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> request_handlers.Added | None:
+async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> add_videos.Added | None:
     """Add the named paths, if any, and retry dubs whose retry is free. Returns None if no paths were named.
 
     Raises Trouble if none of the paths can be used, or Trouble("nothing_to_do") without paths and jobs.
@@ -199,7 +139,7 @@ async def _take_in(runner: Runner, paths: list[str], reporter: Reporter) -> requ
     return added
 
 
-def _found(added: request_handlers.Added) -> Iterable[str]:
+def _found(added: add_videos.Added) -> Iterable[str]:
     parts = [f"{number} {effect.value}" for effect, number in added.effects.items() if number]
     skipped = f", {many(added.skipped, 'other file')} skipped" if added.skipped else ""
     parts += [f"{added.unsure} left as they are"] if added.unsure else []
@@ -214,7 +154,7 @@ def _found(added: request_handlers.Added) -> Iterable[str]:
         yield f"… and {added.left_out.number(Why.SAME_FILE) - SAME_SHOWN:,} more that are other names of one file"
 
 
-def _tell_compared(added: request_handlers.Added, told: int, reporter: Reporter) -> None:
+def _tell_compared(added: add_videos.Added, told: int, reporter: Reporter) -> None:
     """Report the files that were compared during the work. `told`: number of troubles already reported."""
     for trouble in added.troubles[told:]:
         reporter.tell(events.problem(trouble.problem))
@@ -327,8 +267,8 @@ def _live_line(runner: Runner, meters: Meters) -> str:
     parts = [f"{counts.done}/{counts.dubs} done"]
     parts += [f"{counts.failed} failed"] if counts.failed else []
     parts += [f"{counts.dubbing} dubbing"] if counts.dubbing else []
-    parts += [f"↑ {events.size(meters.up)}/s"] if meters.up else []
-    parts += [f"↓ {events.size(meters.down)}/s"] if meters.down else []
+    parts += [f"↑ {humanize.size(meters.up)}/s"] if meters.up else []
+    parts += [f"↓ {humanize.size(meters.down)}/s"] if meters.down else []
     if (now := meters.comparing) is not None:
         parts.append(f"comparing {printable(now.path.rpartition('/')[2], 40)} {100 * now.done // max(now.total, 1)} %")
     return " · ".join(parts)
@@ -358,7 +298,7 @@ def _sum_up(
     reporter.tell(events.summary(counts, seconds, gone=gone) | {"skipped": runner.left_out.content()})
 
 
-def _exit_code(runner: Runner, end: End, added: request_handlers.Added | None, lost_outputs: list[Missed]) -> int:
+def _exit_code(runner: Runner, end: End, added: add_videos.Added | None, lost_outputs: list[Missed]) -> int:
     """Returns the exit code: with `added` for the videos that were named, else for the whole batch."""
     jobs = runner.ledger.jobs
     if added is None:
@@ -371,3 +311,19 @@ def _exit_code(runner: Runner, end: End, added: request_handlers.Added | None, l
         not_taken=sum(trouble.code in NOT_TAKEN for trouble in added.troubles),
         gone=sum(lost.how == GONE and lost.job.id in named for lost in lost_outputs),
     )
+
+
+def run_demo(settings: Settings, paths: list[str]) -> int:
+    """Do all the work in the foreground. Unfinished dubs cannot be resumed later, since the sandbox ends with the demo."""
+    return asyncio.run(run_batch(settings, paths, Reporter(as_json=False), lambda: settings.api_key, resumable=False))
+
+
+def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
+    """Do all the work as a process of its own. Once an interrupted run has saved, the process exits at once: not even a name
+    look-up may delay it."""
+    reporter = Reporter(as_json=bool(flags.get("json")))
+    with asyncio.Runner() as loop:
+        code = loop.run(run_batch(settings, paths, reporter, _key_reader(flags), resume=bool(flags.get("resume"))))
+        if code == INTERRUPTED:
+            _leave_at_once(code)
+    return code

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from synthdub_tui.commands.exit_codes import INTERRUPTED
-from synthdub_tui.commands.run import ReadKey, run_batch, serve_clients
-from synthdub_tui.runner.events import Reporter
-from synthdub_tui.settings.resolve import Settings, resolve
+from synthdub_tui.commands.exit_codes import DONE
+from synthdub_tui.commands.process_end import _leave_at_once, _Stop
+from synthdub_tui.ipc.server import Server
+from synthdub_tui.runner import clock, log_file
+from synthdub_tui.runner.malloc_arenas import share_one_arena
+from synthdub_tui.runner.runner import Runner
+from synthdub_tui.runner.threads import in_thread
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import ReadKey, _key_reader
 
-
-def run_demo(settings: Settings, paths: list[str]) -> int:
-    """Do all the work in the foreground. Unfinished dubs cannot be resumed later, since the sandbox ends with the demo."""
-    return asyncio.run(run_batch(settings, paths, Reporter(as_json=False), lambda: settings.api_key, resumable=False))
-
-
-def run_and_leave(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """Do all the work as a process of its own. Once an interrupted run has saved, the process exits at once: not even a name
-    look-up may delay it."""
-    reporter = Reporter(as_json=bool(flags.get("json")))
-    with asyncio.Runner() as loop:
-        code = loop.run(run_batch(settings, paths, reporter, _key_reader(flags), resume=bool(flags.get("resume"))))
-        if code == INTERRUPTED:
-            _leave_at_once(code)
-    return code
+LINGER_SECONDS: Final = 30.0
+"""Seconds after which a background runner ends if it has nothing to do and no client is attached."""
 
 
 def serve(settings: Settings, flags: Mapping[str, Any]) -> int:
@@ -38,13 +28,27 @@ def serve(settings: Settings, flags: Mapping[str, Any]) -> int:
     return code
 
 
-def _leave_at_once(code: int) -> None:
-    """Exit without waiting for threads, which may hang in a dead disk or network. Everything is saved by now."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+async def serve_clients(settings: Settings, read_key: ReadKey) -> int:
+    """Run a runner for dashboards, until it has nothing to do and no client is attached for `LINGER_SECONDS`, or is stopped.
 
-
-def _key_reader(flags: Mapping[str, Any]) -> ReadKey:
-    """The returned function reads the key again on each call, since the user may have stored one since the start."""
-    return lambda: resolve(flags, os.environ).api_key
+    Returns the exit code. Raises Trouble("state_busy" | "state_unwritable" | "state_newer"), or OSError for the log.
+    """
+    share_one_arena()
+    runner = Runner(settings)
+    await in_thread(runner.open)
+    log = log_file.start(settings.state_dir)
+    stop = _Stop()
+    server = Server(runner, on_stop=stop.request, read_key=read_key)
+    try:
+        await server.start()
+        runner.start()
+        while not stop.requested:
+            lonely = not server.clients and not runner.adding and clock.now() - server.last_seen > LINGER_SECONDS
+            if lonely and not runner.paused_midway and (runner.idle.is_set() or runner.halted.is_set()):
+                break
+            await stop.wait(1.0)
+    finally:
+        await runner.stop()
+        await server.close("stopped")
+        log_file.end(log)
+    return DONE

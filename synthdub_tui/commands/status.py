@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from synthdub_tui import humanize, text
+from synthdub_tui.errors import Trouble
 from synthdub_tui.humanize import many
 from synthdub_tui.ipc.socket_path import socket_name
-from synthdub_tui.jobs.model import Dub, DubState, Job, WaitsFor, count
-from synthdub_tui.problems import Problem, Trouble, explain, printable
+from synthdub_tui.jobs.model import DubState, Job, WaitsFor, count
+from synthdub_tui.problems import Problem, explain
 from synthdub_tui.runner import events
 from synthdub_tui.runner.output_presence import missed, present
-from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.settings.model import Settings
 from synthdub_tui.store.job_store import LEFT_OUT, Store
+from synthdub_tui.text import printable
 
 if TYPE_CHECKING:
     from synthdub_tui.ipc.protocol import Meters
@@ -42,7 +45,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
             "lost": [video._asdict() for video in lost],
             "files": [_file(job, paused) for job in jobs],
         }
-        print(events.json_text(content, indent=2))
+        print(text.json_text(content, indent=2))
         return 0
     for line in _status_lines(settings, jobs, pid, meters, paused):
         print(line)
@@ -59,29 +62,9 @@ def _as_next_found(jobs: list[Job]) -> list[Job]:
     """Returns the jobs as the next runner will find them when it starts."""
     if not jobs:
         return []
-    from synthdub_tui.jobs.transitions.dub_states import resumed  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.restart import resumed  # noqa: PLC0415 - not needed for an empty directory
 
     return [resumed(job, time.time()) for job in jobs]
-
-
-def outputs(settings: Settings, *, as_json: bool) -> int:
-    """Print one row per finished output, as a JSON object or in columns."""
-    rows = [
-        _output(job, language, dub) for job, language, dub in _finished(Store(settings.state_dir).load(set_aside=False).jobs)
-    ]
-    for row in rows:
-        if as_json:
-            print(events.json_text(row))
-        else:
-            marks = "✓" if row["reviewed"] else " "
-            length = events.duration(row["seconds"]) if row["seconds"] else "-"
-            there = "" if row["present"] == "yes" else f"  ({row['present']})"
-            print(
-                f"{marks} {row['language']:8} {events.size(row['size']):>9} {length:>11}  {printable(row['path'], 4096)}{there}"
-            )
-    if not rows and not as_json:
-        print("No finished outputs yet.")
-    return 0
 
 
 def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
@@ -132,7 +115,7 @@ def _last_change(path: str) -> str:
         found = os.stat(path)
     except OSError:
         return ""
-    return f" (last change {events.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
+    return f" (last change {humanize.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
 
 
 def _standing(job: Job, language: str) -> str:
@@ -184,7 +167,8 @@ def _problem(job: Job, language: str) -> Problem | None:
     if dub.failure is not None:
         return explain(dub.failure.code, dub.failure.detail)
     from synthdub_tui import retry_text  # noqa: PLC0415 - not needed for an empty directory
-    from synthdub_tui.jobs.transitions.dub_states import billed_all_the_same, unknown_status  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.cancellation import billed_all_the_same  # noqa: PLC0415
+    from synthdub_tui.jobs.transitions.observation import unknown_status  # noqa: PLC0415
 
     if dub.hold is not None:
         return explain(dub.hold.reason.value, retry_text.held(dub.hold))
@@ -192,23 +176,3 @@ def _problem(job: Job, language: str) -> Problem | None:
         return explain("status_unknown", word)
     code = billed_all_the_same(job, language)
     return explain(code) if code else None
-
-
-def _finished(jobs: Iterable[Job]) -> Iterable[tuple[Job, str, Dub]]:
-    return ((job, lang, dub) for job in jobs for lang, dub in job.dubs.items() if dub.state is DubState.DONE and dub.output)
-
-
-def _output(job: Job, language: str, dub: Dub) -> dict[str, Any]:
-    output = dub.output
-    assert output is not None
-    return {
-        "file": job.source.path,
-        "language": language,
-        "path": output.path,
-        "size": output.size,
-        "seconds": output.seconds,
-        "age": round(time.time() - dub.since),
-        "captions": list(output.captions),
-        "reviewed": output.reviewed,
-        "present": present(output),
-    }

@@ -30,7 +30,8 @@ from synthdub_tui.humanize import many
 from synthdub_tui.ipc.client import Launcher, LinkState
 from synthdub_tui.ipc.protocol import CheckKey, Stop
 from synthdub_tui.jobs.model import DubState
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.problems import explain
+from synthdub_tui.text import printable
 
 KEY_PROBLEMS = frozenset({"no_key", "key_rejected"})
 

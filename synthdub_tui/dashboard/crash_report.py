@@ -7,7 +7,8 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.problems import explain
+from synthdub_tui.text import printable
 
 FILE: Final = "dashboard-crash.txt"
 """Written next to the runner's log; contains the last crash only."""

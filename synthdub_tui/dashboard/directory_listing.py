@@ -13,10 +13,11 @@ from typing import Final
 from synthdub_tui.dashboard.thread_task import Errand
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.output_paths import is_output
-from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.problems import Problem, explain
 from synthdub_tui.sources.scan import Found, content_type, scan
 from synthdub_tui.sources.skip_rules import LEFT_OUT, Rules, is_output_copy, is_reserved
 from synthdub_tui.sources.skipped_summary import LeftOut
+from synthdub_tui.text import printable
 
 TELL_EVERY: Final = 0.25
 """Least seconds between two reports."""

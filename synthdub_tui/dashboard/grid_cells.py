@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from synthdub_tui.dashboard.grid_model import Totals, percent
 from synthdub_tui.ipc.protocol import Transfer
 from synthdub_tui.jobs.model import Dub, DubState, Job, Stage, WaitsFor
-from synthdub_tui.problems import printable
+from synthdub_tui.text import printable
 
 
 class Signs(NamedTuple):
@@ -231,13 +231,3 @@ def duration(seconds: float) -> str:
 def minutes(seconds: float) -> str:
     """As `duration`, but without seconds: a text that is always visible should not change every second."""
     return f"{int(seconds) // 60} min" if seconds < 3600 else duration(seconds)
-
-
-def roughly(seconds: float) -> str:
-    """A predicted duration, rounded to its accuracy."""
-    if seconds < 90:
-        return f"{max(10, round(seconds / 10) * 10)} s"
-    if seconds < 5400:
-        minutes = seconds / 60
-        return f"{round(minutes)} min" if minutes < 10 else f"{round(minutes / 5) * 5} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 36000 else f"{round(seconds / 3600)} h"

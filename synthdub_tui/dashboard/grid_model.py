@@ -13,8 +13,10 @@ from typing import Final
 
 from synthdub_tui.ipc.protocol import Transfer
 from synthdub_tui.jobs.eta import Durations, Pace
-from synthdub_tui.jobs.filters import ORDERS, Filter, Marks
+from synthdub_tui.jobs.filters import Filter
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job
+from synthdub_tui.jobs.selection import Marks
+from synthdub_tui.jobs.sorting import ORDERS
 
 FILE: Final = ""
 """The file column, wherever a language is expected, as in `protocol.Transfer`."""

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from textual.binding import Binding
 from textual.keys import KEY_TO_UNICODE_NAME, REPLACED_KEYS, Keys, _character_to_key
 
-from synthdub_tui.problems import printable
+from synthdub_tui.text import printable
 
 
 class Key(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from synthdub_tui.dashboard.text_layout import Line
 from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.problems import printable
+from synthdub_tui.text import printable
 
 KEEP: Final = 5000
 """Most entries in memory."""

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from synthdub_tui.jobs.model import DubState, Job, Output
-from synthdub_tui.problems import printable
+from synthdub_tui.text import printable
 
 Key = tuple[str, str]
 """Job id and language, which identify an output."""

@@ -42,7 +42,8 @@ def run_dashboard(
 
     for name in added:
         del os.environ[name]
-    from synthdub_tui.dashboard.terminal.driver import end_on_signals, hung_up, plain_output  # noqa: PLC0415
+    from synthdub_tui.dashboard.terminal.ascii_output import plain_output  # noqa: PLC0415
+    from synthdub_tui.dashboard.terminal.signals import end_on_signals, hung_up  # noqa: PLC0415
     from synthdub_tui.dashboard.ui_state import Memory  # noqa: PLC0415
 
     if options.ascii:

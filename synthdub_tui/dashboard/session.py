@@ -16,7 +16,7 @@ from synthdub_tui.ipc.client import Launcher, Link, LinkState
 from synthdub_tui.ipc.protocol import Bye, Changes, Message, Meters, Snapshot
 from synthdub_tui.jobs.eta import Rates
 from synthdub_tui.jobs.model import DubState, Job
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import cancellation
 from synthdub_tui.problems import explain
 
 FAILURES_APART: Final = 60.0
@@ -141,8 +141,8 @@ class Session:
         row = self.batch.rows.get(job.id)
         return row is not None and any(
             row.job.dubs[language].state is DubState.CANCELLED
-            and dub_states.billed_all_the_same(row.job, language)
-            != dub_states.billed_all_the_same(job, language)
+            and cancellation.billed_all_the_same(row.job, language)
+            != cancellation.billed_all_the_same(job, language)
             == "cancelled_late"
             for language in row.job.dubs.keys() & job.dubs.keys()
         )

@@ -13,7 +13,6 @@ Span = tuple[str, str]
 
 Line = tuple[Span, ...]
 
-MINUTE, HOUR, DAY = 60, 3600, 86400
 
 LEAST = 20
 """Least cells next to a label for wrapped text to stay there; else it continues at the left edge."""
@@ -38,17 +37,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def ago(seconds: float) -> str:
-    """An age in its largest unit: `4 min ago`. A negative age (the clock was set back) counts as now."""
-    if seconds < MINUTE:
-        return "now"
-    if seconds < HOUR:
-        return f"{int(seconds / MINUTE)} min ago"
-    if seconds < 2 * DAY:
-        return f"{int(seconds / HOUR)} h ago"
-    return f"{int(seconds / DAY)} d ago"
 
 
 def fit(text: str, width: int, *, right: bool = False) -> str:

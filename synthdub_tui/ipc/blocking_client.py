@@ -9,9 +9,9 @@ from typing import Self, TypeVar
 import msgspec
 
 from synthdub_tui import __version__
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc import protocol as p
 from synthdub_tui.ipc.socket_path import socket_path
-from synthdub_tui.problems import Trouble
 
 M = TypeVar("M", p.Welcome, p.Reply)
 

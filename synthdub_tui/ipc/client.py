@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import (
     LINE_LIMIT,
     PROTOCOL,
@@ -31,7 +32,7 @@ from synthdub_tui.ipc.protocol import (
     decode_message,
     encode,
 )
-from synthdub_tui.problems import Problem, Trouble, explain
+from synthdub_tui.problems import Problem, explain
 
 CONNECT_TIMEOUT: Final = 3.0
 HELLO_TIMEOUT: Final = 10.0
@@ -51,10 +52,10 @@ class Launcher(Protocol):
 
     @property
     def path(self) -> Path:
-        """Path of the socket, if a runner listens. Raises `problems.Trouble` if there can be no socket."""
+        """Path of the socket, if a runner listens. Raises `errors.Trouble` if there can be no socket."""
 
     async def start(self) -> Path:
-        """Start a runner, if none answers, and return the path of its socket. Raises `problems.Trouble` if none can run."""
+        """Start a runner, if none answers, and return the path of its socket. Raises `errors.Trouble` if none can run."""
 
     def use_stored_key(self) -> None:
         """The user stored a key: start runners without the flag or variable that takes precedence over it."""

@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 
 from synthdub_tui import __version__
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc import protocol as p
 from synthdub_tui.ipc.socket_path import go_outside, socket_inside, socket_outside
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.settings.resolve import Secret
+from synthdub_tui.settings.model import Secret
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Stage
 
@@ -262,86 +262,5 @@ _DUB_TESTS: Final[dict[str, Callable[[Term], Callable[[str, Dub], bool]]]] = {
 
 # -- orders ----------------------------------------------------------------------------------------------------------
 
-_URGENCY: Final = {
-    state: place
-    for place, state in enumerate(
-        (
-            DubState.UNKNOWN,
-            DubState.FAILED,
-            DubState.DOWNLOADING,
-            DubState.READY,
-            DubState.DUBBING,
-            DubState.WAITING,
-            DubState.CANCELLED,
-            DubState.DONE,
-        )
-    )
-}
-"""Ranks of states in the order in which users want to see them."""
-
-
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key for names as people order them: part 2 before part 10, without case."""
-    parts = re.findall(r"\d+|\D+", text)
-    return tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part.casefold()) for part in parts)
-
-
-def _progress(job: Job) -> float:
-    done = sum(1 for dub in job.dubs.values() if dub.state is DubState.DONE)
-    return -done / len(job.dubs) if job.dubs else 0.0
-
-
-ORDERS: Final[dict[str, Callable[[Job], Any]]] = {
-    "added": lambda job: (job.added,),
-    "name": lambda job: _natural(job.name),
-    "state": lambda job: min((_URGENCY[dub.state] for dub in job.dubs.values()), default=len(_URGENCY)),
-    "progress": _progress,
-    "size": lambda job: -job.source.size,
-}
-"""Sort keys of rows. Equal rows stay in the order in which they were added."""
-
 
 # -- marks -----------------------------------------------------------------------------------------------------------
-
-
-class Marks:
-    """Marked cells. Each job has a set of column numbers as bits, so that marking 200,000 cells takes milliseconds."""
-
-    def __init__(self) -> None:
-        self._bits: dict[str, int] = {}
-        self.count = 0
-
-    def __bool__(self) -> bool:
-        return self.count > 0
-
-    def of(self, job: str) -> int:
-        """The marked columns of a job, as bits."""
-        return self._bits.get(job, 0)
-
-    def has(self, job: str, column: int) -> bool:
-        """Whether a cell is marked."""
-        return bool(self._bits.get(job, 0) >> column & 1)
-
-    def set(self, job: str, bits: int) -> None:
-        """Mark exactly these columns of a job."""
-        old = self._bits.pop(job, 0)
-        if bits:
-            self._bits[job] = bits
-        self.count += bits.bit_count() - old.bit_count()
-
-    def toggle(self, job: str, bits: int) -> None:
-        """Mark the columns, or unmark them if all of them are marked."""
-        old = self.of(job)
-        self.set(job, old & ~bits if old & bits == bits else old | bits)
-
-    def clear(self) -> None:
-        """Unmark everything."""
-        self._bits.clear()
-        self.count = 0
-
-    def cells(self) -> Iterator[tuple[str, int]]:
-        """Every marked cell as job id and column number."""
-        for job, bits in self._bits.items():
-            for column in range(bits.bit_length()):
-                if bits >> column & 1:
-                    yield job, column

@@ -8,12 +8,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from synthdub_tui.jobs import failure_codes
+from synthdub_tui.jobs.failure_codes import SUBMISSION_UNKNOWN
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Job, Rung, WaitsFor
 from synthdub_tui.jobs.moderation import MODERATION
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.jobs.transitions.dub_states import SUBMISSION_UNKNOWN
+from synthdub_tui.jobs.transitions import retry
 
-_FILE_AT_FAULT: Final = frozenset({"not_a_video", dub_states.NO_AUDIO, "media_type", "video_duration_limit_reached"})
+_FILE_AT_FAULT: Final = frozenset({"not_a_video", failure_codes.NO_AUDIO, "media_type", "video_duration_limit_reached"})
 """Failures that repeat as long as the file is the same."""
 
 _REQUEST_AT_FAULT: Final = frozenset({"invalid_target_language", "title_too_long"})
@@ -32,7 +33,7 @@ _THIS_SIDE: Final = frozenset(
             "source_changing",
             "source_empty",
             "not_a_video",
-            dub_states.NO_AUDIO,
+            failure_codes.NO_AUDIO,
         ),
         *("output_exists", "output_claimed", "output_unwritable", "output_unmounted", "name_too_long", "name_refused"),
         *("disk_full", "upload_failed", "upload_denied", "upload_region", "credentials_expired", "storage_trouble"),
@@ -69,7 +70,7 @@ class RetryPolicy(NamedTuple):
     @property
     def label(self) -> str:
         """One word for scripts: free, costs, ask (decide about this very dub) or useless (fix the problem first)."""
-        if self.cost is Cost.USELESS and self.why != dub_states.NO_AUDIO:
+        if self.cost is Cost.USELESS and self.why != failure_codes.NO_AUDIO:
             return "useless"
         if self.alone:
             return "ask"
@@ -78,12 +79,12 @@ class RetryPolicy(NamedTuple):
 
 def policy(job: Job, language: str, *, edited: bool = False) -> RetryPolicy:
     """What a retry of this dub means. `edited` says that the source is known to differ from the file that failed."""
-    dub, step = job.dubs[language], dub_states.step(job, language)
+    dub, step = job.dubs[language], retry.step(job, language)
     if step is None:
         return RetryPolicy()
     spends = step is not Rung.DOWNLOAD
     again = step in PAID
-    if dub_states.must_not_be_sent(job, language):
+    if retry.must_not_be_sent(job, language):
         return RetryPolicy(step, _cost(step), must_ask=True, alone=True, why=MODERATION)
     if spends and (code := _fails_again(dub, edited)):
         return RetryPolicy(step, Cost.USELESS, must_ask=again, alone=True, why=code)
@@ -110,7 +111,7 @@ def mends_itself(job: Job, language: str, means: RetryPolicy) -> bool:
 
     The service would refuse again what it refused before: only the user's retry sends that again.
     """
-    if dub_states.can_look_for(job.dubs[language]):
+    if retry.can_look_for(job.dubs[language]):
         return not means.moderated  # unless the user asks for it, the retry is only a check
     if means.must_ask or means.alone:
         return False

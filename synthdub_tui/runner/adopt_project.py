@@ -8,11 +8,11 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.adoption import obstacle
 from synthdub_tui.jobs.model import DubState, Job, ProjectSeen
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import adoption
 from synthdub_tui.runner.cross_batch_claims import claim_of
 from synthdub_tui.runner.output_preflight import make_folder
 from synthdub_tui.runner.project_observation import seen_of
@@ -38,7 +38,7 @@ def check(jobs: Mapping[str, Job], cell: Cell) -> None:
     job = jobs.get(cell.job)
     if job is None or cell.language not in job.dubs:
         raise Trouble("no_such_job", f"{cell.job}:{cell.language}")
-    if not dub_states.adoptable(job, cell.language):
+    if not adoption.adoptable(job, cell.language):
         raise Trouble("adopt_not_needed", job.dubs[cell.language].state.value)
 
 
@@ -93,7 +93,7 @@ def adopted(jobs: Mapping[str, Job], cell: Cell, project: str, seen: ProjectSeen
     dub = job.dubs[cell.language]
     # The time of submission is not known. A guess that is too early teaches nothing wrong about how long dubs take.
     submitted = dub.since if dub.state is DubState.UNKNOWN else job.added
-    return dub_states.adopted(job, cell.language, project, min(submitted, now), now)
+    return adoption.adopted(job, cell.language, project, min(submitted, now), now)
 
 
 def claim(job: Job, language: str, batch: str, state_dir: str, now: float) -> None:

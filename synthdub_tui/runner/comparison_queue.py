@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Comparing
 from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.problems import Trouble
-from synthdub_tui.runner.request_handlers import Added
+from synthdub_tui.runner.add_videos import Added
 from synthdub_tui.sources.digest import StoppedError, digest_of
 from synthdub_tui.sources.scan import Found
 from synthdub_tui.transfer.daemon_executor import DaemonPool

@@ -10,10 +10,10 @@ import socket
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import OPEN, DubState, Hold, Job, WaitsFor
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import holds
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.output_preflight import make_folder
 from synthdub_tui.runner.threads import in_thread
@@ -52,7 +52,7 @@ class SharedClaims:
             other = await in_thread(claim_files.claim, self._claim(job, language))
             if other is not None and language in self._ledger.jobs[job_id].unsent:
                 hold = Hold(WaitsFor.CLAIMED, self._now(), _words(other))
-                self._ledger.put(dub_states.held(self._ledger.jobs[job_id], language, hold))
+                self._ledger.put(holds.held(self._ledger.jobs[job_id], language, hold))
         return set(languages) <= set(self._ledger.jobs[job_id].unsent)
 
     async def take_adopted(self, job: Job, language: str) -> None:

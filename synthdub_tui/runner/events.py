@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from synthdub_tui.humanize import many
+from synthdub_tui.humanize import duration, many, size
 from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
-from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.problems import Problem, explain
 from synthdub_tui.runner.output_presence import GONE, Missed
+from synthdub_tui.text import json_text, printable
 
 if TYPE_CHECKING:
     from synthdub_tui.ipc.protocol import Comparing
@@ -53,7 +54,7 @@ def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
 
 
 def _late_bill(job: Job, language: str) -> str:
-    from synthdub_tui.jobs.transitions.dub_states import billed_all_the_same  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.cancellation import billed_all_the_same  # noqa: PLC0415 - not needed for an empty directory
 
     return billed_all_the_same(job, language)
 
@@ -92,13 +93,6 @@ def _event(name: str, job: Job | None, **extra: Any) -> Event:
     if job is not None:
         event["file"] = job.source.path
     return event | extra
-
-
-def json_text(value: object, indent: int | None = None) -> str:
-    """Returns JSON without terminal control characters, which file names may contain, since it may be printed on a terminal."""
-    import json  # noqa: PLC0415 - costs start-up time
-
-    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
 
 
 class Reporter:
@@ -188,24 +182,6 @@ def problem_line(event: Event) -> str:
     words = " ".join(filter(None, (f"{event['title']}{said}.", event["cause"], event["remedy"])))
     line = f"{words} [{printable(event['code'])}]"
     return f"{about}: {line}" if about else line
-
-
-def size(count: float) -> str:
-    """Returns bytes as text with an SI unit, such as "1.5 MB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds as text, such as "2 min 05 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resumable: bool = True) -> Iterable[str]:

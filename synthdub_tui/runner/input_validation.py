@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from synthdub_tui import languages as codes
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.scan import Skipped, refused
 
 

@@ -6,9 +6,9 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 
+from synthdub_tui.files import one_name
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.jobs.spelling import one_name
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.transfer.part_file import disk_trouble
 

@@ -8,10 +8,10 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Dub, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import download, dub_states, source_changes
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.sources.same_file import Stamp, same_time, same_version
 from synthdub_tui.transfer.part_file import disk_trouble, try_part
@@ -50,7 +50,7 @@ async def ready_to_write(shop: Workshop, job_id: str, languages: tuple[str, ...]
             ready.append(language)
     if ready:
         mount = await in_thread(_mount_point, os.path.dirname(output_path(job.source.path, "", job.outputs)))
-        shop.ledger.put(dub_states.mounted(shop.ledger.jobs[job_id], mount))
+        shop.ledger.put(source_changes.mounted(shop.ledger.jobs[job_id], mount))
     return tuple(ready)
 
 
@@ -141,7 +141,7 @@ def captions_of_ours(job: Job, language: str) -> dict[str, int]:
     for path in _captions_paths(job, language):
         with contextlib.suppress(FileNotFoundError):
             found[path] = os.lstat(path).st_mtime_ns
-    ours = dub_states.captions_ns(job.dubs[language])
+    ours = download.captions_ns(job.dubs[language])
     return {path: time for path, time in found.items() if any(same_time(time, written) for written in ours)}
 
 

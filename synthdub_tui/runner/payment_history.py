@@ -17,11 +17,11 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import NEVER, PAID, Dub, DubState, Hold, Job, Output, ProjectSeen, Scope, SeenState, WaitsFor
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import adoption, download, dub_states, holds, observation, source_changes
 from synthdub_tui.runner.output_preflight import is_ours, make_folder
 from synthdub_tui.runner.project_observation import seen_of
 from synthdub_tui.runner.threads import in_thread
@@ -147,7 +147,7 @@ class PaidBefore:
 
     async def note_output(self, job: Job, language: str, output: Output) -> None:
         """Note in the receipt that a finished file is on disk."""
-        times = dub_states.captions_ns(job.dubs[language])
+        times = download.captions_ns(job.dubs[language])
         await self._note(self._save_output, _content(job), job.dubs[language].project, language, output.with_captions(times))
 
     def _save_output(self, content: Content, project: str, language: str, output: Output) -> None:
@@ -185,11 +185,11 @@ class PaidBefore:
             if seen is None:
                 continue
             for language in asked:
-                if code := dub_states.ended_as(seen, language):
+                if code := observation.ended_as(seen, language):
                     size, whole = self._job(job_id).source.size, seen.state is SeenState.ERROR
                     await self._note_end(size, project, language, code, whole=whole)
                 if language in self._job(job_id).unsent:
-                    self._put(dub_states.looked(self._job(job_id), language, project, seen, self._shop.now()))
+                    self._put(observation.looked(self._job(job_id), language, project, seen, self._shop.now()))
 
     async def _projects_of(self, job_id: str, languages: list[str]) -> dict[str, list[str]]:
         """Returns project → languages that it may contain: the dub's own project, then those of receipts, unless the user
@@ -222,7 +222,7 @@ class PaidBefore:
             dub = self._job(job_id).dubs.get(language)
             if dub is not None and dub.state is DubState.UNKNOWN:
                 project = newest.project if newest is not None else ""
-                self._put(dub_states.recalled(self._job(job_id), language, project, self._shop.now()))
+                self._put(adoption.recalled(self._job(job_id), language, project, self._shop.now()))
 
     # -- one language --------------------------------------------------------------------------------------------------
 
@@ -271,7 +271,7 @@ class PaidBefore:
                 continue
             if language in self._job(job_id).unsent:
                 now, at = self._shop.now(), receipt.request.at
-                self._put(dub_states.recovered(self._job(job_id), language, output, receipt.project, at, now))
+                self._put(adoption.recovered(self._job(job_id), language, output, receipt.project, at, now))
             return True
         return False
 
@@ -284,12 +284,12 @@ class PaidBefore:
             if not receipt.project:
                 continue
             seen = await self._ask(receipt.project)
-            if seen is not None and (code := dub_states.ended_as(seen, language)):
+            if seen is not None and (code := observation.ended_as(seen, language)):
                 await self._note_ended(self._job(job_id).source.size, receipt, language, code, seen)
             elif seen is not None or self._age(receipt) < self._shop.patience.new_project:
                 if language in self._job(job_id).unsent:
                     now, at = self._shop.now(), receipt.request.at
-                    self._put(dub_states.taken_up(self._job(job_id), language, receipt.project, at, now))
+                    self._put(adoption.taken_up(self._job(job_id), language, receipt.project, at, now))
                 return True
         return False
 
@@ -323,7 +323,7 @@ class PaidBefore:
         detail = f"{request.file} in {request.state_dir}" + (f", project {receipt.project}" if receipt.project else "")
         hold = Hold(WaitsFor.ALREADY_PAID, request.at, detail)
         if language in self._job(job_id).unsent:
-            self._put(dub_states.held(self._job(job_id), language, hold, receipt.project))
+            self._put(holds.held(self._job(job_id), language, hold, receipt.project))
 
     def _under_way(self, receipt: Receipt) -> bool:
         """Whether the answer to its request may still arrive, in this process or another one."""
@@ -351,7 +351,7 @@ class PaidBefore:
             return
         job = self._job(job_id)
         if job.source is source:
-            self._put(dub_states.digest_known(job, digest))
+            self._put(source_changes.digest_known(job, digest))
 
     def _job(self, job_id: str) -> Job:
         return self._shop.ledger.jobs[job_id]

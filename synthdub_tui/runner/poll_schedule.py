@@ -8,11 +8,11 @@ ready and not seen, and R' the rate at which this number grows, the index here i
 
     R × min(R / 2R', longest)
 
-For a constant hazard h and a short time t since the last look, R = ht, this is ht²/2, Whittle's own index, known from web
-crawling (Cho and Garcia-Molina, 2003; Azar et al., "Tractable near-optimal policies for crawling", 2018). For others it puts
-the present rate where the future's belongs: while the chance rises, waiting a little finds more; past the peak there is no
-use in waiting. Hazards come from `runner.duration_model`; while nothing is learned they are equal, and the order is fair
-round-robin.
+For a constant hazard h and a short time t since the last poll, R = ht, and the index is ht²/2. This is Whittle's own index,
+known from web crawling (Cho and Garcia-Molina, 2003; Azar et al., "Tractable near-optimal policies for crawling", 2018). For
+other hazards the formula uses the present rate in place of the future rate: while the chance rises, waiting a little finds
+more; past the peak, waiting is useless. Hazards come from `runner.duration_model`. Until something is learned they are equal,
+and the order is fair round-robin.
 
 The price keeps the calls at the affordable rate: it rises with each call and falls with time (dual ascent). It determines each
 project's due time, so a heap suffices. Due times are recomputed now and then, because the price changes.

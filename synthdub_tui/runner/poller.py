@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.runner.clock import now
 from synthdub_tui.runner.poll_schedule import Awaited, Schedule
 from synthdub_tui.synthesia.client import Client

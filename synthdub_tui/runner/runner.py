@@ -11,16 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Cell, QuotaMeter, Shown
 from synthdub_tui.ipc.protocol import Meters as MetersMessage
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import SCHEMA, Job, Source, Stage
 from synthdub_tui.jobs.reconcile import Deliver, activities
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
-from synthdub_tui.runner import adopt_project, clock, request_handlers
+from synthdub_tui.jobs.transitions import cancellation, creation, holds, restart, source_changes
+from synthdub_tui.runner import add_videos, adopt_project, clock, request_handlers
 from synthdub_tui.runner.account_gate import Account
 from synthdub_tui.runner.activities.download import clean_up, remove_leftovers
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.comparison_queue import Comparison, Comparisons
 from synthdub_tui.runner.duration_model import Durations
 from synthdub_tui.runner.input_validation import checked
@@ -34,8 +35,9 @@ from synthdub_tui.runner.transfer_stats import Meters
 from synthdub_tui.runner.unsettled_sources import Rest
 from synthdub_tui.runner.upload_queue import Line, Turns
 from synthdub_tui.runner.worker import Worker
-from synthdub_tui.runner.worker_context import Patience, Workshop
-from synthdub_tui.settings.resolve import Settings, is_local
+from synthdub_tui.runner.worker_context import Workshop
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import is_local
 from synthdub_tui.sources import relocation
 from synthdub_tui.sources.add_file import Admitted, Effect, Moved, Undecided, admit, job_of, stamps
 from synthdub_tui.sources.digest import FileChangedError
@@ -182,7 +184,7 @@ class Runner:
         self._tasks = [asyncio.create_task(work) for work in lasting]
         now = clock.now()
         for job in list(self.ledger.jobs.values()):
-            self.ledger.put(dub_states.claims_forgotten(dub_states.resumed(job, now)))
+            self.ledger.put(holds.claims_forgotten(restart.resumed(job, now)))
             self._rest.note(self.ledger.jobs[job.id])
             self._employ(job.id)
         self._check_idle()
@@ -217,13 +219,13 @@ class Runner:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    async def add(self, paths: Iterable[str], batch: Batch) -> request_handlers.Added:
+    async def add(self, paths: Iterable[str], batch: Batch) -> add_videos.Added:
         """Add files and folders piece by piece as they are found; adds nothing if a named path is wrong.
 
         Raises Trouble("no_targets" | "unknown_language" | "state_unwritable").
         """
         batch, named = checked(batch), list(paths)
-        added = request_handlers.Added()
+        added = add_videos.Added()
         self._take_in(await in_thread(refused, named), batch, added, {})
         if added.refused:
             return added
@@ -253,7 +255,7 @@ class Runner:
             scanning.cancel()
         self._comparisons.give_up()
 
-    async def compared(self, added: request_handlers.Added) -> None:
+    async def compared(self, added: add_videos.Added) -> None:
         """Wait until the comparisons of `added` have ended."""
         await self._comparisons.finished(added)
 
@@ -276,7 +278,7 @@ class Runner:
         before = sum(len(job.dubs) for job in self.ledger.jobs.values())
         for job_id in jobs:
             if job_id in self.ledger.jobs:
-                self._put_claimed(dub_states.add_targets(self.ledger.jobs[job_id], targets, clock.now()))
+                self._put_claimed(creation.add_targets(self.ledger.jobs[job_id], targets, clock.now()))
         return sum(len(job.dubs) for job in self.ledger.jobs.values()) - before
 
     def retry(self, cells: Iterable[Shown], *, paid: bool) -> request_handlers.Retried:
@@ -315,7 +317,7 @@ class Runner:
     def _take_out(self, job: Job, languages: Sequence[str]) -> None:
         remove_leftovers(job, languages)
         self._shop.claims.give_up(job, languages)
-        left = dub_states.removed(job, languages)
+        left = cancellation.removed(job, languages)
         if left is None:
             self.ledger.remove(job.id)
         else:
@@ -446,7 +448,7 @@ class Runner:
 
     # -- adding --------------------------------------------------------------------------------------------------------
 
-    async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: request_handlers.Added) -> None:
+    async def _take_in_pieces(self, found: Iterator[Found | Skipped], batch: Batch, added: add_videos.Added) -> None:
         """Add files as they are found, never more than `PIECES_AHEAD` pieces ahead of the disk, to save memory."""
         unsaved: deque[list[str]] = deque()
         missing: dict[int, dict[str, str]] = {}
@@ -456,7 +458,7 @@ class Runner:
             await self._find_missing(sources, batch, missing)
             later = self._take_in(piece, batch, added, missing)
             self._note_named(sources, batch)
-            request_handlers.add_languages_of_other_names(self.known, piece, batch, clock.now(), self._put_claimed, added)
+            add_videos.add_languages_of_other_names(self.known, piece, batch, clock.now(), self._put_claimed, added)
             if added.refused:  # a named path disappeared during the scan
                 return
             for item, outcome in later:
@@ -484,9 +486,9 @@ class Runner:
         return Skipped(item.path, "own_output") if own else item
 
     def _take_in(
-        self, items: Iterable[Found | Skipped], batch: Batch, added: request_handlers.Added, missing: dict[int, dict[str, str]]
+        self, items: Iterable[Found | Skipped], batch: Batch, added: add_videos.Added, missing: dict[int, dict[str, str]]
     ) -> list[tuple[Found, Moved | Undecided]]:
-        return request_handlers.take_in(
+        return add_videos.take_in(
             self.known,
             items,
             batch,
@@ -513,7 +515,7 @@ class Runner:
         for job in await in_thread(_gone_of, jobs) if jobs else ():
             missing[job.source.size][job.id] = job.source.path
 
-    async def _take_later(self, found: Found, outcome: Moved | Undecided, batch: Batch, added: request_handlers.Added) -> None:
+    async def _take_later(self, found: Found, outcome: Moved | Undecided, batch: Batch, added: add_videos.Added) -> None:
         if isinstance(outcome, Undecided):
             self._comparisons.add(Comparison(found, outcome.jobs, batch, added))
             return
@@ -547,8 +549,8 @@ class Runner:
             if isinstance(outcome, Moved | Undecided):
                 await self._take_later(found, outcome, batch, added)
             else:
-                outcome = request_handlers.settled(outcome, found, clock.now(), self.settings.settle_seconds)
-                request_handlers.note_outcome(added, outcome, self._put_claimed)
+                outcome = add_videos.settled(outcome, found, clock.now(), self.settings.settle_seconds)
+                add_videos.note_outcome(added, outcome, self._put_claimed)
                 self._note_named([found], batch)
             return
         raise Trouble("source_changing", comparison.found.path)
@@ -565,7 +567,7 @@ class Runner:
             await self._settle_submissions([job_id])
             outputs = await in_thread(relocation.outputs_at, self.ledger.jobs[job_id], source, folder)
             if job_id in self.ledger.jobs:  # the job may have been removed meanwhile
-                self._put_claimed(dub_states.relocated(self.ledger.jobs[job_id], source, folder, outputs, clock.now()))
+                self._put_claimed(source_changes.relocated(self.ledger.jobs[job_id], source, folder, outputs, clock.now()))
 
     def _look_at_waiting(self, job_id: str) -> None:
         """Called when a file starts or stops keeping this job waiting for a comparison."""
@@ -591,7 +593,7 @@ class Runner:
                 await asyncio.wait(self._shop.critical, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
             else:  # left by a runner that was killed; `start` has not resumed the jobs yet
                 for job in under_way:
-                    self.ledger.put(dub_states.resumed(job, clock.now()))
+                    self.ledger.put(restart.resumed(job, clock.now()))
 
     # -- workers -------------------------------------------------------------------------------------------------------
 

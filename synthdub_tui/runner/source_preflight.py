@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from synthdub_tui.errors import Trouble
+from synthdub_tui.jobs import failure_codes
 from synthdub_tui.jobs.model import Dub, Scope, Source
 from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.worker_context import Workshop
 from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
@@ -53,6 +54,6 @@ def _objection(header: VideoHeader | None, dub: Dub) -> Trouble | None:
         return None
     if header.kind is Kind.NOT_VIDEO:
         return Trouble("not_a_video", header.looks)
-    if header.silent and dub_states.NO_AUDIO not in dub.agreed:
+    if header.silent and failure_codes.NO_AUDIO not in dub.agreed:
         return Trouble("no_audio")
     return None

@@ -15,9 +15,9 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.language_entries import alive, entries_of
 from synthdub_tui.jobs.model import Dub
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.threads import in_thread

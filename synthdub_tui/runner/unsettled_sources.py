@@ -9,7 +9,7 @@ from typing import Final
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.reconcile import awaits_rest
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import source_changes
 from synthdub_tui.runner.activities.upload import adopted
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.threads import in_thread
@@ -82,10 +82,10 @@ class Rest:
         """Release the job if its source is complete. `look` is None if the file is missing or empty: the upload reports it."""
         job = self._ledger.jobs[job_id]
         if look is None:
-            self._ledger.put(dub_states.rested(job))
+            self._ledger.put(source_changes.rested(job))
             return
         named = job_id in self._named
         quiet = self._waiting[job_id] = heed(self._waiting[job_id], look, named=named)
         if not remaining(quiet, look, self._seconds, named=named):
             now = Stamp(look.stamp.size, look.stamp.mtime_ns)
-            self._ledger.put(dub_states.rested(adopted(job, now)))
+            self._ledger.put(source_changes.rested(adopted(job, now)))

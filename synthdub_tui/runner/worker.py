@@ -1,7 +1,8 @@
 """One worker per job: runs the activities that the job's facts require, and ends when there are none.
 
-The facts decide (`jobs.reconcile.activities`): a change by the user, the service or a finished activity just makes the worker
-look again, starting what is wanted now and cancelling what is not. So resuming after a crash needs no code of its own.
+The facts decide (`jobs.reconcile.activities`). After every change, by the user, the service or a finished activity, the worker
+looks again, starts the activities that are wanted now and cancels the others. So resuming after a crash needs no code of its
+own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import DubState, Job, Scope
 from synthdub_tui.jobs.reconcile import Activity, Deliver, Download, Recall, Submit, Watch, activities
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import adoption, dub_states, observation, source_changes
 from synthdub_tui.runner.activities.download import Fetch
 from synthdub_tui.runner.activities.submit import Submission
 from synthdub_tui.runner.activities.upload import Delivery
@@ -142,16 +143,16 @@ class Worker:
         job = self._job
         match activity:
             case Deliver():
-                job = dub_states.source_failed(job, trouble.code, "", now)
+                job = source_changes.source_failed(job, trouble.code, "", now)
             case Submit(languages, _):
                 for language in languages:
                     if job.dubs[language].state is DubState.WAITING:
                         job = dub_states.failed(job, language, trouble.code, "", Scope.SUBMISSION, now)
             case Watch(project):
-                job = dub_states.watch_failed(job, project, now)
+                job = observation.watch_failed(job, project, now)
             case Recall(languages):
                 for language in languages:
-                    job = dub_states.recalled(job, language, "", now)
+                    job = adoption.recalled(job, language, "", now)
             case Download(language):
                 job = dub_states.failed(job, language, trouble.code, "", Scope.DOWNLOAD, now)
         self._shop.ledger.put(job)
@@ -178,12 +179,14 @@ class Worker:
                 heard = await news()
                 now = self._shop.now()
                 if isinstance(heard, Refused):
-                    self._shop.ledger.put(dub_states.project_lost(self._job, project, heard.detail, now))
+                    self._shop.ledger.put(observation.project_lost(self._job, project, heard.detail, now))
                 else:
                     seen, before = seen_of(heard), self._job
-                    await self._shop.paid_before.note_failures(before, dub_states.observed(before, project, seen, now), project)
-                    self._shop.ledger.put(dub_states.observed(self._job, project, seen, now))
-                    for language, word in dub_states.newly_odd(before, self._job).items():
+                    await self._shop.paid_before.note_failures(
+                        before, observation.observed(before, project, seen, now), project
+                    )
+                    self._shop.ledger.put(observation.observed(self._job, project, seen, now))
+                    for language, word in observation.newly_odd(before, self._job).items():
                         self._shop.on_warning(self._job, Trouble("status_unknown", f"{language}: {word}"))
 
     def _awaited(self, project: str) -> dict[str, Awaited]:

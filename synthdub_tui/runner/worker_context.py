@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.reconcile import Activity, Deliver, Download, Submit, activities, begun
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import clock
 from synthdub_tui.runner.account_gate import Account
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.cross_batch_claims import SharedClaims
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.output_claims import Claims
@@ -32,25 +33,6 @@ _log = logging.getLogger(__name__)
 
 GOES_WELL: Final = 60.0
 """Seconds after which a transfer that had failed before counts as going well again."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait, in seconds, and how often to try. Tests use shorter times."""
-
-    back_off: float = 1.0  # first wait after a failed call; doubled each time
-    back_off_limit: float = 60.0
-    asset_first: float = 1.0  # first pause between checks of an uploaded asset; each is longer by half
-    asset_longest: float = 30.0  # longest pause between two checks
-    asset_unseen: float = 120.0  # the upload has ended, but the service still waits for it
-    asset_limit: float = 900.0  # if the asset is not ready by then, try to dub it anyway
-    download_rounds: int = 8  # tries of a download, each with a fresh URL and several connections
-    upload_pause: float = 5.0  # before a source is uploaded again; doubled while the storage is unavailable
-    upload_rounds: int = 20  # tries of an upload while the storage is unavailable, each of several requests
-    rest: float = 60.0  # for files that are still being written, when nothing else is left to do
-    new_project: float = 120.0  # after its creation, parts of the service may not know a project yet
-    paid_answer: float = 200.0  # for the answer to a paid request that is known only from its receipt
-    stop: float = 1.5  # for paid requests in progress when the runner ends
 
 
 @dataclass

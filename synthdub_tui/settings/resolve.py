@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from synthdub_tui.errors import Trouble
+from synthdub_tui.files import as_spelled
 from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.jobs.spelling import as_spelled
-from synthdub_tui.problems import Trouble
-
-API_URL: Final = "https://api.synthesia.io"
-TIERS: Final = ("creator", "enterprise-2", "enterprise-1", "unlimited")
+from synthdub_tui.settings.config_file import _Config, _load_config, config_file
+from synthdub_tui.settings.model import API_URL, TIERS, BatchDefaults, Secret, Settings
 
 ENVIRONMENT: Final = {
     "SYNTHESIA_API_KEY": "api_key",
@@ -26,99 +24,8 @@ ENVIRONMENT: Final = {
 }
 """Environment variable → setting. SYNTHDUB_CONFIG is not listed: it names the configuration file."""
 
-_PLURAL: Final = {
-    "str": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a table",
-}
 
-
-class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[quota]`: rate limits of an account that fits none of `TIERS`, as lists of [calls, seconds]."""
-
-    writes: tuple[tuple[int, float], ...] = ()
-    reads: tuple[tuple[int, float], ...] = ()
-
-
-class DashboardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[dashboard]`: how the screen looks and behaves."""
-
-    play_command: str = ""  # command that opens outputs; {} stands for the path
-    notify: bool = False  # OSC 9 notifications in addition to the bell
-    ssh_host: str = ""  # [user@]host in scp commands, if the address of the SSH connection is not the right one
-    mouse: bool = True
-    keys: dict[str, str] = {}  # binding id → keys
-
-
-class BatchDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[batch]`: defaults of the batch options."""
-
-    targets: tuple[str, ...] | None = None
-    source_language: str | None = None
-    title: str | None = None
-    recursive: bool | None = None
-    exclude: tuple[str, ...] | None = None
-    include_hidden: bool | None = None
-    follow_links: bool | None = None
-    output_dir: str | None = None
-    lipsync: bool | None = None
-    video_duration: str | None = None
-    visibility: str | None = None
-    captions: bool | None = None
-
-
-class Secret(str):
-    """Text whose repr hides it, so that logs and tracebacks do not show it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'" if self else "''"
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings. Times are in seconds. `warnings` are lines for the user that stop nothing."""
-
-    api_key: str = ""
-    key_ahead: str = ""  # the flag or variable that gave the key and takes precedence over a key in the file
-    api_url: str = API_URL
-    s3_endpoint_url: str = ""
-    state_dir: str = ""
-    data_dir: str = ""  # receipts of paid requests, which outlive every state directory
-    config_path: str = ""
-    poll_interval: float = 10.0
-    tier: str = "creator"
-    max_uploads: int = 3
-    max_downloads: int = 4
-    settle_seconds: float = 10.0  # for which a file found in a folder must not have changed; 0: no wait
-    quota: QuotaSettings = QuotaSettings()
-    dashboard: DashboardSettings = DashboardSettings()
-    batch: Batch = Batch()
-    warnings: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Settings(api_url={self.api_url!r}, state_dir={self.state_dir!r}, tier={self.tier!r})"
-
-
-class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that `config.toml` may contain."""
-
-    api_key: str | None = None
-    api_key_file: str | None = None
-    api_url: str | None = None
-    s3_endpoint_url: str | None = None
-    state_dir: str | None = None
-    poll_interval: float | None = None
-    tier: str | None = None
-    max_uploads: int | None = None
-    max_downloads: int | None = None
-    settle_seconds: float | None = None
-    quota: QuotaSettings = QuotaSettings()
-    dashboard: DashboardSettings = DashboardSettings()
-    batch: BatchDefaults = BatchDefaults()
+ReadKey = Callable[[], str]
 
 
 def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
@@ -139,16 +46,6 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Setting
     settings = Settings(config_path=config_path, warnings=tuple(warnings), **given)
     _check(settings)
     return settings
-
-
-def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str:
-    """Path of config.toml, which need not exist."""
-    named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
-    if named:
-        return os.path.abspath(os.path.expanduser(named))
-    import platformdirs  # noqa: PLC0415 - costs start-up time
-
-    return os.path.join(platformdirs.user_config_dir("synthdub-tui"), "config.toml")
 
 
 def default_state_dir() -> str:
@@ -292,81 +189,6 @@ def _check_url(name: str, url: str) -> None:
         raise Trouble("url_invalid", f"{name} {shown!r}")
 
 
-def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(1024 * 1024)
-            mode = os.fstat(file.fileno()).st_mode
-    except FileNotFoundError as error:
-        if required:
-            raise Trouble("config_invalid", f"{path}: there is no such file") from error
-        return _Config(), []
-    except OSError as error:
-        raise Trouble("config_invalid", f"{path}: {error.strerror}") from error
-    config = _parse_config(path, content)
-    warnings = []
-    if config.api_key and stat.S_IMODE(mode) & 0o077:
-        warnings.append(f"{path} holds the key and can be read by others: chmod 600 {path}")
-    return config, warnings
-
-
-def _parse_config(path: str, content: bytes) -> _Config:
-    import tomllib  # noqa: PLC0415 - costs start-up time; shows the place of a mistake better than the store's parser
-
-    try:
-        text = content.decode()
-        values = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise Trouble("config_invalid", f"{path}: it is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise Trouble("config_invalid", f"{path}: {_toml_error(str(error), text)}") from error
-    try:
-        return msgspec.convert(values, _Config)
-    except msgspec.ValidationError as error:
-        raise Trouble("config_invalid", f"{path}{_explained(str(error), text)}") from error
-
-
-def _toml_error(message: str, text: str) -> str:
-    """tomllib's message with the line first; tomllib puts the place last: "… (at line 3, column 7)"."""
-    place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", message)
-    if place is None:
-        return message
-    return f"line {place[1] or max(1, len(text.splitlines()))}: {message[: place.start()].strip()}"
-
-
-def _explained(message: str, text: str) -> str:
-    """msgspec's message with the line of the setting; msgspec gives only its name."""
-    unknown = re.search(r"unknown field `([^`]+)`", message)
-    at = re.search(r"at `\$\.?([^`]*)`", message)
-    section = at[1] if at else ""
-    if unknown:
-        name, (table, fields) = unknown[1], _fields(section)
-        from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
-
-        near = get_close_matches(name, fields, n=1)
-        expected = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
-        return f": line {_line_of(name, table, text)}: unknown setting {name!r}; {expected}"
-    path = re.sub(r"\[.*", "", section)
-    table, _, name = path.rpartition(".")
-    wanted = re.search(r"Expected `([^`|]+?)(?: \| null)?`, got `([^`]+)`", message)
-    said = message.partition(" - at ")[0]
-    expected = f"{name} must be {_PLURAL.get(wanted[1].strip(), wanted[1])}" if wanted else f"{name}: {said}"
-    return f": line {_line_of(name, table, text)}: {expected}"
-
-
-def _fields(section: str) -> tuple[str, tuple[str, ...]]:
-    tables: dict[str, type[msgspec.Struct]] = {"batch": BatchDefaults, "quota": QuotaSettings, "dashboard": DashboardSettings}
-    return section, tables.get(section, _Config).__struct_fields__
-
-
-def _line_of(name: str, table: str, text: str) -> int:
-    """Line number of a setting; 1 if this search does not find it."""
-    current = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            current = header[1].strip()
-            if current == name and not table:
-                return number
-        elif current == table and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
-            return number
-    return 1
+def _key_reader(flags: Mapping[str, Any]) -> ReadKey:
+    """The returned function reads the key again on each call, since the user may have stored one since the start."""
+    return lambda: resolve(flags, os.environ).api_key

@@ -11,7 +11,7 @@ import msgspec
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import Job, Options, Source, WaitsFor
 from synthdub_tui.jobs.output_paths import output_folder
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import creation, holds, source_changes
 from synthdub_tui.sources.job_index import Known, fits
 from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_of
 from synthdub_tui.sources.scan import Found
@@ -116,13 +116,13 @@ def admit(known: Known, found: Found, batch: Batch, now: float, *, missing: Miss
         if outcome is not None:
             return outcome
     folder = output_folder(found.path, found.root, batch.output_dir)
-    job = dub_states.new_job(_source(found), options, batch.targets, now=now, outputs=folder, captions=batch.captions)
+    job = creation.new_job(_source(found), options, batch.targets, now=now, outputs=folder, captions=batch.captions)
     return Admitted(_meant(msgspec.structs.replace(job, id=known.free_id(found.path, options)), batch, now), Effect.NEW)
 
 
 def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Outcome:
     """Add a file whose path has a job: the same version, another one, or one that must be compared."""
-    goes_on = batch.force_new and dub_states.force_goes_on(job, batch.targets)
+    goes_on = batch.force_new and holds.force_goes_on(job, batch.targets)
     anew = batch.force_new and not goes_on
     if not anew and not same_version(stamp_of(job.source), _stamp(found)) and found.size == job.source.size:
         if job.source.digest and not digest:
@@ -135,11 +135,11 @@ def _known(job: Job, found: Found, batch: Batch, now: float, digest: str) -> Out
     job = msgspec.structs.replace(job, captions=batch.captions)
     if anew or not _same(job.source, found, digest):
         return _renewed(job, found, batch, now, digest)
-    job = dub_states.source_adopted(job, _seen(job.source, found))
-    extended = dub_states.named_again(job, batch.targets, now)
+    job = source_changes.source_adopted(job, _seen(job.source, found))
+    extended = creation.named_again(job, batch.targets, now)
     if goes_on:
         new = [language for language in batch.targets if extended.dubs[language] is not job.dubs.get(language)]
-        return Admitted(dub_states.agreed_to(extended, new, WaitsFor.ALREADY_PAID), Effect.GOING_ON)
+        return Admitted(holds.agreed_to(extended, new, WaitsFor.ALREADY_PAID), Effect.GOING_ON)
     return Admitted(extended, Effect.KNOWN if extended is job else Effect.EXTENDED)
 
 
@@ -150,7 +150,7 @@ def _renewed(job: Job, found: Found, batch: Batch, now: float, digest: str) -> A
     anew = [language for language in batch.targets if language not in job.dubs or not seen.refusal(language)]
     if batch.force_new and not anew:
         return Admitted(job, Effect.KNOWN)
-    return Admitted(_meant(dub_states.renew(job, source, anew, now), batch, now), Effect.RENEWED)
+    return Admitted(_meant(source_changes.renew(job, source, anew, now), batch, now), Effect.RENEWED)
 
 
 def _same(source: Source, found: Found, digest: str) -> bool:
@@ -214,7 +214,7 @@ def _source(found: Found) -> Source:
 
 def _meant(job: Job, batch: Batch, now: float) -> Job:
     """With --force-new, record that the user pays again for what was paid for before."""
-    return dub_states.forced(job, batch.targets, now) if batch.force_new else job
+    return holds.forced(job, batch.targets, now) if batch.force_new else job
 
 
 def _options(found: Found, batch: Batch) -> Options:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import Job, Options
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import creation
 
 
 class Known:
@@ -53,7 +53,7 @@ class Known:
 
     def free_id(self, path: str, options: Options) -> str:
         """An id for a new job. The usual one may belong to a job whose file moved away from this path."""
-        usual = free = dub_states.job_id(path, options)
+        usual = free = creation.job_id(path, options)
         number = 2
         while free in self.jobs:
             free, number = f"{usual}-{number}", number + 1
@@ -66,6 +66,6 @@ def fits(job: Job, options: Options, prefix: str) -> bool:
         return False
     if job.options.title == options.title:
         return True
-    if job.id == dub_states.job_id(job.source.path, job.options):
+    if job.id == creation.job_id(job.source.path, job.options):
         return False  # its file has not moved, so its title is the one that it would get now
     return job.options.title.startswith(f"{prefix} - " if prefix else "")

@@ -7,8 +7,8 @@ import stat
 
 from msgspec.structs import replace
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Job, Output, Source
-from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.job_index import Known
 from synthdub_tui.sources.same_file import Stamp, same_version
 

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from synthdub_tui.files import Speller
 from synthdub_tui.jobs.output_paths import is_output
-from synthdub_tui.jobs.spelling import Speller
 from synthdub_tui.sources.duplicate_names import Names
 from synthdub_tui.sources.same_file import Stamp
 from synthdub_tui.sources.skip_rules import Rules, Why, is_output_copy

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from synthdub_tui.humanize import many
-from synthdub_tui.problems import printable
 from synthdub_tui.sources.scan import Skipped
 from synthdub_tui.sources.skip_rules import Why
+from synthdub_tui.text import printable
 
 FOLDERS_KEPT: Final = 300
 """Folders that are counted separately, and other names of files that are listed. The rest is one number."""

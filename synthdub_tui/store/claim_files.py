@@ -18,10 +18,11 @@ from typing import Final
 import msgspec
 
 from synthdub_tui import files
+from synthdub_tui.errors import Trouble
+from synthdub_tui.files import one_name
 from synthdub_tui.jobs.model import OPEN, DubState
-from synthdub_tui.jobs.spelling import one_name
-from synthdub_tui.problems import Trouble
-from synthdub_tui.store.job_store import SIZE_LIMIT, decode_job
+from synthdub_tui.store.codec import decode_job
+from synthdub_tui.store.job_store import SIZE_LIMIT
 
 FOLDER: Final = ".synthdub-claims"
 

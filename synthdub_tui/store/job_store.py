@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
-
 from synthdub_tui import files
-from synthdub_tui.jobs.model import SCHEMA, Job, Output
-from synthdub_tui.problems import Trouble
-from synthdub_tui.store.interning import share
-from synthdub_tui.store.migrations import OLDEST, keep_copy, upgraded
+from synthdub_tui.errors import Trouble
+from synthdub_tui.jobs.model import SCHEMA, Job
+from synthdub_tui.store.codec import _dump, _parse, decode_job, encode_job
+from synthdub_tui.store.migrations import OLDEST, keep_copy
 
 if TYPE_CHECKING:
     from synthdub_tui.store.job_cache import Known
@@ -295,71 +292,6 @@ class Store:
                 os.unlink(path)
 
 
-class _Output(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An output as it is in a file, for a person to read."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    captions: tuple[str, ...] = ()
-    reviewed: bool = False
-    seconds: float = 0.0
-    captions_ns: tuple[int, ...] = ()
-
-
-def encode_job(job: Job) -> bytes:
-    """The job as TOML. Default values are left out, but never the schema."""
-    content = {"schema": job.schema} | msgspec.to_builtins(job)
-    for language, dub in job.dubs.items():
-        if dub.output is not None:
-            content["dubs"][language]["output"] = _written(dub.output)
-    return _dump(content)
-
-
-def decode_job(text: str) -> Job:
-    """Raises ValueError (which TOML errors and msgspec.ValidationError are) or `Trouble` ("state_newer")."""
-    content = _parse(text)
-    schema = content.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise Trouble("state_newer", f"schema {schema}")
-    content = upgraded(content)
-    if isinstance(dubs := content.get("dubs"), dict):
-        content["dubs"] = {sys.intern(language): dub for language, dub in dubs.items()}
-        for dub in dubs.values():
-            if isinstance(dub, dict) and "output" in dub:
-                dub["output"] = _read_output(dub["output"])
-    job = msgspec.convert(content, Job)
-    share((job,))
-    return job
-
-
-def _written(output: Output) -> dict[str, Any]:
-    readable = _Output(
-        output.path,
-        output.size,
-        output.mtime_ns,
-        output.captions,
-        output.reviewed,
-        output.seconds,
-        output.captions_ns,
-    )
-    content: dict[str, Any] = msgspec.to_builtins(readable)
-    return content
-
-
-def _read_output(content: object) -> Output:
-    found = msgspec.convert(content, _Output)
-    return Output.of(
-        found.path,
-        found.size,
-        found.mtime_ns,
-        found.captions,
-        reviewed=found.reviewed,
-        seconds=found.seconds,
-        captions_ns=found.captions_ns,
-    )
-
-
 def _named_job(name: str, data: bytes) -> Job:
     job = decode_job(data.decode())
     if name != f"{job.id}.toml":
@@ -381,16 +313,3 @@ def _source_path(kept: str) -> str:
             if line.startswith("path = "):  # the first one is the source's
                 return str(_parse(line)["path"])
     return ""
-
-
-def _parse(text: str) -> dict[str, Any]:
-    """Raises ValueError. The parser is in Rust: tomllib would take many seconds for 10,000 jobs of 20 languages."""
-    import rtoml  # noqa: PLC0415 - an empty directory starts faster without
-
-    return rtoml.loads(text)
-
-
-def _dump(content: dict[str, Any]) -> bytes:
-    import tomli_w  # noqa: PLC0415 - only writers need it
-
-    return tomli_w.dumps(content).encode()

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 
 
 class Lock:

@@ -23,7 +23,7 @@ import msgspec
 from synthdub_tui import files
 from synthdub_tui.jobs.model import NEVER, Options
 from synthdub_tui.jobs.moderation import MODERATION
-from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.settings.model import Settings
 
 SHARDS: Final = 256
 

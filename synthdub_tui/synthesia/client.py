@@ -29,14 +29,14 @@ from typing import Final, TypeVar
 import httpx
 
 from synthdub_tui import __version__
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 
 from . import schema
-from .errors import KeyRejected, NotSent, Refused, Unavailable, Unclear
+from .errors import BadAnswer, KeyRejected, NotSent, Refused, Unavailable, Unclear
 from .outcomes import Answer, judged, lost, rejects_key, untaken
 from .rate_gate import Endpoint, Priority, Quota
 from .retry_after import DEFAULT_WAIT, asked_wait
-from .schema import AssetCreated, AssetInfo, BadAnswer, LocalesAdded, ProjectInfo
+from .schema import AssetCreated, AssetInfo, LocalesAdded, ProjectInfo
 
 __all__ = ["BeforeSend", "CallRecord", "Client", "KeyRejected", "NotSent", "Refused", "Timeouts", "Unavailable", "Unclear"]
 

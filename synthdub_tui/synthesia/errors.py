@@ -7,7 +7,7 @@ Reads raise `KeyRejected`, `Refused` or `Unavailable`; writes raise `KeyRejected
 
 from __future__ import annotations
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 
 
 class KeyRejected(Trouble):
@@ -49,3 +49,13 @@ class Unavailable(Trouble):
     def __init__(self, code: str, detail: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(code, detail)
         self.retry_after = retry_after
+
+
+class BadAnswer(Trouble):
+    """An answer without a part that synthdub needs."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("service_answer", detail)
+
+    def __reduce__(self) -> tuple[type[BadAnswer], tuple[str]]:
+        return type(self), (self.detail,)

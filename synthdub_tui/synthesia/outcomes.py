@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.moderation import MODERATION, is_moderation
-from synthdub_tui.problems import Trouble
 
 from .errors import AccountRefused, KeyRejected, NotSent, Refused, Unavailable, Unclear
 from .rate_gate import Endpoint

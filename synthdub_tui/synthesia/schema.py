@@ -18,9 +18,9 @@ from urllib.parse import quote
 import msgspec
 
 from synthdub_tui.jobs.moderation import MODERATION, is_moderation
-from synthdub_tui.problems import Trouble, printable
+from synthdub_tui.text import printable
 
-from .errors import Refused
+from .errors import BadAnswer, Refused
 
 TITLE_LIMIT: Final = 256
 """Longest title, in characters (API reference)."""
@@ -49,16 +49,6 @@ _COMPLETE = frozenset({"complete", "completed"})
 _CANCELLED = frozenset({"canceled", "cancelled"})
 _FAILED = frozenset({"error", "failed", "rejected", *_CANCELLED})
 _RUNNING = frozenset({"in_progress", "uploading", "processing", "queued", "pending", "started", "running"})
-
-
-class BadAnswer(Trouble):
-    """An answer without a part that synthdub needs."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__("service_answer", detail)
-
-    def __reduce__(self) -> tuple[type[BadAnswer], tuple[str]]:
-        return type(self), (self.detail,)
 
 
 # -- values read from answers ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.transfer.body_decoders import CUT
 from synthdub_tui.transfer.daemon_executor import DaemonPool, detached
 from synthdub_tui.transfer.failures import Broken

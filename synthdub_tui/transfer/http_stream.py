@@ -24,7 +24,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 from urllib3.util import Url, make_headers, parse_url
 
 from synthdub_tui import __version__
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.transfer.body_decoders import CODINGS, Chunked, Sized, Unpacked
 from synthdub_tui.transfer.failures import Broken, reason
 from synthdub_tui.transfer.part_file import Read

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.transfer.daemon_executor import DaemonPool, detached, watch
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, BinaryIO, Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Source
-from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.digest import RANGE, RangeDigests
 from synthdub_tui.sources.same_file import same_time
 from synthdub_tui.transfer.daemon_executor import DaemonPool, watch

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

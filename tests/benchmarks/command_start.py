@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from synthdub_tui.store.job_store import Store, encode_job
+from synthdub_tui.store.codec import encode_job
+from synthdub_tui.store.job_store import Store
 from tests.benchmarks.job_store import make_job
 from tests.benchmarks.large_batch import MIXED
 

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import DubState, Job, Options, Output, Part, ProjectSeen, Seen, SeenState, Source
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.store.job_store import Store, encode_job
+from synthdub_tui.jobs.transitions import creation, download, observation, submission, upload
+from synthdub_tui.store.codec import encode_job
+from synthdub_tui.store.job_store import Store
 
 LANGUAGES = "fr-FR es-ES de-DE it-IT ja pt-BR ko nl pl sv".split()
 ROUNDS = 3
@@ -46,26 +47,26 @@ def make_job(number: int, state: DubState) -> Job:
     """A job of ten languages, as it is in the middle of the work or at its end."""
     path = f"/srv/videos/course {number % 40:02}/lesson {number:05}.mp4"
     source = Source(path, 50_000_000 + number, 1_750_000_000_000_000_000 + number, "video/mp4")
-    job = dub_states.new_job(source, Options(f"lesson {number:05}"), LANGUAGES, now=1_750_000_000.0 + number)
+    job = creation.new_job(source, Options(f"lesson {number:05}"), LANGUAGES, now=1_750_000_000.0 + number)
     if state is DubState.WAITING:
         return job
     now = job.added + 60.25
-    job = dub_states.asset_ready(dub_states.asset_created(job, f"user.{number:032x}.mp4", now), "en")
+    job = upload.asset_ready(upload.asset_created(job, f"user.{number:032x}.mp4", now), "en")
     project = f"{number:08x}-1111-4222-8333-123456789abc"
-    job = dub_states.created(dub_states.intend(job, LANGUAGES, "", now), project, now)
+    job = submission.created(submission.intend(job, LANGUAGES, "", now), project, now)
     if state is DubState.DUBBING:
         return job
     seen = tuple(
         Seen(code, SeenState.COMPLETE, f"{number:08x}-{at:04}-4222-8333-123456789abc") for at, code in enumerate(LANGUAGES)
     )
-    job = dub_states.observed(job, project, ProjectSeen(SeenState.COMPLETE, "", seen), now + 600)
+    job = observation.observed(job, project, ProjectSeen(SeenState.COMPLETE, "", seen), now + 600)
     for place, code in enumerate(LANGUAGES):
         stem, size, written = f"{path[:-4]}.dubbed-{code}", 60_000_000 + number + place, source.mtime_ns + place * 7_250_000_001
-        job = dub_states.download_started(job, code, Part(size, '"0123456789abcdef"'), now + 700)
-        job = dub_states.captions_landing(job, code, (written + 5_000_000, written + 9_000_000))
+        job = download.download_started(job, code, Part(size, '"0123456789abcdef"'), now + 700)
+        job = download.captions_landing(job, code, (written + 5_000_000, written + 9_000_000))
         captions = (f"{stem}.srt", f"{stem}.vtt")
         output = Output.of(f"{stem}.mp4", size, written, captions, seconds=312.48 + place / 100)
-        job = dub_states.downloaded(job, code, output, now + 720.5 + place * 7.25)
+        job = download.downloaded(job, code, output, now + 720.5 + place * 7.25)
     return job
 
 

@@ -30,15 +30,18 @@ from msgspec.structs import replace
 
 from synthdub_tui.dashboard.grid_model import Batch
 from synthdub_tui.ipc import protocol as p
-from synthdub_tui.ipc.socket_path import answers, socket_path
+from synthdub_tui.ipc.runner_process import answers
+from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.batch_options import Batch as BatchOptions
-from synthdub_tui.jobs.filters import ORDERS, parse
+from synthdub_tui.jobs.filters import parse
 from synthdub_tui.jobs.model import SCHEMA, DubState
+from synthdub_tui.jobs.sorting import ORDERS
 from synthdub_tui.languages import OUTPUT
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings.resolve import resolve
-from synthdub_tui.store.job_store import Store, encode_job
+from synthdub_tui.store.codec import encode_job
+from synthdub_tui.store.job_store import Store
 from tests.benchmarks import job_store as store_benchmark
 from tests.benchmarks.dashboard import Subject, name_drawn
 from tests.dashboard.pseudo_terminal import Terminal

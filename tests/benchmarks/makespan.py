@@ -205,7 +205,7 @@ def _ours(task: dict[str, Any]) -> None:
     from synthdub_tui.commands.run import run_batch
     from synthdub_tui.jobs.batch_options import Batch
     from synthdub_tui.runner.events import Reporter
-    from synthdub_tui.settings.resolve import QuotaSettings, Settings
+    from synthdub_tui.settings.model import QuotaSettings, Settings
     from synthdub_tui.store.job_store import Store
 
     state = f"{task['videos']}-state"
@@ -232,7 +232,7 @@ def _ours(task: dict[str, Any]) -> None:
 
 def _patience() -> Any:
     """The runner's waits at the speed of everything else."""
-    from synthdub_tui.runner.worker_context import Patience
+    from synthdub_tui.runner.backoff import Patience
 
     usual = Patience()
     names = ("back_off", "back_off_limit", "asset_first", "asset_longest", "asset_unseen", "asset_limit", "upload_pause")

@@ -202,3 +202,25 @@ async def test_nothing_but_yes_is_a_consent(make_shell: MakeShell, ask: Ask, ans
     assert (shell.sandbox.billed(), shell.status()) == (billed, before)
     assert shell.run().code == 1
     assert shell.sandbox.billed() == billed
+
+
+async def test_a_name_that_three_folders_have_is_asked_to_be_precise_and_nothing_is_sent(
+    make_shell: MakeShell, ask: Ask
+) -> None:
+    shell = make_shell(failures=(Failure(),))
+    for folder in ("a", "b", "c"):
+        (shell.videos / folder).mkdir()
+    videos = [shell.video(f"{folder}/intro.mp4") for folder in ("a", "b", "c")]
+    shell.run(*map(str, videos), "--targets", FR)
+    billed = shell.sandbox.billed()
+    terminal = ask(shell, "retry", f"intro.mp4:{FR}")
+    assert await terminal.ended() == 2
+    assert all(str(video) in terminal.text for video in videos)
+    assert shell.call("retry", f"intro.mp4:{FR}", "--yes").code == 2
+    terminal = ask(shell, "retry", f"{videos[1]}:{FR}")
+    await terminal.shows(f"Retry 1 dub? {QUESTION}")
+    assert [str(video) in terminal.text for video in videos] == [False, True, False]
+    terminal.type("y\n")
+    assert await terminal.ended() == 0
+    assert shell.run().code == 1
+    assert len(shell.sandbox.billed()) == len(billed) + 1

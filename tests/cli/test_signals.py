@@ -240,7 +240,7 @@ PATIENT = """
 import sys
 from synthdub_tui import cli
 from synthdub_tui.commands import run
-from synthdub_tui.runner.worker_context import Patience
+from synthdub_tui.runner.backoff import Patience
 run.Patience = lambda: Patience(stop=600.0)
 sys.exit(cli.main(sys.argv[1:]))
 """

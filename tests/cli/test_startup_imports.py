@@ -8,25 +8,11 @@ import pytest
 
 from tests.cli.conftest import Shell
 
-HELP = {"cli", "problems"}
+HELP = {"cli", "errors", "problems", "text"}
 LOOK = HELP | {
-    *(
-        "commands",
-        "commands.status",
-        "humanize",
-        "jobs",
-        "jobs.model",
-        "jobs.batch_options",
-        "jobs.reconcile",
-        "store.interning",
-        "jobs.spelling",
-        "runner",
-        "ipc",
-        "ipc.socket_path",
-        "runner.output_presence",
-        "runner.events",
-    ),
-    *("settings", "settings.resolve", "sources", "sources.same_file", "store", "files", "store.migrations", "store.job_store"),
+    *("commands", "humanize", "jobs", "jobs.model", "jobs.batch_options", "runner", "runner.output_presence"),
+    *("settings", "settings.config_file", "settings.model", "settings.resolve", "sources", "sources.same_file"),
+    *("store", "store.codec", "store.interning", "store.job_store", "store.migrations", "files"),
 }
 ENGINE = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
 
@@ -35,8 +21,8 @@ MAY: dict[tuple[str, ...], set[str]] = {
     ("--version",): HELP,
     ("run", "--help"): HELP,
     ("languages",): HELP | {"commands", "commands.languages", "languages"},
-    ("status",): LOOK | {"msgspec", "platformdirs"},
-    ("outputs",): LOOK | {"msgspec", "platformdirs"},
+    ("status",): LOOK | {"commands.status", "ipc", "ipc.socket_path", "runner.events", "msgspec", "platformdirs"},
+    ("outputs",): LOOK | {"commands.outputs", "msgspec", "platformdirs"},
 }
 """The modules of this program and the packages of others that a command may import."""
 

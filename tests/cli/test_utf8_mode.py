@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from synthdub_tui import cli, utf8_mode
-from synthdub_tui.ipc.socket_path import start_runner
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
+from synthdub_tui.ipc.runner_process import start_runner
 from tests.cli import locales
 from tests.cli.conftest import MakeShell, Shell, until
 

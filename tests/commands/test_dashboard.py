@@ -10,7 +10,8 @@ import pytest
 from synthdub_tui.commands import dashboard
 from synthdub_tui.commands.dashboard import BackgroundRunner, options
 from synthdub_tui.dashboard.options import Options
-from synthdub_tui.settings.resolve import DashboardSettings, resolve
+from synthdub_tui.settings.model import DashboardSettings
+from synthdub_tui.settings.resolve import resolve
 
 CONFIG = """\
 [dashboard]

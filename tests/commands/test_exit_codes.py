@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from synthdub_tui.commands.exit_codes import End, exit_code
 from synthdub_tui.jobs.model import Counts, DubState, Hold, Job, WaitsFor
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import holds
 from synthdub_tui.sandbox.config import Failure
 from synthdub_tui.store.job_store import Store
 from tests.runner.conftest import Bench, MakeBench
@@ -50,7 +50,7 @@ def change(bench: Bench, job: Job) -> None:
 def hold(job: Job, language: str) -> Job:
     waiting = replace(job.dubs[language], state=DubState.WAITING, project="", output=None)
     job = replace(job, dubs=job.dubs | {language: waiting})
-    return dub_states.held(job, language, Hold(WaitsFor.ALREADY_PAID, 1.0))
+    return holds.held(job, language, Hold(WaitsFor.ALREADY_PAID, 1.0))
 
 
 async def test_a_run_ends_beside_what_is_held_and_says_so(bench: Bench) -> None:

@@ -47,7 +47,7 @@ from synthdub_tui.jobs.model import (
     Source,
     Stage,
 )
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import cancellation, creation, download, retry
 
 LANGUAGES = "fr-FR es-ES de-DE it-IT ja pt-BR ko nl pl sv-SE da fi cs el hu ro tr uk vi th".replace("sv-SE", "sv").split()
 
@@ -58,7 +58,7 @@ def make_job(number: int, languages: list[str], state: DubState = DubState.WAITI
     path = f"/videos/{name or f'lesson {number:04}.mp4'}"
     source = Source(path, 50_000_000 + number * 1000, 0, "video/mp4")
     dub = make_dub(state, now, path, **facts)
-    job = dub_states.new_job(source, Options(Path(path).stem), languages, now=now + number / 1e6)
+    job = creation.new_job(source, Options(Path(path).stem), languages, now=now + number / 1e6)
     stage = Stage.DUBBING if state in (DubState.DUBBING, DubState.READY, DubState.DOWNLOADING) else Stage.QUEUED
     return replace(job, dubs=dict.fromkeys(languages, dub), stage=stage, asset=Asset(f"asset-{number}", now, True, True))
 
@@ -195,17 +195,17 @@ class FakeRunner:
             for cell in request.cells:
                 job = self.jobs[cell.job]
                 if isinstance(request, Retry):
-                    job = dub_states.retried(job, cell.language, now)
+                    job = retry.retried(job, cell.language, now)
                 elif isinstance(request, Cancel):
-                    job = dub_states.cancelled(job, cell.language, now)
+                    job = cancellation.cancelled(job, cell.language, now)
                 else:
-                    job = dub_states.reviewed(job, cell.language, request.mark)
+                    job = download.reviewed(job, cell.language, request.mark)
                 self.push(job)
             name = {Retry: "retried", Cancel: "cancelled", Review: "reviewed"}[type(request)]
             result = {name: len(request.cells)}
         elif isinstance(request, Remove):
             for cell in request.cells:
-                left = dub_states.removed(self.jobs[cell.job], [cell.language])
+                left = cancellation.removed(self.jobs[cell.job], [cell.language])
                 if left is not None:
                     self.push(left)
                 else:
@@ -214,7 +214,7 @@ class FakeRunner:
             result = {"removed": len(request.cells), "under_way": 0, "paid": 0}
         elif isinstance(request, AddLanguages):
             for job_id in request.jobs:
-                self.push(dub_states.add_targets(self.jobs[job_id], request.languages, now))
+                self.push(creation.add_targets(self.jobs[job_id], request.languages, now))
         elif isinstance(request, Pause | Resume):
             self.push(meters=replace(self.meters, paused=isinstance(request, Pause)))
         return Reply(id=request.id, result=result)

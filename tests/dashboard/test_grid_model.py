@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from synthdub_tui.dashboard.grid_model import FILE, Batch
 from synthdub_tui.ipc.protocol import Transfer
-from synthdub_tui.jobs.filters import ORDERS, parse
+from synthdub_tui.jobs.filters import parse
 from synthdub_tui.jobs.model import OPEN, DubState
+from synthdub_tui.jobs.sorting import ORDERS
 from tests.dashboard.fake_runner import LANGUAGES, make_dub, make_job
 
 states = st.sampled_from(list(DubState))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui import __version__
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc import client as link_module
 from synthdub_tui.ipc.client import Link, LinkState
 from synthdub_tui.ipc.protocol import (
@@ -32,7 +33,6 @@ from synthdub_tui.ipc.protocol import (
     Stop,
     Welcome,
 )
-from synthdub_tui.problems import Trouble
 from tests.dashboard.fake_runner import FakeRunner, make_job
 from tests.waiting import patience, until
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from synthdub_tui.jobs.filters import KEYS, ORDERS, Filter, FilterError, Marks, Term, complete, parse
+from synthdub_tui.jobs.filters import KEYS, Filter, FilterError, Term, complete, parse
 from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Options, Output, Scope, Source
-from synthdub_tui.jobs.transitions.dub_states import new_job
+from synthdub_tui.jobs.selection import Marks
+from synthdub_tui.jobs.sorting import ORDERS
+from synthdub_tui.jobs.transitions.creation import new_job
 
 
 def job(name: str = "Intro 2.mp4", size: int = 10, added: float = 1.0, **dubs: Dub) -> Job:

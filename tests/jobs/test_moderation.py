@@ -6,7 +6,7 @@ import pytest
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.moderation import is_moderation
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import creation, retry, submission
 from tests.jobs.factories import DE, FR, NOW, asked, failed_language
 
 
@@ -62,14 +62,14 @@ def test_another_reason_is_none(code: str, words: str) -> None:
     [("request_refused", "The script was flagged"), ("content_moderation", ""), ("BrokenAssetUrlError", "policy")],
 )
 def test_a_submission_refused_for_its_content_fails_as_moderation(code: str, words: str) -> None:
-    job = dub_states.refused(asked(FR), code, words, {}, NOW)
+    job = submission.refused(asked(FR), code, words, {}, NOW)
     assert code_of(job, FR) == "moderation"
 
 
 def test_a_language_refused_for_its_content_fails_as_moderation() -> None:
-    job = dub_states.retried(failed_language(FR), FR, NOW)
-    job = dub_states.intend(dub_states.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
-    job = dub_states.added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
+    job = retry.retried(failed_language(FR), FR, NOW)
+    job = submission.intend(creation.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
+    job = submission.added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
     assert (code_of(job, FR), code_of(job, DE)) == ("moderation", "language_refused")
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.reconcile import Activity, Deliver, Download, Recall, Submit, Watch, activities, live_project
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import adoption, creation, observation, retry, source_changes, submission, upload
 from tests.jobs.factories import (
     DE,
     ES,
@@ -32,36 +32,36 @@ from tests.jobs.factories import (
     unknown_addition,
 )
 
-UPLOADING = dub_states.asset_created(queued(), "a1", NOW)
+UPLOADING = upload.asset_created(queued(), "a1", NOW)
 
 
 @pytest.mark.parametrize(
     ("job", "wanted"),
     [
         (queued(), [Deliver(0)]),
-        (dub_states.preparing(queued()), [Deliver(0)]),
+        (upload.preparing(queued()), [Deliver(0)]),
         (UPLOADING, [Deliver(0)]),
-        (dub_states.asset_uploaded(UPLOADING), [Deliver(0)]),
+        (upload.asset_uploaded(UPLOADING), [Deliver(0)]),
         (delivered(FR, ES), [Submit((FR, ES), "")]),
         (cancelled(delivered(FR, ES), FR), [Submit((ES,), "")]),
         (asked(FR, ES), []),
-        (dub_states.add_targets(asked(FR), [ES], NOW), []),
+        (creation.add_targets(asked(FR), [ES], NOW), []),
         (dubbing(FR, ES), [Watch("p1")]),
         (cancelled(dubbing(FR), FR), []),
-        (dub_states.observed(dubbing(FR, ES), "p1", listing(complete(FR), running(ES)), NOW), [Watch("p1"), Download(FR)]),
+        (observation.observed(dubbing(FR, ES), "p1", listing(complete(FR), running(ES)), NOW), [Watch("p1"), Download(FR)]),
         (ready(FR, ES), [Download(FR), Download(ES)]),
         (downloading(FR), [Download(FR)]),
         (done(FR), []),
-        (dub_states.add_targets(dubbing(FR), [ES], NOW), [Submit((ES,), "p1"), Watch("p1")]),
-        (dub_states.add_targets(done(FR), [ES], NOW), [Submit((ES,), "p1")]),
-        (dub_states.add_targets(failed_project(FR), [ES], NOW), [Submit((ES,), "")]),
-        (dub_states.add_targets(failed_source(FR), [ES], NOW), [Deliver(0)]),
+        (creation.add_targets(dubbing(FR), [ES], NOW), [Submit((ES,), "p1"), Watch("p1")]),
+        (creation.add_targets(done(FR), [ES], NOW), [Submit((ES,), "p1")]),
+        (creation.add_targets(failed_project(FR), [ES], NOW), [Submit((ES,), "")]),
+        (creation.add_targets(failed_source(FR), [ES], NOW), [Deliver(0)]),
         (failed_language(FR), []),
         (unknown(FR), [Recall((FR,))]),
-        (dub_states.recalled(unknown(FR), FR, "", NOW), []),
-        (dub_states.recalled(unknown(FR), FR, "p1", NOW), [Watch("p1")]),
+        (adoption.recalled(unknown(FR), FR, "", NOW), []),
+        (adoption.recalled(unknown(FR), FR, "p1", NOW), [Watch("p1")]),
         (unknown_addition(DE), [Watch("p1")]),
-        (dub_states.renew(dubbing(FR, ES), NEWER, [FR], NOW), [Deliver(1), Watch("p1")]),
+        (source_changes.renew(dubbing(FR, ES), NEWER, [FR], NOW), [Deliver(1), Watch("p1")]),
     ],
 )
 def test_activities(job: Job, wanted: list[Activity]) -> None:
@@ -70,24 +70,24 @@ def test_activities(job: Job, wanted: list[Activity]) -> None:
 
 def test_a_request_under_way_needs_no_delivery() -> None:
     """Its asset was dropped meanwhile for another language's sake; that one does need it."""
-    job = dub_states.asset_dropped(asked(FR))
+    job = upload.asset_dropped(asked(FR))
     assert activities(job) == []
-    assert activities(dub_states.add_targets(job, [ES], NOW)) == [Deliver(0)]
+    assert activities(creation.add_targets(job, [ES], NOW)) == [Deliver(0)]
 
 
 def test_additions_go_to_one_project_at_a_time_and_before_new_projects() -> None:
     job = failed_language(FR, ES)
-    job = dub_states.retried(dub_states.retried(job, FR, NOW), ES, NOW)
+    job = retry.retried(retry.retried(job, FR, NOW), ES, NOW)
     other = replace(job.dubs[ES], project="p2")
     job = replace(job, dubs=job.dubs | {ES: other})
     assert activities(job) == [Submit((FR,), "p1")]
-    job = dub_states.added(dub_states.intend(job, [FR], "p1", NOW), {FR: "v2"}, {}, NOW)
+    job = submission.added(submission.intend(job, [FR], "p1", NOW), {FR: "v2"}, {}, NOW)
     assert activities(job) == [Submit((ES,), "p2"), Watch("p1")]
 
 
 def test_an_addition_goes_on_while_another_language_needs_an_upload() -> None:
-    job = dub_states.retried(failed_language(FR), FR, NOW)
-    job = dub_states.add_targets(replace(job, asset=None), [ES], NOW)
+    job = retry.retried(failed_language(FR), FR, NOW)
+    job = creation.add_targets(replace(job, asset=None), [ES], NOW)
     assert activities(job) == [Deliver(0), Submit((FR,), "p1")]
 
 

@@ -13,11 +13,24 @@ from synthdub_tui.dashboard import grid_cells as drawn
 from synthdub_tui.dashboard.grid_model import Batch
 from synthdub_tui.dashboard.widgets.detail_pane import describe
 from synthdub_tui.ipc.protocol import Cell, Shown
+from synthdub_tui.jobs import failure_codes
 from synthdub_tui.jobs.model import PAID, DubState, Hold, Job, Oddity, ProjectSeen, Rung, Scope, SeenState, WaitsFor
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, policy
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import (
+    cancellation,
+    creation,
+    dub_states,
+    holds,
+    observation,
+    restart,
+    retry,
+    source_changes,
+    submission,
+    upload,
+)
 from synthdub_tui.runner import request_handlers
-from synthdub_tui.settings.resolve import Settings, resolve
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import resolve
 from tests.dub_refs import seen
 from tests.jobs.factories import (
     DE,
@@ -54,36 +67,36 @@ def moves(job: Job) -> Iterator[Job]:
     """What the user, the service and accidents may do to a job of one language next."""
     (language,) = job.dubs
     dub = job.dubs[language]
-    yield dub_states.retried(job, language, NOW)
-    yield dub_states.cancelled(job, language, NOW)
-    yield dub_states.resumed(job, NOW)
+    yield retry.retried(job, language, NOW)
+    yield cancellation.cancelled(job, language, NOW)
+    yield restart.resumed(job, NOW)
     if job.submission is not None:
-        yield dub_states.unclear(job, NOW)
-        yield dub_states.not_sent(job)
+        yield submission.unclear(job, NOW)
+        yield submission.not_sent(job)
         for code, detail in (("request_refused", ""), ("request_refused", "moderation"), ("language_refused", CODES[2])):
-            yield dub_states.refused(job, code, detail, {}, NOW)
+            yield submission.refused(job, code, detail, {}, NOW)
         if job.submission.project:
-            yield dub_states.added(job, {language: "v2"}, {}, NOW)
-            yield dub_states.added(job, {}, {}, NOW)
+            yield submission.added(job, {language: "v2"}, {}, NOW)
+            yield submission.added(job, {}, {}, NOW)
         else:
-            yield dub_states.created(job, f"p{len(job.projects) + 1}", NOW)
+            yield submission.created(job, f"p{len(job.projects) + 1}", NOW)
     elif language in job.unsent:
         for reason in (WaitsFor.ALREADY_PAID, WaitsFor.CLAIMED):
-            yield dub_states.held(job, language, Hold(reason, NOW))
-        for code in ("source_missing", "not_a_video", dub_states.NO_AUDIO, "media_type"):
-            yield dub_states.source_failed(job, code, "", NOW)
+            yield holds.held(job, language, Hold(reason, NOW))
+        for code in ("source_missing", "not_a_video", failure_codes.NO_AUDIO, "media_type"):
+            yield source_changes.source_failed(job, code, "", NOW)
         if job.asset is not None and job.asset.ready:
-            yield dub_states.intend(job, [language], dub.project if dub.next_rung is Rung.ADD else "", NOW)
+            yield submission.intend(job, [language], dub.project if dub.next_rung is Rung.ADD else "", NOW)
         elif job.asset is None:
-            yield dub_states.asset_ready(dub_states.asset_uploaded(dub_states.asset_created(job, "a2", NOW)), "")
+            yield upload.asset_ready(upload.asset_uploaded(upload.asset_created(job, "a2", NOW)), "")
     if dub.state in (DubState.DUBBING, DubState.UNKNOWN) and dub.project:
-        yield dub_states.project_lost(job, dub.project, "", NOW)
-        yield dub_states.observed(job, dub.project, listing(complete(language)), NOW)
+        yield observation.project_lost(job, dub.project, "", NOW)
+        yield observation.observed(job, dub.project, listing(complete(language)), NOW)
         for code in CODES:
-            yield dub_states.observed(job, dub.project, listing(erred(language, code)), NOW)
-            yield dub_states.observed(job, dub.project, ProjectSeen(SeenState.ERROR, code), NOW)
-    if dub_states.can_look_for(dub):
-        yield dub_states.looked_for(job, language, NOW)
+            yield observation.observed(job, dub.project, listing(erred(language, code)), NOW)
+            yield observation.observed(job, dub.project, ProjectSeen(SeenState.ERROR, code), NOW)
+    if retry.can_look_for(dub):
+        yield retry.looked_for(job, language, NOW)
     if dub.state is DubState.READY:
         yield dub_states.failed(job, language, "disk_full", "", Scope.DOWNLOAD, NOW)
 
@@ -182,7 +195,7 @@ def test_a_first_submission_is_never_called_free(jobs: list[Job]) -> None:
 def test_what_costs_nothing_sends_nothing_that_is_paid(jobs: list[Job]) -> None:
     for job in jobs:
         if policy(job, FR).cost is Cost.FREE and policy(job, FR).step is not None:
-            assert FR not in dub_states.retried(job, FR, NOW).unsent
+            assert FR not in retry.retried(job, FR, NOW).unsent
 
 
 @pytest.mark.parametrize(
@@ -191,14 +204,14 @@ def test_what_costs_nothing_sends_nothing_that_is_paid(jobs: list[Job]) -> None:
         (cancelled(unknown_addition(DE), DE), DE, RetryPolicy(Rung.ADD, Cost.TWICE, True, True, "submission_unknown")),
         (unknown(FR), FR, RetryPolicy(Rung.PROJECT, Cost.TWICE, True, True, "submission_unknown")),
         (
-            cancelled(dub_states.retried(unknown(FR), FR, NOW), FR),
+            cancelled(retry.retried(unknown(FR), FR, NOW), FR),
             FR,
             RetryPolicy(Rung.PROJECT, Cost.TWICE, True, True, "submission_unknown"),
         ),
         (failed_language(FR), FR, RetryPolicy(Rung.ADD, Cost.AGAIN, True)),
         (failed_language(FR, code="moderation"), FR, RetryPolicy(Rung.ADD, Cost.AGAIN, True, True, "moderation")),
         (
-            cancelled(dub_states.retried(failed_language(FR, code="moderation"), FR, NOW), FR),
+            cancelled(retry.retried(failed_language(FR, code="moderation"), FR, NOW), FR),
             FR,
             RetryPolicy(Rung.ADD, Cost.AGAIN, True, True, "moderation"),
         ),
@@ -208,12 +221,12 @@ def test_what_costs_nothing_sends_nothing_that_is_paid(jobs: list[Job]) -> None:
             RetryPolicy(Rung.PROJECT, Cost.USELESS, True, True, "video_duration_limit_reached"),
         ),
         (
-            dub_states.refused(asked(FR), "language_refused", "", {FR: "invalid_target_language"}, NOW),
+            submission.refused(asked(FR), "language_refused", "", {FR: "invalid_target_language"}, NOW),
             FR,
             RetryPolicy(Rung.SUBMIT, Cost.USELESS, False, True, "invalid_target_language"),
         ),
         (
-            dub_states.source_failed(delivered(FR), "no_audio", "", NOW),
+            source_changes.source_failed(delivered(FR), "no_audio", "", NOW),
             FR,
             RetryPolicy(Rung.SUBMIT, Cost.USELESS, False, True, "no_audio"),
         ),
@@ -226,7 +239,7 @@ def test_what_a_retry_means(job: Job, language: str, means: RetryPolicy) -> None
 
 
 def test_another_file_need_not_fail_again() -> None:
-    job = dub_states.source_failed(queued(FR), "not_a_video", "", NOW)
+    job = source_changes.source_failed(queued(FR), "not_a_video", "", NOW)
     assert policy(job, FR).alone and not policy(job, FR, edited=True).alone
 
 
@@ -243,10 +256,10 @@ def retry_as_shown(shown: Job, now: Job) -> request_handlers.Retried:
 @pytest.mark.parametrize(
     "turn",
     [
-        lambda job: dub_states.unclear(dub_states.intend(dub_states.retried(job, FR, NOW), [FR], "p1", NOW), NOW + 1),
-        lambda job: dub_states.retried(job, FR, NOW),
+        lambda job: submission.unclear(submission.intend(retry.retried(job, FR, NOW), [FR], "p1", NOW), NOW + 1),
+        lambda job: retry.retried(job, FR, NOW),
         lambda job: failed_language(FR, code="moderation"),
-        lambda job: dub_states.cancelled(dub_states.retried(job, FR, NOW), FR, NOW),
+        lambda job: cancellation.cancelled(retry.retried(job, FR, NOW), FR, NOW),
         lambda job: dub_states.moderated(job, "", "violence", NOW + 1),
         lambda job: replace(job, projects={"p1": ""}),
     ],
@@ -259,19 +272,19 @@ def test_consent_is_void_once_the_dub_is_another(turn: Callable[[Job], Job]) -> 
 
 def test_consent_is_void_once_moderation_refused_the_video_whole() -> None:
     """Another language of it: the dub itself stands as it was shown, but sending it now endangers the account."""
-    shown = dub_states.add_targets(failed_language(FR), [ES], NOW)
-    now = dub_states.refused(dub_states.intend(shown, [ES], "p1", NOW), "request_refused", "moderation", {}, NOW + 1)
+    shown = creation.add_targets(failed_language(FR), [ES], NOW)
+    now = submission.refused(submission.intend(shown, [ES], "p1", NOW), "request_refused", "moderation", {}, NOW + 1)
     assert now.dubs[FR] == shown.dubs[FR]
     assert retry_as_shown(shown, now) == (0, 0, (Cell(shown.id, FR),))
 
 
 def test_consent_to_ignore_the_claim_of_one_batch_is_void_for_another_batch() -> None:
-    ann, bob = (dub_states.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, NOW, owner)) for owner in ("ann@mac", "bob@mac"))
+    ann, bob = (holds.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, NOW, owner)) for owner in ("ann@mac", "bob@mac"))
     assert retry_as_shown(ann, bob) == (0, 0, (Cell(ann.id, FR),))
 
 
 def test_a_claim_that_is_found_again_leaves_the_consent_valid() -> None:
-    first, again = (dub_states.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, at, "ann@mac")) for at in (NOW, NOW + 60))
+    first, again = (holds.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, at, "ann@mac")) for at in (NOW, NOW + 60))
     assert fingerprint(first, FR) == fingerprint(again, FR)
 
 
@@ -289,7 +302,7 @@ def test_a_cancel_that_would_leave_a_bill_that_was_not_shown_is_not_done() -> No
 
 def test_what_changed_is_not_removed() -> None:
     job = failed_language(FR)
-    again = dub_states.failed(dub_states.retried(job, FR, NOW), FR, "source_missing", "", Scope.SOURCE, NOW + 1)
+    again = dub_states.failed(retry.retried(job, FR, NOW), FR, "source_missing", "", Scope.SOURCE, NOW + 1)
     outcome = request_handlers.remove(
         {job.id: again}, seen({job.id: job}, [Cell(job.id, FR)]), True, pytest.fail, lambda _: True
     )
@@ -297,13 +310,13 @@ def test_what_changed_is_not_removed() -> None:
 
 
 def test_who_looks_twice_at_a_request_without_an_answer_sees_the_same() -> None:
-    first, second = dub_states.resumed(asked(FR, ES), NOW + 5), dub_states.resumed(asked(FR, ES), NOW + 90)
+    first, second = restart.resumed(asked(FR, ES), NOW + 5), restart.resumed(asked(FR, ES), NOW + 90)
     assert fingerprint(first, FR) == fingerprint(second, FR)
     assert first.dubs[FR].state is DubState.UNKNOWN
 
 
 def test_a_claimed_dub_goes_on_without_a_question_once_the_claim_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = dub_states.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, NOW))
+    job = holds.held(queued(FR), FR, Hold(WaitsFor.CLAIMED, NOW))
     batch, put = {job.id: job}, list[Job]()
     cells = seen(batch, [Cell(job.id, FR)])
     assert request_handlers.retry(batch, cells, False, NOW, put.append, lambda _: True) == (0, 1, ())
@@ -314,9 +327,9 @@ def test_a_claimed_dub_goes_on_without_a_question_once_the_claim_is_gone(monkeyp
 
 
 def test_status_names_what_a_dub_waits_for_and_a_status_that_the_program_does_not_know() -> None:
-    held = dub_states.held(queued(FR), FR, Hold(WaitsFor.ALREADY_PAID, NOW, "a.mp4 in /state, project p1"))
+    held = holds.held(queued(FR), FR, Hold(WaitsFor.ALREADY_PAID, NOW, "a.mp4 in /state, project p1"))
     odd = dubbing(FR)
-    odd = replace(odd, dubs={FR: replace(odd.dubs[FR], odd=Oddity("on_hold", NOW, dub_states.ODD_POLLS))})
+    odd = replace(odd, dubs={FR: replace(odd.dubs[FR], odd=Oddity("on_hold", NOW, observation.ODD_POLLS))})
     for job, code, words in ((held, "already_paid", "for a.mp4 in /state, project p1"), (odd, "status_unknown", "on_hold")):
         assert words in status._dub(job, FR, False)["problem"]["detail"]
         lines = "\n".join(status._status_lines(status_settings(), [job], None, None, False))

@@ -40,11 +40,24 @@ from synthdub_tui.jobs.model import (
 )
 from synthdub_tui.jobs.reconcile import Deliver, Download, Recall, Submit, Watch, activities, live_project
 from synthdub_tui.jobs.retry_policy import policy
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import (
+    cancellation,
+    creation,
+    dub_states,
+    holds,
+    observation,
+    restart,
+    source_changes,
+    submission,
+    upload,
+)
+from synthdub_tui.jobs.transitions import download as download_module
+from synthdub_tui.jobs.transitions import retry as retry_module
 from synthdub_tui.problems import explain
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.store import job_store as store_module
-from synthdub_tui.store.job_store import Store, decode_job, encode_job
+from synthdub_tui.store.codec import decode_job, encode_job
+from synthdub_tui.store.job_store import Store
 from tests.dub_refs import seen
 
 LANGUAGES = ("fr-FR", "es-ES", "de-DE")
@@ -173,11 +186,11 @@ class Batch(RuleBasedStateMachine):
     def add_jobs(self, stages: list[str]) -> None:
         for number, stage in enumerate(stages):
             source = Source(f"/videos/lesson {number}.mp4", 10, 1, "video/mp4")
-            job = dub_states.new_job(source, Options("lesson"), LANGUAGES[:2], now=self.now + number)
+            job = creation.new_job(source, Options("lesson"), LANGUAGES[:2], now=self.now + number)
             self.books[job.id] = Books(dict.fromkeys(LANGUAGES[:2], 1))
             self._put(job)
             if stage != "queued":
-                self._put(dub_states.asset_ready(dub_states.asset_created(job, self._new("a"), self.now), ""))
+                self._put(upload.asset_ready(upload.asset_created(job, self._new("a"), self.now), ""))
             if stage == "dubbing":
                 self._send(self.jobs[job.id], Submit(LANGUAGES[:2], ""))
                 self._accept(self.jobs[job.id])
@@ -188,7 +201,7 @@ class Batch(RuleBasedStateMachine):
         for language in names:
             if language not in job.dubs:
                 self._entitle(job, language)
-        self._put(dub_states.add_targets(job, names, self.now))
+        self._put(creation.add_targets(job, names, self.now))
 
     @rule(number=picks, language=languages, paid=st.booleans())
     def retry(self, number: int, language: str, paid: bool) -> None:
@@ -221,7 +234,7 @@ class Batch(RuleBasedStateMachine):
             cell
             for cell in cells
             if self.books[cell.job].bars(self.jobs[cell.job], cell.language)
-            and dub_states.rung(self.jobs[cell.job].dubs[cell.language]) is not Rung.DOWNLOAD
+            and retry_module.rung(self.jobs[cell.job].dubs[cell.language]) is not Rung.DOWNLOAD
         ]
         request_handlers.retry(self.jobs, cells, False, self.now, self._put, lambda path: True)
 
@@ -230,26 +243,26 @@ class Batch(RuleBasedStateMachine):
         job = self._pick(number)
         if language not in job.dubs:
             return
-        self._put(dub_states.cancelled(job, language, self.now))
+        self._put(cancellation.cancelled(job, language, self.now))
 
     @rule(number=picks, language=languages, reason=st.sampled_from((WaitsFor.REST, WaitsFor.ALREADY_PAID)))
     def hold(self, number: int, language: str, reason: WaitsFor) -> None:
         job = self._pick(number)
         if language in job.unsent:
-            self._put(dub_states.held(job, language, Hold(reason, self.now)))
+            self._put(holds.held(job, language, Hold(reason, self.now)))
 
     @rule(number=picks, language=languages)
     def release(self, number: int, language: str) -> None:
         job = self._pick(number)
         if language in job.held:
-            self._put(dub_states.hold_released(job, language))
+            self._put(holds.hold_released(job, language))
 
     @rule(number=picks, language=languages)
     def remove(self, number: int, language: str) -> None:
         job = self._pick(number)
-        if language not in job.dubs or not dub_states.removable(job, language):
+        if language not in job.dubs or not cancellation.removable(job, language):
             return
-        left = dub_states.removed(job, [language])
+        left = cancellation.removed(job, [language])
         if left is not None:
             self._put(left)
         elif len(self.jobs) > 1:
@@ -265,7 +278,7 @@ class Batch(RuleBasedStateMachine):
             self._entitle(job, language)
         self.renewed = {(job.id, language) for language in names}
         newer = replace(job.source, mtime_ns=job.source.mtime_ns + 1)
-        self._put(dub_states.renew(job, newer, names, self.now))
+        self._put(source_changes.renew(job, newer, names, self.now))
 
     @rule(number=picks, edited=st.booleans())
     def the_source_changes(self, number: int, edited: bool) -> None:
@@ -274,13 +287,13 @@ class Batch(RuleBasedStateMachine):
         source = replace(job.source, mtime_ns=job.source.mtime_ns + 1, size=job.source.size + edited)
         self.renewed = {(job.id, language) for language in job.in_state(DubState.WAITING)}
         self.books[job.id].consented.clear()
-        self._put(dub_states.source_replaced(job, source))
+        self._put(source_changes.source_replaced(job, source))
 
     @rule(number=picks)
     def move(self, number: int) -> None:
         """Dubs that failed since the source was gone wait again."""
         job = self._pick(number)
-        self._put(dub_states.relocated(job, replace(job.source, path=self._new("/videos/moved ")), "", {}, self.now))
+        self._put(source_changes.relocated(job, replace(job.source, path=self._new("/videos/moved ")), "", {}, self.now))
 
     # -- deliveries ----------------------------------------------------------------------------------------------------
 
@@ -290,18 +303,18 @@ class Batch(RuleBasedStateMachine):
         job, _ = self._wanted(number, Deliver)
         match goes:
             case "preparing" if job.asset is None:
-                self._put(dub_states.preparing(job))
+                self._put(upload.preparing(job))
             case "broken":
-                self._put(dub_states.asset_dropped(job))
+                self._put(upload.asset_dropped(job))
             case "fails":
-                self._put(dub_states.source_failed(job, "source_missing", "", self.now))
+                self._put(source_changes.source_failed(job, "source_missing", "", self.now))
             case _ if job.asset is None:
-                job = dub_states.asset_created(job, self._new("a"), self.now)
+                job = upload.asset_created(job, self._new("a"), self.now)
                 self._put(job)
                 if goes == "well":
-                    self._put(dub_states.asset_ready(dub_states.asset_uploaded(job), ""))
+                    self._put(upload.asset_ready(upload.asset_uploaded(job), ""))
             case _:
-                self._put(dub_states.asset_ready(job, "en"))
+                self._put(upload.asset_ready(job, "en"))
 
     # -- paid requests -------------------------------------------------------------------------------------------------
 
@@ -317,7 +330,7 @@ class Batch(RuleBasedStateMachine):
         books = self.books[job.id]
         assert books.pending is None
         asset = job.asset.id if job.asset else ""
-        self._put(dub_states.intend(job, submit.languages, submit.project, self.now))
+        self._put(submission.intend(job, submit.languages, submit.project, self.now))
         for language in submit.languages:
             assert books.entitled.get(language, 0) > 0, f"{language} is paid for without anybody's consent"
             assert not books.bars(job, language), f"{language} was refused by moderation, and is sent again"
@@ -336,7 +349,7 @@ class Batch(RuleBasedStateMachine):
         project = self._new("p")
         books.contents[project], books.made_from[project] = books.pending.content, books.pending.asset
         books.pending = None
-        job = dub_states.created(job, project, self.now)
+        job = submission.created(job, project, self.now)
         self._put(job)
         held = {dub.project for dub in job.dubs.values()}
         assert all(known in held or (job.asset and made_from == job.asset.id) for known, made_from in job.projects.items())
@@ -356,7 +369,7 @@ class Batch(RuleBasedStateMachine):
                 books.refuse([language], request.content)
             elif answer != "new" and dub.erred and dub.checked:
                 self._not_billed(job, language)  # seen as failed there, and not taken: nothing was spent on this rung
-        self._put(dub_states.added(job, videos, refused, self.now))
+        self._put(submission.added(job, videos, refused, self.now))
         for language, answer in said.items():
             if answer == "no" and self.jobs[job.id].dubs[language].state is not DubState.DUBBING:
                 self._not_billed(job, language)
@@ -374,7 +387,7 @@ class Batch(RuleBasedStateMachine):
             books.dead.add(request.project)
         if code == "moderation":
             books.refuse(set(named) & set(request.languages) or LANGUAGES, request.content)
-        self._put(dub_states.refused(job, code, words, dict.fromkeys(named, words), self.now))
+        self._put(submission.refused(job, code, words, dict.fromkeys(named, words), self.now))
 
     @precondition(on_the_wire())
     @rule(number=picks)
@@ -383,14 +396,14 @@ class Batch(RuleBasedStateMachine):
         self.books[job.id].pending = None
         for language in request.languages:
             self._not_billed(job, language)
-        self._put(dub_states.not_sent(job))
+        self._put(submission.not_sent(job))
 
     @precondition(on_the_wire())
     @rule(number=picks)
     def unclear(self, number: int) -> None:
         job, _ = self._pending(number)
         self.books[job.id].pending = None
-        self._put(dub_states.unclear(job, self.now))
+        self._put(submission.unclear(job, self.now))
 
     def _not_billed(self, job: Job, language: str) -> None:
         """The service said no, or never heard of it: what was agreed to is still open."""
@@ -413,7 +426,7 @@ class Batch(RuleBasedStateMachine):
             news = ProjectSeen(state, code)
         else:
             news = ProjectSeen(state, "", tuple(self._entry(job, *entry) for entry in entries))
-        after = dub_states.observed(job, wanted.project, news, self.now)
+        after = observation.observed(job, wanted.project, news, self.now)
         self._learn_moderation(job, after, wanted.project)
         self._put(after)
 
@@ -438,7 +451,7 @@ class Batch(RuleBasedStateMachine):
         job, wanted = self._wanted(number, Watch)
         assert isinstance(wanted, Watch)
         self.books[job.id].dead.add(wanted.project)
-        self._put(dub_states.project_lost(job, wanted.project, "", self.now))
+        self._put(observation.project_lost(job, wanted.project, "", self.now))
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
@@ -452,15 +465,15 @@ class Batch(RuleBasedStateMachine):
         job, wanted = self._wanted(number, Download)
         assert isinstance(wanted, Download)
         language = wanted.language
-        job = dub_states.download_started(job, language, Part(100, '"tag"'), self.now)
+        job = download_module.download_started(job, language, Part(100, '"tag"'), self.now)
         self._put(job)
         match goes:
             case "well":
-                self._put(dub_states.landing(job, language, 100, 7))
+                self._put(download_module.landing(job, language, 100, 7))
                 output = Output.of(f"/videos/x.dubbed-{language}.mp4", 100, 7)
-                self._put(dub_states.downloaded(self.jobs[job.id], language, output, self.now))
+                self._put(download_module.downloaded(self.jobs[job.id], language, output, self.now))
             case "pauses":
-                self._put(dub_states.download_paused(job, language, self.now))
+                self._put(download_module.download_paused(job, language, self.now))
             case "fails":
                 self._put(dub_states.failed(job, language, "disk_full", "No space left", Scope.DOWNLOAD, self.now))
 
@@ -480,7 +493,7 @@ class Batch(RuleBasedStateMachine):
         for books in self.books.values():
             books.pending = None
         for job in loaded.jobs:
-            self._put(dub_states.resumed(job, self.now))
+            self._put(restart.resumed(job, self.now))
 
     # -- what must always hold -----------------------------------------------------------------------------------------
 
@@ -555,8 +568,8 @@ class Batch(RuleBasedStateMachine):
             every = self.books[key].every
             assert activities(replace(job, projects=every)) == activities(job)
             for language in job.dubs:
-                remembering = dub_states.retried(replace(job, projects=every), language, self.now)
-                assert replace(remembering, projects=job.projects) == dub_states.retried(job, language, self.now)
+                remembering = retry_module.retried(replace(job, projects=every), language, self.now)
+                assert replace(remembering, projects=job.projects) == retry_module.retried(job, language, self.now)
 
     @invariant()
     def every_end_has_its_reason_and_a_way_on(self) -> None:
@@ -566,7 +579,7 @@ class Batch(RuleBasedStateMachine):
                     assert dub.failure is not None
                     assert explain(dub.failure.code).remedy
                 if dub.state not in (DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING):
-                    assert dub_states.rung(dub) is not None
+                    assert retry_module.rung(dub) is not None
                 if dub.state in (DubState.READY, DubState.DOWNLOADING, DubState.DUBBING):
                     assert dub.project
                 if dub.state is DubState.DONE:

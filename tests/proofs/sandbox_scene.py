@@ -15,8 +15,8 @@ import pytest
 from synthdub_tui.jobs.model import DubState, Job, Source
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner import runner as runner_module
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.runner.worker_context import Patience
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.http_server import Request, Response, Server
 from synthdub_tui.sandbox.service import Sandbox

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.http_server import Request, Response

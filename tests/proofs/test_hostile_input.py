@@ -22,11 +22,11 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.sandbox.config import Failure, Fault
 from synthdub_tui.settings.resolve import resolve
-from synthdub_tui.store.job_store import decode_job
+from synthdub_tui.store.codec import decode_job
 from tests.cli.conftest import MakeShell, Said, Shell, until
 from tests.jobs.factories import in_every_state
 from tests.proofs.sandbox_scene import scene

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import observation
 from synthdub_tui.runner import poller as poller_module
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.http_server import Delivery, Request, Response
@@ -469,7 +469,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with pytest.MonkeyPatch.context() as patch:
         for module in (client_module, outcomes_module):  # the gate's pause, and the request's own wait
             patch.setattr(module, "DEFAULT_WAIT", 0.2)
-        patch.setattr(dub_states, "UNKNOWN_GRACE", 0.3)
+        patch.setattr(observation, "UNKNOWN_GRACE", 0.3)
         patch.setattr(upload_module, "THRESHOLD", 1_000_000)
         gc.disable()  # for a minute; it would look through all of pytest's objects again and again
         request.addfinalizer(gc.enable)

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from synthdub_tui import files
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.blocking_client import Control
 from synthdub_tui.ipc.protocol import Status
 from synthdub_tui.ipc.server import Server
 from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.model import SCHEMA
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import live_jobs as ledger_module
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings.resolve import resolve

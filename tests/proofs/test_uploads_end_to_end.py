@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from synthdub_tui.ipc.protocol import Cell
-from synthdub_tui.jobs.transitions.dub_states import UPLOAD_LIMIT
+from synthdub_tui.jobs.transitions.submission import UPLOAD_LIMIT
 from synthdub_tui.sandbox.http_server import Request, Response
 from synthdub_tui.transfer import upload as upload_module
 from synthdub_tui.transfer.upload import part_size

@@ -13,8 +13,8 @@ import pytest
 
 from synthdub_tui.commands.run import run_batch
 from synthdub_tui.jobs.model import Job
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.events import Reporter
-from synthdub_tui.runner.worker_context import Patience
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.service import Sandbox, running
 from synthdub_tui.settings.resolve import resolve

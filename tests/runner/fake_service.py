@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Source
-from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.digest import digest_of
 from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
 from synthdub_tui.synthesia.rate_gate import Endpoint

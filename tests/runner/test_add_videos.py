@@ -7,18 +7,18 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synthdub_tui.ipc import protocol as p
-from synthdub_tui.ipc.server import Server
 from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.sources import scan as scan_module
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runner import Working, until
+from tests.runner.runner_in_loop import Working
+from tests.runner.socket_client import attached
+from tests.runner.test_runner import until
 from tests.waiting import patience
 
 
@@ -43,36 +43,6 @@ def folder(bench: Bench) -> Path:
     for name in ("a.mp4", "b.mp4", "c/d.mp4", "e.mp4"):
         bench.video(name)
     return bench.videos
-
-
-class Peer:
-    """A client of the control socket."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def say(self, request: p.Request) -> None:
-        self._writer.write(p.encode(request))
-
-    async def reply(self) -> p.Reply:
-        async with asyncio.timeout(patience()):
-            while True:
-                message = p.decode_message(await self._reader.readline())
-                if isinstance(message, p.Reply):
-                    return message
-
-
-@asynccontextmanager
-async def attached(working: runner_module.Runner) -> Any:
-    server = Server(working, on_stop=lambda: None, read_key=lambda: "")
-    await server.start()
-    reader, writer = await asyncio.open_unix_connection(str(Path(working.store.folder) / "runner.sock"), limit=2**24)
-    try:
-        yield Peer(reader, writer)
-    finally:
-        writer.close()
-        await server.close("stopped")
 
 
 async def test_what_is_found_is_worked_on_while_the_search_goes_on(bench: Bench, slow_disk: threading.Event) -> None:

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.commands.retry import adopt, cancel
+from synthdub_tui.commands.adopt import adopt
+from synthdub_tui.commands.cancel import cancel
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import ProjectSeen
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import adopt_project
 from synthdub_tui.sandbox.config import Failure, Fault
-from synthdub_tui.settings.resolve import Settings, resolve
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.store.claim_files import FOLDER
 from synthdub_tui.synthesia.client import Client
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_add_videos import attached
-from tests.runner.test_runner import Working
+from tests.runner.runner_in_loop import Working
+from tests.runner.socket_client import attached
 from tests.waiting import until
 
 FR, ES = "fr-FR", "es-ES"

@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from synthdub_tui.commands import retry, status
+from synthdub_tui.commands import cancel, status
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.ipc.server import Server
 from synthdub_tui.jobs.model import DubState, Job, Options, Rung, Source
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import cancellation, creation, submission, upload
 from synthdub_tui.runner import events as event_module
 from synthdub_tui.sandbox.config import Fault
-from synthdub_tui.settings.resolve import Settings, resolve
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.transfer.part_file import holding
 from tests.dub_refs import unmarked
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runner import Working, only, states
+from tests.runner.runner_in_loop import Working, only, states
 from tests.waiting import until
 
 
@@ -51,7 +52,7 @@ async def interrupted(bench: Bench) -> Path:
 
 async def test_a_cancel_without_a_runner_removes_the_part(slow: Bench) -> None:
     part = await interrupted(slow)
-    assert retry.cancel(settings_of(slow), ["intro.mp4"]) == 0
+    assert cancel.cancel(settings_of(slow), ["intro.mp4"]) == 0
     assert not part.exists()
     assert slow.jobs()[0].dubs["fr-FR"].state is DubState.CANCELLED
 
@@ -59,7 +60,7 @@ async def test_a_cancel_without_a_runner_removes_the_part(slow: Bench) -> None:
 async def test_a_part_that_another_process_downloads_is_left(slow: Bench) -> None:
     part = await interrupted(slow)
     async with holding(str(part)):
-        retry.cancel(settings_of(slow), ["intro.mp4"])
+        cancel.cancel(settings_of(slow), ["intro.mp4"])
     assert part.exists()
 
 
@@ -103,31 +104,31 @@ def codes(events: list[event_module.Event]) -> list[str]:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (lambda job: dub_states.created(job, "p1", 2.0), ["cancelled_under_way", "cancelled_late"]),
-        (lambda job: dub_states.unclear(job, 2.0), ["cancelled_under_way", "submission_unknown"]),
-        (lambda job: dub_states.refused(job, "request_refused", "no", {}, 2.0), ["cancelled_under_way"]),
-        (dub_states.not_sent, ["cancelled_under_way"]),
+        (lambda job: submission.created(job, "p1", 2.0), ["cancelled_under_way", "cancelled_late"]),
+        (lambda job: submission.unclear(job, 2.0), ["cancelled_under_way", "submission_unknown"]),
+        (lambda job: submission.refused(job, "request_refused", "no", {}, 2.0), ["cancelled_under_way"]),
+        (submission.not_sent, ["cancelled_under_way"]),
     ],
     ids=["accepted", "unknown", "refused", "not sent"],
 )
 def test_the_answer_that_comes_after_a_cancel_tells_whether_it_may_be_billed(
     answer: Callable[[Job], Job], told: list[str]
 ) -> None:
-    job = dub_states.new_job(Source("/v/a.mp4", 1, 1, "video/mp4"), Options("a"), ["fr-FR", "es-ES"], now=0.0)
-    sent = dub_states.intend(dub_states.asset_ready(dub_states.asset_created(job, "a", 0.0), ""), ["fr-FR", "es-ES"], "", 1.0)
-    cancelled = dub_states.cancelled(sent, "fr-FR", 1.5)
+    job = creation.new_job(Source("/v/a.mp4", 1, 1, "video/mp4"), Options("a"), ["fr-FR", "es-ES"], now=0.0)
+    sent = submission.intend(upload.asset_ready(upload.asset_created(job, "a", 0.0), ""), ["fr-FR", "es-ES"], "", 1.0)
+    cancelled = cancellation.cancelled(sent, "fr-FR", 1.5)
     events = [*event_module.changes(sent, cancelled), *event_module.changes(cancelled, answered := answer(cancelled))]
     assert codes([event for event in events if event.get("language") == "fr-FR"]) == told
-    assert dub_states.billed_all_the_same(answered, "es-ES") == ""
+    assert cancellation.billed_all_the_same(answered, "es-ES") == ""
     assert codes(list(event_module.changes(answered, answered))) == []
 
 
 def test_a_cancel_before_anything_was_sent_or_of_another_try_costs_nothing() -> None:
-    job = dub_states.new_job(Source("/v/a.mp4", 1, 1, "video/mp4"), Options("a"), ["fr-FR"], now=0.0)
-    assert dub_states.billed_all_the_same(dub_states.cancelled(job, "fr-FR", 1.0), "fr-FR") == ""
+    job = creation.new_job(Source("/v/a.mp4", 1, 1, "video/mp4"), Options("a"), ["fr-FR"], now=0.0)
+    assert cancellation.billed_all_the_same(cancellation.cancelled(job, "fr-FR", 1.0), "fr-FR") == ""
     dub = replace(job.dubs["fr-FR"], project="p0", next_rung=Rung.ADD)  # its first try failed
     again = replace(job, dubs={"fr-FR": dub})
-    assert dub_states.billed_all_the_same(dub_states.cancelled(again, "fr-FR", 1.0), "fr-FR") == ""
+    assert cancellation.billed_all_the_same(cancellation.cancelled(again, "fr-FR", 1.0), "fr-FR") == ""
 
 
 @pytest.mark.parametrize("working", [True, False], ids=["a runner", "no runner"])
@@ -143,10 +144,10 @@ async def test_a_cancel_names_exactly_the_dubs_that_may_be_billed(
         await runner.add([str(bench.video("other.mp4"))], runner.settings.batch)
         if working:
             await server.start()
-            await asyncio.to_thread(retry.cancel, settings_of(bench), ["intro.mp4:fr-FR", "other.mp4"])
+            await asyncio.to_thread(cancel.cancel, settings_of(bench), ["intro.mp4:fr-FR", "other.mp4"])
             await server.close("stopped")
     if not working:
-        retry.cancel(settings_of(bench), ["intro.mp4:fr-FR", "other.mp4"])
+        cancel.cancel(settings_of(bench), ["intro.mp4:fr-FR", "other.mp4"])
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 cancelled"
     assert [line.partition(":")[0].strip() for line in said[1:]] == ["intro.mp4 fr-FR"]

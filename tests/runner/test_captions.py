@@ -16,7 +16,7 @@ from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.transfer.download import Downloader
 from tests.dub_refs import seen, unmarked
 from tests.runner.conftest import Bench, Result
-from tests.runner.test_runner import Working, only
+from tests.runner.runner_in_loop import Working, only
 from tests.waiting import until
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace as struct_replace
 
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import Dub, DubState
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import observation, submission
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.sandbox.config import Failure, Fault
 from synthdub_tui.sandbox.service_state import Dubbed, Project
@@ -261,7 +261,7 @@ async def test_an_unknown_addition_is_looked_for_with_each_run(make_bench: MakeB
     listed = {"dubbedAssets": [], "status": "complete"}
     bench.sandbox.inject(Fault("GET /v2/dubbing/{id}", "change", set=listed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dub_states, "UNKNOWN_GRACE", 0.0)
+        patch.setattr(observation, "UNKNOWN_GRACE", 0.0)
         result = await bench.run(video, targets=(FR,))
         assert state(result) == ("unknown", "submission_unknown")
     bench.sandbox.clear_faults()
@@ -276,7 +276,7 @@ async def test_a_receipt_whose_answer_came_resolves_an_unknown_request(bench: Be
     store = Store(str(bench.state))
     store.open()
     asset = struct_replace(job, dubs={FR: Dub(DubState.WAITING, job.added)}, projects={})
-    store.save(dub_states.intend(asset, [FR], "", job.added))
+    store.save(submission.intend(asset, [FR], "", job.added))
     for path in bench.videos.glob("*.dubbed-*"):
         path.unlink()
     result = await bench.run()

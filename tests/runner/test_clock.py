@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synthdub_tui.jobs.model import Dub, DubState, Job, Options, Source
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import restart
 from synthdub_tui.runner.clock import Clock
 
 
@@ -49,11 +49,11 @@ def test_what_was_written_under_a_clock_ahead_lies_in_the_past_after_a_start() -
     now, ahead = 1_000_000.0, 1_000_000.0 + 3600
     dub = Dub(DubState.DUBBING, ahead, submitted=ahead, project="p", absent_since=ahead)
     job = Job("a", Source("/a.mp4", 1, 1, "video/mp4"), Options("a"), ahead, {"fr-FR": dub})
-    found = dub_states.resumed(job, now).dubs["fr-FR"]
+    found = restart.resumed(job, now).dubs["fr-FR"]
     assert (found.since, found.submitted, found.absent_since) == (now, now, now)
 
 
 def test_what_was_written_in_the_past_stays() -> None:
     dub = Dub(DubState.DUBBING, 100.0, submitted=90.0, project="p")
     job = Job("a", Source("/a.mp4", 1, 1, "video/mp4"), Options("a"), 80.0, {"fr-FR": dub})
-    assert dub_states.resumed(job, 200.0).dubs["fr-FR"] == dub
+    assert restart.resumed(job, 200.0).dubs["fr-FR"] == dub

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import DubState, WaitsFor
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import cancellation, retry
 from synthdub_tui.store import claim_files
 from synthdub_tui.store.claim_files import FOLDER, LASTS, WRITING, Claim
 from synthdub_tui.store.job_store import Store
 from tests.dub_refs import seen
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runner import Working, states
+from tests.runner.runner_in_loop import Working, states
 from tests.waiting import until
 
 HOUR = 3600.0
@@ -109,7 +109,7 @@ async def test_a_cancelled_dub_gives_its_claim_back(make_bench: MakeBench) -> No
         await until(lambda: states(runner) == {FR: "dubbing", ES: "dubbing"})
         (job,) = runner.ledger.jobs.values()
         for language in (FR, ES):
-            runner.ledger.put(dub_states.cancelled(runner.ledger.jobs[job.id], language, 1.0))
+            runner.ledger.put(cancellation.cancelled(runner.ledger.jobs[job.id], language, 1.0))
         await until(lambda: not (bench.videos / FOLDER).exists())
 
 
@@ -124,7 +124,7 @@ async def test_a_retry_goes_past_the_claim_of_another_batch(make_bench: MakeBenc
     (job,) = other.jobs()
     store = Store(str(other.state))
     store.open()
-    store.save(dub_states.retried(job, FR, job.added))
+    store.save(retry.retried(job, FR, job.added))
     async with Working(other) as runner:
         await until(lambda: bench.billed == 3)
         await until(lambda: states(runner)[FR] == "dubbing")

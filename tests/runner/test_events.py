@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from synthdub_tui import humanize
 from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Part, Scope, Source, count
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import download, upload
 from synthdub_tui.problems import Retry, explain
 from synthdub_tui.runner import events as event_module
 from synthdub_tui.runner.events import Reporter
@@ -71,9 +72,9 @@ def test_stages() -> None:
     before = queued(FR)
     seen = []
     for job in (
-        dub_states.preparing(before),
-        dub_states.asset_created(before, "a1", NOW),
-        dub_states.asset_uploaded(dub_states.asset_created(before, "a1", NOW)),
+        upload.preparing(before),
+        upload.asset_created(before, "a1", NOW),
+        upload.asset_uploaded(upload.asset_created(before, "a1", NOW)),
         delivered(FR),
         cancelled(delivered(FR), FR),
     ):
@@ -98,7 +99,7 @@ def test_a_dub_that_changes_its_state(before: Job, job: Job, state: str) -> None
 
 def test_a_finished_dub_names_its_files() -> None:
     job = downloading(FR)
-    finished = dub_states.downloaded(job, FR, Output.of("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
+    finished = download.downloaded(job, FR, Output.of("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
     event = told(job, finished)[-1]
     assert (event["path"], event["size"], event["captions"]) == ("/v/x.mp4", 5, ["/v/x.srt", "/v/x.vtt"])
 
@@ -124,7 +125,7 @@ def test_an_unknown_dub_tells_its_problem_once() -> None:
 
 def test_nothing_new_tells_nothing() -> None:
     assert told(dubbing(FR), dubbing(FR)) == []
-    moved = dub_states.download_started(downloading(FR), FR, Part(200), NOW)
+    moved = download.download_started(downloading(FR), FR, Part(200), NOW)
     assert told(downloading(FR), moved) == []
 
 
@@ -169,7 +170,7 @@ def all_events(job: Job) -> list[dict[str, Any]]:
         replace(dub, state=DubState.FAILED, failure=Failure("flux\x1b[31m\n", Scope.LANGUAGE, NOW, HOSTILE)),
         replace(dub, state=DubState.DONE, output=Output.of(f"/out/{HOSTILE}", 5, 1)),
     ]
-    events = told(None, job) + told(job, dub_states.asset_created(job, "a", NOW))
+    events = told(None, job) + told(job, upload.asset_created(job, "a", NOW))
     for state in states:
         events += told(job, replace(job, dubs={FR: state}))
     return [*events, event_module.progress(job, FR, 1, 2, 3.0)]
@@ -289,9 +290,9 @@ def test_the_summary_names_file_language_code_and_remedy() -> None:
     ("count_of_bytes", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5_300_000, "5.3 MB"), (2e12, "2.0 TB")]
 )
 def test_sizes(count_of_bytes: float, words: str) -> None:
-    assert event_module.size(count_of_bytes) == words
+    assert humanize.size(count_of_bytes) == words
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")])
 def test_durations(seconds: float, words: str) -> None:
-    assert event_module.duration(seconds) == words
+    assert humanize.duration(seconds) == words

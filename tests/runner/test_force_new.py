@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from synthdub_tui.commands import run as run_module
-from synthdub_tui.commands.run import _Stop
-from synthdub_tui.runner.request_handlers import Added
+from synthdub_tui.commands.process_end import _Stop
+from synthdub_tui.runner.add_videos import Added
 from synthdub_tui.sources.add_file import Effect
 from tests.runner.conftest import Bench, MakeBench
 from tests.waiting import until

@@ -25,12 +25,12 @@ from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.retry_policy import policy
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import retry as retry_module
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner import unsettled_sources as rest_module
 from synthdub_tui.runner.activities.submit import _stamp_now as genuine_look
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.settings.model import Settings
 from synthdub_tui.sources import write_probe as look_module
 from synthdub_tui.sources.settle import Look
 from synthdub_tui.store.job_store import Store
@@ -226,7 +226,7 @@ class Library(RuleBasedStateMachine):
 
     @rule(house=houses, number=picks, paid=st.booleans())
     def retry(self, house: str, number: int, paid: bool) -> None:
-        cells = [cell for cell in self._cells(house) if dub_states.rung(self._job(house, cell.job).dubs[cell.language])]
+        cells = [cell for cell in self._cells(house) if retry_module.rung(self._job(house, cell.job).dubs[cell.language])]
         if not cells:
             return
         cell = cells[number % len(cells)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.jobs.moderation import MODERATION
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import retry
 from synthdub_tui.sandbox.config import Failure
 from synthdub_tui.store.job_store import Store
 from tests.runner.conftest import Bench, MakeBench
@@ -115,6 +115,6 @@ async def test_consent_to_the_very_dub_goes_past_the_receipts(make_bench: MakeBe
     copy = Path(shutil.copyfile(video, bench.videos / "copy.mp4"))
     await bench.run(copy, targets=(FR,))
     (job,) = [job for job in bench.jobs() if job.name == "copy.mp4"]
-    Store(str(bench.state)).save(dub_states.retried(job, FR, time.time()))
+    Store(str(bench.state)).save(retry.retried(job, FR, time.time()))
     await bench.run()
     assert sent(bench) == before + 1

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.commands.retry import relocate
+from synthdub_tui.commands.relocate import relocate
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc import protocol as p
-from synthdub_tui.problems import Trouble
-from synthdub_tui.settings.resolve import Settings
+from synthdub_tui.settings.model import Settings
 from synthdub_tui.store.job_store import Store
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_add_videos import attached
-from tests.runner.test_runner import Working, until
+from tests.runner.runner_in_loop import Working
+from tests.runner.socket_client import attached
+from tests.runner.test_runner import until
 
 HOUR = 3600 * 10**9
 

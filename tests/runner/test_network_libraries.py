@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from synthdub_tui.commands import status as status_module
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.settings.resolve import resolve
 from tests.runner.conftest import Bench
 

@@ -12,14 +12,15 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import DubState, Job, Output, Part, Scope
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import submission, upload
 from synthdub_tui.runner import output_claims
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.output_preflight import check_writable, is_ours, ready_to_write, try_name
 from synthdub_tui.runner.transfer_stats import Meters
-from synthdub_tui.runner.worker_context import Patience, Workshop
+from synthdub_tui.runner.worker_context import Workshop
 from synthdub_tui.sources.add_file import Batch, admit
 from synthdub_tui.sources.job_index import Known
 from synthdub_tui.sources.scan import Found, scan
@@ -322,8 +323,8 @@ async def test_two_folders_into_one_output_folder(tmp_path: Path, shop: Workshop
 
 async def test_a_request_under_way_is_not_judged(tmp_path: Path, shop: Workshop) -> None:
     """It may have been paid: what can be written is asked again when it is fetched."""
-    job = dub_states.asset_ready(dub_states.asset_created(job_of(tmp_path / "a.mp4", FR, ES), "a1", NOW), "")
-    job = dub_states.intend(job, [FR], "", NOW)
+    job = upload.asset_ready(upload.asset_created(job_of(tmp_path / "a.mp4", FR, ES), "a1", NOW), "")
+    job = submission.intend(job, [FR], "", NOW)
     (tmp_path / "a.dubbed-fr-FR.mp4").write_bytes(b"somebody's")
     shop.ledger.put(job)
     assert await ready_to_write(shop, job.id) == (ES,)

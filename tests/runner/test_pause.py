@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.commands import retry
+from synthdub_tui.commands import pause
 from synthdub_tui.commands.status import status
 from synthdub_tui.jobs.model import DubState, WaitsFor
 from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.store.job_store import Store
 from synthdub_tui.synthesia.rate_arithmetic import Endpoint
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runner import Working, only, states
+from tests.runner.runner_in_loop import Working, only, states
 from tests.waiting import until
 
 HOUR = 3600.0
 
 
 def pause_on_disk(bench: Bench) -> None:
-    retry.pause(resolve(bench.flags(), {}), paused=True)
+    pause.pause(resolve(bench.flags(), {}), paused=True)
 
 
 def damage_batch(bench: Bench) -> None:
@@ -120,7 +120,7 @@ async def test_resume_without_a_runner_lets_the_next_run_go_on(bench: Bench, cap
     video = bench.video("intro.mp4")
     pause_on_disk(bench)
     await bench.run(video)
-    retry.pause(resolve(bench.flags(), {}), paused=False)
+    pause.pause(resolve(bench.flags(), {}), paused=False)
     assert "Resumed; `synthdub run` goes on." in capsys.readouterr().out
     assert (await bench.run()).code == 0
 
@@ -179,7 +179,7 @@ async def test_a_damaged_batch_file_is_kept_and_named_and_nothing_is_sent(bench:
     assert kept.name.startswith("batch.toml.")
     assert str(kept) in next(event["detail"] for event in result.events if event.get("code") == "state_corrupt")
     assert Store(str(bench.state)).lost({job.id for job in bench.jobs()}) == []
-    retry.pause(resolve(bench.flags(), {}), paused=False)
+    pause.pause(resolve(bench.flags(), {}), paused=False)
     assert (await bench.run()).code == 0
 
 

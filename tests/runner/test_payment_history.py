@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from synthdub_tui.jobs.model import DubState, Job, WaitsFor
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import adoption, retry, source_changes
 from synthdub_tui.runner import clock
 from synthdub_tui.sandbox.config import Failure
 from synthdub_tui.store.job_store import Store
@@ -150,7 +150,7 @@ async def test_a_retry_goes_past_a_receipt(bench: Bench) -> None:
     forget_projects(bench)
     await bench.run(video)
     (job,) = bench.jobs()
-    change(bench, dub_states.retried(job, FR, job.added))
+    change(bench, retry.retried(job, FR, job.added))
     await bench.run()
     assert bench.billed == 3
     assert holds(bench) == {ES: WaitsFor.ALREADY_PAID}
@@ -165,7 +165,7 @@ async def test_an_older_copy_of_the_state_does_not_use_a_consent_again(bench: Be
     forget_projects(bench)
     await bench.run(video, targets=(FR,))
     (job,) = bench.jobs()
-    change(bench, dub_states.retried(job, FR, clock.now()))
+    change(bench, retry.retried(job, FR, clock.now()))
     shutil.copytree(bench.state, tmp_path / "backup")
     await bench.run()
     assert bench.billed == 2
@@ -243,8 +243,8 @@ async def test_the_output_of_another_batch_is_no_foreign_file(bench: Bench, tmp_
     (job,) = bench.jobs()
     forgotten = job
     for language in (FR, ES):
-        forgotten = dub_states.renew(forgotten, job.source, (language,), 1.0)
-        forgotten = dub_states.taken_up(forgotten, language, job.dubs[language].project, 1.0, 2.0)
+        forgotten = source_changes.renew(forgotten, job.source, (language,), 1.0)
+        forgotten = adoption.taken_up(forgotten, language, job.dubs[language].project, 1.0, 2.0)
         forgotten = forgotten.__class__(
             **{**_fields(forgotten), "dubs": {**forgotten.dubs, language: _bare(forgotten, language)}}
         )

@@ -14,7 +14,8 @@ from synthdub_tui.synthesia.client import Client
 from synthdub_tui.synthesia.rate_gate import Endpoint
 from synthdub_tui.synthesia.schema import ProjectInfo, ProjectStatus
 from tests.runner.conftest import Bench
-from tests.runner.test_runner import Working, only, until
+from tests.runner.runner_in_loop import Working, only
+from tests.runner.test_runner import until
 from tests.runner.test_state_machine import Life
 
 

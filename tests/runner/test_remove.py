@@ -15,7 +15,7 @@ from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.ipc.server import Server
 from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.model import DubState, Job, Source
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import creation
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner.live_jobs import Ledger
 from synthdub_tui.runner.output_claims import Claims
@@ -107,7 +107,7 @@ async def test_a_job_that_comes_back_while_its_file_goes_is_saved(tmp_path: Path
 
 def named(path: str) -> Job:
     """A job whose outputs go to /out, by the name of its source."""
-    return dub_states.new_job(Source(path, 1, 1, "video/mp4"), OPTIONS, (FR,), now=NOW, outputs="/out")
+    return creation.new_job(Source(path, 1, 1, "video/mp4"), OPTIONS, (FR,), now=NOW, outputs="/out")
 
 
 async def test_a_removed_job_frees_the_names_of_its_outputs() -> None:

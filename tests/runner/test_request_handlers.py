@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from synthdub_tui.ipc.protocol import Cell, Shown
 from synthdub_tui.jobs.model import DubState, Job, Scope
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.runner import request_handlers
+from synthdub_tui.jobs.transitions import creation, dub_states, source_changes, submission, upload
+from synthdub_tui.runner import add_videos, request_handlers
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.sources.add_file import Batch, Effect
@@ -50,9 +50,9 @@ class Held:
         self.jobs[job.id] = job
         self.puts += 1
 
-    def take_in(self, items: Iterable[Found | Skipped], batch: Batch = BATCH) -> request_handlers.Added:
-        added = request_handlers.Added()
-        assert request_handlers.take_in(Known(self.jobs), items, batch, NOW, self.put, added) == []
+    def take_in(self, items: Iterable[Found | Skipped], batch: Batch = BATCH) -> add_videos.Added:
+        added = add_videos.Added()
+        assert add_videos.take_in(Known(self.jobs), items, batch, NOW, self.put, added) == []
         return added
 
     @property
@@ -122,12 +122,12 @@ def test_a_title_that_is_too_long_is_a_trouble_of_that_file() -> None:
     [
         (failed_download(FR), True),
         (failed_source(FR), True),
-        (dub_states.refused(asked(FR), "request_refused", "", {}, NOW), True),
+        (submission.refused(asked(FR), "request_refused", "", {}, NOW), True),
         (cancelled(queued(FR), FR), True),
         (cancelled(dubbing(FR), FR), True),
         (failed_language(FR), False),
         (failed_language(FR, code="moderation"), False),
-        (dub_states.refused(asked(FR), "request_refused", "moderation", {}, NOW), False),
+        (submission.refused(asked(FR), "request_refused", "moderation", {}, NOW), False),
         (failed_project(FR), False),
         (unknown(FR), False),
         (cancelled(unknown(FR), FR), False),
@@ -171,7 +171,7 @@ def test_retrying_all_failed_leaves_moderation_out() -> None:
         "b": failed_language(FR, code="moderation"),
         "c": unknown(FR),
         "d": done(FR),
-        "e": dub_states.refused(asked(FR, ES), "language_refused", "", {ES: "moderation"}, NOW),
+        "e": submission.refused(asked(FR, ES), "language_refused", "", {ES: "moderation"}, NOW),
     }
     jobs = {name: replace(job, id=name) for name, job in jobs.items()}
     chosen = request_handlers.choose(jobs, [], request_handlers.failed_cells(jobs), lambda path: True)
@@ -184,10 +184,10 @@ def test_what_a_new_start_takes_up_by_itself_is_free() -> None:
         (failed_download(FR), 1),
         (failed_source(FR), 1),
         (dub_states.failed(queued(FR), FR, "output_exists", "", Scope.SUBMISSION, NOW), 1),
-        (dub_states.refused(asked(FR), "request_refused", "", {}, NOW), 0),
-        (dub_states.refused(asked(FR), "language_refused", "", {FR: "no"}, NOW), 0),
-        (dub_states.source_failed(queued(FR), "media_type", "", NOW), 0),
-        (dub_states.refused(asked(FR), "request_refused", "moderation", {}, NOW), 0),
+        (submission.refused(asked(FR), "request_refused", "", {}, NOW), 0),
+        (submission.refused(asked(FR), "language_refused", "", {FR: "no"}, NOW), 0),
+        (source_changes.source_failed(queued(FR), "media_type", "", NOW), 0),
+        (submission.refused(asked(FR), "request_refused", "moderation", {}, NOW), 0),
         (failed_language(FR), 0),
         (failed_project(FR), 0),
         (unknown(FR), 0),
@@ -200,7 +200,7 @@ def test_what_a_new_start_takes_up_by_itself_is_free() -> None:
 
 
 def test_cancelling() -> None:
-    held = Held(dub_states.add_targets(done(FR), [ES, DE], NOW))
+    held = Held(creation.add_targets(done(FR), [ES, DE], NOW))
     assert request_handlers.cancel(held.jobs, unmarked(held.jobs, [Cell(held.job.id)]), NOW, held.put) == (2, [])
     assert held.job.in_state(DubState.CANCELLED) == (ES, DE)
     assert request_handlers.cancel(held.jobs, unmarked(held.jobs, [Cell(held.job.id)]), NOW, held.put) == (0, [])
@@ -212,7 +212,7 @@ def test_an_unknown_dub_can_be_given_up() -> None:
 
 
 def test_reviewing() -> None:
-    held = Held(dub_states.add_targets(done(FR, ES), [DE], NOW))
+    held = Held(creation.add_targets(done(FR, ES), [DE], NOW))
     assert request_handlers.review(held.jobs, [Cell(held.job.id)], True, held.put) == 2
     outputs = [dub.output for dub in held.job.dubs.values()]
     assert [output.reviewed for output in outputs if output] == [True, True]
@@ -231,8 +231,8 @@ async def test_a_file_is_added_anew_after_a_crash_in_a_paid_request(tmp_path: Pa
     store.open()
     before = Held()
     before.take_in(scan([str(tmp_path)], recursive=True), replace(batch, force_new=False))
-    job = dub_states.asset_ready(dub_states.asset_created(before.job, "a1", NOW), "")
-    store.save(dub_states.intend(job, [FR, ES], "", NOW))
+    job = upload.asset_ready(upload.asset_created(before.job, "a1", NOW), "")
+    store.save(submission.intend(job, [FR, ES], "", NOW))
     runner = Runner(settings)
     runner.open()
     try:

@@ -17,42 +17,12 @@ from synthdub_tui.jobs.model import DubState, Job, Part
 from synthdub_tui.runner import clock
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Failure, Fault
-from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.store import job_store as store_module
 from synthdub_tui.store.job_store import Store
 from tests.dub_refs import seen, unmarked
-from tests.runner.conftest import QUICK, Bench, MakeBench
+from tests.runner.conftest import Bench, MakeBench
+from tests.runner.runner_in_loop import Working, only, states, states_of
 from tests.waiting import until
-
-
-class Working:
-    """A runner in this test's own loop, steered by hand."""
-
-    def __init__(self, bench: Bench, **options: Any) -> None:
-        settings = resolve(bench.flags(**options), {"SYNTHESIA_API_KEY": bench.sandbox.api_key})
-        self.runner = Runner(settings, patience=QUICK)
-
-    async def __aenter__(self) -> Runner:
-        self.runner.open()
-        self.runner.start()
-        return self.runner
-
-    async def __aexit__(self, *_: object) -> None:
-        assert await self.runner.stop()
-
-
-def only(runner: Runner) -> Job:
-    (job,) = runner.ledger.jobs.values()
-    return job
-
-
-def states(runner: Runner) -> dict[str, str]:
-    return states_of(runner, only(runner).id)
-
-
-def states_of(runner: Runner, job: str) -> dict[str, str]:
-    return {language: dub.state.value for language, dub in runner.ledger.jobs[job].dubs.items()}
-
 
 # -- progress --------------------------------------------------------------------------------------------------------
 

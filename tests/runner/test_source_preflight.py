@@ -10,7 +10,8 @@ import pytest
 
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import DubState, Job
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import retry as retry_module
+from synthdub_tui.jobs.transitions import source_changes
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.store.job_store import Store
@@ -159,15 +160,15 @@ async def test_the_videos_of_the_demo_are_dubbed_without_a_warning(bench: Bench)
 
 
 def failed(*targets: str, code: str = "no_audio") -> Job:
-    return dub_states.source_failed(queued(*targets), code, "", NOW)
+    return source_changes.source_failed(queued(*targets), code, "", NOW)
 
 
 def test_a_retry_agrees_for_its_own_language_only() -> None:
-    job = dub_states.retried(failed(FR, ES), FR, NOW)
+    job = retry_module.retried(failed(FR, ES), FR, NOW)
     assert (job.dubs[FR].state, job.dubs[FR].agreed, job.dubs[ES].agreed) == (DubState.WAITING, ("no_audio",), ())
-    again = dub_states.retried(dub_states.source_failed(job, "source_missing", "", NOW), FR, NOW)
+    again = retry_module.retried(source_changes.source_failed(job, "source_missing", "", NOW), FR, NOW)
     assert again.dubs[FR].agreed == ("no_audio",)
 
 
 def test_a_retry_after_any_other_failure_agrees_to_nothing() -> None:
-    assert dub_states.retried(failed(FR, code="not_a_video"), FR, NOW).dubs[FR].agreed == ()
+    assert retry_module.retried(failed(FR, code="not_a_video"), FR, NOW).dubs[FR].agreed == ()

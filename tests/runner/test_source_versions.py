@@ -16,7 +16,8 @@ from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox.config import Failure, Fault
 from tests.dub_refs import seen
 from tests.runner.conftest import Bench, MakeBench
-from tests.runner.test_runner import REFUSED, Working, only, states
+from tests.runner.runner_in_loop import Working, only, states
+from tests.runner.test_runner import REFUSED
 from tests.waiting import until
 
 FR, ES, DE = "fr-FR", "es-ES", "de-DE"

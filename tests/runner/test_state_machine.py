@@ -20,21 +20,22 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Scope
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.jobs.reconcile import Deliver, activities
 from synthdub_tui.jobs.retry_policy import RetryPolicy, policy
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import retry as retry_module
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner.activities.submit import _stamp_now as genuine_look
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.settings.resolve import QuotaSettings, Settings
+from synthdub_tui.settings.model import QuotaSettings, Settings
 from synthdub_tui.sources.add_file import Effect
 from synthdub_tui.sources.same_file import Stamp
-from synthdub_tui.store.job_store import Store, decode_job
+from synthdub_tui.store.codec import decode_job
+from synthdub_tui.store.job_store import Store
 from synthdub_tui.synthesia import client as client_module
 from synthdub_tui.synthesia.rate_gate import Endpoint
 from tests.dub_refs import seen, unmarked
@@ -146,7 +147,7 @@ class Life(RuleBasedStateMachine):
         return [Cell(job.id, language) for job in self.jobs.values() for language in job.dubs]
 
     def _retryable(self) -> list[Cell]:
-        return [cell for cell in self._cells() if dub_states.rung(self.jobs[cell.job].dubs[cell.language])]
+        return [cell for cell in self._cells() if retry_module.rung(self.jobs[cell.job].dubs[cell.language])]
 
     def _check_intent(self, paid: PaidRequest) -> None:
         """A paid request leaves: for what the user has, with its intent on disk, and not for what moderation refused."""

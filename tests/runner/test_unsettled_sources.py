@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.problems import Trouble
 from synthdub_tui.runner import unsettled_sources
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sources import write_probe as look_module
 from synthdub_tui.sources.settle import Look
 from tests.dub_refs import seen, unmarked
 from tests.runner.conftest import QUICK, Bench
-from tests.runner.test_runner import Working, only, states_of
+from tests.runner.runner_in_loop import Working, only, states_of
 from tests.sources.test_write_probe import HOLDERS, holding
 from tests.waiting import until
 

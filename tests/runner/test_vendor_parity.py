@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.sandbox.config import Failure, Fault
 from tests.runner.conftest import Bench, MakeBench
 from tests.soak.virtual_days import LATENCY, machine, states

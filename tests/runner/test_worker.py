@@ -10,14 +10,15 @@ from msgspec.structs import replace
 
 from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import DubState, Job
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import source_changes, submission
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.sandbox import media
 from synthdub_tui.sources.add_file import Effect
 from synthdub_tui.transfer.download import nothing_to_note
 from tests.dub_refs import seen, unmarked
 from tests.runner.conftest import Bench
-from tests.runner.test_runner import Working, only, until
+from tests.runner.runner_in_loop import Working, only
+from tests.runner.test_runner import until
 
 
 class Held:
@@ -42,7 +43,7 @@ class Held:
 
 def renewed(runner: Runner) -> None:
     job = only(runner)
-    runner.ledger.put(dub_states.renew(job, job.source, ("fr-FR",), runner._shop.now()))
+    runner.ledger.put(source_changes.renew(job, job.source, ("fr-FR",), runner._shop.now()))
 
 
 def cancelled(runner: Runner) -> None:
@@ -157,9 +158,9 @@ async def test_files_named_anew_wait_for_all_paid_requests_under_way(bench: Benc
         first, second = runner.ledger.jobs
 
         async def request(job_id: str, end: asyncio.Event) -> None:
-            runner.ledger.put(dub_states.intend(runner.ledger.jobs[job_id], ["fr-FR"], "", runner._shop.now()))
+            runner.ledger.put(submission.intend(runner.ledger.jobs[job_id], ["fr-FR"], "", runner._shop.now()))
             await end.wait()
-            runner.ledger.put(dub_states.not_sent(runner.ledger.jobs[job_id]))
+            runner.ledger.put(submission.not_sent(runner.ledger.jobs[job_id]))
 
         def begin(job_id: str, end: asyncio.Event) -> None:
             task = asyncio.create_task(request(job_id, end))

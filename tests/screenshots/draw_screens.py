@@ -38,7 +38,7 @@ from textual.widgets import Input  # noqa: E402
 
 from synthdub_tui.dashboard.screens.main import MainScreen  # noqa: E402
 from synthdub_tui.jobs.model import DubState, Job  # noqa: E402
-from synthdub_tui.jobs.transitions import dub_states  # noqa: E402
+from synthdub_tui.jobs.transitions import download  # noqa: E402
 from tests.dashboard.fake_runner import FakeRunner  # noqa: E402
 from tests.dashboard.opened_dashboard import Desk, desk, until  # noqa: E402
 
@@ -195,7 +195,7 @@ def mark_reviewed(at: Desk, path: str) -> None:
     for job in list(at.runner.jobs.values()):
         for language, dub in job.dubs.items():
             if dub.state is DubState.DONE and dub.output is not None and dub.output.path == path:
-                at.runner.push(dub_states.reviewed(at.runner.jobs[job.id], language, True))
+                at.runner.push(download.reviewed(at.runner.jobs[job.id], language, True))
 
 
 def fill() -> None:

@@ -21,7 +21,7 @@ from synthdub_tui.commands.demo import PRACTICE, TARGETS
 from synthdub_tui.ipc.protocol import Meters, QuotaMeter, Transfer
 from synthdub_tui.jobs.model import Job, Options, Output, Part, ProjectSeen, Seen, SeenState, Source
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import creation, download, observation, submission, upload
 from synthdub_tui.sandbox.config import Failure
 from synthdub_tui.sandbox.media import make_sources
 from synthdub_tui.sources.scan import content_type
@@ -70,7 +70,7 @@ class Story:
         slots = [BEGIN + 2.0] * UPLOADS
         for name in demo_names(files):
             source = Source(f"{FOLDER}/{name}", _size(name), _mtime(name), content_type(name) or "")
-            job = dub_states.new_job(source, Options(Path(name).stem), targets, now=BEGIN)
+            job = creation.new_job(source, Options(Path(name).stem), targets, now=BEGIN)
             self.jobs.append(job)
             slot = slots.index(min(slots))
             slots[slot] = self._upload(job, slots[slot])
@@ -109,22 +109,22 @@ class Story:
         """Returns when the slot is free again."""
         end = begin + 1.0 + job.source.size / UP
         asset = _id("asset", job.id)
-        self._tell(begin, job, lambda job, at: dub_states.preparing(job))
-        self._tell(begin + 1.0, job, lambda job, at: dub_states.asset_created(job, asset, at))
+        self._tell(begin, job, lambda job, at: upload.preparing(job))
+        self._tell(begin + 1.0, job, lambda job, at: upload.asset_created(job, asset, at))
         self._moves.append(Move(begin + 1.0, end, job.id, "", job.source.size))
-        self._tell(end, job, lambda job, at: dub_states.asset_uploaded(job))
-        self._tell(end + 11.0, job, lambda job, at: dub_states.asset_ready(job, "en"))
+        self._tell(end, job, lambda job, at: upload.asset_uploaded(job))
+        self._tell(end + 11.0, job, lambda job, at: upload.asset_ready(job, "en"))
         self._submit(job, end + 12.0)
         return end
 
     def _submit(self, job: Job, at: float) -> None:
         project = _id("project", job.id)
         self._created.append(at)
-        self._tell(at, job, lambda job, at: dub_states.created(dub_states.intend(job, job.dubs, "", at - 0.4), project, at))
+        self._tell(at, job, lambda job, at: submission.created(submission.intend(job, job.dubs, "", at - 0.4), project, at))
         whole = self._failure("project", job.options.title)
         if whole is not None:
             seen = ProjectSeen(SeenState.ERROR, whole.code)
-            self._tell(at + 38.0, job, lambda job, at: dub_states.observed(job, project, seen, at))
+            self._tell(at + 38.0, job, lambda job, at: observation.observed(job, project, seen, at))
             return
         for language in job.dubs:
             chance = random.Random(f"{job.id} {language}")
@@ -135,7 +135,7 @@ class Story:
         video = _id("video", job.id, language)
         state, code = (SeenState.ERROR, failure.code) if failure is not None else (SeenState.COMPLETE, "")
         seen = ProjectSeen(SeenState.RUNNING, "", (Seen(language, state, video, code),))
-        self._tell(at, job, lambda job, at: dub_states.observed(job, project, seen, at))
+        self._tell(at, job, lambda job, at: observation.observed(job, project, seen, at))
         if failure is None:
             self._ready.append((at, job, language))
 
@@ -146,9 +146,9 @@ class Story:
         captions = tuple(output_path(job.source.path, language, ending=ending) for ending in ("srt", "vtt"))
         end = begin + size / self._down
         output = Output.of(path, size, int(end * 1e9), captions, seconds=job.source.size / 1.1e6)
-        self._tell(begin, job, lambda job, at: dub_states.download_started(job, language, Part(size, '"tag"'), at))
+        self._tell(begin, job, lambda job, at: download.download_started(job, language, Part(size, '"tag"'), at))
         self._moves.append(Move(begin, end, job.id, language, size))
-        self._tell(end, job, lambda job, at: dub_states.downloaded(job, language, output, at))
+        self._tell(end, job, lambda job, at: download.downloaded(job, language, output, at))
         return end
 
     def _tell(self, at: float, job: Job, change: Callable[[Job, float], Job]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synthdub_tui.jobs.model import PAID, Dub, DubState, Rung
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import retry
 from synthdub_tui.sandbox.config import Failure, SandboxConfig
 from tests.soak.batch_checks import Dub as Name
 from tests.soak.batch_checks import Watch, paid_twice
@@ -241,7 +241,7 @@ class Round:
 
 
 def _costly(dub: Dub) -> bool:
-    rung = dub_states.rung(dub) if dub.state in (DubState.UNKNOWN, DubState.FAILED) else None
+    rung = retry.rung(dub) if dub.state in (DubState.UNKNOWN, DubState.FAILED) else None
     return rung in PAID or (rung is Rung.SUBMIT and dub.state is DubState.FAILED)
 
 

@@ -28,9 +28,9 @@ from botocore.httpsession import URLLib3Session
 
 from synthdub_tui.commands import retry
 from synthdub_tui.commands.run import run_batch
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import observation
+from synthdub_tui.runner.backoff import Patience
 from synthdub_tui.runner.events import Reporter
-from synthdub_tui.runner.worker_context import Patience
 from synthdub_tui.settings.resolve import resolve
 from synthdub_tui.transfer.s3_client import isolated_session
 
@@ -219,7 +219,7 @@ def _operation(method: str, url: str) -> str:
 
 
 def _work(order: Order) -> int:
-    dub_states.UNKNOWN_GRACE = GRACE  # type: ignore[misc]
+    observation.UNKNOWN_GRACE = GRACE  # type: ignore[misc]
     settings = resolve(order.flags, {"SYNTHESIA_API_KEY": order.key})
     command, *words = order.words
     points = Points(order)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc import protocol as p
 from synthdub_tui.ipc.blocking_client import Control
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import OPEN, PAID, DubState, Job, Rung
 from synthdub_tui.jobs.model import Dub as JobDub
 from synthdub_tui.jobs.retry_policy import fingerprint
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import retry
 from synthdub_tui.sources.add_file import title_of
 from tests.soak.batch_checks import Dub, Watch
 from tests.soak.soak_batch import Terminal, World
@@ -206,5 +206,5 @@ def _cells(files: Iterable[Path], languages: Iterable[str]) -> list[Dub]:
 
 
 def _costly(dub: JobDub) -> bool:
-    rung = dub_states.rung(dub)
+    rung = retry.rung(dub)
     return rung in PAID or (rung is Rung.SUBMIT and dub.state is DubState.FAILED)

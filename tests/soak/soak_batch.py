@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.ipc.blocking_client import Control
-from synthdub_tui.problems import Trouble
 from tests.soak.sandbox_process import Service
 from tests.waiting import block_until
 

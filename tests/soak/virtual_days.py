@@ -38,7 +38,8 @@ from synthdub_tui.sandbox.journal import Record
 from synthdub_tui.sandbox.request_gate import Gate
 from synthdub_tui.sandbox.service_state import State
 from synthdub_tui.settings.resolve import resolve
-from synthdub_tui.store.job_store import Loaded, Store, decode_job, encode_job
+from synthdub_tui.store.codec import decode_job, encode_job
+from synthdub_tui.store.job_store import Loaded, Store
 from synthdub_tui.synthesia.rate_arithmetic import BURST, TRANSIT, Budget, Endpoint
 from synthdub_tui.synthesia.rate_arithmetic import TIERS as BUDGETS
 from synthdub_tui.transfer.download import Fetched, OnStart, nothing_to_note

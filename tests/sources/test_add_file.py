@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import DubState, Job
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import upload
 from synthdub_tui.sources.add_file import TITLE_LIMIT, Admitted, Batch, Effect, Rejected, admit, title_of
 from synthdub_tui.sources.job_index import Known
 from synthdub_tui.sources.scan import Found
@@ -49,7 +49,7 @@ def test_further_languages_are_added_to_it() -> None:
 @pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 2}])
 def test_a_changed_file_is_a_new_version(change: dict[str, int]) -> None:
     job, _ = admitted({})
-    job = dub_states.asset_created(job, "a1", NOW)
+    job = upload.asset_created(job, "a1", NOW)
     renewed, effect = admitted(batch_of(job), FOUND._replace(**change))
     assert effect is Effect.RENEWED
     assert renewed.asset is None

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs.batch_options import Batch
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import source_changes
 from synthdub_tui.sources.add_file import Admitted, Effect, Moved, Outcome, Undecided, Unsure, admit
 from synthdub_tui.sources.job_index import Known
 from synthdub_tui.sources.relocation import new_path
@@ -93,7 +93,7 @@ def test_the_nearest_of_several_candidates_is_taken() -> None:
 def test_a_job_that_moved_is_found_at_its_new_place_and_its_id_is_not_given_again() -> None:
     job = dubbing(FR)
     known = Known({job.id: job})
-    moved = dub_states.relocated(job, replace(job.source, path=THERE.path), "", {}, NOW)
+    moved = source_changes.relocated(job, replace(job.source, path=THERE.path), "", {}, NOW)
     known.jobs = {job.id: moved}
     known.note(job, moved)
     again = admit(known, THERE, BATCH, NOW)

@@ -19,7 +19,8 @@ from synthdub_tui import files
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.store import job_cache
 from synthdub_tui.store import job_store as store_module
-from synthdub_tui.store.job_store import CACHE, Store, encode_job
+from synthdub_tui.store.codec import encode_job
+from synthdub_tui.store.job_store import CACHE, Store
 from tests.jobs.factories import in_every_state
 from tests.store.test_job_store import job, state_of
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import (
     SCHEMA,
     Asset,
@@ -33,16 +34,16 @@ from synthdub_tui.jobs.model import (
     Submission,
     WaitsFor,
 )
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import creation
 from synthdub_tui.languages import OUTPUT
-from synthdub_tui.problems import Trouble
-from synthdub_tui.store.job_store import SIZE_LIMIT, Store, decode_job, encode_job
+from synthdub_tui.store.codec import decode_job, encode_job
+from synthdub_tui.store.job_store import SIZE_LIMIT, Store
 from tests.jobs.factories import DE, ES, FR, NOW, OPTIONS, SOURCE, done, in_every_state
 
 
 def job(number: int = 0, *targets: str) -> Job:
     source = Source(f"/videos/lesson {number}.mp4", 10, 1, "video/mp4")
-    return dub_states.new_job(source, OPTIONS, targets or (FR,), now=NOW + number)
+    return creation.new_job(source, OPTIONS, targets or (FR,), now=NOW + number)
 
 
 def state_of(folder: Path) -> dict[str, bytes | None]:
@@ -253,7 +254,7 @@ def test_saving_one_job_touches_one_file(store: Store, folder: Path) -> None:
     for number in range(3):
         store.save(job(number))
     before = state_of(folder)
-    store.save(dub_states.add_targets(job(1), [ES], NOW))
+    store.save(creation.add_targets(job(1), [ES], NOW))
     after = state_of(folder)
     assert [name for name in after if after[name] != before.get(name)] == [f"jobs/{job(1).id}.toml"]
 

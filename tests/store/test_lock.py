@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.store.lock import Lock
 
 HOLDER = """

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui import files as durable
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import SCHEMA, DubState, Refusal
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import download
 from synthdub_tui.store.job_store import Store
 
 ID = "welcome-01-e42926fb5e73"
@@ -116,9 +116,9 @@ def test_a_changed_job_is_written_in_this_schema_and_the_copy_stays(folder: Path
     store = opened(folder)
     kept = files(folder / "backup-schema-1")
     (job,) = store.load().jobs
-    store.save(dub_states.reviewed(job, "fr-FR", True))
+    store.save(download.reviewed(job, "fr-FR", True))
     assert (folder / "jobs" / f"{ID}.toml").read_text().startswith(f"schema = {SCHEMA}\n")
-    assert opened(folder).load().jobs == [dub_states.reviewed(job, "fr-FR", True)]
+    assert opened(folder).load().jobs == [download.reviewed(job, "fr-FR", True)]
     assert files(folder / "backup-schema-1") == kept
 
 

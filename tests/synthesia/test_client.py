@@ -16,7 +16,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from synthdub_tui.problems import KNOWN, Trouble
+from synthdub_tui.errors import Trouble
+from synthdub_tui.problems import KNOWN
 from synthdub_tui.synthesia import outcomes
 from synthdub_tui.synthesia.client import (
     BODY_LIMIT,

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.synthesia.client import KeyRejected, NotSent, Refused, Unclear
 from synthdub_tui.synthesia.errors import AccountRefused
 from synthdub_tui.synthesia.rate_gate import Endpoint

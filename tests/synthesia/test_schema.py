@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdub_tui.synthesia import schema
-from synthdub_tui.synthesia.errors import Refused
+from synthdub_tui.synthesia.errors import BadAnswer, Refused
 from synthdub_tui.synthesia.schema import (
     AssetStatus,
-    BadAnswer,
     LanguageState,
     LocalesAdded,
     ProjectStatus,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.transfer import part_file as part_module
 from synthdub_tui.transfer.download import ENDLESS, Downloader, Fetched, UrlExpired, Whole, land, nothing_tells
 from synthdub_tui.transfer.part_file import BLOCK, holding

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Source
-from synthdub_tui.problems import Trouble
 from synthdub_tui.sources.digest import RANGE, digest_of
 from synthdub_tui.transfer import upload
 from synthdub_tui.transfer.upload import MIB, PART, PIECE, Unconfirmed, Uploader, UploadTarget, part_size

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from synthdub_tui.problems import Trouble
+from synthdub_tui.errors import Trouble
 from synthdub_tui.sources.digest import digest_of
 from synthdub_tui.transfer.upload import MIB, PART, Uploader, UploadTarget
 from tests.seaweedfs_server import SeaweedFS, seaweedfs

@@ -19,7 +19,8 @@ from synthdub_tui.dashboard.widgets.status_bar import StatusLine
 from synthdub_tui.ipc.client import REPLY_TIMEOUT
 from synthdub_tui.ipc.protocol import Cell, Reply, Request
 from synthdub_tui.jobs.model import Dub
-from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.problems import Problem, explain
+from synthdub_tui.text import printable
 
 CellKey = tuple[str, str]
 

@@ -17,7 +17,8 @@ from synthdub_tui.dashboard.thread_task import Errand
 from synthdub_tui.dashboard.ui_state import Memory
 from synthdub_tui.humanize import many
 from synthdub_tui.ipc.protocol import Add, AddLanguages, StopAdding
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.problems import explain
+from synthdub_tui.text import printable
 
 if TYPE_CHECKING:
     from synthdub_tui.dashboard.file_marks import Count
@@ -38,7 +39,7 @@ _EFFECTS: Final = {
     "going on": "started anew before and not finished, which go on",
     "compared": "compared",
 }
-"""What naming files came to, as the runner counts it (`sources.add_file.Effect`), in words."""
+"""Words for what adding files did, by the runner's counters (most are a `sources.add_file.Effect`)."""
 
 
 class Adding(Acting):

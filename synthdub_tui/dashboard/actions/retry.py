@@ -22,8 +22,9 @@ from synthdub_tui.ipc.client import LinkState
 from synthdub_tui.ipc.protocol import Cancel, Pause, Remove, Resume, Retry, Review, Shown
 from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, WaitsFor
 from synthdub_tui.jobs.retry_policy import Cost, RetryPolicy, bill, fingerprint, offered
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.jobs.transitions import cancellation
+from synthdub_tui.problems import Problem, explain
+from synthdub_tui.text import printable
 
 UNDO: Final = 5.0
 """Seconds in which a cancel can be undone, before the request is sent."""
@@ -248,11 +249,11 @@ class Deeds(Adding):
         if not self.allowed():
             return
         rows = self.session.batch.rows
-        dubs = [(cell, dub) for cell, dub in self.dubs(self.targets()) if dub_states.removable(rows[cell[0]].job, cell[1])]
+        dubs = [(cell, dub) for cell, dub in self.dubs(self.targets()) if cancellation.removable(rows[cell[0]].job, cell[1])]
         cells = [cell for cell, _ in dubs]
         if not cells:
             self.status.say("Nothing here to remove: only what is done, failed or cancelled can be. Cancel the rest first.")
-        elif paid := [cell for cell, dub in dubs if dub_states.forgets_paid(dub)]:
+        elif paid := [cell for cell, dub in dubs if cancellation.forgets_paid(dub)]:
             self._ask_to_forget(cells, paid)
         else:
             self._remove(self._shown(cells), forget=False)

@@ -16,10 +16,14 @@ from synthdub_tui.dashboard.file_marks import Count, Marks
 from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.text_layout import Line, fit, fit_end, size
 from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.dashboard.widgets.row_list import Hints, RowList, SearchBox, Words
+from synthdub_tui.dashboard.widgets.key_hints import Hints
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.row_list import RowList
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.humanize import many
 from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.problems import explain
+from synthdub_tui.text import printable
 
 SIZE_WIDTH: Final = 9
 

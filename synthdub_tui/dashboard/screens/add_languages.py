@@ -14,9 +14,12 @@ from textual.widgets import Input
 from synthdub_tui import languages
 from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.text_layout import Line, fit
-from synthdub_tui.dashboard.widgets.row_list import Hints, RowList, SearchBox, Words
+from synthdub_tui.dashboard.widgets.key_hints import Hints
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.row_list import RowList
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.humanize import many
-from synthdub_tui.problems import printable
+from synthdub_tui.text import printable
 
 
 class AddLanguagesScreen(Page[list[str]]):

@@ -14,9 +14,10 @@ from textual.binding import Binding, BindingType
 from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.text_layout import Line, size
 from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.key_hints import Hints
 from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.row_list import Hints, Words
-from synthdub_tui.problems import joinable, printable
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.text import joinable, printable
 
 LIMIT: Final = 256 * 1024
 """Most bytes shown of one file; captions of several hours are smaller."""

@@ -10,8 +10,9 @@ from textual.containers import Vertical
 from textual.geometry import Size
 
 from synthdub_tui.dashboard.screens.base import Dialog
+from synthdub_tui.dashboard.widgets.key_hints import Hints
 from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.row_list import Hints, Words
+from synthdub_tui.dashboard.widgets.plain_text import Words
 
 
 class CopiedScreen(Dialog[None]):

@@ -15,9 +15,10 @@ from textual.strip import Strip
 from textual.widgets import Button
 
 from synthdub_tui.dashboard.screens.base import Dialog
+from synthdub_tui.dashboard.widgets.key_hints import Hints
 from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.row_list import Hints, Words
-from synthdub_tui.problems import printable
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.text import printable
 
 AROUND = 7
 """Rows of the window around the lines: border, title, choices with their margin, hints."""

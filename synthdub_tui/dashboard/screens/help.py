@@ -14,9 +14,11 @@ from textual.widgets import Input
 
 from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.text_layout import Line, fit, wrap
+from synthdub_tui.dashboard.widgets.key_hints import Hints
 from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.row_list import Hints, SearchBox, Words
-from synthdub_tui.problems import printable
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
+from synthdub_tui.text import printable
 
 Groups = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 """Headings, each with pairs of key and description."""

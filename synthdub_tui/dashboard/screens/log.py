@@ -14,8 +14,10 @@ from textual.widgets import Input
 from synthdub_tui.dashboard.log_tail import KEEP, Entry, Tail
 from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.key_hints import Hints
 from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.row_list import Hints, SearchBox, Words
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.humanize import many
 
 LEVELS: Final = (("everything", 0), ("info and above", 20), ("warnings and errors", 30), ("errors", 40))

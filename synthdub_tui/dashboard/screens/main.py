@@ -29,8 +29,9 @@ from synthdub_tui.dashboard.widgets.grid import Grid
 from synthdub_tui.dashboard.widgets.summary_bar import Topline
 from synthdub_tui.ipc.client import LinkState
 from synthdub_tui.ipc.protocol import Cell, Thumbnail
-from synthdub_tui.jobs.filters import ORDERS, Filter, FilterError, parse
-from synthdub_tui.problems import printable
+from synthdub_tui.jobs.filters import Filter, FilterError, parse
+from synthdub_tui.jobs.sorting import ORDERS
+from synthdub_tui.text import printable
 
 TROUBLE = "state:trouble"
 

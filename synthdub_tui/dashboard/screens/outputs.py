@@ -22,12 +22,15 @@ from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.screens.captions import CaptionsScreen
 from synthdub_tui.dashboard.screens.clipboard_dialog import CopiedScreen
 from synthdub_tui.dashboard.terminal import clipboard, player
-from synthdub_tui.dashboard.text_layout import Line, ago, duration, fit, fit_end, size, wrap
+from synthdub_tui.dashboard.text_layout import Line, duration, fit, fit_end, size, wrap
 from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.dashboard.widgets.row_list import Hints, RowList, SearchBox, Words
+from synthdub_tui.dashboard.widgets.key_hints import Hints
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.row_list import RowList
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.dashboard.widgets.thumbnail_pane import Thumbnail
-from synthdub_tui.humanize import many
-from synthdub_tui.problems import printable
+from synthdub_tui.humanize import ago, many
+from synthdub_tui.text import printable
 
 RELOAD: Final = 2.0
 LOOK: Final = 5.0

@@ -13,7 +13,7 @@ from textual.widgets import Button
 
 from synthdub_tui.dashboard.screens.base import Dialog
 from synthdub_tui.dashboard.screens.confirm import choice
-from synthdub_tui.dashboard.widgets.row_list import Words
+from synthdub_tui.dashboard.widgets.plain_text import Words
 from synthdub_tui.humanize import many
 
 STAYS: Final = "esc stays here. Nothing is lost either way."

@@ -16,10 +16,13 @@ from textual.worker import Worker, WorkerState
 from synthdub_tui.dashboard.screens.base import Dialog
 from synthdub_tui.dashboard.text_layout import wrap
 from synthdub_tui.dashboard.thread_task import Errand
+from synthdub_tui.dashboard.widgets.key_hints import Hints
 from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.row_list import Hints, SearchBox, Words
-from synthdub_tui.problems import Problem, printable
+from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
+from synthdub_tui.problems import Problem
 from synthdub_tui.settings.api_key_file import KeyFileError, clean, store_key
+from synthdub_tui.text import printable
 
 Check = Callable[[str], Awaitable[Problem | None]]
 """Asks the service whether it accepts a key; None if it does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from synthdub_tui import languages, retry_text
+from synthdub_tui import humanize, languages, retry_text
 from synthdub_tui.dashboard import grid_cells
 from synthdub_tui.dashboard.grid_model import FILE, Batch, percent
 from synthdub_tui.dashboard.keymap import DEFAULT, Keymap
@@ -14,8 +14,9 @@ from synthdub_tui.dashboard.widgets.lines import Reader
 from synthdub_tui.jobs.model import Dub, DubState, Job, Rung, Stage, WaitsFor
 from synthdub_tui.jobs.reconcile import awaits_rest
 from synthdub_tui.jobs.retry_policy import Cost, offered
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import explain, printable
+from synthdub_tui.jobs.transitions import cancellation, observation
+from synthdub_tui.problems import explain
+from synthdub_tui.text import printable
 
 STATES: Final = {
     DubState.WAITING: "waits to be submitted",
@@ -100,9 +101,9 @@ def _dub_lines(
         lines += [((" ", ""),), *_problem(dub.hold.reason.value, f"{moment(dub.hold.at, now)}, {dub.hold.detail}", "Since: ")]
     elif dub.failure is not None:
         lines += [((" ", ""),), *_problem(dub.failure.code, dub.failure.detail)]
-    elif word := dub_states.unknown_status(dub):
+    elif word := observation.unknown_status(dub):
         lines += [((" ", ""),), *_problem("status_unknown", word)]
-    elif code := dub_states.billed_all_the_same(job, language):
+    elif code := cancellation.billed_all_the_same(job, language):
         lines += [((" ", ""),), *_problem(code, "")]
     lines += _retry(job, language, keymap.shown("retry"))
     lines += [((" ", ""),), (("What happened", "strong"),), *_timeline(job, dub, now)]
@@ -124,7 +125,7 @@ def _progress(batch: Batch, job: Job, language: str, dub: Dub, now: float) -> li
         text = f"for {grid_cells.duration(now - (dub.submitted or dub.since))}"
         usual = batch.durations.usual()
         if usual is not None:
-            text += f"; usual here is {grid_cells.roughly(usual[0])} (the middle of {usual[1]} dubs)"
+            text += f"; usual here is {humanize.roughly(usual[0])} (the middle of {usual[1]} dubs)"
         return [((text, ""),)]
     transfer = batch.transfers.get((job.id, language))
     if dub.state is not DubState.DOWNLOADING or transfer is None:

@@ -7,16 +7,13 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
-from textual.widgets import Static
 
-from synthdub_tui.dashboard.text_layout import Line, hints
+from synthdub_tui.dashboard.text_layout import Line
 from synthdub_tui.dashboard.widgets.lines import Drawn
-from synthdub_tui.dashboard.widgets.ordered_input import Typed
 
 
 class RowList(Drawn):
@@ -109,50 +106,3 @@ class RowList(Drawn):
             self.scroll_to(y=self.cursor, animate=False)
         elif self.cursor >= top + height:
             self.scroll_to(y=self.cursor - height + 1, animate=False)
-
-
-class SearchBox(Typed):
-    """An input line that leaves the keys in `passes` to the screen around it."""
-
-    def __init__(self, *, passes: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str) -> None:
-        super().__init__(placeholder=placeholder, password=password, id=id, compact=True, select_on_focus=False)
-        self.passes = passes
-        self.cursor_blink = False  # a blinking cursor would send bytes for ever
-
-
-class Hints(Static):
-    """The keys that do something now, in one line, as many as fit."""
-
-    DEFAULT_CSS = """
-    Hints { height: 1; color: $text-muted; }
-    """
-
-    def __init__(self, pairs: list[tuple[str, str]] | None = None, *, id: str | None = None) -> None:
-        super().__init__(markup=False, id=id)
-        self._pairs = pairs or []
-
-    def show(self, pairs: list[tuple[str, str]]) -> None:
-        """Show other keys."""
-        if pairs != self._pairs:
-            self._pairs = pairs
-            self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
-    def _draw(self) -> None:
-        self.update(hints(self._pairs, self.size.width))
-
-
-class Words(Static):
-    """Plain text in one role; never markup. Repaints only when it changes."""
-
-    def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(text, markup=False, id=id, classes=classes)
-        self.text = text
-
-    def show(self, text: str) -> None:
-        """Show another text."""
-        if text != self.text:
-            self.text = text
-            self.update(Text(text))

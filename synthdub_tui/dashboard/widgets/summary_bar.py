@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual.widgets import Static
 
+from synthdub_tui import humanize
 from synthdub_tui.dashboard import grid_cells
 from synthdub_tui.dashboard.grid_model import Batch
 from synthdub_tui.dashboard.keymap import DEFAULT, Keymap
@@ -20,7 +21,8 @@ from synthdub_tui.ipc.client import LinkState
 from synthdub_tui.ipc.protocol import Comparing, Meters, QuotaMeter
 from synthdub_tui.jobs.eta import Rates
 from synthdub_tui.jobs.model import DubState
-from synthdub_tui.problems import Problem, explain, printable
+from synthdub_tui.problems import Problem, explain
+from synthdub_tui.text import printable
 
 _STYLES = {"": "", "faint": "dim", "strong": "bold", "good": "bold", "warn": "bold", "bad": "bold reverse"}
 MOST_LINES: Final = 3
@@ -66,7 +68,7 @@ def progress_line(about: Overview, now: float, signs: grid_cells.Signs) -> list[
         spans.append(("PAUSED", "bad"))
     left = None if about.meters is None or about.meters.paused else about.batch.pace.remaining(totals.open, now)
     if left is not None:
-        spans.append((f"about {grid_cells.roughly(left)} left", ""))
+        spans.append((f"about {humanize.roughly(left)} left", ""))
     elif totals.dubs and not totals.open and about.batch.loaded:
         spans.append(("nothing left to do" if not trouble else "the rest needs you", ""))
     if about.meters is not None and about.meters.since and now - about.meters.since >= 60:

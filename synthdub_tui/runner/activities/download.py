@@ -10,11 +10,11 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.language_entries import alive, entries_of
 from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Part, Scope
 from synthdub_tui.jobs.output_paths import output_path
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import download, dub_states
 from synthdub_tui.runner.output_preflight import CAPTIONS, captions_of_ours, check_writable, is_ours, landed, taken_only
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.runner.worker_context import Workshop
@@ -96,7 +96,7 @@ class Fetch:
         await self._note_done(output, lacking)
 
     async def _note_done(self, output: Output, lacking: Failure | None = None) -> None:
-        self._shop.ledger.put(dub_states.downloaded(self._job, self._language, output, self._shop.now(), lacking=lacking))
+        self._shop.ledger.put(download.downloaded(self._job, self._language, output, self._shop.now(), lacking=lacking))
         await self._shop.ledger.saved(self._id)
 
     # -- the video -----------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ class Fetch:
         if fetched is None:
             fetched = await self._in_rounds(self._video_address, self._fetch_video)
         replace = await in_thread(is_ours, self._dub, self._final)
-        self._shop.ledger.put(dub_states.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
+        self._shop.ledger.put(download.landing(self._job, self._language, fetched.size, fetched.mtime_ns))
         await self._shop.ledger.saved(self._id)  # from here on, a file of that size and time is recognised as ours
         await in_thread(land, self._part, self._final, replace=replace)
 
@@ -164,7 +164,7 @@ class Fetch:
 
     async def _fetch_video(self, address: str) -> Fetched:
         before = self._dub.part or Part(0)
-        self._shop.ledger.put(dub_states.download_started(self._job, self._language, before, self._shop.now()))
+        self._shop.ledger.put(download.download_started(self._job, self._language, before, self._shop.now()))
         return await self._shop.downloader.fetch(
             address,
             self._part,
@@ -176,7 +176,7 @@ class Fetch:
 
     async def _note_start(self, etag: str, total: int | None) -> None:
         part = Part(total or 0, etag)
-        self._shop.ledger.put(dub_states.download_started(self._job, self._language, part, self._shop.now()))
+        self._shop.ledger.put(download.download_started(self._job, self._language, part, self._shop.now()))
         await self._shop.ledger.saved(self._id)
 
     # -- captions ------------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class Fetch:
         same = await in_thread(_same_content, part, path)
         ours = await in_thread(captions_of_ours, self._job, self._language)
         time = (await in_thread(os.lstat, path if same else part)).st_mtime_ns
-        self._shop.ledger.put(dub_states.captions_landing(self._job, self._language, tuple(sorted({*ours.values(), time}))))
+        self._shop.ledger.put(download.captions_landing(self._job, self._language, tuple(sorted({*ours.values(), time}))))
         await self._shop.ledger.saved(self._id)
         if same:
             await in_thread(complete_landing, part, path)

@@ -17,7 +17,7 @@ from synthdub_tui import languages as codes
 from synthdub_tui.jobs.language_entries import own_spelling
 from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.jobs.moderation import is_moderation
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import dub_states, source_changes, submission
 from synthdub_tui.runner.output_preflight import ready_to_write
 from synthdub_tui.runner.source_preflight import worth_sending
 from synthdub_tui.runner.threads import in_thread
@@ -156,7 +156,7 @@ class Submission:
                 await self._note_verdicts("", refused)
                 await self._note_accepted(self._project, refused)
             finally:
-                self._shop.ledger.put(dub_states.added(self._job, videos, refused, self._shop.now()))
+                self._shop.ledger.put(submission.added(self._job, videos, refused, self._shop.now()))
             return
         asset = self._job.asset
         if asset is None:
@@ -175,7 +175,7 @@ class Submission:
         try:
             await self._note_accepted(project)
         finally:
-            self._shop.ledger.put(dub_states.created(self._job, project, self._shop.now()))
+            self._shop.ledger.put(submission.created(self._job, project, self._shop.now()))
 
     async def _record_intent(self) -> None:
         """Record job and receipt. The client calls this right before it sends, when rate limit and key allow the request.
@@ -187,7 +187,7 @@ class Submission:
         job = self._job
         if self._shop.paused or not set(self._languages) <= set(job.unsent):
             raise _Withdrawn  # paused, cancelled or held during the wait for the rate limit
-        self._shop.ledger.put(dub_states.intend(job, self._languages, self._project, self._shop.now()))
+        self._shop.ledger.put(submission.intend(job, self._languages, self._project, self._shop.now()))
         await self._shop.ledger.saved(self._id)
         self._receipt = await self._shop.paid_before.intend(self._id, self._languages, self._project)
         if not self._receipt:
@@ -205,7 +205,7 @@ class Submission:
             if self._receipt:
                 await self._shop.paid_before.note_unclear(self._job, self._receipt)
         finally:
-            self._shop.ledger.put(dub_states.unclear(self._job, self._shop.now(), detail))
+            self._shop.ledger.put(submission.unclear(self._job, self._shop.now(), detail))
 
     async def _note_refused(self) -> None:
         if self._receipt:
@@ -229,7 +229,7 @@ class Submission:
 
     def _replace(self, source: Source) -> None:
         _log.info("source replaced", extra={"job": self._id})
-        self._shop.ledger.put(dub_states.source_replaced(self._job, source))
+        self._shop.ledger.put(source_changes.source_replaced(self._job, source))
 
     async def _compare(self) -> None:
         """Read the source, which may take minutes. Keeps the upload if the content is the same, else replaces the source."""
@@ -242,13 +242,13 @@ class Submission:
         if self._job.source != known:
             return  # the source was examined elsewhere meanwhile
         if now.digest == known.digest:
-            self._shop.ledger.put(dub_states.source_adopted(self._job, now))
+            self._shop.ledger.put(source_changes.source_adopted(self._job, now))
         else:
             self._replace(now)
 
     def _settle_unsent(self) -> None:
         if self._job.submission is not None:
-            self._shop.ledger.put(dub_states.not_sent(self._job))
+            self._shop.ledger.put(submission.not_sent(self._job))
 
     async def _note_verdicts(self, code: str, said: Mapping[str, str]) -> None:
         """Note moderation's refusals in the receipt, for other batches. `said`: language ("" for the whole request) → words."""
@@ -259,9 +259,9 @@ class Submission:
     def _refused(self, refusal: Refused) -> None:
         job = self._job
         if job.submission is None:  # the client refused it before the intent was recorded
-            job = dub_states.intend(job, self._languages, self._project, self._shop.now())
+            job = submission.intend(job, self._languages, self._project, self._shop.now())
         named = self._named(refusal)
-        self._shop.ledger.put(dub_states.refused(job, refusal.code, refusal.detail, named, self._shop.now()))
+        self._shop.ledger.put(submission.refused(job, refusal.code, refusal.detail, named, self._shop.now()))
 
     def _named(self, refusal: Refused) -> dict[str, str]:
         """Returns language → words for each language that the service names in a refusal."""

@@ -9,10 +9,10 @@ import time
 from typing import cast
 
 from synthdub_tui import languages
+from synthdub_tui.errors import Trouble
 from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.jobs.moderation import MODERATION
-from synthdub_tui.jobs.transitions import dub_states
-from synthdub_tui.problems import Trouble
+from synthdub_tui.jobs.transitions import source_changes, submission, upload
 from synthdub_tui.runner.output_preflight import ready_to_write
 from synthdub_tui.runner.source_preflight import warn_if_unreadable, worth_sending
 from synthdub_tui.runner.threads import in_thread
@@ -60,7 +60,7 @@ class Delivery:
             self._fail(Trouble("internal"))
             raise
         finally:
-            self._shop.ledger.put(dub_states.queued_again(self._job))
+            self._shop.ledger.put(upload.queued_again(self._job))
 
     async def _step(self) -> None:
         asset = self._job.asset
@@ -72,7 +72,7 @@ class Delivery:
             await self._await_ready()
 
     def _fail(self, trouble: Trouble) -> None:
-        self._shop.ledger.put(dub_states.source_failed(self._job, trouble.code, trouble.detail, self._shop.now()))
+        self._shop.ledger.put(source_changes.source_failed(self._job, trouble.code, trouble.detail, self._shop.now()))
 
     # -- a new asset ---------------------------------------------------------------------------------------------------
 
@@ -90,9 +90,9 @@ class Delivery:
                 return
             if not self._job.uploads:
                 await warn_if_unreadable(self._shop, self._id)
-            self._shop.ledger.put(dub_states.preparing(self._job))
+            self._shop.ledger.put(upload.preparing(self._job))
             created = await self._create_asset()
-            self._shop.ledger.put(dub_states.asset_created(self._job, created.id, self._shop.now()))
+            self._shop.ledger.put(upload.asset_created(self._job, created.id, self._shop.now()))
             await self._shop.ledger.saved(self._id)
             await self._upload(created)
 
@@ -106,7 +106,7 @@ class Delivery:
         job, now = self._job, Stamp(status.st_size, status.st_mtime_ns)
         changed = not same_version(stamp_of(job.source), now)
         if changed and suspect(status.st_mtime_ns, status.st_ctime_ns, self._shop.now(), self._shop.settle):
-            self._shop.ledger.put(dub_states.unsettled(job))
+            self._shop.ledger.put(source_changes.unsettled(job))
             return False
         self._shop.ledger.put(adopted(job, now))
         return True
@@ -129,7 +129,7 @@ class Delivery:
         except Trouble as trouble:
             await self._upload_again(trouble)
         else:
-            self._shop.ledger.put(dub_states.asset_uploaded(self._job, digest))
+            self._shop.ledger.put(upload.asset_uploaded(self._job, digest))
             await self._shop.ledger.saved(self._id)
         finally:
             self._shop.outlasted(self._id, "")
@@ -156,11 +156,11 @@ class Delivery:
 
     async def _upload_again(self, trouble: Trouble) -> None:
         changed = trouble.code == "source_changed" and self._shop.settle > 0  # during the upload: still being written
-        if not (changed or trouble.code in _AGAIN) or self._job.uploads >= dub_states.UPLOAD_LIMIT:
+        if not (changed or trouble.code in _AGAIN) or self._job.uploads >= submission.UPLOAD_LIMIT:
             raise trouble
         _log.info("upload again", extra={"job": self._id, "code": trouble.code})
-        dropped = dub_states.asset_dropped(self._job)
-        self._shop.ledger.put(dub_states.unsettled(dropped) if changed else dropped)
+        dropped = upload.asset_dropped(self._job)
+        self._shop.ledger.put(source_changes.unsettled(dropped) if changed else dropped)
         if trouble.code != "credentials_expired":
             await asyncio.sleep(self._shop.patience.upload_pause)
 
@@ -169,9 +169,9 @@ class Delivery:
     async def _check_interrupted(self) -> None:
         """The last run ended during the upload: ask the service whether the whole file arrived."""
         if await self._arrived():
-            self._shop.ledger.put(dub_states.asset_uploaded(self._job))
+            self._shop.ledger.put(upload.asset_uploaded(self._job))
         else:
-            self._shop.ledger.put(dub_states.asset_dropped(self._job))
+            self._shop.ledger.put(upload.asset_dropped(self._job))
 
     async def _arrived(self) -> bool:
         """Whether the service has received the whole file."""
@@ -191,7 +191,7 @@ class Delivery:
             if info is None:
                 raise Trouble("asset_not_uploaded", "the service does not know the asset any more")
             if info.status is AssetStatus.READY or self._good_enough(info) or waited > patience.asset_limit:
-                self._shop.ledger.put(dub_states.asset_ready(self._job, self._source_language(info)))
+                self._shop.ledger.put(upload.asset_ready(self._job, self._source_language(info)))
                 return
             if info.status is AssetStatus.ERROR:
                 raise Trouble(_asset_code(info.error_code), info.error_code)
@@ -229,8 +229,8 @@ def adopted(job: Job, now: Stamp) -> Job:
     """Returns the job with its source as it is now: either another version, or the same one with a more precise time."""
     source = seen_as(job.source, now)
     if same_version(stamp_of(job.source), now):
-        return dub_states.source_adopted(job, source)
-    return dub_states.source_replaced(job, source)
+        return source_changes.source_adopted(job, source)
+    return source_changes.source_replaced(job, source)
 
 
 def _look_at(source: Source) -> os.stat_result:

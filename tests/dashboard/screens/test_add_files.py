@@ -8,7 +8,7 @@ import pytest
 from synthdub_tui.dashboard import directory_listing as folder_module
 from synthdub_tui.dashboard.directory_listing import complete
 from synthdub_tui.dashboard.screens.add_files import AddFilesScreen
-from synthdub_tui.dashboard.widgets.row_list import SearchBox
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.jobs.batch_options import Batch
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 

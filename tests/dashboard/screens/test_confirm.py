@@ -2,7 +2,6 @@ import pytest
 from textual.widgets._toast import Toast
 
 from synthdub_tui.dashboard.screens.confirm import ConfirmScreen
-from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen
 from synthdub_tui.dashboard.widgets.lines import Reader
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, Harness, shown
 
@@ -51,34 +50,6 @@ async def test_names_are_plain_text() -> None:
     async with shown(ConfirmScreen(HOSTILE, [HOSTILE], danger=False, confirm_label="[b]Go")) as hand:
         await hand.sees(SHOWN, "[b]Go (y)")
         assert hand.app.text.count(SHOWN) == 2
-
-
-@pytest.mark.parametrize(
-    ("keys", "answer"),
-    [
-        (["enter"], QuitChoice("background", False)),
-        (["b"], QuitChoice("background", False)),
-        (["s"], QuitChoice("stop", False)),
-        (["down", "enter"], QuitChoice("stop", False)),
-        (["m", "s"], QuitChoice("stop", True)),
-        (["m", "m", "b"], QuitChoice("background", False)),
-        (["up", "enter", "b"], QuitChoice("background", True)),
-        (["escape"], None),
-        (["q"], None),
-    ],
-)
-async def test_quit(keys: list[str], answer: QuitChoice | None) -> None:
-    async with shown(QuitScreen(3), SMALL) as hand:
-        await hand.sees("3 dubs are under way", "(b)", "[ ] Remember")
-        await hand.press(*keys)
-        assert await hand.answer() == answer
-
-
-async def test_quit_shows_whether_it_remembers() -> None:
-    async with shown(QuitScreen(1)) as hand:
-        await hand.sees("1 dub is under way")
-        await hand.press("m")
-        await hand.sees("[x] Remember", "“Quit asks again” takes that back")
 
 
 async def test_a_dangerous_yes_counts_only_once_its_question_was_drawn() -> None:

@@ -11,7 +11,7 @@ from synthdub_tui.dashboard import output_file_check
 from synthdub_tui.dashboard.screens.captions import read
 from synthdub_tui.dashboard.screens.outputs import OutputRow, OutputsScreen
 from synthdub_tui.dashboard.terminal import player
-from synthdub_tui.dashboard.widgets.row_list import SearchBox
+from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.jobs.model import Output
 from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
 

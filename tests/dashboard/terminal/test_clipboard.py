@@ -2,17 +2,11 @@
 
 import base64
 import os
-import shlex
-import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from synthdub_tui.dashboard import text_layout
-from synthdub_tui.dashboard.directory_listing import resolved
-from synthdub_tui.dashboard.terminal import clipboard, player
+from synthdub_tui.dashboard.terminal import clipboard
 
 NASTY = "/v/a b/$(id) `x` 'q' \"d\" \\ * [1] ~ é日本.mp4"
 STRAY = os.fsdecode(b"/v/new\nline \x1b[31m \xff '.mp4")
@@ -73,115 +67,3 @@ def test_multiplexers_pass_the_sequence_on() -> None:
     assert tmux == "\x1bPtmux;\x1b" + plain + "\x1b\\"
     screen = clipboard.passed_through(text, {"STY": "1.pts"})
     assert screen.replace("\x1bP", "").replace("\x1b\\", "") == plain
-
-
-GUI = {"DISPLAY": ":0"}
-OVER_SSH = {"SSH_CONNECTION": "a 1 b 22"}
-
-
-@pytest.mark.parametrize(
-    ("command", "environ", "way", "argv"),
-    [
-        ("true", GUI, "window", ("true", "/x y")),
-        ("true {} -a", GUI, "window", ("true", "/x y", "-a")),
-        ("true --file={path}", GUI, "window", ("true", "--file=/x y")),
-        ("terminal: true -q", OVER_SSH, "terminal", ("true", "-q", "/x y")),
-        ("true --vo=tct", OVER_SSH, "terminal", ("true", "--vo=tct", "/x y")),
-        ("less", OVER_SSH, "terminal", ("less", "/x y")),
-        ("window: less", GUI, "window", ("less", "/x y")),
-        ("true", OVER_SSH, "none", ()),
-        ("", OVER_SSH, "none", ()),
-        ("no-such-program-here", GUI, "none", ()),
-        ("true 'open", GUI, "none", ()),
-        ("terminal:", GUI, "none", ()),
-    ],
-)
-def test_how_a_file_is_opened(command: str, environ: dict[str, str], way: str, argv: tuple[str, ...]) -> None:
-    opening = player.plan("/x y", command, environ, "linux")
-    assert (opening.way, opening.argv) == (way, argv)
-    assert bool(opening.explain) == (way == "none")
-
-
-def test_a_mac_has_a_display_of_its_own() -> None:
-    there = player.plan("/x", "true", {}, "darwin")
-    assert there.way == "window"
-    assert player.plan("/x", "true", OVER_SSH, "darwin").way == "none"
-
-
-def test_programs_that_fail_say_so(tmp_path: Path) -> None:
-    assert player.run_in_terminal(("true",)) == ""
-    assert player.run_in_terminal(("false",)) == "false ended with code 1."
-    assert "could not be started" in player.run_in_terminal((str(tmp_path),))
-    assert player.start_beside(("true",)) == ""
-    assert player.start_beside(("false",)) == "false ended with code 1."
-    assert "could not be started" in player.start_beside((str(tmp_path),))
-    assert "signal 15" in player.start_beside(("sh", "-c", "kill -15 $$"))
-
-
-def test_ctrl_c_is_for_the_player() -> None:
-    """The handler is not inherited as ignored, and ours is back afterwards."""
-    before = signal.getsignal(signal.SIGINT)
-    ends = "import os, signal; os.kill(os.getppid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGINT); signal.pause()"
-    assert player.run_in_terminal((sys.executable, "-c", f"import signal; signal.signal(2, signal.SIG_DFL); {ends}")) == ""
-    assert player.run_in_terminal(("sh", "-c", "kill -2 $$")) == ""
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_window_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player, "EARLY", 0.05)
-    mark = tmp_path / "mark"
-    assert player.start_beside(("sh", "-c", f"read x < {shlex.quote(str(_fifo(tmp_path)))}; touch {mark}")) == ""
-    with open(tmp_path / "fifo", "w") as fifo:  # it still lives, in a session of its own, and waits for this
-        fifo.write("go\n")
-
-
-def _fifo(folder: Path) -> Path:
-    path = folder / "fifo"
-    os.mkfifo(path)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_400, "99.4 kB"), (999_600, "1.0 MB"), (4_500_000_000, "4.5 GB")],
-)
-def test_sizes(number: int, text: str) -> None:
-    assert text_layout.size(number) == text
-
-
-def test_text_fits_cells() -> None:
-    assert text_layout.fit("日本語", 4) == "日… "
-    for text in ("日本語", "abc", "", "a" * 50, "e\u0301" * 9):
-        for width in range(9):
-            assert text_layout.cell_len(text_layout.fit(text, width)) == width, (text, width)
-            assert text_layout.cell_len(text_layout.fit_end(text, max(1, width))) <= max(1, width)
-            for part in text_layout.wrap(((text, ""), ("日本語 語", "bad")), max(2, width)):
-                assert text_layout.cell_len("".join(span for span, _ in part).rstrip()) <= max(2, width)
-
-
-def test_wrapping_loses_nothing() -> None:
-    line = (("intro ", "faint"), ("日本語 and more words", "bad"))
-    for width in range(2, 30):
-        joined = [span for part in text_layout.wrap(line, width) for span in part]
-        assert "".join(text for text, _ in joined) == "intro 日本語 and more words"
-        assert {role for _, role in joined} == {"faint", "bad"}
-
-
-@pytest.mark.parametrize(
-    ("typed", "path"),
-    [
-        ("sub", "/base/sub"),
-        ("../x", "/x"),
-        ("/abs", "/abs"),
-        ("/base//other/videos", "/other/videos"),
-        ("/base/~/videos", "/home/me/videos"),
-        ("~/a b", "/home/me/a b"),
-        ("/base/a~b", "/base/a~b"),
-        ("//", "/"),
-    ],
-)
-def test_what_is_typed_behind_the_path_in_the_prompt_takes_its_place(
-    typed: str, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert resolved(typed, "/base") == path

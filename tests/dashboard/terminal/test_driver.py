@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.dashboard.terminal.driver import Escapes
+from synthdub_tui.dashboard.terminal.input import Escapes
 from synthdub_tui.jobs.model import DubState
 from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_dub, make_job
 from tests.dashboard.opened_dashboard import until

@@ -16,10 +16,10 @@ from tests.dashboard.pseudo_terminal import PLAY, Terminal
 from tests.dashboard.terminal_emulator import Emulator
 
 STOCK = """\
-from synthdub_tui.dashboard import painting
-from tests.dashboard import play
-painting._surface_is_known = lambda app: False
-play.main()
+from synthdub_tui.dashboard.terminal import renderer
+from tests.dashboard import run_on_fake_runner
+renderer._surface_is_known = lambda app: False
+run_on_fake_runner.main()
 """
 """A dashboard with a Textual that the painter does not know."""
 

@@ -14,7 +14,9 @@ from synthdub_tui.dashboard.grid_model import FILE, Batch
 from synthdub_tui.dashboard.text_layout import wrap
 from synthdub_tui.dashboard.widgets.detail_pane import Detail, describe
 from synthdub_tui.ipc.protocol import Transfer
-from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Rung, Scope
+from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Oddity, Output, Rung, Scope
+from synthdub_tui.jobs.transitions.observation import ODD_POLLS
+from synthdub_tui.problems import explain
 from tests.dashboard.fake_runner import make_dub, make_job
 from tests.dashboard.opened_dashboard import desk, until
 
@@ -206,3 +208,10 @@ async def test_tab_reads_it_and_escape_returns(tmp_path: Path) -> None:
         await opened.press("escape")
         await until(lambda: opened.main.focused is opened.main.grid)
         assert pane.display
+
+
+def test_a_status_that_the_program_does_not_know_is_a_problem_with_its_word() -> None:
+    dub = replace(make_dub(DubState.DUBBING, NOW), odd=Oddity("on_hold", NOW, ODD_POLLS))
+    said = text(dub)
+    assert explain("status_unknown").title in said and "on_hold" in said and "Code: status_unknown" in said
+    assert "on_hold" not in text(replace(dub, odd=Oddity("on_hold", NOW, ODD_POLLS - 1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from synthdub_tui import humanize
 from synthdub_tui.dashboard import grid_cells
 from synthdub_tui.dashboard.grid_model import Batch
 from synthdub_tui.dashboard.text_layout import in_lines
@@ -109,7 +110,7 @@ def test_the_end_is_told() -> None:
     ("seconds", "said"), [(3, "10 s"), (75, "80 s"), (400, "7 min"), (1000, "15 min"), (7300, "2.0 h"), (90_000, "25 h")]
 )
 def test_predictions_are_no_more_exact_than_they_can_be(seconds: float, said: str) -> None:
-    assert grid_cells.roughly(seconds) == said
+    assert humanize.roughly(seconds) == said
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def imported(*names: str) -> str:
 
 def test_the_terminal_is_not_asked_what_it_can(image: Path) -> None:
     """The library does it when it is imported, and takes keys for answers; the second program shows that this test sees it."""
-    load = f"from synthdub_tui.dashboard import pictures; print(pictures.load({str(image)!r}, 40, 12).size)"
+    load = f"from synthdub_tui.dashboard import images; print(images.load({str(image)!r}, 40, 12).size)"
     assert on_a_terminal(load).split() == [b"(80,", b"44)"]
     assert b"\x1b" in on_a_terminal("import textual_image.widget")
 

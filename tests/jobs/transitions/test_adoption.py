@@ -7,7 +7,7 @@ import pytest
 from synthdub_tui.jobs.adoption import obstacle, project_ids
 from synthdub_tui.jobs.model import DubState, Hold, Job, ProjectSeen, Seen, SeenState, WaitsFor
 from synthdub_tui.jobs.reconcile import Submit, Watch, activities
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import adoption, dub_states, holds, observation
 from tests.jobs.factories import (
     DE,
     ES,
@@ -54,12 +54,12 @@ def test_an_address_with_two_ids_leaves_the_choice_to_the_user() -> None:
 @pytest.mark.parametrize("state", list(DubState))
 def test_only_what_is_neither_under_way_nor_done_is_adopted(state: DubState) -> None:
     job = in_every_state()[state]
-    assert dub_states.adoptable(job, FR) == (state in ADOPTABLE)
+    assert adoption.adoptable(job, FR) == (state in ADOPTABLE)
     if state not in ADOPTABLE:
         with pytest.raises(dub_states.IllegalMove):
-            dub_states.adopted(job, FR, ONE, NOW, NOW)
+            adoption.adopted(job, FR, ONE, NOW, NOW)
         return
-    adopted = dub_states.adopted(job, FR, ONE, NOW - 1, NOW)
+    adopted = adoption.adopted(job, FR, ONE, NOW - 1, NOW)
     dub = adopted.dubs[FR]
     assert (dub.state, dub.project, dub.submitted, dub.failure) == (DubState.DUBBING, ONE, NOW - 1, None)
     assert Watch(ONE) in activities(adopted)
@@ -68,23 +68,23 @@ def test_only_what_is_neither_under_way_nor_done_is_adopted(state: DubState) -> 
 
 @pytest.mark.parametrize("job", [asked(FR), cancelled(asked(FR), FR)])
 def test_a_dub_whose_request_waits_for_its_answer_is_not_adopted(job: Job) -> None:
-    assert not dub_states.adoptable(job, FR)
+    assert not adoption.adoptable(job, FR)
 
 
 def test_what_holds_a_dub_is_over_once_it_is_adopted() -> None:
-    held = dub_states.held(queued(FR), FR, Hold(WaitsFor.ALREADY_PAID, NOW))
-    adopted = dub_states.adopted(held, FR, ONE, NOW, NOW)
+    held = holds.held(queued(FR), FR, Hold(WaitsFor.ALREADY_PAID, NOW))
+    adopted = adoption.adopted(held, FR, ONE, NOW, NOW)
     assert (adopted.held, adopted.dubs[FR].hold) == ((), None)
 
 
 def test_an_adopted_dub_is_ready_when_its_project_says_so() -> None:
-    adopted = dub_states.adopted(unknown(FR), FR, ONE, NOW, NOW)
-    assert dub_states.observed(adopted, ONE, listing(complete(FR)), NOW).dubs[FR].state is DubState.READY
+    adopted = adoption.adopted(unknown(FR), FR, ONE, NOW, NOW)
+    assert observation.observed(adopted, ONE, listing(complete(FR)), NOW).dubs[FR].state is DubState.READY
 
 
 def test_the_other_languages_stay_as_they_are() -> None:
     before = queued(FR, ES)
-    assert dub_states.adopted(before, FR, ONE, NOW, NOW).dubs[ES] == before.dubs[ES]
+    assert adoption.adopted(before, FR, ONE, NOW, NOW).dubs[ES] == before.dubs[ES]
 
 
 def failed(*languages: Seen) -> ProjectSeen:

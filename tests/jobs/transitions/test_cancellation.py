@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synthdub_tui.jobs.model import DubState, Job, Stage
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import cancellation, creation, dub_states, submission
 from tests.jobs.factories import (
     ES,
     FR,
@@ -28,29 +28,29 @@ REMOVABLE = {DubState.DONE, DubState.FAILED, DubState.CANCELLED}
 @pytest.mark.parametrize("state", list(DubState))
 def test_only_what_has_ended_can_be_removed(state: DubState) -> None:
     job = in_every_state()[state]
-    assert dub_states.removable(job, FR) == (state in REMOVABLE)
+    assert cancellation.removable(job, FR) == (state in REMOVABLE)
     if state in REMOVABLE:
-        assert dub_states.removed(job, [FR]) is None
+        assert cancellation.removed(job, [FR]) is None
     else:
         with pytest.raises(dub_states.IllegalMove):
-            dub_states.removed(job, [FR])
+            cancellation.removed(job, [FR])
 
 
 def test_what_was_cancelled_while_its_request_is_on_the_way_stays_until_that_is_answered() -> None:
     job = cancelled(asked(FR), FR)
-    assert not dub_states.removable(job, FR)
-    assert dub_states.removable(dub_states.created(job, "p1", NOW), FR)
+    assert not cancellation.removable(job, FR)
+    assert cancellation.removable(submission.created(job, "p1", NOW), FR)
 
 
 def test_the_other_dubs_of_the_job_stay_as_they_are() -> None:
     job = cancelled(dubbing(FR, ES), FR)
-    left = dub_states.removed(job, [FR])
+    left = cancellation.removed(job, [FR])
     assert left is not None and left.dubs == {ES: job.dubs[ES]}
 
 
 def test_the_stage_is_that_of_the_dubs_that_are_left() -> None:
-    job = dub_states.add_targets(done(FR), [ES], NOW)
-    left = dub_states.removed(cancelled(job, ES), [FR])
+    job = creation.add_targets(done(FR), [ES], NOW)
+    left = cancellation.removed(cancelled(job, ES), [FR])
     assert left is not None and left.stage is Stage.ENDED
 
 
@@ -68,4 +68,4 @@ def test_the_stage_is_that_of_the_dubs_that_are_left() -> None:
     ids=["done", "source", "never sent", "failed", "not fetched", "cancelled at work", "cancelled, nobody knows"],
 )
 def test_what_was_paid_for_and_is_not_on_disk_is_not_forgotten_unasked(job: Job, paid: bool) -> None:
-    assert dub_states.forgets_paid(job.dubs[FR]) == paid
+    assert cancellation.forgets_paid(job.dubs[FR]) == paid

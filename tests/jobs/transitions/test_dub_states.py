@@ -24,7 +24,7 @@ from synthdub_tui.jobs.model import (
     count,
 )
 from synthdub_tui.jobs.reconcile import Deliver, Download, Recall, Submit, activities
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import cancellation, creation, download, dub_states, restart, retry, source_changes, upload
 from synthdub_tui.jobs.transitions.dub_states import IllegalMove
 from tests.jobs.factories import (
     DE,
@@ -51,7 +51,7 @@ from tests.jobs.factories import (
 
 
 def test_an_id_is_readable_and_safe_in_any_file_system() -> None:
-    assert re.fullmatch(r"intro-[0-9a-f]{12}", dub_states.job_id("/videos/intro.mp4", OPTIONS))
+    assert re.fullmatch(r"intro-[0-9a-f]{12}", creation.job_id("/videos/intro.mp4", OPTIONS))
     for name in (
         "/x/../..mp4",
         "/x/Ünïcödé 日本 \x1b[31m.mp4",
@@ -60,7 +60,7 @@ def test_an_id_is_readable_and_safe_in_any_file_system() -> None:
         "/x/-.mp4",
         "/x/\udcff.mp4",
     ):
-        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{12}", dub_states.job_id(name, OPTIONS)), name
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{12}", creation.job_id(name, OPTIONS)), name
 
 
 def test_an_id_depends_on_the_path_and_every_option() -> None:
@@ -73,7 +73,7 @@ def test_an_id_depends_on_the_path_and_every_option() -> None:
         ("/videos/intro.mp4", Options("intro", video_duration="original")),
         ("/videos/intro.mp4", Options("intro", visibility="public")),
     ]
-    assert len({dub_states.job_id(*variant) for variant in variants}) == len(variants)
+    assert len({creation.job_id(*variant) for variant in variants}) == len(variants)
 
 
 def test_a_new_job_waits() -> None:
@@ -86,7 +86,7 @@ def test_a_new_job_waits() -> None:
 
 
 def test_a_job_without_targets_has_nothing_to_do() -> None:
-    job = dub_states.new_job(SOURCE, OPTIONS, [], now=NOW)
+    job = creation.new_job(SOURCE, OPTIONS, [], now=NOW)
     assert not job.open
     assert activities(job) == []
 
@@ -94,7 +94,7 @@ def test_a_job_without_targets_has_nothing_to_do() -> None:
 @pytest.mark.parametrize("state", DubState)
 def test_adding_languages_leaves_those_that_are_there_alone(state: DubState) -> None:
     before = in_every_state(FR)[state]
-    after = dub_states.add_targets(before, [FR, DE], NOW)
+    after = creation.add_targets(before, [FR, DE], NOW)
     assert after.dubs[FR] == before.dubs[FR]
     assert after.dubs[DE].state is DubState.WAITING
     assert after.open
@@ -102,11 +102,11 @@ def test_adding_languages_leaves_those_that_are_there_alone(state: DubState) -> 
 
 def test_adding_nothing_new_changes_nothing() -> None:
     job = done(FR)
-    assert dub_states.add_targets(job, [FR], NOW) is job
+    assert creation.add_targets(job, [FR], NOW) is job
 
 
 def test_languages_added_to_a_finished_job_go_to_its_project_without_an_upload() -> None:
-    job = dub_states.add_targets(done(FR), [ES, DE], NOW)
+    job = creation.add_targets(done(FR), [ES, DE], NOW)
     assert activities(job) == [Submit((ES, DE), "p1")]
     assert job.stage is Stage.DUBBING
 
@@ -117,7 +117,7 @@ def test_languages_added_to_a_finished_job_go_to_its_project_without_an_upload()
 @pytest.mark.parametrize("state", DubState)
 def test_renewing_starts_the_named_languages_anew(state: DubState) -> None:
     before = in_every_state(FR)[state]
-    job = dub_states.renew(before, NEWER, [FR, ES], NOW + 1)
+    job = source_changes.renew(before, NEWER, [FR, ES], NOW + 1)
     assert job.source == NEWER
     assert job.asset is None
     assert job.version == before.version + 1
@@ -129,32 +129,32 @@ def test_renewing_starts_the_named_languages_anew(state: DubState) -> None:
 
 def test_renewing_leaves_other_languages_as_they_are_until_they_are_named_too() -> None:
     before = done(FR, ES)
-    job = dub_states.renew(before, NEWER, [FR], NOW)
+    job = source_changes.renew(before, NEWER, [FR], NOW)
     assert job.dubs[ES] == replace(before.dubs[ES], stale=True)
-    assert dub_states.named_again(job, [FR], NOW) is job
-    again = dub_states.named_again(job, [ES], NOW)
+    assert creation.named_again(job, [FR], NOW) is job
+    again = creation.named_again(job, [ES], NOW)
     assert (again.dubs[ES].state, again.dubs[ES].stale, again.dubs[ES].output) == (
         DubState.WAITING,
         False,
         before.dubs[ES].output,
     )
-    assert dub_states.named_again(again, [FR, ES], NOW) is again
+    assert creation.named_again(again, [FR, ES], NOW) is again
 
 
 def test_a_language_added_after_a_renewal_goes_with_the_new_version() -> None:
-    job = dub_states.renew(done(FR), NEWER, [FR], NOW)
-    job = dub_states.asset_ready(dub_states.asset_created(job, "a2", NOW), "")
-    job = dub_states.add_targets(job, [DE], NOW)
+    job = source_changes.renew(done(FR), NEWER, [FR], NOW)
+    job = upload.asset_ready(upload.asset_created(job, "a2", NOW), "")
+    job = creation.add_targets(job, [DE], NOW)
     assert activities(job) == [Submit((FR, DE), "")]
 
 
 def test_renewing_waits_for_the_answer_of_a_paid_request() -> None:
     with pytest.raises(IllegalMove):
-        dub_states.renew(asked(FR), NEWER, [FR], NOW)
+        source_changes.renew(asked(FR), NEWER, [FR], NOW)
 
 
 def test_a_source_that_changed_before_anything_was_sent_is_adopted() -> None:
-    job = dub_states.source_adopted(queued(), NEWER)
+    job = source_changes.source_adopted(queued(), NEWER)
     assert (job.source, job.version) == (NEWER, 0)
 
 
@@ -162,15 +162,15 @@ def test_a_source_that_changed_before_anything_was_sent_is_adopted() -> None:
 
 
 def test_the_stages_of_a_delivery() -> None:
-    job = dub_states.preparing(queued())
+    job = upload.preparing(queued())
     assert job.stage is Stage.PREPARING
-    job = dub_states.asset_created(job, "a1", NOW)
+    job = upload.asset_created(job, "a1", NOW)
     assert job.stage is Stage.UPLOADING
     assert (job.asset, job.uploads) == (Asset("a1", NOW), 1)
-    job = dub_states.asset_uploaded(job)
+    job = upload.asset_uploaded(job)
     assert job.stage is Stage.PROCESSING
     assert activities(job) == [Deliver(0)]
-    job = dub_states.asset_ready(job, "en-GB")
+    job = upload.asset_ready(job, "en-GB")
     assert job.stage is Stage.DUBBING
     assert job.asset is not None
     assert job.asset.language == "en-GB"
@@ -179,81 +179,81 @@ def test_the_stages_of_a_delivery() -> None:
 
 def test_the_digest_of_what_was_sent_is_kept_with_the_source() -> None:
     """Of an upload that another run began, nobody knows it: what was known of the same source stays."""
-    sent = dub_states.asset_uploaded(dub_states.asset_created(queued(), "a1", NOW), "xxh3:1")
+    sent = upload.asset_uploaded(upload.asset_created(queued(), "a1", NOW), "xxh3:1")
     assert sent.source.digest == "xxh3:1"
-    assert dub_states.asset_uploaded(sent).source.digest == "xxh3:1"
+    assert upload.asset_uploaded(sent).source.digest == "xxh3:1"
 
 
 def test_an_asset_found_ready_counts_as_uploaded() -> None:
-    job = dub_states.asset_ready(dub_states.asset_created(queued(), "a1", NOW), "")
+    job = upload.asset_ready(upload.asset_created(queued(), "a1", NOW), "")
     assert job.asset is not None
     assert job.asset.uploaded
 
 
 def test_a_dropped_asset_means_another_delivery() -> None:
-    job = dub_states.asset_dropped(dub_states.asset_created(queued(), "a1", NOW))
+    job = upload.asset_dropped(upload.asset_created(queued(), "a1", NOW))
     assert activities(job) == [Deliver(0)]
     assert (job.stage, job.uploads) == (Stage.QUEUED, 1)
 
 
-@pytest.mark.parametrize("change", [dub_states.asset_uploaded, lambda job: dub_states.asset_ready(job, "")])
+@pytest.mark.parametrize("change", [upload.asset_uploaded, lambda job: upload.asset_ready(job, "")])
 def test_what_is_not_there_cannot_be_uploaded(change: Callable[[Job], Job]) -> None:
     with pytest.raises(IllegalMove):
         change(queued())
 
 
 def test_a_failing_source_fails_what_waits_and_nothing_else() -> None:
-    job = dub_states.add_targets(dubbing(FR), [ES], NOW)
-    job = dub_states.source_failed(job, "source_missing", "gone", NOW)
+    job = creation.add_targets(dubbing(FR), [ES], NOW)
+    job = source_changes.source_failed(job, "source_missing", "gone", NOW)
     assert job.dubs[FR].state is DubState.DUBBING
     failure = job.dubs[ES].failure
     assert failure is not None
     assert (failure.code, failure.scope, failure.detail) == ("source_missing", Scope.SOURCE, "gone")
     assert job.stage is Stage.DUBBING
-    assert dub_states.rung(job.dubs[ES]) is Rung.SUBMIT
+    assert retry.rung(job.dubs[ES]) is Rung.SUBMIT
 
 
 # -- downloads -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_download_from_its_start_to_its_end() -> None:
-    job = dub_states.download_started(ready(FR), FR, Part(0), NOW)
+    job = download.download_started(ready(FR), FR, Part(0), NOW)
     assert job.dubs[FR].state is DubState.DOWNLOADING
     since = job.dubs[FR].since
-    job = dub_states.download_started(job, FR, Part(100, '"tag"'), NOW + 5)
+    job = download.download_started(job, FR, Part(100, '"tag"'), NOW + 5)
     assert (job.dubs[FR].part, job.dubs[FR].since) == (Part(100, '"tag"'), since)
-    job = dub_states.landing(job, FR, 100, 77)
+    job = download.landing(job, FR, 100, 77)
     assert job.dubs[FR].part == Part(100, '"tag"', 77)
     output = Output.of("/videos/intro.dubbed-fr-FR.mp4", 100, 77, ("/videos/intro.dubbed-fr-FR.srt",), seconds=3.5)
-    job = dub_states.downloaded(job, FR, output, NOW + 6)
+    job = download.downloaded(job, FR, output, NOW + 6)
     assert job.dubs[FR].state is DubState.DONE
     assert (job.dubs[FR].output, job.dubs[FR].part) == (output, None)
     assert job.stage is Stage.ENDED
 
 
 def test_landing_without_a_part_before() -> None:
-    job = dub_states.landing(ready(FR), FR, 100, 77)
+    job = download.landing(ready(FR), FR, 100, 77)
     assert job.dubs[FR].part == Part(100, "", 77)
 
 
 def test_a_download_found_complete_at_a_start() -> None:
-    assert dub_states.downloaded(ready(FR), FR, Output.of("/o", 1, 1), NOW).dubs[FR].state is DubState.DONE
+    assert download.downloaded(ready(FR), FR, Output.of("/o", 1, 1), NOW).dubs[FR].state is DubState.DONE
 
 
 def test_a_paused_download_keeps_its_part() -> None:
-    job = dub_states.download_paused(downloading(FR), FR, NOW)
+    job = download.download_paused(downloading(FR), FR, NOW)
     assert job.dubs[FR].state is DubState.READY
     assert job.dubs[FR].part == Part(100, '"tag"')
     assert activities(job) == [Download(FR)]
 
 
 def test_reviewing() -> None:
-    job = dub_states.reviewed(done(FR), FR, True)
+    job = download.reviewed(done(FR), FR, True)
     assert job.dubs[FR].output is not None
     assert job.dubs[FR].output.reviewed
-    assert dub_states.reviewed(job, FR, False) == done(FR)
+    assert download.reviewed(job, FR, False) == done(FR)
     with pytest.raises(IllegalMove):
-        dub_states.reviewed(ready(FR), FR, True)
+        download.reviewed(ready(FR), FR, True)
 
 
 # -- cancelling ----------------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_reviewing() -> None:
 @pytest.mark.parametrize("state", DubState)
 def test_cancelling_takes_what_is_open_or_unknown_and_leaves_what_has_ended(state: DubState) -> None:
     before = in_every_state(FR)[state]
-    job = dub_states.cancelled(before, FR, NOW + 1)
+    job = cancellation.cancelled(before, FR, NOW + 1)
     if state in OPEN or state is DubState.UNKNOWN:
         assert job.dubs[FR].state is DubState.CANCELLED
         assert job.dubs[FR].part is None
@@ -281,9 +281,9 @@ def test_cancelling_one_language_leaves_the_others() -> None:
 # -- illegal moves -------------------------------------------------------------------------------------------------------
 
 MOVES: dict[str, tuple[DubState, Callable[[Job], Job]]] = {
-    "ready": (DubState.DOWNLOADING, lambda job: dub_states.download_paused(job, FR, NOW)),
-    "downloading": (DubState.DOWNLOADING, lambda job: dub_states.download_started(job, FR, Part(0), NOW)),
-    "done": (DubState.DONE, lambda job: dub_states.downloaded(job, FR, Output.of("/o", 1, 1), NOW)),
+    "ready": (DubState.DOWNLOADING, lambda job: download.download_paused(job, FR, NOW)),
+    "downloading": (DubState.DOWNLOADING, lambda job: download.download_started(job, FR, Part(0), NOW)),
+    "done": (DubState.DONE, lambda job: download.downloaded(job, FR, Output.of("/o", 1, 1), NOW)),
     "failed": (DubState.FAILED, lambda job: dub_states.failed(job, FR, "internal", "", Scope.DOWNLOAD, NOW)),
 }
 
@@ -310,20 +310,20 @@ def test_every_state_has_its_moves_and_none_leads_to_itself() -> None:
 
 
 def test_a_crash_while_a_paid_request_was_under_way_makes_it_unknown() -> None:
-    job = dub_states.resumed(asked(FR, ES), NOW + 9)
+    job = restart.resumed(asked(FR, ES), NOW + 9)
     assert job.in_state(DubState.UNKNOWN) == (FR, ES)
     assert job.submission is None
     assert activities(job) == [Recall((FR, ES))]
 
 
 def test_a_crash_while_a_cancelled_request_was_under_way() -> None:
-    job = dub_states.resumed(cancelled(asked(FR, ES), FR), NOW)
+    job = restart.resumed(cancelled(asked(FR, ES), FR), NOW)
     assert job.dubs[FR].state is DubState.CANCELLED
-    assert dub_states.rung(job.dubs[FR]) is Rung.PROJECT  # not for free: it may have been accepted
+    assert retry.rung(job.dubs[FR]) is Rung.PROJECT  # not for free: it may have been accepted
 
 
 def test_a_crash_during_a_download_goes_on_with_its_part() -> None:
-    job = dub_states.resumed(downloading(FR), NOW)
+    job = restart.resumed(downloading(FR), NOW)
     assert job.dubs[FR].state is DubState.READY
     assert job.dubs[FR].part == Part(100, '"tag"')
     assert activities(job) == [Download(FR)]
@@ -331,18 +331,18 @@ def test_a_crash_during_a_download_goes_on_with_its_part() -> None:
 
 @pytest.mark.parametrize(
     "job",
-    [dub_states.preparing(queued()), dub_states.asset_created(queued(), "a1", NOW)],
+    [upload.preparing(queued()), upload.asset_created(queued(), "a1", NOW)],
     ids=["preparing", "uploading"],
 )
 def test_a_crash_during_a_delivery_waits_for_a_slot_again(job: Job) -> None:
-    resumed = dub_states.resumed(job, NOW)
+    resumed = restart.resumed(job, NOW)
     assert resumed.stage is Stage.QUEUED
     assert activities(resumed) == [Deliver(0)]
 
 
 @pytest.mark.parametrize("job", [queued(), delivered(), dubbing(), ready(), done(), failed_language(), unknown()])
 def test_a_stop_elsewhere_changes_nothing(job: Job) -> None:
-    assert dub_states.resumed(job, NOW + 9) == job
+    assert restart.resumed(job, NOW + 9) == job
 
 
 # -- counting ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from synthdub_tui.ipc.protocol import Cell
 from synthdub_tui.jobs.model import DubState, Hold, Job, Rung, WaitsFor, count
 from synthdub_tui.jobs.reconcile import Deliver, Submit, activities
 from synthdub_tui.jobs.retry_policy import policy
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import cancellation, dub_states, holds, observation, retry, submission
 from synthdub_tui.runner import request_handlers
 from tests.dub_refs import seen
 from tests.jobs.factories import ES, FR, NOW, asked, delivered, dubbing, failed_language, queued
@@ -19,7 +19,7 @@ PAID_BEFORE = Hold(WaitsFor.ALREADY_PAID, NOW, "p1 of 3 May")
 
 def held(job: Job, *languages: str) -> Job:
     for language in languages:
-        job = dub_states.held(job, language, PAID_BEFORE)
+        job = holds.held(job, language, PAID_BEFORE)
     return job
 
 
@@ -41,46 +41,46 @@ def test_only_a_dub_that_waits_and_is_not_being_sent_can_be_held() -> None:
 
 def test_what_is_held_is_never_sent() -> None:
     with pytest.raises(dub_states.IllegalMove):
-        dub_states.intend(held(delivered(FR, ES), FR), [FR, ES], "", NOW)
+        submission.intend(held(delivered(FR, ES), FR), [FR, ES], "", NOW)
 
 
 def test_a_hold_that_is_over_leaves_nothing_behind() -> None:
-    assert dub_states.hold_released(held(queued(FR), FR), FR) == queued(FR)
+    assert holds.hold_released(held(queued(FR), FR), FR) == queued(FR)
 
 
 def test_a_cancel_ends_the_hold_and_a_retry_after_it_asks_the_receipts_again() -> None:
-    job = dub_states.cancelled(held(queued(FR), FR), FR, NOW)
+    job = cancellation.cancelled(held(queued(FR), FR), FR, NOW)
     assert job.dubs[FR].state is DubState.CANCELLED and job.dubs[FR].hold is None
-    job = dub_states.retried(job, FR, NOW)
+    job = retry.retried(job, FR, NOW)
     assert job.dubs[FR].hold is None and job.dubs[FR].agreed == ()
 
 
 def test_a_retry_releases_the_dub_and_remembers_what_the_user_agreed_to() -> None:
-    job = dub_states.retried(held(queued(FR, ES), FR, ES), FR, NOW)
+    job = retry.retried(held(queued(FR, ES), FR, ES), FR, NOW)
     assert job.dubs[FR].agreed == ("already_paid",) and job.dubs[FR].hold is None
     assert job.held == (ES,)
-    again = dub_states.retried(held(job, FR), FR, NOW)
+    again = retry.retried(held(job, FR), FR, NOW)
     assert again.dubs[FR].agreed == ("already_paid",)
     assert activities(again) == [Deliver(0)]
 
 
 def test_what_was_paid_before_is_retried_with_consent_alone() -> None:
     job = held(queued(FR), FR)
-    assert dub_states.rung(job.dubs[FR]) is Rung.PROJECT
+    assert retry.rung(job.dubs[FR]) is Rung.PROJECT
     assert policy(job, FR).must_ask
     jobs = {job.id: job}
     assert request_handlers.retry(jobs, seen(jobs, [Cell(job.id)]), False, NOW, pytest.fail, lambda _: True) == (0, 1, ())
 
 
 def test_what_waits_for_its_file_may_be_sent_at_once_without_asking() -> None:
-    job = dub_states.held(queued(FR), FR, Hold(WaitsFor.REST, NOW))
+    job = holds.held(queued(FR), FR, Hold(WaitsFor.REST, NOW))
     assert not policy(job, FR).must_ask
-    assert dub_states.retried(job, FR, NOW).dubs[FR].agreed == ("rest",)
+    assert retry.retried(job, FR, NOW).dubs[FR].agreed == ("rest",)
 
 
 def test_a_held_addition_climbs_with_the_others_when_its_project_takes_no_more() -> None:
-    job = dub_states.retried(failed_language(FR), FR, NOW)
-    job = dub_states.project_lost(held(job, FR), "p1", "", NOW)
+    job = retry.retried(failed_language(FR), FR, NOW)
+    job = observation.project_lost(held(job, FR), "p1", "", NOW)
     assert job.dubs[FR].next_rung is Rung.PROJECT and job.held == (FR,)
 
 

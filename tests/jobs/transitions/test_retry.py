@@ -7,7 +7,7 @@ import pytest
 from synthdub_tui.jobs.model import PAID, DubState, Job, ProjectSeen, Rung, Scope, SeenState
 from synthdub_tui.jobs.reconcile import Deliver, Download, Recall, Submit, Watch, activities
 from synthdub_tui.jobs.retry_policy import policy
-from synthdub_tui.jobs.transitions import dub_states
+from synthdub_tui.jobs.transitions import dub_states, observation, retry, source_changes, submission, upload
 from tests.jobs.factories import (
     DE,
     ES,
@@ -35,15 +35,15 @@ from tests.jobs.factories import (
 
 
 def refused(*targets: str) -> Job:
-    return dub_states.refused(asked(*targets), "request_refused", "no", {}, NOW)
+    return submission.refused(asked(*targets), "request_refused", "no", {}, NOW)
 
 
 def step(job: Job, language: str = FR) -> Rung | None:
-    return dub_states.rung(job.dubs[language])
+    return retry.rung(job.dubs[language])
 
 
 def retried(job: Job, language: str = FR) -> Job:
-    return dub_states.retried(job, language, NOW)
+    return retry.retried(job, language, NOW)
 
 
 # -- the first step of each situation ------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def retried(job: Job, language: str = FR) -> Job:
         (failed_language(FR), Rung.ADD),
         (failed_language(FR, code="moderation"), Rung.ADD),
         (failed_project(FR), Rung.PROJECT),
-        (dub_states.project_lost(dubbing(FR), "p1", "", NOW), Rung.DOWNLOAD),
+        (observation.project_lost(dubbing(FR), "p1", "", NOW), Rung.DOWNLOAD),
         (unknown(FR), Rung.PROJECT),
         (cancelled(queued(FR), FR), Rung.SUBMIT),
         (cancelled(dubbing(FR), FR), Rung.DOWNLOAD),
@@ -114,14 +114,14 @@ def test_a_finished_dub_whose_file_is_gone_is_fetched_again() -> None:
 def test_a_cancelled_dub_that_was_accepted_is_looked_up_in_its_project() -> None:
     job = retried(cancelled(downloading(FR), FR))
     assert activities(job) == [Watch("p1")]
-    assert dub_states.observed(job, "p1", listing(complete(FR)), NOW).dubs[FR].state is DubState.READY
+    assert observation.observed(job, "p1", listing(complete(FR)), NOW).dubs[FR].state is DubState.READY
 
 
 def test_a_download_whose_project_is_gone_is_looked_up_then_made_anew() -> None:
     job = dub_states.failed(downloading(FR), FR, "project_not_found", "", Scope.DOWNLOAD, NOW)
     job = retried(job)
     assert activities(job) == [Watch("p1")]
-    job = dub_states.project_lost(job, "p1", "", NOW)
+    job = observation.project_lost(job, "p1", "", NOW)
     assert step(job) is Rung.PROJECT
 
 
@@ -141,8 +141,8 @@ def test_after_a_refusal_the_request_is_sent_again() -> None:
 
 
 def test_a_refused_retry_stays_on_its_rung() -> None:
-    job = dub_states.intend(retried(failed_project(FR)), [FR], "", NOW)
-    job = dub_states.refused(job, "request_refused", "", {}, NOW)
+    job = submission.intend(retried(failed_project(FR)), [FR], "", NOW)
+    job = submission.refused(job, "request_refused", "", {}, NOW)
     assert step(job) is Rung.PROJECT
     assert policy(job, FR).must_ask
 
@@ -151,7 +151,7 @@ def test_a_refused_retry_stays_on_its_rung() -> None:
 
 
 def fail_at(job: Job, project: str, video: str) -> Job:
-    return dub_states.observed(job, project, listing(erred(FR, video=video), complete=True), NOW)
+    return observation.observed(job, project, listing(erred(FR, video=video), complete=True), NOW)
 
 
 def test_rung_by_rung() -> None:
@@ -159,13 +159,13 @@ def test_rung_by_rung() -> None:
     assert step(job) is Rung.ADD
     job = retried(job)
     assert activities(job) == [Submit((FR,), "p1")]
-    job = dub_states.added(dub_states.intend(job, [FR], "p1", NOW), {FR: "v2"}, {}, NOW)
+    job = submission.added(submission.intend(job, [FR], "p1", NOW), {FR: "v2"}, {}, NOW)
     job = fail_at(job, "p1", "v2")
 
     assert step(job) is Rung.PROJECT
     job = retried(job)
     assert activities(job) == [Submit((FR,), "")]
-    job = dub_states.created(dub_states.intend(job, [FR], "", NOW), "p2", NOW)
+    job = submission.created(submission.intend(job, [FR], "", NOW), "p2", NOW)
     assert job.projects == {"p1": "a1", "p2": "a1"}
     assert activities(job) == [Watch("p2")]
     job = fail_at(job, "p2", "v3")
@@ -173,9 +173,9 @@ def test_rung_by_rung() -> None:
     assert step(job) is Rung.UPLOAD
     job = retried(job)
     assert activities(job) == [Deliver(1)]
-    job = dub_states.asset_ready(dub_states.asset_created(job, "a2", NOW), "")
+    job = upload.asset_ready(upload.asset_created(job, "a2", NOW), "")
     assert activities(job) == [Submit((FR,), "")]
-    job = dub_states.created(dub_states.intend(job, [FR], "", NOW), "p3", NOW)
+    job = submission.created(submission.intend(job, [FR], "", NOW), "p3", NOW)
     job = fail_at(job, "p3", "v4")
 
     assert step(job) is Rung.UPLOAD  # the last rung may be climbed again
@@ -185,16 +185,16 @@ def test_rung_by_rung() -> None:
 
 
 def test_after_a_failed_project_only_a_new_upload_is_left() -> None:
-    job = dub_states.created(dub_states.intend(retried(failed_project(FR)), [FR], "", NOW), "p2", NOW)
-    assert step(dub_states.observed(job, "p2", ProjectSeen(SeenState.ERROR, "processing_error"), NOW)) is Rung.UPLOAD
+    job = submission.created(submission.intend(retried(failed_project(FR)), [FR], "", NOW), "p2", NOW)
+    assert step(observation.observed(job, "p2", ProjectSeen(SeenState.ERROR, "processing_error"), NOW)) is Rung.UPLOAD
 
 
 def test_a_new_upload_for_two_languages_is_one() -> None:
     job = failed_project(FR, ES)
     for language in (FR, ES):
         job = retried(job, language)
-    job = dub_states.created(dub_states.intend(job, [FR, ES], "", NOW), "p2", NOW)
-    job = dub_states.observed(job, "p2", ProjectSeen(SeenState.ERROR, "processing_error"), NOW)
+    job = submission.created(submission.intend(job, [FR, ES], "", NOW), "p2", NOW)
+    job = observation.observed(job, "p2", ProjectSeen(SeenState.ERROR, "processing_error"), NOW)
     for language in (FR, ES):
         job = retried(job, language)
     assert activities(job) == [Deliver(1)]
@@ -203,9 +203,9 @@ def test_a_new_upload_for_two_languages_is_one() -> None:
 def test_an_error_in_a_new_project_counts_at_once() -> None:
     """The old project's error is no reason to doubt that of the new one."""
     job = failed_language(FR, video="")
-    job = dub_states.added(dub_states.intend(retried(job), [FR], "p1", NOW), {FR: "v2"}, {}, NOW)
+    job = submission.added(submission.intend(retried(job), [FR], "p1", NOW), {FR: "v2"}, {}, NOW)
     job = retried(fail_at(job, "p1", "v2"))
-    job = dub_states.created(dub_states.intend(job, [FR], "", NOW), "p2", NOW)
+    job = submission.created(submission.intend(job, [FR], "", NOW), "p2", NOW)
     assert fail_at(job, "p2", "").dubs[FR].state is DubState.FAILED
 
 
@@ -226,16 +226,16 @@ def test_unknown_then_cancelled_then_wanted_again_says_that_it_may_pay_twice() -
 def test_a_moderated_dub_is_retried_only_after_a_decision_on_every_rung() -> None:
     job = failed_language(FR, code="moderation")
     assert policy(job, FR).must_ask
-    refusal = dub_states.refused(asked(FR), "request_refused", "moderation", {}, NOW)
+    refusal = submission.refused(asked(FR), "request_refused", "moderation", {}, NOW)
     assert step(refusal) is Rung.SUBMIT
     assert policy(refusal, FR).must_ask
 
 
 def test_a_language_waiting_to_be_added_to_a_project_that_is_gone_gets_a_new_one() -> None:
-    job = dub_states.observed(dubbing(FR, ES), "p1", listing(erred(FR)), NOW)
-    waiting = dub_states.project_lost(retried(job), "p1", "", NOW)
+    job = observation.observed(dubbing(FR, ES), "p1", listing(erred(FR)), NOW)
+    waiting = observation.project_lost(retried(job), "p1", "", NOW)
     assert waiting.dubs[FR].next_rung is Rung.PROJECT
-    later = retried(dub_states.project_lost(job, "p1", "", NOW))
+    later = retried(observation.project_lost(job, "p1", "", NOW))
     assert later.dubs[FR].next_rung is Rung.PROJECT
 
 
@@ -251,7 +251,7 @@ def test_a_retry_that_was_cancelled_before_it_was_sent_is_the_same_step_again() 
 
 def test_a_language_that_failed_before_a_renewal_is_retried_with_the_new_version() -> None:
     """Its project is of the old version: adding it there would dub what the user has replaced."""
-    job = dub_states.renew(failed_language(FR), NEWER, [ES], NOW)
+    job = source_changes.renew(failed_language(FR), NEWER, [ES], NOW)
     again = retried(job)
     assert again.dubs[FR].next_rung is Rung.PROJECT
     assert activities(again) == [Deliver(1)]

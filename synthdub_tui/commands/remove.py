@@ -1,0 +1,57 @@
+"""`synthdub remove`: takes dubs that have ended out of the batch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from synthdub_tui.commands.offline_batch import _Direct, _jobs
+from synthdub_tui.commands.retry import _says_yes
+from synthdub_tui.commands.runner_connection import _connected
+from synthdub_tui.commands.select_dubs import _all, _select, _tell_changed
+from synthdub_tui.humanize import many
+from synthdub_tui.ipc.protocol import Cell, Remove
+from synthdub_tui.jobs.model import Job
+from synthdub_tui.runner import request_handlers
+from synthdub_tui.runner.output_presence import gone
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.text import printable
+
+
+def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:
+    """Remove dubs that have ended from the batch; files stay. Asks before it forgets anything paid."""
+    now = time.time()
+    jobs = _jobs(settings, now)
+    cells = request_handlers.as_shown(jobs, _all(_select(jobs, selected)))
+    would = request_handlers.remove(jobs, cells, False, lambda job, languages: None, gone)
+    forget = bool(would.paid) and (yes or _asked_to_forget(jobs, would.paid))
+    with _connected(settings) as control:
+        if control is not None:
+            reply = control.ask(Remove(id=1, cells=cells, forget=forget))
+            number, under_way, paid = (int(reply.result[word]) for word in ("removed", "under_way", "paid"))
+            changed = reply.changed
+        else:
+            with _Direct(settings, now) as direct:
+                removed = request_handlers.remove(direct.jobs, cells, forget, direct.take_out, gone)
+            number, under_way, paid = removed.count, len(removed.under_way), len(removed.paid)
+            changed = tuple(removed.changed)
+    print(f"{many(number, 'dub')} removed; files stay")
+    if under_way:
+        print(f"{many(under_way, 'dub')} left: under way, or not known whether accepted. Cancel first.", file=sys.stderr)
+    if paid:
+        print(f"{many(paid, 'dub')} left: paid for, and not on disk; say --yes to forget", file=sys.stderr)
+    _tell_changed(jobs, changed)
+    return 1 if under_way or paid or changed else 0
+
+
+def _asked_to_forget(jobs: dict[str, Job], cells: list[Cell], read: Callable[[str], str] = input) -> bool:
+    """List the dubs that would be forgotten and ask once; without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    print("These were paid for, and are not on disk. Once they are removed, having them again may spend credits again:")
+    for cell in cells:
+        dub = jobs[cell.job].dubs[cell.language]
+        known = f"project {printable(dub.project)}" if dub.project else "its request may have been accepted"
+        print(f"  {printable(jobs[cell.job].name)} {cell.language}: {dub.state.value}, {known}")
+    return _says_yes(f"Forget {many(len(cells), 'dub')}?", read)

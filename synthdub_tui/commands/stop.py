@@ -1,0 +1,55 @@
+"""`synthdub stop`: the runner saves and ends."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from synthdub_tui.commands.runner_connection import _connected
+from synthdub_tui.errors import Trouble
+from synthdub_tui.ipc.protocol import Stop
+from synthdub_tui.settings.model import Settings
+from synthdub_tui.store.lock import Lock
+from synthdub_tui.text import printable
+
+END_SECONDS = 60.0
+"""Seconds for which `stop` waits until the runner has released the state directory."""
+
+
+def stop(settings: Settings) -> int:
+    """Let the runner save and end. Returns 0, also if there was none."""
+    if end_runner(settings):
+        print("Stopped; the work resumes at the next start.")
+    else:
+        print(f"No runner works on {printable(settings.state_dir, 4096)}")
+    return 0
+
+
+def end_runner(settings: Settings) -> bool:
+    """Let the runner save and end, and wait for its end. Returns whether there was a runner.
+
+    Raises Trouble("state_busy") if it takes longer than `END_SECONDS`.
+    """
+    with _connected(settings) as control:
+        if control is None:
+            return False
+        control.ask(Stop(id=1))
+        control.wait_for_end()
+    _wait_for_lock(settings)
+    return True
+
+
+def _wait_for_lock(settings: Settings) -> None:
+    """Wait for the runner to release the state directory, which it does shortly after it closes its socket."""
+    lock = Lock(os.path.join(settings.state_dir, "lock"))
+    deadline = time.monotonic() + END_SECONDS
+    while True:
+        try:
+            lock.acquire()
+        except Trouble:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            lock.release()
+            return

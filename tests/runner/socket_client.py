@@ -1,0 +1,43 @@
+"""A client of the control socket for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from synthdub_tui.ipc import protocol as p
+from synthdub_tui.ipc.server import Server
+from synthdub_tui.runner import runner as runner_module
+from tests.waiting import patience
+
+
+class Peer:
+    """A client of the control socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def say(self, request: p.Request) -> None:
+        self._writer.write(p.encode(request))
+
+    async def reply(self) -> p.Reply:
+        async with asyncio.timeout(patience()):
+            while True:
+                message = p.decode_message(await self._reader.readline())
+                if isinstance(message, p.Reply):
+                    return message
+
+
+@asynccontextmanager
+async def attached(working: runner_module.Runner) -> Any:
+    server = Server(working, on_stop=lambda: None, read_key=lambda: "")
+    await server.start()
+    reader, writer = await asyncio.open_unix_connection(str(Path(working.store.folder) / "runner.sock"), limit=2**24)
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.close()
+        await server.close("stopped")
