@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from synthdub_tui.ipc import protocol as p
 from synthdub_tui.ipc.server import Server
@@ -32,7 +32,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def attached(working: runner_module.Runner) -> Any:
+async def attached(working: runner_module.Runner) -> AsyncIterator[Peer]:
     server = Server(working, on_stop=lambda: None, read_key=lambda: "")
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(Path(working.store.folder) / "runner.sock"), limit=2**24)
