@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from synthdub_tui import __version__
-from synthdub_tui.errors import Trouble
-from synthdub_tui.text import printable
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.text import make_printable
 
 SUMMARY: Final = """\
 synthdub: dub a library of videos into many languages through the Synthesia API
@@ -49,9 +49,9 @@ exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong 
              130 interrupted: saved, will resume
 """
 
-INTERRUPTED: Final = 130
+INTERRUPTED_EXIT_CODE: Final = 130
 
-LOOKING: Final = frozenset({"status", "outputs"})
+PRINT_ONLY_COMMANDS: Final = frozenset({"status", "outputs"})
 """Commands that only print and end. People call them often and wait for them, so they skip the interpreter's shutdown."""
 
 Handler = Callable[[argparse.Namespace], int]
@@ -60,69 +60,69 @@ Handler = Callable[[argparse.Namespace], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, by default this process's own, and return the exit code.
 
-    For a command of `LOOKING` the process ends here. Without `argv`, if Python does not read file names as UTF-8, the process
-    restarts the same command.
+    For a command of `PRINT_ONLY_COMMANDS` the process ends here. Without `argv`, if Python does not read file names as UTF-8,
+    the process restarts the same command.
     """
     if argv is None and sys.getfilesystemencoding() != "utf-8":
-        return _start_again()
-    _dump_no_core()
-    _write_what_can_be_written()
-    words = _typed() if argv is None else list(argv)
+        return _restart_in_utf8_mode()
+    _disable_core_dumps()
+    _replace_unencodable_output()
+    words = _decoded_arguments() if argv is None else list(argv)
     name = words[0] if words and words[0] in _COMMANDS else "dashboard"
     parser = _parser(name)
     arguments = parser.parse_intermixed_args(words[1:] if name != "dashboard" else words)
     try:
         code = _COMMANDS[name](arguments)
         sys.stdout.flush()
-    except Trouble as trouble:
-        meant = _meant(words[0]) if name == "dashboard" and trouble.code == "path_missing" else ""
+    except ProblemError as trouble:
+        meant = _suggest_command(words[0]) if name == "dashboard" and trouble.code == "path_missing" else ""
         print(f"synthdub: {trouble}{meant}", file=sys.stderr)
         return 3 if trouble.code == "state_busy" else 2
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return INTERRUPTED_EXIT_CODE
     except OSError as error:
-        return _output_lost(error)
-    if name in LOOKING:
+        return _handle_output_error(error)
+    if name in PRINT_ONLY_COMMANDS:
         os._exit(code)  # everything is printed; shutting the interpreter down would take a tenth of the command's time
     return code
 
 
-def _meant(word: str) -> str:
+def _suggest_command(word: str) -> str:
     """A hint at the command whose name is close to a word that was read as a path; empty if there is none."""
     from difflib import get_close_matches  # noqa: PLC0415 - seldom needed
 
-    near = get_close_matches(word, _COMMANDS.keys() - _UNNAMED, n=1, cutoff=0.7)
+    near = get_close_matches(word, _COMMANDS.keys() - _INTERNAL_COMMANDS, n=1, cutoff=0.7)
     return f" Did you mean the command `synthdub {near[0]}`?" if near else ""
 
 
-def _start_again() -> int:
-    from synthdub_tui.utf8_mode import start_again  # noqa: PLC0415 - UTF-8 is usual
+def _restart_in_utf8_mode() -> int:
+    from synthdub_tui.utf8_mode import restart_in_utf8_mode  # noqa: PLC0415 - UTF-8 is usual
 
     try:
-        start_again()
-    except Trouble as trouble:
+        restart_in_utf8_mode()
+    except ProblemError as trouble:
         print(f"synthdub: {trouble}", file=sys.stderr)
         return 2
 
 
-def _terminal() -> str:
+def _terminal_encoding() -> str:
     """The terminal's encoding if this process was restarted because of it, else empty."""
     return str(sys._xoptions.get("synthdub-terminal", ""))
 
 
-def _typed() -> list[str]:
+def _decoded_arguments() -> list[str]:
     """The words of this process's command line, decoded as they were typed."""
-    terminal = _terminal()
+    terminal = _terminal_encoding()
     if not terminal:
         return sys.argv[1:]
-    from synthdub_tui.utf8_mode import as_typed  # noqa: PLC0415 - UTF-8 is usual
+    from synthdub_tui.utf8_mode import decode_typed_word  # noqa: PLC0415 - UTF-8 is usual
 
-    return [as_typed(word, terminal) for word in sys.argv[1:]]
+    return [decode_typed_word(word, terminal) for word in sys.argv[1:]]
 
 
-def _write_what_can_be_written() -> None:
+def _replace_unencodable_output() -> None:
     """Print names that the terminal's encoding cannot show with replacement characters, instead of failing."""
-    terminal = _terminal()
+    terminal = _terminal_encoding()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and (terminal or stream.encoding).lower() != "utf-8":
             stream.reconfigure(encoding=terminal or None, errors="replace")
@@ -130,7 +130,7 @@ def _write_what_can_be_written() -> None:
         sys.stdin.reconfigure(encoding=terminal, errors="replace")
 
 
-def _output_lost(error: OSError) -> int:
+def _handle_output_error(error: OSError) -> int:
     """The exit code if standard output accepts no more data. Raises other errors again."""
     gone = isinstance(error, BrokenPipeError)  # the reader, such as `head`, has ended; that is no error
     if not gone and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
@@ -138,11 +138,11 @@ def _output_lost(error: OSError) -> int:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would try to write the rest again at exit
     if gone:
         return 0
-    print(f"synthdub: {Trouble('not_printed', error.strerror or '')}", file=sys.stderr)
+    print(f"synthdub: {ProblemError('not_printed', error.strerror or '')}", file=sys.stderr)
     return 2
 
 
-def _dump_no_core() -> None:
+def _disable_core_dumps() -> None:
     """Prevent core dumps of this process and of a runner that it starts: they would contain the API key and signed URLs.
 
     A limit of 0 does not stop programs that receive dumps from the kernel (core_pattern with a pipe, as on most desktops). A
@@ -159,22 +159,22 @@ class _Parser(argparse.ArgumentParser):
     """Makes error messages safe to print: words of the command line may be file names, which `*` brings in."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message, 4096))
+        super().error(make_printable(message, 4096))
 
 
 class _Help(argparse.HelpFormatter):
-    """Uses `_columns` for the width. argparse creates a formatter for each option, and finding the width would import
+    """Uses `_terminal_width` for the width. argparse creates a formatter for each option, and finding the width would import
     modules that nothing else needs."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32, width=_columns() - 2)
+        super().__init__(prog, max_help_position=32, width=_terminal_width() - 2)
 
 
 class _Overview(_Help, argparse.RawDescriptionHelpFormatter):
     """Help of the whole program, whose description is laid out by hand."""
 
 
-def _columns() -> int:
+def _terminal_width() -> int:
     named = os.environ.get("COLUMNS", "")
     if named.isdecimal() and int(named):
         return int(named)
@@ -359,11 +359,11 @@ _ARGUMENTS: Final[dict[str, Callable[[argparse.ArgumentParser], None]]] = {
 
 
 def _settings(arguments: argparse.Namespace) -> Any:
-    from synthdub_tui.settings.resolve import resolve  # noqa: PLC0415
+    from synthdub_tui.settings.resolve import resolve_settings  # noqa: PLC0415
 
-    settings = resolve(vars(arguments), os.environ)
+    settings = resolve_settings(vars(arguments), os.environ)
     for warning in settings.warnings:
-        print(f"synthdub: {printable(warning, 4096)}", file=sys.stderr)
+        print(f"synthdub: {make_printable(warning, 4096)}", file=sys.stderr)
     return settings
 
 
@@ -379,9 +379,9 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from synthdub_tui.commands.run import run_and_leave  # noqa: PLC0415
+    from synthdub_tui.commands.run import run_and_exit  # noqa: PLC0415
 
-    return run_and_leave(_settings(arguments), _paths(arguments), vars(arguments))
+    return run_and_exit(_settings(arguments), _paths(arguments), vars(arguments))
 
 
 def _runner(arguments: argparse.Namespace) -> int:
@@ -494,5 +494,5 @@ _COMMANDS: Final[dict[str, Handler]] = {
     "doctor": _doctor,
 }
 
-_UNNAMED: Final = frozenset({"dashboard", "runner"})
+_INTERNAL_COMMANDS: Final = frozenset({"dashboard", "runner"})
 """Commands that the program starts, not people."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from synthdub_tui.problems import Problem, explain
 
 
-class Trouble(Exception):
+class ProblemError(Exception):
     """An error with a code of `KNOWN`. Code that raises it keeps secrets out of `detail`."""
 
     def __init__(self, code: str, detail: str = "") -> None:
@@ -14,7 +14,7 @@ class Trouble(Exception):
         self.detail = detail
 
     def __str__(self) -> str:
-        return self.problem.line()
+        return self.problem.one_line()
 
     @property
     def problem(self) -> Problem:

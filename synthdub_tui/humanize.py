@@ -5,12 +5,12 @@ from __future__ import annotations
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
-def many(number: int, one: str, more: str = "") -> str:
+def format_count(number: int, one: str, more: str = "") -> str:
     """`1 file`, `2 files`, `0 files`."""
     return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Returns bytes as text with an SI unit, such as "1.5 MB"."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
@@ -19,7 +19,7 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Returns seconds as text, such as "2 min 05 s"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def roughly(seconds: float) -> str:
+def format_rough_duration(seconds: float) -> str:
     """A predicted duration, rounded to its accuracy."""
     if seconds < 90:
         return f"{max(10, round(seconds / 10) * 10)} s"
@@ -38,7 +38,7 @@ def roughly(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 36000 else f"{round(seconds / 3600)} h"
 
 
-def ago(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """An age in its largest unit: `4 min ago`. A negative age (the clock was set back) counts as now."""
     if seconds < MINUTE:
         return "now"

@@ -4,7 +4,7 @@ Source: the enums DubbingInputLanguage and DubbingOutputLanguage of the vendor's
 more languages and has the last word. This table only catches typing errors before anything is sent.
 """
 
-INPUT = tuple(
+INPUT_CODES = tuple(
     """
     af sq am ar ar-DZ ar-BH ar-EG ar-IQ ar-JO ar-KW ar-LY ar-MA ar-QA ar-SA ar-SY ar-TN ar-AE ar-YE hy as az ba eu
     be bn bs br bg my ca zh zh-CN zh-HK zh-TW hr cs da nl nl-BE nl-NL en en-AU en-CA en-GB en-HK en-IN en-IE en-KE
@@ -16,7 +16,7 @@ INPUT = tuple(
     """.split()
 )
 
-OUTPUT = tuple(
+OUTPUT_CODES = tuple(
     """
     af sq am ar ar-DZ ar-BH ar-EG ar-IQ ar-JO ar-KW ar-LY ar-MA ar-QA ar-SA ar-SY ar-TN ar-AE ar-YE hy as az eu be
     bn bs bg my ca ceb ny zh zh-CN zh-HK zh-TW hr cs da nl nl-BE nl-NL en en-AU en-CA en-GB en-HK en-IN en-IE en-KE
@@ -202,11 +202,11 @@ _REGIONS = {
     "ZA": "South Africa",
 }
 
-AUTO = "auto"
+AUTO_DETECT = "auto"
 """Not a code of the service: asks for the source language that the service detects in the asset."""
 
 
-def name(code: str) -> str:
+def language_name(code: str) -> str:
     """English name of a code, for example "French (Canada)"; the code itself if it is not known."""
     language, _, region = code.partition("-")
     known = _LANGUAGES.get(language)
@@ -215,18 +215,18 @@ def name(code: str) -> str:
     return f"{known} ({_REGIONS.get(region, region)})" if region else known
 
 
-def canonical(code: str, among: tuple[str, ...] = OUTPUT) -> str | None:
+def canonical_code(code: str, among: tuple[str, ...] = OUTPUT_CODES) -> str | None:
     """The service's spelling of a code that was typed as `FR-fr` or `fr_FR`; None if it is not one of `among`."""
     wanted = code.strip().replace("_", "-").lower()
     return _spelling(among).get(wanted)
 
 
-def same(left: str, right: str) -> bool:
+def same_code(left: str, right: str) -> bool:
     """Whether two spellings mean one code, ignoring case and reading `_` as `-`."""
     return left.replace("_", "-").lower() == right.replace("_", "-").lower()
 
 
-def nearest(code: str, among: tuple[str, ...] = OUTPUT) -> list[str]:
+def nearest_codes(code: str, among: tuple[str, ...] = OUTPUT_CODES) -> list[str]:
     """Up to five codes that a mistyped code or the name of a language may have meant, best first."""
     from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
 
@@ -235,10 +235,10 @@ def nearest(code: str, among: tuple[str, ...] = OUTPUT) -> list[str]:
     spelling = _spelling(among)
     close = [spelling[c] for c in get_close_matches(wanted, spelling, n=5, cutoff=0.5)]
     related = [c for c in among if c.partition("-")[0].lower() == language]
-    found = [c for c in among if name(c).lower() == wanted]
+    found = [c for c in among if language_name(c).lower() == wanted]
     found += [c for c in close if c in related]
     found += related
-    found += [c for c in among if name(c).lower().startswith(wanted) and len(wanted) > 2]
+    found += [c for c in among if language_name(c).lower().startswith(wanted) and len(wanted) > 2]
     found += close
     return list(dict.fromkeys(found))[:5]
 

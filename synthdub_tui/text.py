@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-JOINERS: Final = "\u200c\u200d"
+ZERO_WIDTH_JOINERS: Final = "\u200c\u200d"
 """Zero-width non-joiner, which keeps letters apart, and zero-width joiner, which connects them."""
 
 
-def printable(text: str, limit: int = 400) -> str:
+def make_printable(text: str, max_characters: int = 400) -> str:
     """Outside text in one line of at most `limit` characters, without controls, escapes and bidi overrides for a terminal.
 
     Unprintable characters become U+FFFD. Joiners and non-joiners within Persian or Hindi words or emoji families are dropped,
     since terminals disagree about their width. Elsewhere they could only make two names look alike, so they become U+FFFD too.
     """
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    cut = text if len(text) <= max_characters else text[: max_characters - 1] + "…"
     if cut.isprintable():
         return cut
-    return "".join(_shown(before, char) for before, char in zip(" " + cut, cut, strict=False))
+    return "".join(_printable_char(before, char) for before, char in zip(" " + cut, cut, strict=False))
 
 
-def joinable(char: str) -> bool:
+def can_precede_joiner(char: str) -> bool:
     """Whether a zero-width joiner or non-joiner may follow: only letters and marks of scripts other than ASCII, and symbols."""
     if char.isascii():  # or empty
         return False
@@ -29,10 +29,10 @@ def joinable(char: str) -> bool:
     return category(char)[0] in "LM" or category(char) in ("So", "Sk")
 
 
-def _shown(before: str, char: str) -> str:
+def _printable_char(before: str, char: str) -> str:
     if char.isprintable():
         return char
-    return "" if char in JOINERS and joinable(before) else "\N{REPLACEMENT CHARACTER}"
+    return "" if char in ZERO_WIDTH_JOINERS and can_precede_joiner(before) else "\N{REPLACEMENT CHARACTER}"
 
 
 def json_text(value: object, indent: int | None = None) -> str:

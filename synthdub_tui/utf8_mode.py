@@ -10,30 +10,30 @@ import os
 import sys
 from typing import Final, NoReturn
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 
-MARK: Final = "synthdub-terminal"
+RESTART_OPTION: Final = "synthdub-terminal"
 """Option -X of a restarted Python: the terminal's encoding. Unlike a variable, no other program inherits it."""
 
 
-def start_again() -> NoReturn:
+def restart_in_utf8_mode() -> NoReturn:
     """Replace this process by the same command in UTF-8 mode, with the same streams and environment.
 
-    Raises `Trouble` ("locale_unusable").
+    Raises `ProblemError` ("locale_unusable").
     """
     encoding = sys.getfilesystemencoding()
-    if MARK in sys._xoptions or not sys.executable:  # already restarted once, or embedded in another program
-        raise Trouble("locale_unusable", encoding)
+    if RESTART_OPTION in sys._xoptions or not sys.executable:  # already restarted once, or embedded in another program
+        raise ProblemError("locale_unusable", encoding)
     terminal = next((stream.encoding for stream in (sys.stdout, sys.stderr, sys.stdin) if stream), encoding)
     try:
         python = os.fsencode(sys.executable)
-        options = [b"-X", b"utf8", b"-X", f"{MARK}={terminal}".encode()]
-        os.execv(python, [python, *options, *_words()[1:]])  # noqa: S606 - our own program
+        options = [b"-X", b"utf8", b"-X", f"{RESTART_OPTION}={terminal}".encode()]
+        os.execv(python, [python, *options, *_command_line()[1:]])  # noqa: S606 - our own program
     except (OSError, UnicodeError) as error:
-        raise Trouble("locale_unusable", f"{encoding}: {error}") from error
+        raise ProblemError("locale_unusable", f"{encoding}: {error}") from error
 
 
-def _words() -> list[bytes]:
+def _command_line() -> list[bytes]:
     """The command line of this process in bytes, from the kernel if possible.
 
     Encoding the decoded words is not enough: the system's EUC-JP and Python's differ, so some cannot be encoded again.
@@ -45,7 +45,7 @@ def _words() -> list[bytes]:
         return [os.fsencode(word) for word in sys.orig_argv]
 
 
-def as_typed(word: str, terminal: str) -> str:
+def decode_typed_word(word: str, terminal: str) -> str:
     """The word as typed: if it is not UTF-8, decoded in the terminal's encoding, unless a file has that very name."""
     try:
         word.encode()

@@ -19,7 +19,7 @@ settings.load_profile("busy machines")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program does not compile itself at every start
 sys.dont_write_bytecode = False
 
-END_SECONDS = 300.0
+TEARDOWN_LIMIT_SECONDS = 300.0
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 2
 
 
-LONG_FIRST: Final = (
+FILES_TO_START_FIRST: Final = (
     "tests/proofs/test_network_table.py",
     "tests/runner/test_kill_points.py",
     "tests/runner/test_with_independent_fake.py",
@@ -42,7 +42,7 @@ LONG_FIRST: Final = (
 )
 """Begun first: one of them at the end would be waited for by all the other processes."""
 
-SPREAD: Final = frozenset(
+FILES_SPLIT_BY_TEST: Final = frozenset(
     {
         "tests/benchmarks/test_short_benchmarks.py",
         "tests/cli/test_commands.py",
@@ -54,34 +54,34 @@ SPREAD: Final = frozenset(
 """Their tests take seconds each and share nothing, so each goes to whichever process is free; other files stay together."""
 
 
-class ByFile(LoadFileScheduling):
+class FileScheduling(LoadFileScheduling):
     """Which tests one process takes as a whole."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return nodeid if file in SPREAD else file
+        return nodeid if file in FILES_SPLIT_BY_TEST else file
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {file: place for place, file in enumerate(LONG_FIRST)}
+    places = {file: place for place, file in enumerate(FILES_TO_START_FIRST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Bound what ends a test, too: pytest-timeout stops its clock as soon as a test fails."""
-    limit = pytest_timeout.Settings(END_SECONDS, "signal", func_only=False, disable_debugger_detection=False)
+    limit = pytest_timeout.Settings(TEARDOWN_LIMIT_SECONDS, "signal", func_only=False, disable_debugger_detection=False)
     item.config.hook.pytest_timeout_set_timer(item=item, settings=limit)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _signals_end_programs() -> None:
+def _default_signal_handlers() -> None:
     """Programs inherit which signals are ignored: after `nohup pytest`, those that tests start would outlive a hang-up, and
     after `pytest &` in a script Ctrl+C."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -90,7 +90,7 @@ def _signals_end_programs() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _separate_data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Receipts of what was paid outlive state directories, but no test."""
     data: Path = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("SYNTHDUB_DATA_DIR", str(data))

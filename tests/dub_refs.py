@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from synthdub_tui.ipc.protocol import Cell, Shown
+from synthdub_tui.ipc.protocol import DubRef, ShownDub
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.jobs.retry_policy import fingerprint
+from synthdub_tui.jobs.retry_policy import dub_fingerprint
 
 
-def seen(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> list[Shown]:
+def shown_dubs(jobs: Mapping[str, Job], cells: Iterable[DubRef]) -> list[ShownDub]:
     """Single dubs with the state that they are in; a cell without a language means all of its job."""
-    return [Shown(one.job, one.language, fingerprint(jobs[one.job], one.language)) for one in unmarked(jobs, cells)]
+    return [
+        ShownDub(one.job, one.language, dub_fingerprint(jobs[one.job], one.language)) for one in shown_in_any_state(jobs, cells)
+    ]
 
 
-def unmarked(jobs: Mapping[str, Job], cells: Iterable[Cell]) -> list[Shown]:
+def shown_in_any_state(jobs: Mapping[str, Job], cells: Iterable[DubRef]) -> list[ShownDub]:
     """Single dubs, in whatever state; a cell without a language means all of its job."""
-    return [Shown(cell.job, lang) for cell in cells for lang in jobs[cell.job].dubs if cell.language in ("", lang)]
+    return [ShownDub(cell.job, lang) for cell in cells for lang in jobs[cell.job].dubs if cell.language in ("", lang)]

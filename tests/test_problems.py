@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import synthdub_tui
-from synthdub_tui.errors import Trouble
-from synthdub_tui.problems import KNOWN, Retry, explain
-from synthdub_tui.text import printable
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.problems import PROBLEMS, RetryAdvice, explain
+from synthdub_tui.text import make_printable
 
-PACKAGE = Path(synthdub_tui.__file__).parent
+PACKAGE_FOLDER = Path(synthdub_tui.__file__).parent
 
 # Position of the code among the arguments of what takes one.
-TAKES = {
+CODE_ARGUMENT_POSITIONS = {
     "Trouble": 0,
     "explain": 0,
     "Failure": 0,
@@ -38,19 +38,19 @@ TAKES = {
 }
 
 
-def literals(node: ast.expr) -> Iterator[str]:
+def literal_texts(node: ast.expr) -> Iterator[str]:
     """Texts that an argument may be: itself, or either side of `a if b else c`."""
     match node:
         case ast.Constant(value=str(text)):
             yield text
         case ast.IfExp(body=body, orelse=orelse):
-            yield from literals(body)
-            yield from literals(orelse)
+            yield from literal_texts(body)
+            yield from literal_texts(orelse)
 
 
-def raised() -> Iterator[tuple[str, str]]:
+def raised_codes() -> Iterator[tuple[str, str]]:
     """(code, place) of every literal code in the program."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(PACKAGE_FOLDER.rglob("*.py")):
         if path.parent.name in ("sandbox",):
             continue  # speaks the service's language
         tree = ast.parse(path.read_text())
@@ -66,14 +66,14 @@ def raised() -> Iterator[tuple[str, str]]:
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             is_super = called == "__init__" and "Trouble" in own
-            position = 0 if is_super else TAKES.get(called)
+            position = 0 if is_super else CODE_ARGUMENT_POSITIONS.get(called)
             if position is not None and len(node.args) > position:
-                for code in literals(node.args[position]):
-                    yield code, f"{path.relative_to(PACKAGE)}:{node.lineno}"
+                for code in literal_texts(node.args[position]):
+                    yield code, f"{path.relative_to(PACKAGE_FOLDER)}:{node.lineno}"
 
 
 def test_the_search_finds_codes() -> None:
-    codes = {code for code, _ in raised()}
+    codes = {code for code, _ in raised_codes()}
     assert {
         "no_key",
         "state_busy",
@@ -87,34 +87,34 @@ def test_the_search_finds_codes() -> None:
 
 
 def test_every_code_that_is_raised_is_explained() -> None:
-    unknown = {(code, place) for code, place in raised() if code and code not in KNOWN}
+    unknown = {(code, place) for code, place in raised_codes() if code and code not in PROBLEMS}
     assert not unknown
 
 
 def test_every_code_of_the_service_is_explained() -> None:
     service = {"moderation", "video_duration_limit_reached", "invalid_target_language", "processing_error"}
-    assert service | {"asset_upload", "language_detect", "BrokenAssetUrlError"} <= set(KNOWN)
+    assert service | {"asset_upload", "language_detect", "BrokenAssetUrlError"} <= set(PROBLEMS)
 
 
 def test_no_code_is_explained_twice() -> None:
     """A later entry would take the place of the first in silence."""
-    tree = ast.parse((PACKAGE / "problems.py").read_text())
+    tree = ast.parse((PACKAGE_FOLDER / "problems.py").read_text())
     (table,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "_table"]
-    assert len(table.args) == len(KNOWN)
+    assert len(table.args) == len(PROBLEMS)
 
 
-@pytest.mark.parametrize("code", KNOWN)
+@pytest.mark.parametrize("code", PROBLEMS)
 def test_every_problem_says_what_happened_and_what_to_do(code: str) -> None:
-    problem = KNOWN[code]
+    problem = PROBLEMS[code]
     assert problem.code == code
     assert problem.title
     assert not problem.title.endswith(".")
     assert problem.remedy.endswith((".", "fr-FR,es-ES")), problem.remedy
     assert not problem.cause or problem.cause.endswith(".")
-    assert all(text == printable(text) for text in (problem.title, problem.cause, problem.remedy))
+    assert all(text == make_printable(text) for text in (problem.title, problem.cause, problem.remedy))
 
 
-TROUBLES = {
+PROBLEM_EXPECTATIONS = {
     "401 (or 403)": ("key_rejected", "scope", "Studio"),
     "no key at all": ("no_key", "key", "Legacy (v2)"),
     "415": ("media_type", "415", "mp4, webm or mov"),
@@ -128,16 +128,16 @@ TROUBLES = {
 problem here (the runner keeps polling), nor is “the wrong file resumes” (options are part of a job's identity)."""
 
 
-@pytest.mark.parametrize("symptom", TROUBLES)
+@pytest.mark.parametrize("symptom", PROBLEM_EXPECTATIONS)
 def test_every_row_of_the_vendors_troubleshooting_has_its_cause_and_remedy(symptom: str) -> None:
-    code, cause, remedy = TROUBLES[symptom]
-    problem = KNOWN[code]
+    code, cause, remedy = PROBLEM_EXPECTATIONS[symptom]
+    problem = PROBLEMS[code]
     assert cause in problem.cause
     assert remedy in problem.remedy
 
 
 def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> None:
-    assert {code for code, problem in KNOWN.items() if problem.retry is Retry.ASK} == {
+    assert {code for code, problem in PROBLEMS.items() if problem.retry is RetryAdvice.ASK} == {
         "moderation",
         "submission_unknown",
         "source_touched",
@@ -166,22 +166,22 @@ def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> Non
 )
 def test_a_first_submission_is_never_called_free(code: str) -> None:
     """What stops a dub before it is paid for is mended, and then the dub is paid for."""
-    remedy = KNOWN[code].remedy
+    remedy = PROBLEMS[code].remedy
     assert "costs credits like any" in remedy
     assert "it is free" not in remedy
 
 
 def test_a_code_that_is_new_to_us() -> None:
     problem = explain("flux_\x1b[31mcapacitor", "words")
-    assert problem.retry is Retry.COSTS
+    assert problem.retry is RetryAdvice.COSTS
     assert "\x1b" not in problem.title
     assert "flux_" in problem.title
     assert problem.detail == "words"
 
 
 def test_a_trouble_tells_itself() -> None:
-    trouble = Trouble("disk_full", "/out\nx")
-    assert str(trouble) == trouble.problem.line()
+    trouble = ProblemError("disk_full", "/out\nx")
+    assert str(trouble) == trouble.problem.one_line()
     assert "The disk is full (/out\N{REPLACEMENT CHARACTER}x)." in str(trouble)
 
 
@@ -204,7 +204,7 @@ def test_a_trouble_tells_itself() -> None:
     ],
 )
 def test_what_steers_a_terminal_is_replaced(text: str) -> None:
-    shown = printable(text)
+    shown = make_printable(text)
     assert shown.isprintable()
     assert "\N{REPLACEMENT CHARACTER}" in shown
     assert len(shown) == len(text)
@@ -224,17 +224,17 @@ def test_what_steers_a_terminal_is_replaced(text: str) -> None:
     ],
 )
 def test_joiners_are_left_out_where_they_belong_and_shown_where_they_would_hide(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert make_printable(text) == shown
 
 
 @settings(deadline=None)
 @given(st.text(), st.integers(1, 50))
 def test_what_is_shown_is_printable_and_short(text: str, limit: int) -> None:
-    shown = printable(text, limit)
+    shown = make_printable(text, limit)
     assert shown.isprintable()
     assert len(shown) <= limit
 
 
 @pytest.mark.parametrize("text", ["Ünïcödé 日本語 العربية", "a b.mp4", "👩‍🚀"[:1]])
 def test_plain_text_stays(text: str) -> None:
-    assert printable(text) == text
+    assert make_printable(text) == text

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.settings.config_file import config_file
-from synthdub_tui.settings.model import API_URL, Settings
-from synthdub_tui.settings.resolve import is_local, resolve
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.settings.config_file import find_config_path
+from synthdub_tui.settings.model import DEFAULT_API_URL, Settings
+from synthdub_tui.settings.resolve import is_local_url, resolve_settings
 
-KEY = "abcdef0123456789-the-key"
+API_KEY = "abcdef0123456789-the-key"
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
-def resolved(config: Path, text: str | None = None, environment: dict[str, str] | None = None, **flags: Any) -> Settings:
+def resolved_settings(
+    config: Path, text: str | None = None, environment: dict[str, str] | None = None, **flags: Any
+) -> Settings:
     """The settings in force with this config file, and no trace of the user's own."""
     if text is not None:
         config.write_text(text)
@@ -33,12 +35,14 @@ def resolved(config: Path, text: str | None = None, environment: dict[str, str] 
     state = {} if "state_dir" in flags or "SYNTHDUB_STATE_DIR" in (environment or {}) else {"state_dir": "/state"}
     if text is not None and "state_dir" in text:
         state = {}
-    return resolve(flags | state, named | (environment or {}))
+    return resolve_settings(flags | state, named | (environment or {}))
 
 
-def trouble(config: Path, text: str | None = None, environment: dict[str, str] | None = None, **flags: Any) -> Trouble:
-    with pytest.raises(Trouble) as caught:
-        resolved(config, text, environment, **flags)
+def settings_error(
+    config: Path, text: str | None = None, environment: dict[str, str] | None = None, **flags: Any
+) -> ProblemError:
+    with pytest.raises(ProblemError) as caught:
+        resolved_settings(config, text, environment, **flags)
     return caught.value
 
 
@@ -52,23 +56,25 @@ def no_own_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_defaults(config: Path) -> None:
-    settings = resolved(config)
-    assert (settings.api_key, settings.api_url, settings.tier, settings.poll_interval) == ("", API_URL, "creator", 10.0)
+    settings = resolved_settings(config)
+    assert (settings.api_key, settings.api_url, settings.tier, settings.poll_interval) == ("", DEFAULT_API_URL, "creator", 10.0)
     assert (settings.batch.targets, settings.batch.source_language, settings.batch.recursive) == ((), "en", True)
     assert settings.batch.captions
     assert settings.warnings == ()
 
 
 def test_what_goes_before_the_key_in_the_file_is_known(config: Path, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(KEY)
-    environment = {"SYNTHESIA_API_KEY": KEY}
-    assert resolved(config, f"api_key = '{KEY}'").key_ahead == ""
-    assert resolved(config, environment=environment).key_ahead == "SYNTHESIA_API_KEY"
-    assert resolved(config, environment=environment, api_key_file=str(tmp_path / "key")).key_ahead == "--api-key-file"
-    assert resolved(config, environment=environment, api_key=KEY).key_ahead == "--api-key"
+    (tmp_path / "key").write_text(API_KEY)
+    environment = {"SYNTHESIA_API_KEY": API_KEY}
+    assert resolved_settings(config, f"api_key = '{API_KEY}'").key_override == ""
+    assert resolved_settings(config, environment=environment).key_override == "SYNTHESIA_API_KEY"
+    assert (
+        resolved_settings(config, environment=environment, api_key_file=str(tmp_path / "key")).key_override == "--api-key-file"
+    )
+    assert resolved_settings(config, environment=environment, api_key=API_KEY).key_override == "--api-key"
 
 
-SOURCES = ("config", "environment", "flag")
+SETTING_SOURCES = ("config", "environment", "flag")
 
 
 @pytest.mark.parametrize(
@@ -83,21 +89,23 @@ SOURCES = ("config", "environment", "flag")
 @pytest.mark.parametrize("given", [1, 2, 3])
 def test_flag_before_environment_before_config(config: Path, field: str, variable: str, given: int) -> None:
     form = {"api_key": "{}-key", "state_dir": "/{}"}.get(field, "https://{}.test")
-    values = {source: form.format(source) for source in SOURCES[:given]}
+    values = {source: form.format(source) for source in SETTING_SOURCES[:given]}
     text = f'{field} = "{values["config"]}"\n'
     environment = {variable: values["environment"]} if given > 1 else {}
     flags = {field: values["flag"]} if given > 2 else {}
-    settings = resolved(config, text, environment, **flags)
-    assert getattr(settings, field) == values[SOURCES[given - 1]]
+    settings = resolved_settings(config, text, environment, **flags)
+    assert getattr(settings, field) == values[SETTING_SOURCES[given - 1]]
 
 
 def test_an_empty_variable_counts_as_none(config: Path) -> None:
-    assert resolved(config, 'api_url = "https://config.test"', {"SYNTHDUB_API_URL": ""}).api_url == "https://config.test"
+    assert (
+        resolved_settings(config, 'api_url = "https://config.test"', {"SYNTHDUB_API_URL": ""}).api_url == "https://config.test"
+    )
 
 
 def test_batch_options_from_config_and_flags(config: Path) -> None:
     text = '[batch]\ntargets = ["fr-FR"]\nlipsync = true\ncaptions = false\nvisibility = "public"\noutput_dir = "/config"\n'
-    batch = resolved(config, text, targets=("es-ES",), captions=True, output_dir="out").batch
+    batch = resolved_settings(config, text, targets=("es-ES",), captions=True, output_dir="out").batch
     assert batch.targets == ("es-ES",)
     assert (batch.lipsync, batch.captions, batch.visibility) == (True, True, "public")
     assert batch.output_dir == os.path.abspath("out")
@@ -105,12 +113,12 @@ def test_batch_options_from_config_and_flags(config: Path) -> None:
 
 def test_false_and_none_are_different_flags(config: Path) -> None:
     text = "[batch]\nlipsync = true\nrecursive = true\n"
-    batch = resolved(config, text, lipsync=False, recursive=None).batch
+    batch = resolved_settings(config, text, lipsync=False, recursive=None).batch
     assert (batch.lipsync, batch.recursive) == (False, True)
 
 
 def test_everything_that_the_config_may_hold(config: Path) -> None:
-    settings = resolved(
+    settings = resolved_settings(
         config,
         """
         tier = "enterprise-2"
@@ -132,16 +140,16 @@ def test_everything_that_the_config_may_hold(config: Path) -> None:
 
 
 def test_where_the_config_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config_file({"config": "~/x.toml"}, {}) == str(tmp_path / "home/x.toml")
-    assert config_file({}, {"SYNTHDUB_CONFIG": "/etc/x.toml"}) == "/etc/x.toml"
-    assert config_file({}, {}).endswith("config.toml")
-    assert resolve({"state_dir": "~/s"}, {}).state_dir == str(tmp_path / "home/s")
-    assert "synthdub-tui" in resolve({}, {}).state_dir
+    assert find_config_path({"config": "~/x.toml"}, {}) == str(tmp_path / "home/x.toml")
+    assert find_config_path({}, {"SYNTHDUB_CONFIG": "/etc/x.toml"}) == "/etc/x.toml"
+    assert find_config_path({}, {}).endswith("config.toml")
+    assert resolve_settings({"state_dir": "~/s"}, {}).state_dir == str(tmp_path / "home/s")
+    assert "synthdub-tui" in resolve_settings({}, {}).state_dir
 
 
 # -- what is wrong with the config ---------------------------------------------------------------------------------------
 
-MISTAKES = {
+CONFIG_MISTAKES = {
     "a missing quote": ('tier = "creator"\napi_url = "https://x.test\n', 2, "llegal character"),
     "no value": ("tier =\n", 1, "nvalid value"),
     "not TOML": ("tier: creator\n", 1, "xpected '='"),
@@ -168,10 +176,10 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
 def test_a_mistake_is_named_with_file_line_and_what_is_expected(config: Path, mistake: str) -> None:
-    text, line, expected = MISTAKES[mistake]
-    found = trouble(config, text)
+    text, line, expected = CONFIG_MISTAKES[mistake]
+    found = settings_error(config, text)
     assert found.code == "config_invalid"
     assert found.detail.startswith(f"{config}: line {line}: ")
     assert expected in found.detail
@@ -181,19 +189,19 @@ def test_a_mistake_is_named_with_file_line_and_what_is_expected(config: Path, mi
 
 def test_a_config_that_is_no_text(config: Path) -> None:
     config.write_bytes(b"tier = '\xff'\n")
-    assert "UTF-8" in trouble(config).detail
+    assert "UTF-8" in settings_error(config).detail
 
 
 def test_a_named_config_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(Trouble) as caught:
-        resolve({"config": str(tmp_path / "none.toml")}, {})
+    with pytest.raises(ProblemError) as caught:
+        resolve_settings({"config": str(tmp_path / "none.toml")}, {})
     assert caught.value.code == "config_invalid"
     assert "no such file" in caught.value.detail
 
 
 def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(Trouble) as caught:
-        resolve({"config": str(tmp_path)}, {})
+    with pytest.raises(ProblemError) as caught:
+        resolve_settings({"config": str(tmp_path)}, {})
     assert caught.value.code == "config_invalid"
 
 
@@ -218,7 +226,7 @@ def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
     ],
 )
 def test_values_out_of_range(config: Path, flags: dict[str, Any], words: str) -> None:
-    found = trouble(config, **flags)
+    found = settings_error(config, **flags)
     assert found.code == "setting_invalid"
     assert words in found.detail
 
@@ -227,7 +235,7 @@ def test_values_out_of_range(config: Path, flags: dict[str, Any], words: str) ->
     "text", ["[quota]\nwrites = [[0, 60]]\n", "[quota]\nreads = [[60, 0]]\n", "[quota]\nreads = [[60, -1]]\n"]
 )
 def test_limits_above_zero(config: Path, text: str) -> None:
-    assert "[quota]" in trouble(config, text).detail
+    assert "[quota]" in settings_error(config, text).detail
 
 
 @pytest.mark.parametrize(
@@ -235,7 +243,7 @@ def test_limits_above_zero(config: Path, text: str) -> None:
     ["https://api.synthesia.io", "https://x.test/base/", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:80"],
 )
 def test_good_addresses(config: Path, url: str) -> None:
-    assert resolved(config, api_url=url, s3_endpoint_url=url).api_url == url
+    assert resolved_settings(config, api_url=url, s3_endpoint_url=url).api_url == url
 
 
 @pytest.mark.parametrize(
@@ -264,7 +272,7 @@ def test_good_addresses(config: Path, url: str) -> None:
 )
 @pytest.mark.parametrize("field", ["api_url", "s3_endpoint_url"])
 def test_bad_addresses(config: Path, url: str, field: str) -> None:
-    found = trouble(config, **{field: url})
+    found = settings_error(config, **{field: url})
     assert found.code == "url_invalid"
     assert f"--{field.replace('_', '-')}" in found.detail
     assert "word" not in found.detail
@@ -283,7 +291,7 @@ def test_bad_addresses(config: Path, url: str, field: str) -> None:
     ],
 )
 def test_what_is_on_this_machine(url: str, local: bool) -> None:
-    assert is_local(url) is local
+    assert is_local_url(url) is local
 
 
 # -- the key -------------------------------------------------------------------------------------------------------------
@@ -299,33 +307,33 @@ def test_the_key_from_every_place_in_order(config: Path, tmp_path: Path) -> None
     text = 'api_key = "from-config"\napi_key_file = "/none"\n'
     environment = {"SYNTHESIA_API_KEY": " from-environment\n"}
     file = key_file(tmp_path, " from-file \n")
-    assert resolved(config, text).api_key == "from-config"
-    assert resolved(config, text, environment).api_key == "from-environment"
-    assert resolved(config, text, environment, api_key_file=file).api_key == "from-file"
-    assert resolved(config, text, environment, api_key_file=file, api_key="from-flag").api_key == "from-flag"
-    assert resolved(config, f'api_key_file = "{file}"\n').api_key == "from-file"
+    assert resolved_settings(config, text).api_key == "from-config"
+    assert resolved_settings(config, text, environment).api_key == "from-environment"
+    assert resolved_settings(config, text, environment, api_key_file=file).api_key == "from-file"
+    assert resolved_settings(config, text, environment, api_key_file=file, api_key="from-flag").api_key == "from-flag"
+    assert resolved_settings(config, f'api_key_file = "{file}"\n').api_key == "from-file"
 
 
 def test_a_key_on_the_command_line_is_warned_about(config: Path) -> None:
-    (warning,) = resolved(config, api_key=KEY).warnings
+    (warning,) = resolved_settings(config, api_key=API_KEY).warnings
     assert "--api-key" in warning
-    assert KEY not in warning
+    assert API_KEY not in warning
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
 def test_a_config_with_the_key_that_others_can_read_is_warned_about(config: Path, mode: int) -> None:
-    config.write_text(f'api_key = "{KEY}"\n')
+    config.write_text(f'api_key = "{API_KEY}"\n')
     config.chmod(mode)
-    (warning,) = resolved(config).warnings
+    (warning,) = resolved_settings(config).warnings
     assert f"chmod 600 {config}" in warning
-    assert KEY not in warning
+    assert API_KEY not in warning
 
 
 def test_no_warning_without_cause(config: Path) -> None:
-    assert resolved(config, f'api_key = "{KEY}"\n').warnings == ()
+    assert resolved_settings(config, f'api_key = "{API_KEY}"\n').warnings == ()
     config.write_text("tier = 'creator'\n")
     config.chmod(0o644)
-    assert resolved(config).warnings == ()
+    assert resolved_settings(config).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -333,28 +341,28 @@ def test_no_warning_without_cause(config: Path) -> None:
     ["", "  \n", b"\xff\xfe", "one two", "one\ntwo"],
 )
 def test_a_key_file_without_a_key(config: Path, tmp_path: Path, content: str | bytes) -> None:
-    found = trouble(config, api_key_file=key_file(tmp_path, content))
+    found = settings_error(config, api_key_file=key_file(tmp_path, content))
     assert found.code == "setting_invalid"
     assert "two" not in found.detail
 
 
 @pytest.mark.parametrize("path", ["/none/key", "/", "/x\0y"])
 def test_a_key_file_that_cannot_be_read(config: Path, path: str) -> None:
-    found = trouble(config, api_key_file=path)
+    found = settings_error(config, api_key_file=path)
     assert found.code == "setting_invalid"
     assert "cannot be read" in found.detail
 
 
 @pytest.mark.parametrize("key", ["a b", "a\tb", "a\x00b", "ключ", "a\u200bb", "a\nb"])
 def test_a_key_with_blanks_or_odd_characters(config: Path, key: str) -> None:
-    found = trouble(config, environment={"SYNTHESIA_API_KEY": key})
+    found = settings_error(config, environment={"SYNTHESIA_API_KEY": key})
     assert found.code == "setting_invalid"
     assert key not in found.detail
 
 
 def test_the_key_shows_itself_nowhere(config: Path) -> None:
-    settings = resolved(config, f'api_key = "{KEY}"\n')
-    assert settings.api_key == KEY  # it is there
+    settings = resolved_settings(config, f'api_key = "{API_KEY}"\n')
+    assert settings.api_key == API_KEY  # it is there
     shown = [
         repr(settings),
         str(settings),
@@ -368,11 +376,16 @@ def test_the_key_shows_itself_nowhere(config: Path) -> None:
         repr(getattr(settings, "__rich_repr__", list)() and list(settings.__rich_repr__())),
         repr(vars(Settings)),
     ]
-    assert not [text for text in shown if KEY in text]
+    assert not [text for text in shown if API_KEY in text]
 
 
 def test_no_error_quotes_the_key(config: Path) -> None:
-    for text in (f'api_key = "{KEY}\n', f'api_key = ["{KEY}"]\n', f'api_key = "{KEY}"\nzzz = 1\n', f"api_key = {KEY}\n"):
-        found = trouble(config, text)
-        assert KEY not in str(found)
-        assert KEY not in "".join(traceback.format_exception_only(found))
+    for text in (
+        f'api_key = "{API_KEY}\n',
+        f'api_key = ["{API_KEY}"]\n',
+        f'api_key = "{API_KEY}"\nzzz = 1\n',
+        f"api_key = {API_KEY}\n",
+    ):
+        found = settings_error(config, text)
+        assert API_KEY not in str(found)
+        assert API_KEY not in "".join(traceback.format_exception_only(found))

@@ -9,13 +9,13 @@ import pytest
 
 from synthdub_tui.runner import clock as runner_clock
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.synthesia.rate_gate import TIERS, Endpoint, Priority, Quota
-from tests.virtual_time import EPOCH, Stuck, VirtualLoop, virtual_time
+from synthdub_tui.synthesia.rate_gate import TIERS, Endpoint, Priority, RateGate
+from tests.virtual_time import START_EPOCH_SECONDS, StuckLoopError, VirtualLoop, virtual_time
 
 
 def test_days_pass_at_once() -> None:
     async def a_day_of_calls() -> float:
-        quota = Quota(TIERS["creator"])
+        quota = RateGate(TIERS["creator"])
         for _ in range(1001):
             await quota.acquire(Endpoint.CREATE_DUBBING, Priority.SUBMISSION)
         quota.close()
@@ -23,7 +23,7 @@ def test_days_pass_at_once() -> None:
 
     with virtual_time() as clock, asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
         assert runner.run(a_day_of_calls()) > 86_400  # 950 of the day's 1,000 are used
-        assert runner_clock.now() == clock.wall() > EPOCH + 86_400
+        assert runner_clock.now() == clock.wall() > START_EPOCH_SECONDS + 86_400
     assert runner_clock.now() == pytest.approx(time.time(), abs=60)
 
 
@@ -39,7 +39,7 @@ def test_blocking_work_takes_the_time_that_the_disk_does() -> None:
 def test_waiting_for_nothing_is_found() -> None:
     with virtual_time() as clock:
         loop = VirtualLoop(clock)
-        with pytest.raises(Stuck):
+        with pytest.raises(StuckLoopError):
             loop.run_until_complete(loop.create_future())
         loop.close()
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from tests import waiting
-from tests.waiting import answering, block_until, exit_code, finished, until
+from tests.waiting import block_until, kill_after_timeout, until, wait_for_exit, wait_for_output
 
 
-def started(code: str) -> subprocess.Popen[str]:
+def start_python(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-uc", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_what_runs_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(waiting, "LOAD", tmp_path / "loadavg")
-    assert waiting._running() == 0  # another system
+    monkeypatch.setattr(waiting, "LOADAVG_PATH", tmp_path / "loadavg")
+    assert waiting._running_processes() == 0  # another system
     (tmp_path / "loadavg").write_text("0.15 1.58 1.20 5/312 29871\n")
-    assert waiting._running() == 5
+    assert waiting._running_processes() == 5
 
 
 async def test_what_comes_late_is_waited_for() -> None:
@@ -42,43 +42,43 @@ async def test_what_does_not_come_is_named() -> None:
 def test_a_busy_machine_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(waiting.os, "getloadavg", lambda: (0.5, 0.0, 0.0))
-    monkeypatch.setattr(waiting, "_running", lambda: 1)
-    assert waiting.patience(20) == 20
+    monkeypatch.setattr(waiting, "_running_processes", lambda: 1)
+    assert waiting.scale_timeout(20) == 20
     monkeypatch.setattr(waiting.os, "getloadavg", lambda: (12.0, 0.0, 0.0))
-    assert waiting.patience(20) == 120
-    monkeypatch.setattr(waiting, "_running", lambda: 20)  # they have only just begun
-    assert waiting.patience(20) == 200
-    assert waiting.patience(100) == waiting.LONGEST
+    assert waiting.scale_timeout(20) == 120
+    monkeypatch.setattr(waiting, "_running_processes", lambda: 20)  # they have only just begun
+    assert waiting.scale_timeout(20) == 200
+    assert waiting.scale_timeout(100) == waiting.MAX_TIMEOUT_SECONDS
 
 
 def test_a_process_that_does_not_answer_is_killed() -> None:
-    process = started("input()")
+    process = start_python("input()")
     assert process.stdout is not None
-    with pytest.raises(AssertionError, match="without its greeting"), answering(process, "its greeting", 0.1):
+    with pytest.raises(AssertionError, match="without its greeting"), kill_after_timeout(process, "its greeting", 0.1):
         assert process.stdout.readline()
-    assert exit_code(process) == -9
+    assert wait_for_exit(process) == -9
 
 
 def test_a_process_that_answers_lives_on() -> None:
-    process = started("print(input())")
+    process = start_python("print(input())")
     assert process.stdin is not None and process.stdout is not None
-    with answering(process, "an echo"):
+    with kill_after_timeout(process, "an echo"):
         process.stdin.write("hello\n")
         process.stdin.flush()
         assert process.stdout.readline() == "hello\n"
-    assert exit_code(process) == 0
+    assert wait_for_exit(process) == 0
 
 
 def test_a_process_that_does_not_end_is_killed_and_what_it_wrote_shown(tmp_path: Path) -> None:
     written = tmp_path / "written"
-    process = started(f"print('where it hangs'); open({str(written)!r}, 'w'); import time; time.sleep(1000)")
+    process = start_python(f"print('where it hangs'); open({str(written)!r}, 'w'); import time; time.sleep(1000)")
     block_until(written.exists)
     with pytest.raises(AssertionError, match="where it hangs"):
-        finished(process, 0.1)
+        wait_for_output(process, 0.1)
     assert process.returncode == -9
 
 
-HANGING = """
+HANGING_PROGRAM = """
 import threading
 
 import pytest
@@ -101,9 +101,9 @@ def test_fails(thing):
 
 
 def test_what_ends_a_failed_test_does_not_hang_for_good(tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(HANGING.partition("\n\n@pytest")[0])
-    (tmp_path / "test_it.py").write_text(HANGING)
+    (tmp_path / "conftest.py").write_text(HANGING_PROGRAM.partition("\n\n@pytest")[0])
+    (tmp_path / "test_it.py").write_text(HANGING_PROGRAM)
     command = [sys.executable, "-m", "pytest", "-c", "/dev/null", f"--rootdir={tmp_path}", str(tmp_path)]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
-    said, _ = finished(process)
+    said, _ = wait_for_output(process)
     assert "1 failed, 1 error" in said

@@ -3,7 +3,7 @@
     with virtual_time() as clock, asyncio.Runner(loop_factory=lambda: VirtualLoop(clock)) as runner:
         runner.run(something())  # asyncio.sleep, timeouts and all clocks of this program follow the loop
 
-Blocking work of `DaemonPool` runs on the loop itself, so that one thread does everything, in the same order each time.
+Blocking work of `DaemonThreadPool` runs on the loop itself, so that one thread does everything, in the same order each time.
 There is no place for real sockets, threads or processes: a client of HTTP needs an `httpx.MockTransport` or the like.
 """
 
@@ -24,28 +24,28 @@ import pytest
 
 from synthdub_tui.runner import clock as runner_clock
 from synthdub_tui.runner import runner as _everything  # noqa: F401 - imported before its clocks are replaced
-from synthdub_tui.synthesia.rate_gate import Quota
+from synthdub_tui.synthesia.rate_gate import RateGate
 from synthdub_tui.transfer import daemon_executor
-from synthdub_tui.transfer.daemon_executor import DaemonPool
+from synthdub_tui.transfer.daemon_executor import DaemonThreadPool
 
-EPOCH: Final = 1_800_000_000.0
+START_EPOCH_SECONDS: Final = 1_800_000_000.0
 """Wall clock when virtual time begins."""
 
-INSTANT: Final = 1e-6
+MIN_STEP_SECONDS: Final = 1e-6
 """Seconds after which all that could happen at one moment has happened."""
 
 
-class Stuck(Exception):
+class StuckLoopError(Exception):
     """Nothing is ready and no timer is set: whoever waits now waits for ever."""
 
 
 class VirtualClock:
-    """`now`: seconds since virtual time began; `wall_lead`: what the wall clock was put forward since; `disk_seconds`: asked
-    how long each blocking work takes."""
+    """`now`: seconds since virtual time began; `wall_ahead_seconds`: what the wall clock was put forward since; `disk_seconds`:
+    asked how long each blocking work takes."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.wall_lead = 0.0
+        self.wall_ahead_seconds = 0.0
         self.disk_seconds: Callable[[], float] = lambda: 0.0
 
     def time(self) -> float:
@@ -54,19 +54,19 @@ class VirtualClock:
 
     def wall(self) -> float:
         """The wall clock."""
-        return EPOCH + self.now + self.wall_lead
+        return START_EPOCH_SECONDS + self.now + self.wall_ahead_seconds
 
-    def new_process(self) -> None:
+    def forget_process(self) -> None:
         """What a process knows of the time before is forgotten."""
         runner_clock.now._now, runner_clock.now._mark = self.wall(), self.now
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Counts time by a virtual clock, and raises Stuck where a real loop would wait without end."""
+    """Counts time by a virtual clock, and raises StuckLoopError where a real loop would wait without end."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
-        super().__init__(_Jumping(clock))
+        super().__init__(_JumpingSelector(clock))
 
     def time(self) -> float:
         return self.clock.now
@@ -80,7 +80,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def settle(self) -> None:
         """Let all happen that waits for nothing but its turn."""
-        self.run_for(INSTANT)
+        self.run_for(MIN_STEP_SECONDS)
 
     def kill(self) -> None:
         """What SIGKILL does: nothing goes on. What coroutines do on being closed finds no loop, so no disk either."""
@@ -88,11 +88,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             warnings.simplefilter("ignore", RuntimeWarning)  # coroutines made there, and never awaited
             for task in asyncio.all_tasks(self):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
-                _unwind(task.get_coro())
+                _close_coroutine(task.get_coro())
         self.close()
 
 
-class _Jumping(selectors.DefaultSelector):
+class _JumpingSelector(selectors.DefaultSelector):
     """Waits by putting the clock forward."""
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -101,12 +101,12 @@ class _Jumping(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise Stuck
+            raise StuckLoopError
         self._clock.now += max(timeout, 0.0)
         return []
 
 
-class _Time:
+class _TimeModule:
     """Stands for the module `time` in the modules of this program."""
 
     def __init__(self, clock: VirtualClock) -> None:
@@ -124,18 +124,18 @@ def virtual_time() -> Iterator[VirtualClock]:
     with pytest.MonkeyPatch.context() as patch:
         for name, module in list(sys.modules.items()):
             if name.startswith("synthdub_tui.") and getattr(module, "time", None) is genuine_time:
-                patch.setattr(module, "time", _Time(clock))
+                patch.setattr(module, "time", _TimeModule(clock))
         for name, value in {"_wall": clock.wall, "_steady": clock.time, "_now": clock.wall(), "_mark": clock.now}.items():
             patch.setattr(runner_clock.now, name, value)
-        defaults = Quota.__init__.__kwdefaults__
+        defaults = RateGate.__init__.__kwdefaults__
         assert defaults is not None
         patch.setitem(defaults, "clock", clock.time)
         patch.setitem(defaults, "wall", clock.wall)
-        patch.setattr(DaemonPool, "submit", _submit)
+        patch.setattr(DaemonThreadPool, "submit", _submit)
         yield clock
 
 
-def _submit(pool: DaemonPool, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+def _submit(pool: DaemonThreadPool, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
     """In place of a thread."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
@@ -144,7 +144,7 @@ def _submit(pool: DaemonPool, fn: Callable[..., Any], /, *args: Any, **kwargs: A
     return future
 
 
-def _unwind(coroutine: Any) -> None:
+def _close_coroutine(coroutine: Any) -> None:
     """Close it, however often it waits for something while it cleans up."""
     for _ in range(100):
         with suppress(RuntimeError, BaseExceptionGroup):  # it waits for something, or a TaskGroup tells what befell its tasks

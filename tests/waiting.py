@@ -13,54 +13,56 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, AnyStr, Final
 
-PATIENCE: Final = 40.0
+DEFAULT_TIMEOUT_SECONDS: Final = 40.0
 """Seconds: many times what the slowest wait takes on an idle machine."""
 
-LONGEST: Final = 240.0
+MAX_TIMEOUT_SECONDS: Final = 240.0
 """Seconds. pytest's own time limit is longer than a few of these, since it does not know what a test waits for."""
 
-LOAD: Final = Path("/proc/loadavg")
+LOADAVG_PATH: Final = Path("/proc/loadavg")
 
-Words = str | Callable[[], str]
+Description = str | Callable[[], str]
 """What is waited for; a function if the words are about how things stand when the wait is over."""
 
 
-def patience(seconds: float = PATIENCE) -> float:
+def scale_timeout(seconds: float = DEFAULT_TIMEOUT_SECONDS) -> float:
     """Seconds that are enough for what takes at most `seconds` on an idle machine; more while others want its cores too."""
-    return min(max(LONGEST, seconds), seconds * slowness())
+    return min(max(MAX_TIMEOUT_SECONDS, seconds), seconds * load_factor())
 
 
-def slowness() -> float:
+def load_factor() -> float:
     """How many times as long as on an idle machine something may take: how many want each core, now or in the last minute."""
-    wanted = max(os.getloadavg()[0], _running())
+    wanted = max(os.getloadavg()[0], _running_processes())
     return max(1.0, wanted / (os.cpu_count() or 1))
 
 
-def _running() -> int:
+def _running_processes() -> int:
     try:
-        return int(LOAD.read_text().split()[3].partition("/")[0])
+        return int(LOADAVG_PATH.read_text().split()[3].partition("/")[0])
     except OSError:  # not on Linux
         return 0
 
 
-async def until(condition: Callable[[], Any], what: Words = "", seconds: float = PATIENCE) -> None:
+async def until(condition: Callable[[], Any], description: Description = "", seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
     """Let other tasks work until the condition holds. Raises AssertionError after `patience(seconds)`."""
     begun = time.monotonic()
     while not condition():
-        _check(begun, seconds, condition, what)
+        _raise_if_timed_out(begun, seconds, condition, description)
         await asyncio.sleep(0.01)
 
 
-def block_until(condition: Callable[[], Any], what: Words = "", seconds: float = PATIENCE) -> None:
+def block_until(condition: Callable[[], Any], description: Description = "", seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
     """Sleep until the condition holds. Raises AssertionError after `patience(seconds)`."""
     begun = time.monotonic()
     while not condition():
-        _check(begun, seconds, condition, what)
+        _raise_if_timed_out(begun, seconds, condition, description)
         time.sleep(0.01)
 
 
 @contextmanager
-def answering(process: subprocess.Popen[Any], what: str, seconds: float = PATIENCE) -> Iterator[None]:
+def kill_after_timeout(
+    process: subprocess.Popen[Any], expected: str, seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> Iterator[None]:
     """Within this, reads from the process and waits for its end have a bound: it is killed after `patience(seconds)`, which
     ends them, and AssertionError is raised."""
     late = threading.Event()
@@ -69,7 +71,7 @@ def answering(process: subprocess.Popen[Any], what: str, seconds: float = PATIEN
         late.set()
         process.kill()
 
-    bound = patience(seconds)
+    bound = scale_timeout(seconds)
     timer = threading.Timer(bound, kill)
     timer.daemon = True
     timer.start()
@@ -78,45 +80,45 @@ def answering(process: subprocess.Popen[Any], what: str, seconds: float = PATIEN
     finally:
         timer.cancel()
         if late.is_set():
-            raise AssertionError(f"killed after {bound:.0f} s without {what}: {process.args!r}")
+            raise AssertionError(f"killed after {bound:.0f} s without {expected}: {process.args!r}")
 
 
-def finished(process: subprocess.Popen[AnyStr], seconds: float = PATIENCE) -> tuple[AnyStr, AnyStr]:
+def wait_for_output(process: subprocess.Popen[AnyStr], seconds: float = DEFAULT_TIMEOUT_SECONDS) -> tuple[AnyStr, AnyStr]:
     """Wait for the end of a process: what it wrote to its two pipes. After `patience(seconds)` it is killed, and
     AssertionError raised with what it wrote."""
-    bound = patience(seconds)
+    bound = scale_timeout(seconds)
     try:
         return process.communicate(timeout=bound)
     except subprocess.TimeoutExpired:
-        raise _unfinished(process, bound) from None
+        raise _kill_and_describe(process, bound) from None
 
 
-def exit_code(process: subprocess.Popen[Any], seconds: float = PATIENCE) -> int:
-    """Wait for the end of a process as `finished` does, and leave its pipes as they are: its exit code, or less than 0 for
-    the signal that ended it."""
-    bound = patience(seconds)
+def wait_for_exit(process: subprocess.Popen[Any], seconds: float = DEFAULT_TIMEOUT_SECONDS) -> int:
+    """Wait for the end of a process as `wait_for_output` does, and leave its pipes as they are: its exit code, or less than 0
+    for the signal that ended it."""
+    bound = scale_timeout(seconds)
     try:
         return process.wait(bound)
     except subprocess.TimeoutExpired:
-        raise _unfinished(process, bound) from None
+        raise _kill_and_describe(process, bound) from None
 
 
-def _unfinished(process: subprocess.Popen[Any], bound: float) -> AssertionError:
+def _kill_and_describe(process: subprocess.Popen[Any], bound: float) -> AssertionError:
     process.kill()
     wrote: object = "to pipes that are closed"
     with suppress(ValueError):
-        wrote = process.communicate(timeout=LONGEST)
+        wrote = process.communicate(timeout=MAX_TIMEOUT_SECONDS)
     return AssertionError(f"killed after {bound:.0f} s without an end: {process.args!r} wrote {wrote!r}")
 
 
-def _check(begun: float, seconds: float, condition: Callable[[], Any], what: Words) -> None:
+def _raise_if_timed_out(begun: float, seconds: float, condition: Callable[[], Any], what: Description) -> None:
     waited = time.monotonic() - begun
-    if waited > patience(seconds):
+    if waited > scale_timeout(seconds):
         words = what() if callable(what) else what
-        raise AssertionError(f"waited {waited:.0f} s in vain for: {words or _source(condition)}")
+        raise AssertionError(f"waited {waited:.0f} s in vain for: {words or _source_text(condition)}")
 
 
-def _source(condition: Callable[[], Any]) -> str:
+def _source_text(condition: Callable[[], Any]) -> str:
     try:
         return inspect.getsource(condition).strip()
     except (OSError, TypeError):

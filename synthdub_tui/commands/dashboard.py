@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthdub_tui import __version__
-from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.options import DashboardOptions
 from synthdub_tui.dashboard.run import run_dashboard
-from synthdub_tui.errors import Trouble
-from synthdub_tui.files import absolute
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.files import absolute_path
 from synthdub_tui.ipc.client import Launcher
-from synthdub_tui.ipc.runner_process import answers, start_runner
+from synthdub_tui.ipc.runner_process import runner_answers, start_runner
 from synthdub_tui.ipc.socket_path import socket_path
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.batch_options import BatchOptions
 from synthdub_tui.problems import Problem
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.settings.model import Settings
 
-_PASSED_ON: Final = {
+_FLAGS_PASSED_TO_RUNNER: Final = {
     "api_url": "--api-url",
     "s3_endpoint_url": "--s3-endpoint-url",
     "api_key_file": "--api-key-file",
@@ -42,7 +42,10 @@ class BackgroundRunner:
     def __init__(self, state_dir: str, flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self._state_dir = state_dir
         self._arguments = [
-            word for name, flag in _PASSED_ON.items() if flags.get(name) not in (None, "") for word in (flag, str(flags[name]))
+            word
+            for name, flag in _FLAGS_PASSED_TO_RUNNER.items()
+            if flags.get(name) not in (None, "")
+            for word in (flag, str(flags[name]))
         ]
         self._environment = dict(environment)
         if flags.get("api_key"):
@@ -54,7 +57,7 @@ class BackgroundRunner:
         return socket_path(self._state_dir)
 
     async def start(self) -> Path:
-        """Returns the socket of a runner that answers. Raises Trouble."""
+        """Returns the socket of a runner that answers. Raises ProblemError."""
         return await in_thread(self._start)
 
     def use_stored_key(self) -> None:
@@ -65,10 +68,10 @@ class BackgroundRunner:
             del self._arguments[place : place + 2]
 
     def _start(self) -> Path:
-        return self.path if answers(self.path) else start_runner(self._state_dir, self._arguments, self._environment)
+        return self.path if runner_answers(self.path) else start_runner(self._state_dir, self._arguments, self._environment)
 
 
-class SomebodysRunner:
+class ExistingRunner:
     """Finds a running runner for a dashboard that only watches. It starts none, since a runner continues the work and pays."""
 
     def __init__(self, state_dir: str) -> None:
@@ -80,9 +83,9 @@ class SomebodysRunner:
         return socket_path(self._state_dir)
 
     async def start(self) -> Path:
-        """Returns the socket of a runner that answers. Raises Trouble."""
-        if not await in_thread(answers, self.path):
-            raise Trouble("runner_none")
+        """Returns the socket of a runner that answers. Raises ProblemError."""
+        if not await in_thread(runner_answers, self.path):
+            raise ProblemError("runner_none")
         return self.path
 
     def use_stored_key(self) -> None:
@@ -90,15 +93,15 @@ class SomebodysRunner:
 
 
 def dashboard(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> int:
-    """Show the batch until the user quits. Raises Trouble if a named path or language is wrong."""
+    """Show the batch until the user quits. Raises ProblemError if a named path or language is wrong."""
     if paths:
         _check(paths, settings.batch)
     _make_private(settings.state_dir)
     return run_dashboard(Path(settings.state_dir), _runner(settings, flags), options(settings, paths, flags))
 
 
-def _check(paths: list[str], batch: Batch) -> None:
-    from synthdub_tui.runner.input_validation import checked, wrong_paths  # noqa: PLC0415 - the first frame waits for imports
+def _check(paths: list[str], batch: BatchOptions) -> None:
+    from synthdub_tui.runner.input_validation import validate_batch, wrong_paths  # noqa: PLC0415 - the first frame waits for imports
 
     wrong = wrong_paths(paths)
     for trouble in wrong[1:]:
@@ -106,19 +109,19 @@ def _check(paths: list[str], batch: Batch) -> None:
     if wrong:
         raise wrong[0]
     if batch.targets:
-        checked(batch)
+        validate_batch(batch)
 
 
 def _runner(settings: Settings, flags: Mapping[str, Any]) -> Launcher:
     if flags.get("read_only"):
-        return SomebodysRunner(settings.state_dir)
+        return ExistingRunner(settings.state_dir)
     return BackgroundRunner(settings.state_dir, flags, os.environ)
 
 
-def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> Options:
+def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> DashboardOptions:
     """Returns the dashboard's options from flags and configuration."""
     screen = settings.dashboard
-    return Options(
+    return DashboardOptions(
         version=__version__,
         read_only=bool(flags.get("read_only")),
         ascii=bool(flags.get("ascii")),
@@ -129,11 +132,11 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
         play_command=screen.play_command,
         ssh_host=screen.ssh_host,
         check_key=lambda key: _check_key(settings, key),
-        check_own_key=(lambda: _check_key(settings, settings.api_key)) if settings.api_key else None,
-        key_ahead=settings.key_ahead,
+        check_current_key=(lambda: _check_key(settings, settings.api_key)) if settings.api_key else None,
+        key_override=settings.key_override,
         config_path=Path(settings.config_path),
         log_path=Path(settings.state_dir) / "log" / "synthdub.log",
-        paths=tuple(absolute(path) for path in paths),
+        paths=tuple(absolute_path(path) for path in paths),
         batch=settings.batch,
         warnings=settings.warnings,
     )
@@ -141,16 +144,16 @@ def options(settings: Settings, paths: list[str], flags: Mapping[str, Any]) -> O
 
 async def _check_key(settings: Settings, key: str) -> Problem | None:
     """Ask the service about a key; returns the problem, or None if the key is good."""
-    return await in_thread(_check_key_apart, settings, key)
+    return await in_thread(_check_key_blocking, settings, key)
 
 
-def _check_key_apart(settings: Settings, key: str) -> Problem | None:
+def _check_key_blocking(settings: Settings, key: str) -> Problem | None:
     """Runs in a thread with its own event loop, since importing the client would block the screen."""
-    from synthdub_tui.commands.doctor import ask_service  # noqa: PLC0415
+    from synthdub_tui.commands.doctor import check_api_key  # noqa: PLC0415
 
     try:
-        asyncio.run(ask_service(settings.api_url, key))
-    except Trouble as trouble:
+        asyncio.run(check_api_key(settings.api_url, key))
+    except ProblemError as trouble:
         return trouble.problem
     return None
 
@@ -159,4 +162,4 @@ def _make_private(state_dir: str) -> None:
     try:
         os.makedirs(state_dir, mode=0o700, exist_ok=True)
     except OSError as error:
-        raise Trouble("state_unwritable", f"{error.strerror}: {state_dir}") from error
+        raise ProblemError("state_unwritable", f"{error.strerror}: {state_dir}") from error

@@ -15,20 +15,20 @@ from typing import Final
 from msgspec.structs import replace
 
 from synthdub_tui.commands.run import run_demo
-from synthdub_tui.errors import Trouble
-from synthdub_tui.humanize import many
-from synthdub_tui.ipc.blocking_client import Control
-from synthdub_tui.ipc.protocol import Stop
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.humanize import format_count
+from synthdub_tui.ipc.blocking_client import BlockingRunnerClient
+from synthdub_tui.ipc.protocol import StopRequest
 from synthdub_tui.sandbox.config import SandboxConfig
 from synthdub_tui.sandbox.media import make_sources
-from synthdub_tui.sandbox.service import running
+from synthdub_tui.sandbox.service import running_sandbox
 from synthdub_tui.settings.model import Settings
-from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.settings.resolve import resolve_settings
 
 TARGETS: Final = ("fr-FR", "es-ES", "de-DE")
-MOST_FILES: Final = 500
+MAX_DEMO_FILES: Final = 500
 
-PRACTICE: Final = """\
+SANDBOX_CONFIG: Final = """\
 # Slow enough to watch, with some failures to practise on: refused content, one that a retry mends, a project refused whole.
 dubbing_seconds = [5.0, 45.0]
 output_padding = 2000000
@@ -57,18 +57,18 @@ times = 1
 def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
     """Create `files` videos, dub them against the sandbox and print the folder of the outputs.
 
-    Raises Trouble("setting_invalid" | "output_unwritable").
+    Raises ProblemError("setting_invalid" | "output_unwritable").
     """
-    if not 1 <= files <= MOST_FILES:
-        raise Trouble("setting_invalid", f"--files takes a number from 1 to {MOST_FILES}")
+    if not 1 <= files <= MAX_DEMO_FILES:
+        raise ProblemError("setting_invalid", f"--files takes a number from 1 to {MAX_DEMO_FILES}")
     root = Path(folder).expanduser().absolute() if folder else Path(tempfile.mkdtemp(prefix="synthdub-demo-"))
     videos = root / "videos"
     try:
         videos.mkdir(parents=True, exist_ok=True)
         sources = make_sources(videos, files)
     except OSError as error:
-        raise Trouble("output_unwritable", f"{error.strerror}: {videos}") from error
-    print(f"{many(len(sources), 'video')} made in {videos}", flush=True)
+        raise ProblemError("output_unwritable", f"{error.strerror}: {videos}") from error
+    print(f"{format_count(len(sources), 'video')} made in {videos}", flush=True)
     terminal = sys.stdin.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     show = _headless if headless or not terminal else _on_screen
     code = show(root, targets or list(TARGETS))
@@ -77,7 +77,10 @@ def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
 
 
 def _headless(root: Path, targets: list[str]) -> int:
-    with tempfile.TemporaryDirectory(prefix="synthdub-sandbox-") as place, running(SandboxConfig(), Path(place)) as service:
+    with (
+        tempfile.TemporaryDirectory(prefix="synthdub-sandbox-") as place,
+        running_sandbox(SandboxConfig(), Path(place)) as service,
+    ):
         settings, _, _ = _settings(service.api_url, service.s3_url, service.api_key, root, targets)
         return run_demo(settings, [str(root / "videos")])
 
@@ -89,9 +92,9 @@ def _on_screen(root: Path, targets: list[str]) -> int:
     from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
 
     config = root / "sandbox.toml"
-    config.write_text(PRACTICE, encoding="utf-8")
+    config.write_text(SANDBOX_CONFIG, encoding="utf-8")
     with _sandbox_process(config) as process:
-        settings, flags, environment = _settings(*_greeted(process), root, targets)
+        settings, flags, environment = _settings(*_read_greeting(process), root, targets)
         state = Path(settings.state_dir)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         runner = BackgroundRunner(settings.state_dir, flags, {**os.environ, **environment})
@@ -104,10 +107,10 @@ def _on_screen(root: Path, targets: list[str]) -> int:
 
 def _end(settings: Settings, sandbox: subprocess.Popen[str]) -> None:
     """After a hang-up, end the runner and the sandbox as well: the user cannot return to this demo."""
-    with contextlib.suppress(Trouble):
-        control = Control.connect(settings.state_dir)
+    with contextlib.suppress(ProblemError):
+        control = BlockingRunnerClient.connect(settings.state_dir)
         if control is not None:
-            control.send(Stop(id=1))
+            control.send(StopRequest(id=1))
     sandbox.terminate()
 
 
@@ -123,7 +126,7 @@ def _sandbox_process(config: Path) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
-def _greeted(sandbox: subprocess.Popen[str]) -> tuple[str, str, str]:
+def _read_greeting(sandbox: subprocess.Popen[str]) -> tuple[str, str, str]:
     """Reads the URLs of API and storage and the API key from the sandbox's first three lines."""
     assert sandbox.stdout is not None
     said = dict(sandbox.stdout.readline().split(maxsplit=1) for _ in range(3))
@@ -145,4 +148,4 @@ def _settings(
         "settle_seconds": 0.0,  # the demo has just created the videos, complete
     }
     environment = {"SYNTHESIA_API_KEY": key, "SYNTHDUB_DATA_DIR": str(root / "data")}
-    return resolve(flags, environment), flags, environment
+    return resolve_settings(flags, environment), flags, environment

@@ -7,14 +7,14 @@ from synthdub_tui import languages as codes
 
 def languages(*, as_json: bool) -> int:
     """Print each code with its name, and whether it can be a source, a target or both."""
-    every = sorted({*codes.INPUT, *codes.OUTPUT}, key=lambda code: (codes.name(code), code))
+    every = sorted({*codes.INPUT_CODES, *codes.OUTPUT_CODES}, key=lambda code: (codes.language_name(code), code))
     for code in every:
-        use = {"source": code in codes.INPUT, "target": code in codes.OUTPUT}
+        use = {"source": code in codes.INPUT_CODES, "target": code in codes.OUTPUT_CODES}
         if as_json:
-            print(_json({"code": code, "name": codes.name(code), **use}))
+            print(_json({"code": code, "name": codes.language_name(code), **use}))
         else:
             words = "" if all(use.values()) else " (source only)" if use["source"] else " (target only)"
-            print(f"{code:8} {codes.name(code)}{words}")
+            print(f"{code:8} {codes.language_name(code)}{words}")
     return 0
 
 

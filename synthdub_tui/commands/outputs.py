@@ -8,26 +8,26 @@ from typing import Any
 
 from synthdub_tui import humanize, text
 from synthdub_tui.jobs.model import Dub, DubState, Job
-from synthdub_tui.runner.output_presence import present
+from synthdub_tui.runner.output_presence import check_presence
 from synthdub_tui.settings.model import Settings
-from synthdub_tui.store.job_store import Store
-from synthdub_tui.text import printable
+from synthdub_tui.store.job_store import JobStore
+from synthdub_tui.text import make_printable
 
 
 def outputs(settings: Settings, *, as_json: bool) -> int:
     """Print one row per finished output, as a JSON object or in columns."""
     rows = [
-        _output(job, language, dub) for job, language, dub in _finished(Store(settings.state_dir).load(set_aside=False).jobs)
+        _output(job, language, dub) for job, language, dub in _finished(JobStore(settings.state_dir).load(set_aside=False).jobs)
     ]
     for row in rows:
         if as_json:
             print(text.json_text(row))
         else:
             marks = "✓" if row["reviewed"] else " "
-            length = humanize.duration(row["seconds"]) if row["seconds"] else "-"
-            size = humanize.size(row["size"])
+            length = humanize.format_duration(row["seconds"]) if row["seconds"] else "-"
+            size = humanize.format_size(row["size"])
             there = "" if row["present"] == "yes" else f"  ({row['present']})"
-            print(f"{marks} {row['language']:8} {size:>9} {length:>11}  {printable(row['path'], 4096)}{there}")
+            print(f"{marks} {row['language']:8} {size:>9} {length:>11}  {make_printable(row['path'], 4096)}{there}")
     if not rows and not as_json:
         print("No finished outputs yet.")
     return 0
@@ -49,5 +49,5 @@ def _output(job: Job, language: str, dub: Dub) -> dict[str, Any]:
         "age": round(time.time() - dub.since),
         "captions": list(output.captions),
         "reviewed": output.reviewed,
-        "present": present(output),
+        "present": check_presence(output),
     }

@@ -9,17 +9,17 @@ import signal
 import sys
 from typing import Final
 
-from synthdub_tui.commands.exit_codes import INTERRUPTED
+from synthdub_tui.commands.exit_codes import EXIT_INTERRUPTED
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class _Stop:
+class StopSignal:
     """A request to end, by a signal or by a client. A second SIGINT ends the process at once."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self.signal = False
+        self.got_signal = False
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
@@ -39,13 +39,13 @@ class _Stop:
                 await self._event.wait()
 
     def _on_signal(self, number: int) -> None:
-        if self.signal and number == signal.SIGINT:
-            os._exit(INTERRUPTED)
-        self.signal = True
+        if self.got_signal and number == signal.SIGINT:
+            os._exit(EXIT_INTERRUPTED)
+        self.got_signal = True
         self._event.set()
 
 
-def _leave_at_once(code: int) -> None:
+def exit_immediately(code: int) -> None:
     """Exit without waiting for threads, which may hang in a dead disk or network. Everything is saved by now."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from synthdub_tui.ipc.blocking_client import Control
+from synthdub_tui.ipc.blocking_client import BlockingRunnerClient
 from synthdub_tui.settings.model import Settings
 
 
 @contextlib.contextmanager
-def _connected(settings: Settings) -> Iterator[Control | None]:
+def connect_to_runner(settings: Settings) -> Iterator[BlockingRunnerClient | None]:
     """Connects to the runner and closes the connection at the end; None if no runner works."""
-    control = Control.connect(settings.state_dir)
+    control = BlockingRunnerClient.connect(settings.state_dir)
     if control is None:
         yield None
         return

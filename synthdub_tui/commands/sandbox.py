@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 from synthdub_tui.sandbox.config import ConfigError
-from synthdub_tui.sandbox.service import serve
+from synthdub_tui.sandbox.service import serve_sandbox
 
 
 def sandbox(port: int, config: str | None) -> int:
-    """Run the sandbox until interrupted. Raises Trouble("config_invalid" | "setting_invalid")."""
+    """Run the sandbox until interrupted. Raises ProblemError("config_invalid" | "setting_invalid")."""
     try:
-        asyncio.run(serve(Path(config) if config else None, port))
+        asyncio.run(serve_sandbox(Path(config) if config else None, port))
     except ConfigError as error:
-        raise Trouble("config_invalid", str(error)) from error
+        raise ProblemError("config_invalid", str(error)) from error
     except OSError as error:
-        raise Trouble("setting_invalid", f"port {port} cannot be used: {error.strerror}") from error
+        raise ProblemError("setting_invalid", f"port {port} cannot be used: {error.strerror}") from error
     return 0

@@ -10,36 +10,36 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthdub_tui import humanize, text
-from synthdub_tui.errors import Trouble
-from synthdub_tui.humanize import many
-from synthdub_tui.ipc.socket_path import socket_name
-from synthdub_tui.jobs.model import DubState, Job, WaitsFor, count
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.humanize import format_count
+from synthdub_tui.ipc.socket_path import socket_path_string
+from synthdub_tui.jobs.model import DubState, Job, WaitReason, count_dubs
 from synthdub_tui.problems import Problem, explain
 from synthdub_tui.runner import events
-from synthdub_tui.runner.output_presence import missed, present
+from synthdub_tui.runner.output_presence import check_presence, find_output_mismatches
 from synthdub_tui.settings.model import Settings
-from synthdub_tui.store.job_store import LEFT_OUT, Store
-from synthdub_tui.text import printable
+from synthdub_tui.store.job_store import SKIPPED_DOCUMENT, JobStore
+from synthdub_tui.text import make_printable
 
 if TYPE_CHECKING:
-    from synthdub_tui.ipc.protocol import Meters
+    from synthdub_tui.ipc.protocol import BatchStatus
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
     """Print counts of the batch, the state of each dub, and each problem with its fix."""
     pid, meters = _runner(settings.state_dir)
-    store = Store(settings.state_dir)
+    store = JobStore(settings.state_dir)
     loaded = store.load(set_aside=False)
-    lost = store.lost({job.id for job in loaded.jobs})
-    jobs = loaded.jobs if pid else _as_next_found(loaded.jobs)
-    paused = meters.paused if meters else store.paused()
+    lost = store.lost_jobs({job.id for job in loaded.jobs})
+    jobs = loaded.jobs if pid else _as_after_restart(loaded.jobs)
+    paused = meters.paused if meters else store.is_paused()
     if as_json:
         content = {
             "state_dir": settings.state_dir,
             "runner": pid,
             "paused": paused,
             "problem": meters.problem if meters else "",
-            **msgspec.structs.asdict(count(jobs, paused=paused)),
+            **msgspec.structs.asdict(count_dubs(jobs, paused=paused)),
             "skipped": _left_out(settings),
             "damaged": [file.path for file in loaded.damaged],
             "lost": [video._asdict() for video in lost],
@@ -49,64 +49,70 @@ def status(settings: Settings, *, as_json: bool) -> int:
         return 0
     for line in _status_lines(settings, jobs, pid, meters, paused):
         print(line)
-    for line in events.missed_lines(missed(jobs)):
+    for line in events.mismatch_lines(find_output_mismatches(jobs)):
         print(line)
     for video in lost:
-        print(explain("state_lost", video.path or video.kept).line())
+        print(explain("state_lost", video.path or video.kept).one_line())
     for file in loaded.damaged:
-        print(explain("state_corrupt", f"{file.path}: {file.reason}").line())
+        print(explain("state_corrupt", f"{file.path}: {file.reason}").one_line())
     return 0
 
 
-def _as_next_found(jobs: list[Job]) -> list[Job]:
+def _as_after_restart(jobs: list[Job]) -> list[Job]:
     """Returns the jobs as the next runner will find them when it starts."""
     if not jobs:
         return []
-    from synthdub_tui.jobs.transitions.restart import resumed  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.restart import resume_job  # noqa: PLC0415 - not needed for an empty directory
 
-    return [resumed(job, time.time()) for job in jobs]
+    return [resume_job(job, time.time()) for job in jobs]
 
 
-def _runner(state_dir: str) -> tuple[int | None, Meters | None]:
+def _runner(state_dir: str) -> tuple[int | None, BatchStatus | None]:
     """Returns process id and meters of the directory's runner, or None twice if none answers."""
-    if not os.path.exists(socket_name(state_dir)):
+    if not os.path.exists(socket_path_string(state_dir)):
         return None, None
-    from synthdub_tui.ipc.blocking_client import Control  # noqa: PLC0415 - needed only if there may be a runner
-    from synthdub_tui.ipc.protocol import Status  # noqa: PLC0415
+    from synthdub_tui.ipc.blocking_client import BlockingRunnerClient  # noqa: PLC0415 - needed only if there may be a runner
+    from synthdub_tui.ipc.protocol import StatusRequest  # noqa: PLC0415
 
     try:
-        control = Control.connect(state_dir)
+        control = BlockingRunnerClient.connect(state_dir)
         if control is None:
             return None, None
-        meters = control.ask(Status(id=1)).meters
+        meters = control.ask(StatusRequest(id=1)).meters
         control.close()
-    except Trouble:
+    except ProblemError:
         return None, None  # the runner is ending: the files contain everything
     return control.welcome.pid, meters
 
 
-def _status_lines(settings: Settings, jobs: list[Job], pid: int | None, meters: Meters | None, paused: bool) -> Iterable[str]:
-    counts = count(jobs, paused=paused)
+def _status_lines(
+    settings: Settings, jobs: list[Job], pid: int | None, meters: BatchStatus | None, paused: bool
+) -> Iterable[str]:
+    counts = count_dubs(jobs, paused=paused)
     at_work = f"runner {pid} at work" if pid and meters and meters.busy else f"runner {pid}" if pid else "no runner"
-    yield f"{printable(settings.state_dir, 4096)}  ({at_work}{', paused' if paused else ''})"
+    yield f"{make_printable(settings.state_dir, 4096)}  ({at_work}{', paused' if paused else ''})"
     states = [f"{getattr(counts, state.value)} {state.value}" for state in DubState if getattr(counts, state.value)]
-    yield f"{many(counts.jobs, 'file')}, {many(counts.dubs, 'dub')}" + (f": {', '.join(states)}" if states else "")
+    yield f"{format_count(counts.jobs, 'file')}, {format_count(counts.dubs, 'dub')}" + (
+        f": {', '.join(states)}" if states else ""
+    )
     if meters and meters.problem:
-        yield explain(meters.problem, meters.detail).line()
+        yield explain(meters.problem, meters.detail).one_line()
     for job in jobs:
         dubs = ", ".join(f"{language} {_standing(job, language)}" for language in job.dubs)
         stage = "" if job.stage in ("dubbing", "ended") else f" [{job.stage.value}]"
-        yield f"  {printable(job.name)}{stage}: {dubs}"
-        if any(job.waits_for(language) is WaitsFor.REST for language in job.unsent):
+        yield f"  {make_printable(job.name)}{stage}: {dubs}"
+        if any(job.wait_reason(language) is WaitReason.SETTLING for language in job.unsent_languages):
             yield f"    waits until the file is complete{_last_change(job.source.path)}"
         for language in job.dubs:
             if (what := _problem(job, language)) is not None:
-                yield f"    {language}: {what.line()} [{what.code}]"
+                yield f"    {language}: {what.one_line()} [{what.code}]"
 
 
 def _left_out(settings: Settings) -> dict[str, Any]:
     """Returns what the last scan skipped, by folder."""
-    return {name: value for name, value in Store(settings.state_dir).read_document(LEFT_OUT).items() if name != "schema"}
+    return {
+        name: value for name, value in JobStore(settings.state_dir).read_document(SKIPPED_DOCUMENT).items() if name != "schema"
+    }
 
 
 def _last_change(path: str) -> str:
@@ -115,12 +121,12 @@ def _last_change(path: str) -> str:
         found = os.stat(path)
     except OSError:
         return ""
-    return f" (last change {humanize.duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
+    return f" (last change {humanize.format_duration(max(0.0, time.time() - max(found.st_mtime, found.st_ctime)))} ago)"
 
 
 def _standing(job: Job, language: str) -> str:
     """Returns a dub's state, and what this dub waits for if that is known."""
-    waits_for = job.waits_for(language)
+    waits_for = job.wait_reason(language)
     return job.dubs[language].state.value + (f" ({waits_for.value.replace('_', ' ')})" if waits_for else "")
 
 
@@ -136,19 +142,19 @@ def _file(job: Job, paused: bool) -> dict[str, Any]:
 
 
 def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
-    from synthdub_tui.jobs.retry_policy import offered  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.retry_policy import offered_policy  # noqa: PLC0415 - not needed for an empty directory
 
     dub = job.dubs[language]
     content: dict[str, Any] = {"language": language, "state": dub.state.value, "since": dub.since}
-    if (waits_for := job.waits_for(language, paused=paused)) is not None:
+    if (waits_for := job.wait_reason(language, paused=paused)) is not None:
         content["waits_for"] = waits_for.value
-    if (means := offered(job, language)).step is not None:
-        content["retry"] = means.label
+    if (means := offered_policy(job, language)).step is not None:
+        content["retry"] = means.script_label
     if dub.project:
         content["project"] = dub.project
     if dub.output is not None and dub.state is DubState.DONE:
         content |= {"path": dub.output.path, "size": dub.output.size, "captions": list(dub.output.captions)}
-        content["present"] = present(dub.output)
+        content["present"] = check_presence(dub.output)
     if (what := _problem(job, language)) is not None:
         content["problem"] = {
             "code": what.code,
@@ -156,7 +162,7 @@ def _dub(job: Job, language: str, paused: bool) -> dict[str, Any]:
             "cause": what.cause,
             "remedy": what.remedy,
             "retry": content.get("retry", what.retry.value),
-            "detail": printable(what.detail),
+            "detail": make_printable(what.detail),
         }
     return content
 
@@ -167,12 +173,12 @@ def _problem(job: Job, language: str) -> Problem | None:
     if dub.failure is not None:
         return explain(dub.failure.code, dub.failure.detail)
     from synthdub_tui import retry_text  # noqa: PLC0415 - not needed for an empty directory
-    from synthdub_tui.jobs.transitions.cancellation import billed_all_the_same  # noqa: PLC0415
+    from synthdub_tui.jobs.transitions.cancellation import billing_problem_code  # noqa: PLC0415
     from synthdub_tui.jobs.transitions.observation import unknown_status  # noqa: PLC0415
 
     if dub.hold is not None:
         return explain(dub.hold.reason.value, retry_text.held(dub.hold))
     if word := unknown_status(dub):
         return explain("status_unknown", word)
-    code = billed_all_the_same(job, language)
+    code = billing_problem_code(job, language)
     return explain(code) if code else None

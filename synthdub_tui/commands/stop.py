@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 
-from synthdub_tui.commands.runner_connection import _connected
-from synthdub_tui.errors import Trouble
-from synthdub_tui.ipc.protocol import Stop
+from synthdub_tui.commands.runner_connection import connect_to_runner
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.ipc.protocol import StopRequest
 from synthdub_tui.settings.model import Settings
-from synthdub_tui.store.lock import Lock
-from synthdub_tui.text import printable
+from synthdub_tui.store.lock import StateLock
+from synthdub_tui.text import make_printable
 
-END_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 60.0
 """Seconds for which `stop` waits until the runner has released the state directory."""
 
 
@@ -21,19 +21,19 @@ def stop(settings: Settings) -> int:
     if end_runner(settings):
         print("Stopped; the work resumes at the next start.")
     else:
-        print(f"No runner works on {printable(settings.state_dir, 4096)}")
+        print(f"No runner works on {make_printable(settings.state_dir, 4096)}")
     return 0
 
 
 def end_runner(settings: Settings) -> bool:
     """Let the runner save and end, and wait for its end. Returns whether there was a runner.
 
-    Raises Trouble("state_busy") if it takes longer than `END_SECONDS`.
+    Raises ProblemError("state_busy") if it takes longer than `STOP_TIMEOUT_SECONDS`.
     """
-    with _connected(settings) as control:
+    with connect_to_runner(settings) as control:
         if control is None:
             return False
-        control.ask(Stop(id=1))
+        control.ask(StopRequest(id=1))
         control.wait_for_end()
     _wait_for_lock(settings)
     return True
@@ -41,12 +41,12 @@ def end_runner(settings: Settings) -> bool:
 
 def _wait_for_lock(settings: Settings) -> None:
     """Wait for the runner to release the state directory, which it does shortly after it closes its socket."""
-    lock = Lock(os.path.join(settings.state_dir, "lock"))
-    deadline = time.monotonic() + END_SECONDS
+    lock = StateLock(os.path.join(settings.state_dir, "lock"))
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
     while True:
         try:
             lock.acquire()
-        except Trouble:
+        except ProblemError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

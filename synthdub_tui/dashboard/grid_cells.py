@@ -10,24 +10,24 @@ from typing import Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-from synthdub_tui.dashboard.grid_model import Totals, percent
+from synthdub_tui.dashboard.grid_model import DubTotals, transfer_percent
 from synthdub_tui.ipc.protocol import Transfer
-from synthdub_tui.jobs.model import Dub, DubState, Job, Stage, WaitsFor
-from synthdub_tui.text import printable
+from synthdub_tui.jobs.model import Dub, DubState, Job, Stage, WaitReason
+from synthdub_tui.text import make_printable
 
 
 class Signs(NamedTuple):
     """The signs of one character set."""
 
     states: dict[DubState, str]
-    up: str
+    upload: str
     mark: str
-    dots: str
-    bars: str
+    ellipsis: str
+    sparkline: str
     line: str
 
 
-UNICODE: Final = Signs(
+UNICODE_SIGNS: Final = Signs(
     {
         DubState.WAITING: "·",
         DubState.DUBBING: "~",
@@ -38,14 +38,14 @@ UNICODE: Final = Signs(
         DubState.CANCELLED: "–",
         DubState.UNKNOWN: "?",
     },
-    up="↑",
+    upload="↑",
     mark="▌",
-    dots="…",
-    bars=" ▁▂▃▄▅▆▇█",
+    ellipsis="…",
+    sparkline=" ▁▂▃▄▅▆▇█",
     line="·",
 )
 
-ASCII: Final = Signs(
+ASCII_SIGNS: Final = Signs(
     {
         DubState.WAITING: ".",
         DubState.DUBBING: "~",
@@ -56,14 +56,14 @@ ASCII: Final = Signs(
         DubState.CANCELLED: "-",
         DubState.UNKNOWN: "?",
     },
-    up="^",
+    upload="^",
     mark="*",
-    dots="~",
-    bars=" .:-=+*#@",
+    ellipsis="~",
+    sparkline=" .:-=+*#@",
     line="|",
 )
 
-WORDS: Final = {
+STATE_WORDS: Final = {
     DubState.WAITING: "",
     DubState.READY: "rdy",
     DubState.DONE: "done",
@@ -73,7 +73,7 @@ WORDS: Final = {
 }
 """Shown next to the sign, if there is room."""
 
-MEANINGS: Final = {
+STATE_MEANINGS: Final = {
     DubState.WAITING: "waits for its upload, or to be submitted",
     DubState.DUBBING: "being dubbed, and for how long",
     DubState.READY: "ready at the service, waits to be downloaded",
@@ -87,48 +87,48 @@ MEANINGS: Final = {
 
 def legend(signs: Signs) -> list[tuple[str, str]]:
     """The texts that cells and files show, with their meanings."""
-    examples = {**WORDS, DubState.DUBBING: "5m", DubState.DOWNLOADING: "40%"}
-    shown = [(f"{signs.states[state]} {examples[state]}".rstrip(), words) for state, words in MEANINGS.items()]
+    examples = {**STATE_WORDS, DubState.DUBBING: "5m", DubState.DOWNLOADING: "40%"}
+    shown = [(f"{signs.states[state]} {examples[state]}".rstrip(), words) for state, words in STATE_MEANINGS.items()]
     file = [
-        (f"{signs.up} 40%", "beside a file: being uploaded"),
+        (f"{signs.upload} 40%", "beside a file: being uploaded"),
         ("prep proc", "beside a file: the service prepares, reads it"),
     ]
     held = (
-        f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.ALREADY_PAID]}",
+        f"{signs.states[DubState.UNKNOWN]} {HOLD_WORDS[WaitReason.ALREADY_PAID]}",
         "paid for before: enter says when and by which batch",
     )
     claimed = (
-        f"{signs.states[DubState.UNKNOWN]} {HELD[WaitsFor.CLAIMED]}",
+        f"{signs.states[DubState.UNKNOWN]} {HOLD_WORDS[WaitReason.CLAIMED]}",
         "another batch is at it: enter says whose",
     )
     return [*shown, held, claimed, *file]
 
 
-HELD: Final = {WaitsFor.ALREADY_PAID: "paid", WaitsFor.CLAIMED: "taken"}
-"""As `WORDS`, for a held dub, which continues only if the user agrees."""
+HOLD_WORDS: Final = {WaitReason.ALREADY_PAID: "paid", WaitReason.CLAIMED: "taken"}
+"""As `STATE_WORDS`, for a held dub, which continues only if the user agrees."""
 
 
-def sign_state(dub: Dub) -> DubState:
+def displayed_state(dub: Dub) -> DubState:
     """The state whose sign and colour a dub shows. A held dub shows `UNKNOWN`, since it needs a decision too."""
     return DubState.UNKNOWN if dub.hold is not None else dub.state
 
 
-WIDE: Final = 8
-COMPACT: Final = 6
+WIDE_CELL_WIDTH: Final = 8
+COMPACT_CELL_WIDTH: Final = 6
 """Columns of the terminal that a cell takes with its gap."""
 
 
 def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, compact: bool, marked: bool) -> str:
-    """The text of a cell, `WIDE` or `COMPACT` columns wide. `now` is in epoch seconds."""
-    sign = signs.states[sign_state(dub)]
+    """The text of a cell, `WIDE_CELL_WIDTH` or `COMPACT_CELL_WIDTH` columns wide. `now` is in epoch seconds."""
+    sign = signs.states[displayed_state(dub)]
     if dub.hold is not None:
-        said = HELD.get(dub.hold.reason, WORDS[DubState.UNKNOWN])
+        said = HOLD_WORDS.get(dub.hold.reason, STATE_WORDS[DubState.UNKNOWN])
     elif dub.state is DubState.DUBBING:
-        said = elapsed(now - (dub.submitted or dub.since))
+        said = format_elapsed(now - (dub.submitted or dub.since))
     elif dub.state is DubState.DOWNLOADING:
-        said = f"{percent(transfer)}%" if transfer is not None and transfer.total else signs.dots
+        said = f"{transfer_percent(transfer)}%" if transfer is not None and transfer.total else signs.ellipsis
     else:
-        said = WORDS[dub.state]
+        said = STATE_WORDS[dub.state]
     mark = signs.mark if marked else " "
     if not compact:
         return f"{mark}{sign} {said:<4} "
@@ -137,7 +137,7 @@ def dub_text(dub: Dub, transfer: Transfer | None, now: float, signs: Signs, *, c
     return f"{mark}{sign}{said:<4}"
 
 
-def elapsed(seconds: float) -> str:
+def format_elapsed(seconds: float) -> str:
     """A duration in at most four characters."""
     whole = max(0, int(seconds))
     if whole < 60:
@@ -156,7 +156,7 @@ def file_text(job: Job, name: str, upload: Transfer | None, width: int, signs: S
     if room < 6:
         stage, room = "", width - 2
     mark = signs.mark if marked else " "
-    shown = fitted(printable(name, 4096), max(0, room), signs)
+    shown = fit_middle(make_printable(name, 4096), max(0, room), signs)
     return set_cell_size(f"{mark}{shown}{' ' + stage if stage else ''}", width)
 
 
@@ -167,14 +167,14 @@ def stage_text(job: Job, upload: Transfer | None, signs: Signs) -> str:
             return "prep"
         case Stage.UPLOADING:
             known = upload is not None and upload.total > 0
-            return f"{signs.up}{percent(upload):>3}%" if known and upload is not None else f"{signs.up}   "
+            return f"{signs.upload}{transfer_percent(upload):>3}%" if known and upload is not None else f"{signs.upload}   "
         case Stage.PROCESSING:
             return "proc"
         case _:
             return ""
 
 
-def fitted(text: str, width: int, signs: Signs) -> str:
+def fit_middle(text: str, width: int, signs: Signs) -> str:
     """Text of exactly `width` cells. A long text keeps its beginning and its end, since names differ in both."""
     length = cell_len(text)
     if length <= width:
@@ -187,27 +187,27 @@ def fitted(text: str, width: int, signs: Signs) -> str:
         if cell_len(char + end) > tail:
             break
         end = char + end
-    return set_cell_size(text, width - cell_len(end) - 1) + signs.dots + end
+    return set_cell_size(text, width - cell_len(end) - 1) + signs.ellipsis + end
 
 
-def header_lines(code: str, totals: Totals, width: int, height: int, signs: Signs) -> list[str]:
+def header_lines(code: str, totals: DubTotals, width: int, height: int, signs: Signs) -> list[str]:
     """A column's header in at most `height` lines: its code, the dubs that are done, and those that need the user."""
     done = totals[DubState.DONE]
-    indent = " " if width >= WIDE else ""
-    lines = [f"{indent}{code}", f"{indent}{count(done)}/{count(totals.dubs)}"]
+    indent = " " if width >= WIDE_CELL_WIDTH else ""
+    lines = [f"{indent}{code}", f"{indent}{format_count(done)}/{format_count(totals.dubs)}"]
     failed, unknown = totals[DubState.FAILED], totals[DubState.UNKNOWN]
-    trouble = f"{indent}{signs.states[DubState.FAILED]}{count(failed)}" if failed else ""
-    trouble += f"{' ' if failed else indent}{signs.states[DubState.UNKNOWN]}{count(unknown)}" if unknown else ""
+    trouble = f"{indent}{signs.states[DubState.FAILED]}{format_count(failed)}" if failed else ""
+    trouble += f"{' ' if failed else indent}{signs.states[DubState.UNKNOWN]}{format_count(unknown)}" if unknown else ""
     lines.append(trouble)
     return [set_cell_size(line[: width - 1], width) for line in lines[:height]]
 
 
-def count(number: int) -> str:
+def format_count(number: int) -> str:
     """A count in few characters: from 1,000 on, in thousands."""
     return str(number) if number < 1000 else f"{number // 1000}k"
 
 
-def size(amount: float) -> str:
+def format_size(amount: float) -> str:
     """Bytes in decimal units, for people."""
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 999.5:
@@ -216,7 +216,7 @@ def size(amount: float) -> str:
     return f"{amount:.1f} TB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration for people."""
     whole = max(0, int(seconds))
     if whole < 60:
@@ -228,6 +228,6 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-def minutes(seconds: float) -> str:
-    """As `duration`, but without seconds: a text that is always visible should not change every second."""
-    return f"{int(seconds) // 60} min" if seconds < 3600 else duration(seconds)
+def format_minutes(seconds: float) -> str:
+    """As `format_duration`, but without seconds: a text that is always visible should not change every second."""
+    return f"{int(seconds) // 60} min" if seconds < 3600 else format_duration(seconds)

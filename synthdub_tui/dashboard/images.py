@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from textual.app import App
     from textual_image.widget import HalfcellImage
 
-FORMATS: Final = ("PNG", "JPEG")
-COLOURS: Final = frozenset({"256", "truecolor"})
+IMAGE_FORMATS: Final = ("PNG", "JPEG")
+COLOR_SYSTEMS_FOR_IMAGES: Final = frozenset({"256", "truecolor"})
 """Rich's names for terminals with enough colours for a picture."""
 
-_importing: Final = threading.Lock()
+_import_lock: Final = threading.Lock()
 
 
-def possible(app: App[Any]) -> bool:
+def terminal_shows_images(app: App[Any]) -> bool:
     """Whether the terminal has enough colours for pictures."""
-    return app.console.color_system in COLOURS and not app.no_color
+    return app.console.color_system in COLOR_SYSTEMS_FOR_IMAGES and not app.no_color
 
 
-def cells(width: int, height: int, most_columns: int, most_lines: int) -> tuple[int, int]:
+def fit_to_cells(width: int, height: int, most_columns: int, most_lines: int) -> tuple[int, int]:
     """Columns and lines for a picture of these pixels, as large as fits. A cell is about twice as high as wide."""
     scale = min(most_columns / width, 2 * most_lines / height)
     return max(1, round(width * scale)), max(1, round(height * scale / 2))
@@ -41,13 +41,13 @@ def cells(width: int, height: int, most_columns: int, most_lines: int) -> tuple[
 def load(path: str, columns: int, lines: int) -> Pixels | None:
     """The picture, reduced to what these cells can show; None if it cannot be read or shown here. Blocks."""
     try:
-        with _importing, _no_terminal():
+        with _import_lock, _stdout_without_terminal():
             from PIL import Image  # noqa: PLC0415 - an extra, and slow
-            from textual_image.widget import HalfcellImage  # noqa: F401, PLC0415 - so that `widget` finds it imported
+            from textual_image.widget import HalfcellImage  # noqa: F401, PLC0415 - so that `make_image_widget` finds it imported
     except ImportError:
         return None
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(path, formats=IMAGE_FORMATS) as file:
             file.draft("RGB", (columns * 2, lines * 4))
             pixels = file.convert("RGB")
     except Exception:  # noqa: BLE001 - Pillow's decoders raise many kinds of exceptions for damaged files
@@ -56,7 +56,7 @@ def load(path: str, columns: int, lines: int) -> Pixels | None:
     return pixels
 
 
-def widget(pixels: Pixels) -> HalfcellImage:
+def make_image_widget(pixels: Pixels) -> HalfcellImage:
     """A widget that shows the pixels from `load`."""
     from textual_image.widget import HalfcellImage  # noqa: PLC0415
 
@@ -64,7 +64,7 @@ def widget(pixels: Pixels) -> HalfcellImage:
 
 
 @contextmanager
-def _no_terminal() -> Iterator[None]:
+def _stdout_without_terminal() -> Iterator[None]:
     """Meanwhile, `sys.__stdout__` is no terminal. Textual draws on standard error, and `print` uses `sys.stdout`."""
     before = sys.__stdout__
     sys.__stdout__ = io.StringIO()  # type: ignore[misc, assignment]

@@ -10,117 +10,119 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from synthdub_tui.dashboard.text_layout import Line
-from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.text import printable
+from synthdub_tui.dashboard.thread_task import ThreadTask
+from synthdub_tui.text import make_printable
 
-KEEP: Final = 5000
+MAX_ENTRIES: Final = 5000
 """Most entries in memory."""
 
-FIRST: Final = 512 * 1024
+MAX_READ_BYTES: Final = 512 * 1024
 """Most bytes of one read: of an existing log, or of one that grows faster than it is read."""
 
-EVERY: Final = 0.5
+POLL_SECONDS: Final = 0.5
 
-LONGEST: Final = 600
+MAX_ENTRY_CHARACTERS: Final = 600
 """Most characters shown of one entry."""
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50}
 _ROLES: Final = {10: "faint", 20: "", 30: "warn", 40: "bad", 50: "bad"}
-_SIGNS: Final = {10: "debug", 20: "", 30: "WARN", 40: "ERROR", 50: "ERROR"}
-_MESSAGE: Final = ("message", "msg", "event")
-_STANDARD: Final = frozenset({"time", "ts", "timestamp", "level"})
+_LABEL_BY_LEVEL: Final = {10: "debug", 20: "", 30: "WARN", 40: "ERROR", 50: "ERROR"}
+_MESSAGE_FIELDS: Final = ("message", "msg", "event")
+_STANDARD_FIELDS: Final = frozenset({"time", "ts", "timestamp", "level"})
 
 
-class Entry(NamedTuple):
-    """One line of the log, ready to be drawn; `low` is for searching."""
+class LogEntry(NamedTuple):
+    """One line of the log, ready to be drawn; `folded_text` is for searching."""
 
     level: int
     line: Line
-    low: str
+    folded_text: str
 
 
-class Tail:
+class LogTail:
     """Follows a file by name: after a rotation, it continues with the new file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: tuple[int, int] | None = None
-        self._at = 0
-        self._rest = b""  # a line whose end is not written yet
+        self._offset = 0
+        self._partial_line = b""  # a line whose end is not written yet
 
-    def follow(self, errand: Errand, tell: Callable[[list[Entry], str], None]) -> None:
+    def follow(self, task: ThreadTask, on_entries: Callable[[list[LogEntry], str], None]) -> None:
         """Report new entries, and a text to show if there are none, until stopped."""
         last = None
-        while not errand.stopped:
-            entries, problem = self.read()
+        while not task.is_stopped:
+            entries, problem = self.read_new_entries()
             if entries or problem != last:
-                errand.tell(tell, entries, problem)
+                task.report(on_entries, entries, problem)
                 last = problem
-            errand.wait(EVERY)
+            task.wait(POLL_SECONDS)
 
-    def read(self) -> tuple[list[Entry], str]:
+    def read_new_entries(self) -> tuple[list[LogEntry], str]:
         """Entries added since the last call, and the text to show if the log has none."""
         try:
-            data = self._added()
+            data = self._read_added_bytes()
         except FileNotFoundError:
             return [], "There is no log yet: the runner writes it when it starts."
         except OSError as error:
             return [], f"The log cannot be read: {error.strerror}."
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > FIRST:  # not our log; do not collect it for ever
-            self._rest = b""
-        return [entry(line) for line in lines[-KEEP:] if line.strip()], "Nothing was written to the log yet."
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        if len(self._partial_line) > MAX_READ_BYTES:  # not our log; do not collect it for ever
+            self._partial_line = b""
+        return [parse_entry(line) for line in lines[-MAX_ENTRIES:] if line.strip()], "Nothing was written to the log yet."
 
-    def _added(self) -> bytes:
+    def _read_added_bytes(self) -> bytes:
         with open(self._path, "rb") as file:
             status = os.fstat(file.fileno())
-            same = self._file == (status.st_dev, status.st_ino) and status.st_size >= self._at
+            same = self._file == (status.st_dev, status.st_ino) and status.st_size >= self._offset
             if not same:
-                self._file, self._at, self._rest = (status.st_dev, status.st_ino), 0, b""
-            skip = status.st_size - self._at > FIRST
-            file.seek(status.st_size - FIRST if skip else self._at)
-            data = file.read(FIRST)
-            self._at = file.tell()
+                self._file, self._offset, self._partial_line = (status.st_dev, status.st_ino), 0, b""
+            skip = status.st_size - self._offset > MAX_READ_BYTES
+            file.seek(status.st_size - MAX_READ_BYTES if skip else self._offset)
+            data = file.read(MAX_READ_BYTES)
+            self._offset = file.tell()
         if skip:  # begins in the middle of a line
-            self._rest = b""
+            self._partial_line = b""
             data = data.partition(b"\n")[2]
         return data
 
 
-def entry(raw: bytes) -> Entry:
+def parse_entry(raw: bytes) -> LogEntry:
     """A line as text without control characters. A line that is not JSON is shown as it is."""
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        text = printable(raw.decode("utf-8", "replace"), LONGEST)
-        return Entry(20, ((text, ""),), text.casefold())
-    level = _level(fields.get("level"))
-    said = next((name for name in _MESSAGE if name in fields), "")
-    rest = " ".join(f"{name}={_plain(value)}" for name, value in fields.items() if name != said and name not in _STANDARD)
-    when = _clock(next((fields[name] for name in ("time", "ts", "timestamp") if name in fields), ""))
-    text = printable(f"{_plain(fields.get(said, ''))} {rest}".strip(), LONGEST)
-    sign = f"{_SIGNS[level]} " if _SIGNS[level] else ""
-    return Entry(level, ((f"{when} ", "label"), (sign + text, _ROLES[level])), f"{sign}{text}".casefold())
+        text = make_printable(raw.decode("utf-8", "replace"), MAX_ENTRY_CHARACTERS)
+        return LogEntry(20, ((text, ""),), text.casefold())
+    level = _parse_level(fields.get("level"))
+    said = next((name for name in _MESSAGE_FIELDS if name in fields), "")
+    rest = " ".join(
+        f"{name}={_field_text(value)}" for name, value in fields.items() if name != said and name not in _STANDARD_FIELDS
+    )
+    when = _format_time(next((fields[name] for name in ("time", "ts", "timestamp") if name in fields), ""))
+    text = make_printable(f"{_field_text(fields.get(said, ''))} {rest}".strip(), MAX_ENTRY_CHARACTERS)
+    sign = f"{_LABEL_BY_LEVEL[level]} " if _LABEL_BY_LEVEL[level] else ""
+    return LogEntry(level, ((f"{when} ", "label"), (sign + text, _ROLES[level])), f"{sign}{text}".casefold())
 
 
-def _level(given: Any) -> int:
+def _parse_level(given: Any) -> int:
     if isinstance(given, int) and not isinstance(given, bool):
         return max(10, min(50, given // 10 * 10))
     return _LEVELS.get(str(given).lower(), 20)
 
 
-def _clock(given: Any) -> str:
+def _format_time(given: Any) -> str:
     """The time of day; epoch seconds become local time, and other values are shown as they are."""
     if isinstance(given, int | float) and not isinstance(given, bool):
         try:
             return time.strftime("%H:%M:%S", time.localtime(given))
         except (OverflowError, ValueError, OSError):
             return "?"
-    text = printable(str(given), 40)
+    text = make_printable(str(given), 40)
     return text[11:19] if len(text) >= 19 and text[10] in "T " else text
 
 
-def _plain(value: Any) -> str:
+def _field_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.batch_options import BatchOptions
 from synthdub_tui.problems import Problem
 
 
-class Options(msgspec.Struct, frozen=True):
+class DashboardOptions(msgspec.Struct, frozen=True):
     """Everything that the dashboard gets from outside, except the runner."""
 
     version: str
@@ -24,11 +24,11 @@ class Options(msgspec.Struct, frozen=True):
     play_command: str = ""
     ssh_host: str = ""  # for `scp` commands, if the address of the connection is not the right one
     check_key: Callable[[str], Awaitable[Problem | None]] | None = None  # asks the service about a key
-    check_own_key: Callable[[], Awaitable[Problem | None]] | None = None  # the same for the key of this process
-    key_ahead: str = ""  # the flag or variable of that key, if it takes precedence over a stored one
+    check_current_key: Callable[[], Awaitable[Problem | None]] | None = None  # the same for the key of this process
+    key_override: str = ""  # the flag or variable of that key, if it takes precedence over a stored one
     config_path: Path | None = None  # where a key may be stored
     log_path: Path | None = None
     paths: tuple[str, ...] = ()  # to add at the start, with `batch`
-    batch: Batch = Batch()
+    batch: BatchOptions = BatchOptions()
     demo: bool = False  # the runner and the simulated service end with the dashboard
     warnings: tuple[str, ...] = ()  # about settings, for the user

@@ -9,56 +9,57 @@ from typing import Final
 
 from textual.message_pump import MessagePump
 
-from synthdub_tui.dashboard.output_rows import Key, OutputRow
-from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.sources.same_file import Stamp, same_version
+from synthdub_tui.dashboard.output_rows import OutputKey, OutputRow
+from synthdub_tui.dashboard.thread_task import ThreadTask
+from synthdub_tui.sources.same_file import FileStamp, same_version
 
-TELL_EVERY: Final = 0.2
+REPORT_INTERVAL_SECONDS: Final = 0.2
 """Least seconds between two reports of a long check."""
 
-Report = Callable[[dict[Key, str]], object]
+ReportStates = Callable[[dict[OutputKey, str]], object]
 
 
-def state_of(row: OutputRow) -> str:
-    """Empty if the file is as recorded; `moved` if it is missing, `changed` if it differs, `unread` if it is inaccessible."""
+def check_file(row: OutputRow) -> str:
+    """Empty if the file is as recorded; `moved` if it is missing, `changed` if it differs, `count_unread_bytes` if it is
+    inaccessible."""
     try:
         status = os.stat(row.path)
     except (FileNotFoundError, NotADirectoryError):
         return "moved"
     except (OSError, ValueError):  # ValueError: a path with a null byte
         return "unread"
-    same = same_version(Stamp(row.size, row.mtime_ns), Stamp(status.st_size, status.st_mtime_ns))
+    same = same_version(FileStamp(row.size, row.mtime_ns), FileStamp(status.st_size, status.st_mtime_ns))
     return "" if same else "changed"
 
 
-class Checker:
+class OutputFileChecker:
     """One check at a time. During a check, requests are refused; the caller repeats them later."""
 
-    def __init__(self, owner: MessagePump, report: Report) -> None:
+    def __init__(self, owner: MessagePump, report: ReportStates) -> None:
         self._owner = owner
         self._report = report
-        self._errand: Errand | None = None
+        self._task: ThreadTask | None = None
 
     def look(self, rows: Sequence[OutputRow]) -> bool:
         """Start a check of these files. False if the last check has not ended."""
-        if self._errand is not None and not self._errand.done:
+        if self._task is not None and not self._task.is_done:
             return False
-        self._errand = Errand(self._owner, lambda errand: self._work(errand, rows))
+        self._task = ThreadTask(self._owner, lambda errand: self._check_rows(errand, rows))
         return True
 
     def stop(self) -> None:
         """Stop the check in progress, and drop its findings."""
-        if self._errand is not None:
-            self._errand.stop()
+        if self._task is not None:
+            self._task.stop()
 
-    def _work(self, errand: Errand, rows: Sequence[OutputRow]) -> None:
-        found: dict[Key, str] = {}
+    def _check_rows(self, task: ThreadTask, rows: Sequence[OutputRow]) -> None:
+        found: dict[OutputKey, str] = {}
         told = time.monotonic()
         for row in rows:
-            if errand.stopped:
+            if task.is_stopped:
                 return
-            found[row.key] = state_of(row)
-            if time.monotonic() - told > TELL_EVERY:
-                errand.tell(self._report, found)
+            found[row.key] = check_file(row)
+            if time.monotonic() - told > REPORT_INTERVAL_SECONDS:
+                task.report(self._report, found)
                 found, told = {}, time.monotonic()
-        errand.tell(self._report, found)
+        task.report(self._report, found)

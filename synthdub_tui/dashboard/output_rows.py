@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from synthdub_tui.jobs.model import DubState, Job, Output
-from synthdub_tui.text import printable
+from synthdub_tui.text import make_printable
 
-Key = tuple[str, str]
+OutputKey = tuple[str, str]
 """Job id and language, which identify an output."""
 
 
@@ -20,12 +20,12 @@ class OutputRow(msgspec.Struct, frozen=True, gc=False):
     job: str
     name: str
     language: str
-    finished: float  # epoch seconds
+    finished_at: float  # epoch seconds
     output: Output
     reviewed: bool
 
     @property
-    def key(self) -> Key:
+    def key(self) -> OutputKey:
         return self.job, self.language
 
     @property
@@ -45,48 +45,48 @@ class OutputRow(msgspec.Struct, frozen=True, gc=False):
         return self.output.mtime_ns
 
     @property
-    def seconds(self) -> float:
+    def playing_seconds(self) -> float:
         """Playing time."""
         return self.output.seconds
 
 
-def finished(jobs: Iterable[Job], called: Callable[[Job], str]) -> list[OutputRow]:
-    """A row for every finished file. `called` returns the shown name of its source."""
+def finished_outputs(jobs: Iterable[Job], display_name: Callable[[Job], str]) -> list[OutputRow]:
+    """A row for every finished file. `display_name` returns the shown name of its source."""
     rows = []
     for job in jobs:
-        name = called(job)
+        name = display_name(job)
         for code, dub in job.dubs.items():
             if dub.output is not None and dub.state is DubState.DONE:
                 rows.append(OutputRow(job.id, name, code, dub.since, dub.output, dub.output.reviewed))
     return rows
 
 
-class QueryError(ValueError):
+class OutputFilterError(ValueError):
     """The filter cannot be parsed. The text lists the allowed words."""
 
 
-class Query(NamedTuple):
+class OutputFilter(NamedTuple):
     """A filter, read from text."""
 
     tests: tuple[Callable[[OutputRow, str], bool], ...] = ()
-    sort: str = ""  # key of `SORTS` from the text, with - for the reverse order; empty if none
+    sort: str = ""  # key of `SORT_KEYS` from the text, with - for the reverse order; empty if none
 
 
-SORTS: Final[dict[str, Callable[[OutputRow], Any]]] = {
-    "newest": lambda row: -row.finished,
+SORT_KEYS: Final[dict[str, Callable[[OutputRow], Any]]] = {
+    "newest": lambda row: -row.finished_at,
     "name": lambda row: (row.name.casefold(), row.language),
     "language": lambda row: (row.language, row.name.casefold()),
     "size": lambda row: -row.size,
-    "length": lambda row: -row.seconds,
-    "reviewed": lambda row: (row.reviewed, -row.finished),
+    "length": lambda row: -row.playing_seconds,
+    "reviewed": lambda row: (row.reviewed, -row.finished_at),
 }
 
 _STATES: Final = ("ok", "moved", "changed", "unread")
 _USAGE: Final = "Use words, name:, lang:, reviewed:yes, state:moved, sort:size."
 
 
-def parse(text: str) -> Query:
-    """Parse words that must all match: `intro lang:fr reviewed:no state:moved sort:-size`. Raises `QueryError`."""
+def parse_output_filter(text: str) -> OutputFilter:
+    """Parse words that must all match: `intro lang:fr reviewed:no state:moved sort:-size`. Raises `OutputFilterError`."""
     tests: list[Callable[[OutputRow, str], bool]] = []
     sort = ""
     for word in text.split():
@@ -94,17 +94,19 @@ def parse(text: str) -> Query:
         if not colon:
             tests.append(_contains(word))
         elif field == "sort":
-            sort = _choice(value, [*SORTS, *(f"-{name}" for name in SORTS)], word)
+            sort = _choice(value, [*SORT_KEYS, *(f"-{name}" for name in SORT_KEYS)], word)
         elif value:  # a word being typed, `lang:`, does not filter yet
             tests.append(_test(field, value, word))
-    return Query(tuple(tests), sort)
+    return OutputFilter(tuple(tests), sort)
 
 
-def select(rows: Iterable[OutputRow], query: Query, sort: str, states: Mapping[Key, str]) -> list[OutputRow]:
+def filter_and_sort(
+    rows: Iterable[OutputRow], query: OutputFilter, sort: str, states: Mapping[OutputKey, str]
+) -> list[OutputRow]:
     """The rows that match, sorted. An order in the query takes precedence over `sort`."""
     found = [row for row in rows if all(test(row, states.get(row.key, "")) for test in query.tests)]
     order = query.sort or sort
-    found.sort(key=SORTS[order.lstrip("-")], reverse=order.startswith("-"))
+    found.sort(key=SORT_KEYS[order.lstrip("-")], reverse=order.startswith("-"))
     return found
 
 
@@ -122,7 +124,7 @@ def _test(field: str, value: str, word: str) -> Callable[[OutputRow, str], bool]
         case "state":
             kind = _choice(needle, list(_STATES), word)
             return lambda row, state: state == ("" if kind == "ok" else kind)
-    raise QueryError(f"Unknown: {printable(field, 20)}:. {_USAGE}")
+    raise OutputFilterError(f"Unknown: {make_printable(field, 20)}:. {_USAGE}")
 
 
 def _contains(word: str) -> Callable[[OutputRow, str], bool]:
@@ -131,8 +133,8 @@ def _contains(word: str) -> Callable[[OutputRow, str], bool]:
 
 
 def _choice(value: str, choices: list[str], word: str) -> str:
-    """The first choice that starts with the value, which may be empty. Raises `QueryError` if there is none."""
+    """The first choice that starts with the value, which may be empty. Raises `OutputFilterError` if there is none."""
     for known in choices:
         if known.startswith(value):
             return known
-    raise QueryError(f"“{printable(word, 20)}”: one of {', '.join(known for known in choices if known[0] != '-')}.")
+    raise OutputFilterError(f"“{make_printable(word, 20)}”: one of {', '.join(known for known in choices if known[0] != '-')}.")

@@ -9,7 +9,7 @@ import importlib
 import threading
 from typing import Final
 
-LATER: Final = (
+PRELOADED_MODULES: Final = (
     *(
         f"synthdub_tui.dashboard.screens.{name}"
         for name in "add_files add_languages captions confirm clipboard_dialog help log outputs quit setup_key".split()
@@ -18,11 +18,11 @@ LATER: Final = (
 )
 
 
-def load_ahead() -> None:
+def preload_in_background() -> None:
     """Import everything in a thread, since reading it may take long on a slow disk."""
     threading.Thread(target=_load, name="dashboard-later", daemon=True).start()
 
 
 def _load() -> None:
-    for name in LATER:
+    for name in PRELOADED_MODULES:
         importlib.import_module(name)

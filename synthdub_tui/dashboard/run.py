@@ -12,55 +12,55 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from synthdub_tui.dashboard.options import Options
+    from synthdub_tui.dashboard.options import DashboardOptions
     from synthdub_tui.ipc.client import Launcher
 
-REFUSED = 2
+UNSUITABLE_TERMINAL_EXIT_CODE = 2
 
 
-FRAMES, SLOW_FRAMES = 240, 4
+TEXTUAL_FPS, SLOW_LINK_TEXTUAL_FPS = 240, 4
 """Frames per second of Textual. Its timer may wait two periods, and stops while nothing changes; we pace the output."""
 
 
 def run_dashboard(
-    state_dir: Path, launcher: Launcher, options: Options, *, on_hangup: Callable[[], object] | None = None
+    state_dir: Path, launcher: Launcher, options: DashboardOptions, *, on_hangup: Callable[[], object] | None = None
 ) -> int:
     """Show the batch until the user leaves. Returns the exit code: 0, 2 if this terminal cannot show it, 130 after a signal.
 
     If the terminal is lost, this does not return: the process ends, after it called `on_hangup`, which must not block.
     """
-    refused = refusal(os.environ)
+    refused = terminal_problem(os.environ)
     if refused:
         print(refused, file=sys.stderr)
-        return REFUSED
-    if wants_ascii(os.environ):
+        return UNSUITABLE_TERMINAL_EXIT_CODE
+    if needs_ascii(os.environ):
         options = replace(options, ascii=True)
     gc.disable()  # until the first frame: imports leave no garbage, and collecting takes a tenth of the start
-    settings = {"TEXTUAL_FPS": str(SLOW_FRAMES if options.slow_link else FRAMES), "TEXTUAL_ANIMATIONS": "none"}
+    settings = {"TEXTUAL_FPS": str(SLOW_LINK_TEXTUAL_FPS if options.slow_link else TEXTUAL_FPS), "TEXTUAL_ANIMATIONS": "none"}
     added = [name for name, value in settings.items() if os.environ.setdefault(name, value) is value]
     from synthdub_tui.dashboard.app import SynthdubApp  # noqa: PLC0415 - Textual reads the environment when it is imported
 
     for name in added:
         del os.environ[name]
-    from synthdub_tui.dashboard.terminal.ascii_output import plain_output  # noqa: PLC0415
-    from synthdub_tui.dashboard.terminal.signals import end_on_signals, hung_up  # noqa: PLC0415
-    from synthdub_tui.dashboard.ui_state import Memory  # noqa: PLC0415
+    from synthdub_tui.dashboard.terminal.ascii_output import use_ascii_output  # noqa: PLC0415
+    from synthdub_tui.dashboard.terminal.signals import hangup_tasks, install_signal_handlers  # noqa: PLC0415
+    from synthdub_tui.dashboard.ui_state import UiStateStore  # noqa: PLC0415
 
     if options.ascii:
-        plain_output()
-    memory = Memory(state_dir)
+        use_ascii_output()
+    memory = UiStateStore(state_dir)
     app = SynthdubApp(launcher, memory, options)
-    hung_up.append(memory.save)
+    hangup_tasks.append(memory.save)
     if on_hangup is not None:
-        hung_up.append(on_hangup)
-    end_on_signals(app, sys.stdin.fileno())
+        hangup_tasks.append(on_hangup)
+    install_signal_handlers(app, sys.stdin.fileno())
     code = app.run(mouse=options.mouse)
-    memory.save_soon().join(timeout=1)
-    print(app.farewell)
+    memory.save_in_background().join(timeout=1)
+    print(app.exit_summary)
     return app.return_code or 0 if code is None else code
 
 
-def refusal(environ: Mapping[str, str]) -> str:
+def terminal_problem(environ: Mapping[str, str]) -> str:
     """Why this terminal cannot show the dashboard, and what to do; empty if it can."""
     otherwise = "Use `synthdub run` instead, or `synthdub status` to look."
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -70,7 +70,7 @@ def refusal(environ: Mapping[str, str]) -> str:
     return ""
 
 
-def wants_ascii(environ: Mapping[str, str]) -> bool:
+def needs_ascii(environ: Mapping[str, str]) -> bool:
     """Whether the locale says that the terminal cannot show Unicode."""
     import locale  # noqa: PLC0415 - costs start-up time
 

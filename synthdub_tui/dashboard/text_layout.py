@@ -14,11 +14,11 @@ Span = tuple[str, str]
 Line = tuple[Span, ...]
 
 
-LEAST = 20
+MIN_HANGING_CELLS = 20
 """Least cells next to a label for wrapped text to stay there; else it continues at the left edge."""
 
 
-def size(number: int) -> str:
+def format_size(number: int) -> str:
     """Bytes in decimal units: `999 B`, `4.5 GB`."""
     if number < 1000:
         return f"{number} B"
@@ -30,7 +30,7 @@ def size(number: int) -> str:
     return f"{scaled / 1000:.1f} TB"
 
 
-def duration(seconds: float) -> str:
+def format_playing_time(seconds: float) -> str:
     """Playing time as `4:05` or `1:02:03`; a dash if it is not known."""
     if seconds <= 0:
         return "-"
@@ -62,27 +62,27 @@ def fit_end(text: str, width: int) -> str:
 def wrap(line: Line, width: int) -> list[Line]:
     """A line broken into lines of at most `width` cells, roles kept; broken words continue on the next line.
 
-    Text after a label stays next to it, also on the following lines, if there is room (`LEAST`).
+    Text after a label stays next to it, also on the following lines, if there is room (`MIN_HANGING_CELLS`).
     """
     if len(line) > 1 and line[0][1] == "label":
         indent = cell_len(line[0][0])
-        if width - indent >= LEAST:
+        if width - indent >= MIN_HANGING_CELLS:
             first, *more = wrap(line[1:], width - indent)
             return [(line[0], *first), *(((" " * indent, ""), *part) for part in more)]
     text = "".join(span for span, _ in line)
     if width <= 0 or cell_len(text) <= width:
         return [line]
     breaks = [0, *divide_line(text, width), len(text)]
-    return [_cut(line, start, end) for start, end in pairwise(breaks)]
+    return [_slice_line(line, start, end) for start, end in pairwise(breaks)]
 
 
-def in_lines(text: str, width: int, most: int) -> list[str]:
+def wrap_to_lines(text: str, width: int, max_lines: int) -> list[str]:
     """Text in at most `most` lines; an ellipsis replaces the rest."""
     lines = ["".join(part for part, _ in line).rstrip() for line in wrap(((text, ""),), width)]
-    return lines if len(lines) <= most else [*lines[: most - 1], fit(" ".join(lines[most - 1 :]), width)]
+    return lines if len(lines) <= max_lines else [*lines[: max_lines - 1], fit(" ".join(lines[max_lines - 1 :]), width)]
 
 
-def _cut(line: Line, start: int, end: int) -> Line:
+def _slice_line(line: Line, start: int, end: int) -> Line:
     """The spans between two offsets of the whole text."""
     cut: list[Span] = []
     offset = 0
@@ -94,7 +94,7 @@ def _cut(line: Line, start: int, end: int) -> Line:
     return tuple(cut)
 
 
-def hints(pairs: list[tuple[str, str]], width: int) -> Text:
+def key_hints_text(pairs: list[tuple[str, str]], width: int) -> Text:
     """Keys and their descriptions, as many as fit, the most important first."""
     text = Text(no_wrap=True, end="")
     for key, word in pairs:

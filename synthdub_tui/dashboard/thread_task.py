@@ -14,10 +14,10 @@ from typing import Any
 from textual.message_pump import MessagePump
 
 
-class Errand:
-    """Runs `work(errand)` in a thread. The work reports with `tell`, and checks `stopped` between two steps."""
+class ThreadTask:
+    """Runs `work(errand)` in a thread. The work reports with `report`, and checks `is_stopped` between two steps."""
 
-    def __init__(self, owner: MessagePump, work: Callable[[Errand], None]) -> None:
+    def __init__(self, owner: MessagePump, work: Callable[[ThreadTask], None]) -> None:
         self._owner = owner
         self._work = work
         self._stop = threading.Event()
@@ -27,12 +27,12 @@ class Errand:
         self._thread.start()
 
     @property
-    def stopped(self) -> bool:
+    def is_stopped(self) -> bool:
         """Whether the findings are no longer needed."""
         return self._stop.is_set()
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Whether the work has ended."""
         return self._done.is_set()
 
@@ -44,23 +44,23 @@ class Errand:
         """Sleep in the thread, until the errand is stopped at most. Returns whether it was."""
         return self._stop.wait(seconds)
 
-    def tell(self, callback: Callable[..., object], *findings: Any) -> None:
+    def report(self, callback: Callable[..., object], *findings: Any) -> None:
         """From the thread: call back on the owner's loop, unless the errand was stopped by then."""
-        if not self.stopped:
+        if not self.is_stopped:
             self._owner.call_later(self._deliver, callback, *findings)
 
     def _deliver(self, callback: Callable[..., object], *findings: Any) -> None:
-        if not self.stopped:
+        if not self.is_stopped:
             callback(*findings)
 
     def _run(self) -> None:
         try:
             self._work(self)
         except Exception as error:  # noqa: BLE001 - raised again on the loop, where the app reports it
-            self.tell(_raise, error)
+            self.report(_reraise, error)
         finally:
             self._done.set()
 
 
-def _raise(error: Exception) -> None:
+def _reraise(error: Exception) -> None:
     raise error

@@ -1,8 +1,8 @@
 """Messages between the runner and its clients (dashboard, commands): newline-delimited JSON over a Unix socket.
 
 A client sends `Hello` first, and the runner answers `Welcome`. Every other request gets one `Reply` with its `id`. After
-`Subscribe` the runner first sends the whole batch in `Snapshot`s, then `Changes` a few times a second while there are any.
-No message contains a secret: no API key, no upload credentials, no signed URL.
+`SubscribeRequest` the runner first sends the whole batch in `Snapshot`s, then `Changes` a few times a second while there are
+any. No message contains a secret: no API key, no upload credentials, no signed URL.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from typing import Final
 
 import msgspec
 
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.batch_options import BatchOptions
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.store.interning import share
+from synthdub_tui.store.interning import share_equal_values
 
-PROTOCOL: Final = 7
+PROTOCOL_VERSION: Final = 7
 """Version of the protocol; increase it with each new message or changed meaning. A dashboard replaces a runner of another
 protocol or program version."""
 
-LINE_LIMIT: Final = 16 * 1024 * 1024
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """Longest line, in bytes, that either side reads."""
 
 SNAPSHOT_JOBS: Final = 200
 """Jobs in one `Snapshot` message."""
 
 
-class Cell(msgspec.Struct, frozen=True, array_like=True):
+class DubRef(msgspec.Struct, frozen=True, array_like=True):
     """A dub, or every dub of the job if the language is empty."""
 
     job: str
     language: str = ""
 
 
-class Shown(msgspec.Struct, frozen=True, array_like=True):
+class ShownDub(msgspec.Struct, frozen=True, array_like=True):
     """A dub as the user saw it. If `mark` is set and no longer matches the dub, the request skips the dub."""
 
     job: str
     language: str
-    mark: str = ""
+    state_mark: str = ""
 
 
 class _Request(msgspec.Struct, frozen=True, tag_field="do", kw_only=True):
@@ -49,113 +49,114 @@ class Hello(_Request, frozen=True, tag="hello"):
     """The first message. `version`: of the client's program."""
 
     version: str
-    protocol: int = PROTOCOL
+    protocol: int = PROTOCOL_VERSION
 
 
-class Subscribe(_Request, frozen=True, tag="subscribe"):
+class SubscribeRequest(_Request, frozen=True, tag="subscribe"):
     """Send the batch, and from now on its changes."""
 
 
-class Status(_Request, frozen=True, tag="status"):
-    """Reply with the batch's `Meters` in `meters`."""
+class StatusRequest(_Request, frozen=True, tag="status"):
+    """Reply with the batch's `BatchStatus` in `meters`."""
 
 
-class Retry(_Request, frozen=True, tag="retry"):
+class RetryRequest(_Request, frozen=True, tag="retry"):
     """Retry these dubs. Their mark is a `fingerprint`.
 
     Dubs that may cost credits, or that moderation refused, are retried only with `paid`: the user agreed to each as shown. The
     reply's `result` counts `{"retried", "needs_paid"}`; its `changed` lists dubs skipped because they have changed.
     """
 
-    cells: tuple[Shown, ...]
+    cells: tuple[ShownDub, ...]
     paid: bool = False
 
 
-class Cancel(_Request, frozen=True, tag="cancel"):
-    """Cancel these dubs. Their mark is a `bill`, if the user saw one.
+class CancelRequest(_Request, frozen=True, tag="cancel"):
+    """Cancel these dubs. Their mark is a `bill_if_cancelled`, if the user saw one.
 
     The reply's `result` counts `{"cancelled"}`; its `changed` lists dubs skipped because the bill would be another by now.
     """
 
-    cells: tuple[Shown, ...]
+    cells: tuple[ShownDub, ...]
 
 
-class Remove(_Request, frozen=True, tag="remove"):
+class RemoveRequest(_Request, frozen=True, tag="remove"):
     """Remove dubs that have ended from the batch; files stay. Their mark is a `fingerprint`.
 
     Dubs whose removal forgets something paid are removed only with `forget`. The reply's `result` counts
     `{"removed", "under_way", "paid"}`; the last two were skipped, as were the dubs in its `changed`.
     """
 
-    cells: tuple[Shown, ...]
+    cells: tuple[ShownDub, ...]
     forget: bool = False
 
 
-class Review(_Request, frozen=True, tag="review"):
+class ReviewRequest(_Request, frozen=True, tag="review"):
     """Set or remove the review mark of finished outputs. The reply's `result` counts `{"reviewed"}`."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[DubRef, ...]
     mark: bool = True
 
 
-class Pause(_Request, frozen=True, tag="pause"):
+class PauseRequest(_Request, frozen=True, tag="pause"):
     """Start no upload, submission or download; those in progress finish. The pause is kept across restarts."""
 
 
-class Resume(_Request, frozen=True, tag="resume"):
-    """End a `Pause`."""
+class ResumeRequest(_Request, frozen=True, tag="resume"):
+    """End a `PauseRequest`."""
 
 
-class Stop(_Request, frozen=True, tag="stop"):
+class StopRequest(_Request, frozen=True, tag="stop"):
     """Save and end the runner. The work resumes at the next start."""
 
 
-class CheckKey(_Request, frozen=True, tag="check_key"):
+class CheckKeyRequest(_Request, frozen=True, tag="check_key"):
     """Read the API key again from environment, key file and configuration, and ask the service whether it accepts the key."""
 
 
-class Thumbnail(_Request, frozen=True, tag="thumbnail"):
+class ThumbnailRequest(_Request, frozen=True, tag="thumbnail"):
     """Find the picture of a dubbed video. The reply's `result` contains the `path` of a file; it is empty if there is none.
 
     This may take 30 seconds; other requests are answered meanwhile.
     """
 
-    cell: Cell
+    cell: DubRef
 
 
-class Add(_Request, frozen=True, tag="add"):
+class AddRequest(_Request, frozen=True, tag="add"):
     """Add files and folders (absolute paths). New jobs appear in `Changes` as they are found; other requests are answered
     meanwhile.
 
-    The reply's `result` counts what was added, skipped and compared, and problems; `stopped` is 1 if `StopAdding` ended it.
+    The reply's `result` counts what was added, skipped and compared, and problems; `stopped` is 1 if `StopAddingRequest` ended
+    it.
     """
 
     paths: tuple[str, ...]
-    batch: Batch
+    batch: BatchOptions
 
 
-class StopAdding(_Request, frozen=True, tag="stop_adding"):
-    """Stop searching and comparing files; what was found stays in the batch. Each stopped `Add` gets its reply."""
+class StopAddingRequest(_Request, frozen=True, tag="stop_adding"):
+    """Stop searching and comparing files; what was found stays in the batch. Each stopped `AddRequest` gets its reply."""
 
 
-class Adopt(_Request, frozen=True, tag="adopt"):
+class AdoptRequest(_Request, frozen=True, tag="adopt"):
     """Follow this dub, a single language, in the project with that id. Nothing is paid.
 
     This may take 30 seconds; other requests are answered meanwhile.
     """
 
-    cell: Cell
+    cell: DubRef
     project: str
 
 
-class Relocate(_Request, frozen=True, tag="relocate"):
+class RelocateRequest(_Request, frozen=True, tag="relocate"):
     """Note that the file or folder `old` is now `new` (absolute paths). The reply's `result` counts the videos that `moved`."""
 
     old: str
     new: str
 
 
-class AddLanguages(_Request, frozen=True, tag="add_languages"):
+class AddLanguagesRequest(_Request, frozen=True, tag="add_languages"):
     """Add languages to jobs. The reply's `result` counts the new `dubs`."""
 
     jobs: tuple[str, ...]
@@ -163,8 +164,9 @@ class AddLanguages(_Request, frozen=True, tag="add_languages"):
 
 
 Request = (
-    Hello | Subscribe | Status | Retry | Cancel | Remove | Review | Pause | Resume | Stop | CheckKey | Thumbnail
-    | Add | StopAdding | AddLanguages | Adopt | Relocate
+    Hello | SubscribeRequest | StatusRequest | RetryRequest | CancelRequest | RemoveRequest | ReviewRequest | PauseRequest
+    | ResumeRequest | StopRequest | CheckKeyRequest | ThumbnailRequest | AddRequest
+    | StopAddingRequest | AddLanguagesRequest | AdoptRequest | RelocateRequest
 )  # fmt: skip
 
 
@@ -178,7 +180,7 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True):
     rate: float  # bytes per second over the last seconds
 
 
-class QuotaMeter(msgspec.Struct, frozen=True, array_like=True):
+class RateLimitUsage(msgspec.Struct, frozen=True, array_like=True):
     """One endpoint's use of the account's rate limit."""
 
     endpoint: str
@@ -187,7 +189,7 @@ class QuotaMeter(msgspec.Struct, frozen=True, array_like=True):
     wait: float  # seconds until the next call may start; 0: now
 
 
-class Comparing(msgspec.Struct, frozen=True, array_like=True):
+class ComparisonProgress(msgspec.Struct, frozen=True, array_like=True):
     """A file that is being read to compare its content."""
 
     path: str
@@ -196,7 +198,7 @@ class Comparing(msgspec.Struct, frozen=True, array_like=True):
     waiting: int  # files still to compare after this one
 
 
-class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
+class BatchStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of the batch as a whole."""
 
     now: float
@@ -207,8 +209,8 @@ class Meters(msgspec.Struct, frozen=True, omit_defaults=True):
     down: float = 0.0
     busy: bool = False  # whether anything is in progress, or not on disk yet
     since: float = 0.0  # when the work in progress began; 0 if there is none
-    quota: tuple[QuotaMeter, ...] = ()
-    comparing: Comparing | None = None
+    quota: tuple[RateLimitUsage, ...] = ()
+    comparing: ComparisonProgress | None = None
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="is", kw_only=True):
@@ -231,8 +233,8 @@ class Reply(_Message, frozen=True, tag="reply", omit_defaults=True):
     code: str = ""
     detail: str = ""
     result: dict[str, int | str] = {}
-    changed: tuple[Cell, ...] = ()  # dubs skipped because they changed since the user saw them
-    meters: Meters | None = None
+    changed: tuple[DubRef, ...] = ()  # dubs skipped because they changed since the user saw them
+    meters: BatchStatus | None = None
 
 
 class Snapshot(_Message, frozen=True, tag="snapshot"):
@@ -240,7 +242,7 @@ class Snapshot(_Message, frozen=True, tag="snapshot"):
 
     jobs: list[Job]
     last: bool
-    meters: Meters
+    meters: BatchStatus
 
 
 class Changes(_Message, frozen=True, tag="changes", omit_defaults=True):
@@ -249,7 +251,7 @@ class Changes(_Message, frozen=True, tag="changes", omit_defaults=True):
     jobs: list[Job] = []
     removed: list[str] = []
     transfers: list[Transfer] = []
-    meters: Meters | None = None
+    meters: BatchStatus | None = None
 
 
 class Bye(_Message, frozen=True, tag="bye"):
@@ -279,5 +281,5 @@ def decode_message(line: bytes) -> Message:
     """Returns the message in a line. Raises msgspec.DecodeError (or its subclass ValidationError) if there is none."""
     message = _messages.decode(line)
     if isinstance(message, Snapshot | Changes):
-        share(message.jobs)
+        share_equal_values(message.jobs)
     return message

@@ -7,21 +7,21 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 from synthdub_tui.ipc.socket_path import socket_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_SECONDS: Final = 15.0
+START_TIMEOUT_SECONDS: Final = 15.0
 """Seconds within which a runner must open its socket; reading 10,000 jobs from a slow disk takes some of them."""
 
 
 def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str, str]) -> Path:
     """Start a runner that outlives this terminal, wait until it answers and return its socket. Blocking.
 
-    The API key is passed in the environment, never as an argument. Raises Trouble("runner_gone") with the runner's error
-    output, or Trouble("state_unwritable") if there is no private folder for the socket.
+    The API key is passed in the environment, never as an argument. Raises ProblemError("runner_gone") with the runner's error
+    output, or ProblemError("state_unwritable") if there is no private folder for the socket.
     """
     import subprocess  # noqa: PLC0415 - not needed to look for a runner
     import tempfile  # noqa: PLC0415
@@ -37,21 +37,21 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
             cwd="/",
             start_new_session=True,
         )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 errors.seek(0)
                 said = errors.read(2000).decode(errors="replace").strip()
                 if process.returncode == 3:
                     return socket_path(state_dir)  # another runner was faster: use that one
-                raise Trouble("runner_gone", said)
-            if answers(path := socket_path(state_dir)):  # the path may have changed to outside
+                raise ProblemError("runner_gone", said)
+            if runner_answers(path := socket_path(state_dir)):  # the path may have changed to outside
                 return path
             time.sleep(0.02)
-    raise Trouble("runner_gone", "it did not open its socket in time")
+    raise ProblemError("runner_gone", "it did not open its socket in time")
 
 
-def answers(path: Path) -> bool:
+def runner_answers(path: Path) -> bool:
     """Whether a runner listens on the socket. A runner that was killed leaves a socket on which nothing listens."""
     import socket  # noqa: PLC0415 - not needed to look at files
 

@@ -7,12 +7,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PATH_LIMIT: Final = 100
+_MAX_SOCKET_PATH_BYTES: Final = 100
 """Longest path of a socket in bytes. The kernel accepts 104 (macOS) to 108 (Linux), including the final NUL."""
 
 
@@ -20,29 +20,29 @@ def socket_path(state_dir: str) -> Path:
     """Returns the path of the runner's control socket."""
     from pathlib import Path  # noqa: PLC0415 - costs start-up time
 
-    return Path(socket_name(state_dir))
+    return Path(socket_path_string(state_dir))
 
 
-def socket_name(state_dir: str) -> str:
+def socket_path_string(state_dir: str) -> str:
     """Returns the path of the control socket in the state directory.
 
-    If that path is too long, or a plain file is in its place (see `go_outside`), the path is in a private temporary folder.
-    Raises Trouble("state_unwritable") if that folder is not private.
+    If that path is too long, or a plain file is in its place (see `mark_socket_outside`), the path is in a private temporary
+    folder. Raises ProblemError("state_unwritable") if that folder is not private.
     """
-    inside = socket_inside(state_dir)
-    return inside if inside and not _is_plain(inside) else socket_outside(state_dir)
+    inside = socket_in_state_dir(state_dir)
+    return inside if inside and not _is_plain(inside) else socket_in_temp_dir(state_dir)
 
 
-def socket_inside(state_dir: str) -> str:
+def socket_in_state_dir(state_dir: str) -> str:
     """Returns the path of a socket in the state directory; "" if it is too long."""
     path = os.path.join(state_dir, "runner.sock")
-    return path if len(os.fsencode(path)) <= _PATH_LIMIT else ""
+    return path if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES else ""
 
 
-def socket_outside(state_dir: str) -> str:
+def socket_in_temp_dir(state_dir: str) -> str:
     """Returns the path of the socket in a private temporary folder, and creates the folder.
 
-    Raises Trouble("state_unwritable") if the folder is not private.
+    Raises ProblemError("state_unwritable") if the folder is not private.
     """
     import hashlib  # noqa: PLC0415 - rarely needed
 
@@ -50,9 +50,9 @@ def socket_outside(state_dir: str) -> str:
     return os.path.join(_private_folder(), f"{digest}.sock")
 
 
-def go_outside(state_dir: str) -> None:
+def mark_socket_outside(state_dir: str) -> None:
     """Put a plain file in place of the socket, to show that the directory's file system has no sockets. Raises OSError."""
-    inside = socket_inside(state_dir)
+    inside = socket_in_state_dir(state_dir)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(inside)
     os.close(os.open(inside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -73,5 +73,5 @@ def _private_folder() -> str:
         os.mkdir(folder, mode=0o700)
     status = os.lstat(folder)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise Trouble("state_unwritable", f"{folder} is not yours alone")
+        raise ProblemError("state_unwritable", f"{folder} is not yours alone")
     return folder

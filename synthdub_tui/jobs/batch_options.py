@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BatchOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The batch options: what to do with added files. `title` is a prefix, `output_dir` is absolute or empty."""
 
     targets: tuple[str, ...] = ()

@@ -7,14 +7,14 @@ from typing import Final
 
 from synthdub_tui.jobs.model import Dub, DubState
 
-LEAST: Final = 5
+MIN_FINISHED_DUBS: Final = 5
 """Finished dubs that an estimate needs."""
 
-STALLED: Final = 4.0
+MAX_SILENCE_IN_MEAN_GAPS: Final = 4.0
 """Mean times between two finished dubs, plus a minute, after which silence ends the estimate."""
 
 
-class Pace:
+class CompletionPace:
     """Times at which dubs finished lately, and an estimate for the rest.
 
     The estimate is the number of open dubs divided by the rate of recent ones. The time since the last one counts too, so the
@@ -24,40 +24,40 @@ class Pace:
     def __init__(self, window: int = 40) -> None:
         self._finished: deque[float] = deque(maxlen=window)
 
-    def finished(self, at: float) -> None:
+    def record_finished(self, at: float) -> None:
         """Record that a dub finished at `at`."""
         self._finished.append(at)
 
-    def remaining(self, open_dubs: int, now: float) -> float | None:
+    def remaining_seconds(self, open_dubs: int, now: float) -> float | None:
         """Seconds until the last open dub finishes; None without an estimate."""
         count = len(self._finished)
-        if count < LEAST or not open_dubs:
+        if count < MIN_FINISHED_DUBS or not open_dubs:
             return None
         first, last = self._finished[0], self._finished[-1]
         gap = (last - first) / (count - 1)
-        if gap <= 0 or now - last > STALLED * gap + 60:
+        if gap <= 0 or now - last > MAX_SILENCE_IN_MEAN_GAPS * gap + 60:
             return None
         return open_dubs * (max(now, last) - first) / (count - 1)
 
 
-class Durations:
+class PastDurations:
     """Seconds from submission to finished file of past dubs, to show the usual time."""
 
     def __init__(self, window: int = 200) -> None:
-        self._taken: deque[float] = deque(maxlen=window)
+        self._seconds: deque[float] = deque(maxlen=window)
 
-    def learn(self, dub: Dub) -> None:
+    def add_if_done(self, dub: Dub) -> None:
         """Add a dub if it is finished."""
         if dub.state is DubState.DONE and 0 < dub.submitted < dub.since:
-            self._taken.append(dub.since - dub.submitted)
+            self._seconds.append(dub.since - dub.submitted)
 
-    def usual(self) -> tuple[float, int] | None:
+    def median_and_count(self) -> tuple[float, int] | None:
         """The median in seconds, and the number of dubs that it comes from; None before there are enough."""
-        count = len(self._taken)
-        return (sorted(self._taken)[count // 2], count) if count >= LEAST else None
+        count = len(self._seconds)
+        return (sorted(self._seconds)[count // 2], count) if count >= MIN_FINISHED_DUBS else None
 
 
-class Rates:
+class TransferRates:
     """Recent transfer rates, one sample for each interval, for a sparkline."""
 
     def __init__(self, samples: int = 60) -> None:
@@ -68,7 +68,7 @@ class Rates:
         self.samples.append(max(0.0, rate))
 
     @property
-    def moving(self) -> bool:
+    def has_movement(self) -> bool:
         """Whether any sample shows movement."""
         return any(self.samples)
 

@@ -11,27 +11,27 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from synthdub_tui.jobs.model import OPEN, Dub, DubState, Job, Stage
+from synthdub_tui.jobs.model import OPEN_STATES, Dub, DubState, Job, Stage
 
-STATES: Final[dict[str, frozenset[DubState]]] = {
+STATE_WORDS: Final[dict[str, frozenset[DubState]]] = {
     **{state.value: frozenset({state}) for state in DubState},
-    "open": OPEN,
-    "ended": frozenset(DubState) - OPEN,
+    "open": OPEN_STATES,
+    "ended": frozenset(DubState) - OPEN_STATES,
     "trouble": frozenset({DubState.FAILED, DubState.UNKNOWN}),
 }
 """Words that may follow `state:`. The beginning of a word means all words that begin so."""
 
-STAGES: Final = tuple(stage.value for stage in Stage)
+STAGE_WORDS: Final = tuple(stage.value for stage in Stage)
 
 YES_NO: Final = ("yes", "no")
 
-KEYS: Final[dict[str, str]] = {
-    "state": "state of a dub: " + ", ".join(STATES),
+FILTER_KEYS: Final[dict[str, str]] = {
+    "state": "state of a dub: " + ", ".join(STATE_WORDS),
     "lang": "language code, for instance fr or fr-CA",
     "name": "part of the file's name",
     "path": "part of the file's path",
     "reason": "part of the code of a problem, for instance moderation",
-    "stage": "stage of a file: " + ", ".join(STAGES),
+    "stage": "stage of a file: " + ", ".join(STAGE_WORDS),
     "reviewed": "yes or no",
 }
 """The words of the filter language and their values; also the help about it."""
@@ -51,7 +51,7 @@ class FilterError(ValueError):
         self.end = end
 
 
-class Term(NamedTuple):
+class FilterTerm(NamedTuple):
     """One word of a filter: `key` must match one of `values`, or none of them if `negated`."""
 
     key: str
@@ -66,21 +66,21 @@ class Term(NamedTuple):
 class Filter(NamedTuple):
     """Words that must all match. An empty filter shows everything."""
 
-    terms: tuple[Term, ...] = ()
+    terms: tuple[FilterTerm, ...] = ()
 
     def __str__(self) -> str:
         return " ".join(map(str, self.terms))
 
     def job_test(self) -> Callable[[Job], bool] | None:
         """Test of the words about files; None if there are none."""
-        return _all(_JOB_TESTS[term.key](term) for term in self.terms if term.key not in _DUB_KEYS)
+        return _combine_job_tests(_JOB_TESTS[term.key](term) for term in self.terms if term.key not in _DUB_KEYS)
 
     def dub_test(self) -> Callable[[str, Dub], bool] | None:
         """Test of the words about dubs; None if there are none."""
         terms = [term for term in self.terms if term.key in _DUB_KEYS]
         terms.sort(key=lambda term: term.key != "lang")  # first the words that cost least and let few dubs through
         tests = [_DUB_TESTS[term.key](term) for term in terms]
-        return functools.reduce(_both, tests) if tests else None
+        return functools.reduce(_combine_dub_tests, tests) if tests else None
 
     def languages(self, among: Iterable[str]) -> list[str]:
         """The given codes that every `lang:` word lets through."""
@@ -93,23 +93,23 @@ class Filter(NamedTuple):
         return (job_test is None or job_test(job)) and (dub_test is None or dub_test(language, job.dubs[language]))
 
 
-def parse(text: str) -> Filter:
+def parse_filter(text: str) -> Filter:
     """Parse a filter. Raises `FilterError` with the place of the first word that cannot be understood."""
-    return Filter(tuple(_term(*found) for found in _words(text)))
+    return Filter(tuple(_parse_term(*found) for found in _split_words(text)))
 
 
-def complete(text: str, languages: Iterable[str] = (), reasons: Iterable[str] = ()) -> list[str]:
+def complete_filter(text: str, languages: Iterable[str] = (), reasons: Iterable[str] = ()) -> list[str]:
     """Completions of the last word, as whole texts, best first."""
     head, last = _split_last(text)
     sign = "-" if last.startswith("-") else ""
     key, colon, value = last[len(sign) :].partition(":")
     if not colon:
-        return [f"{head}{sign}{name}:" for name in KEYS if key and name.startswith(key.lower())]
+        return [f"{head}{sign}{name}:" for name in FILTER_KEYS if key and name.startswith(key.lower())]
     known: dict[str, Iterable[str]] = {
-        "state": STATES,
+        "state": STATE_WORDS,
         "lang": languages,
         "reason": reasons,
-        "stage": STAGES,
+        "stage": STAGE_WORDS,
         "reviewed": YES_NO,
     }
     first, comma, part = value.rpartition(",")
@@ -117,7 +117,7 @@ def complete(text: str, languages: Iterable[str] = (), reasons: Iterable[str] = 
     return [begin + v for v in known.get(key.lower(), ()) if v.lower().startswith(part.lower()) and v != part]
 
 
-def _words(text: str) -> Iterator[tuple[re.Match[str], int]]:
+def _split_words(text: str) -> Iterator[tuple[re.Match[str], int]]:
     """The words of a text, each with its position."""
     place = 0
     while place < len(text):
@@ -133,21 +133,21 @@ def _words(text: str) -> Iterator[tuple[re.Match[str], int]]:
         place = found.end()
 
 
-def _term(found: re.Match[str], place: int) -> Term:
+def _parse_term(found: re.Match[str], place: int) -> FilterTerm:
     key = (found["key"] or "name").lower()
     end = found.end()
-    if key not in KEYS:
-        raise FilterError(f"“{key}:” is not known; there are {', '.join(f'{name}:' for name in KEYS)}", place, end)
+    if key not in FILTER_KEYS:
+        raise FilterError(f"“{key}:” is not known; there are {', '.join(f'{name}:' for name in FILTER_KEYS)}", place, end)
     values = tuple(value.lower() for value in _values(found["value"]) if value)
     if not values:
-        raise FilterError(f"“{found[0]}” says nothing yet; {key}: takes {KEYS[key]}", place, end)
+        raise FilterError(f"“{found[0]}” says nothing yet; {key}: takes {FILTER_KEYS[key]}", place, end)
     for value in values:
-        _check(key, value, place, end)
-    return Term(key, values, bool(found["not"]))
+        _check_value(key, value, place, end)
+    return FilterTerm(key, values, bool(found["not"]))
 
 
-def _check(key: str, value: str, place: int, end: int) -> None:
-    known: Mapping[str, Iterable[str]] = {"state": STATES, "stage": STAGES, "reviewed": YES_NO}
+def _check_value(key: str, value: str, place: int, end: int) -> None:
+    known: Mapping[str, Iterable[str]] = {"state": STATE_WORDS, "stage": STAGE_WORDS, "reviewed": YES_NO}
     if key in known and not any(word.startswith(value) for word in known[key]):
         raise FilterError(f"“{value}” is no {key}; there are {', '.join(known[key])}", place, end)
     if key == "lang" and not re.fullmatch(r"[a-z]{2,3}([-_][a-z]{0,2})?|[a-z]", value):
@@ -175,18 +175,18 @@ def _split_last(text: str) -> tuple[str, str]:
 # -- tests of a word -------------------------------------------------------------------------------------------------
 
 
-def _all(tests: Iterable[Callable[[Job], bool]]) -> Callable[[Job], bool] | None:
+def _combine_job_tests(tests: Iterable[Callable[[Job], bool]]) -> Callable[[Job], bool] | None:
     found = list(tests)
     if not found:
         return None
     return found[0] if len(found) == 1 else lambda job: all(test(job) for test in found)
 
 
-def _both(first: Callable[[str, Dub], bool], second: Callable[[str, Dub], bool]) -> Callable[[str, Dub], bool]:
+def _combine_dub_tests(first: Callable[[str, Dub], bool], second: Callable[[str, Dub], bool]) -> Callable[[str, Dub], bool]:
     return lambda language, dub: first(language, dub) and second(language, dub)
 
 
-def _text_test(term: Term, text: Callable[[Job], str]) -> Callable[[Job], bool]:
+def _text_test(term: FilterTerm, text: Callable[[Job], str]) -> Callable[[Job], bool]:
     def test(job: Job) -> bool:
         within = text(job).lower()
         return any(value in within for value in term.values) is not term.negated
@@ -194,21 +194,21 @@ def _text_test(term: Term, text: Callable[[Job], str]) -> Callable[[Job], bool]:
     return test
 
 
-def _stage_test(term: Term) -> Callable[[Job], bool]:
-    wanted = {stage for stage in STAGES if any(stage.startswith(value) for value in term.values)}
+def _stage_test(term: FilterTerm) -> Callable[[Job], bool]:
+    wanted = {stage for stage in STAGE_WORDS if any(stage.startswith(value) for value in term.values)}
     return lambda job: (job.stage.value in wanted) is not term.negated
 
 
-def _state_test(term: Term) -> Callable[[str, Dub], bool]:
-    words = [word for word in STATES if any(word.startswith(value) for value in term.values)]
+def _state_test(term: FilterTerm) -> Callable[[str, Dub], bool]:
+    words = [word for word in STATE_WORDS if any(word.startswith(value) for value in term.values)]
     exact = [word for word in words if word in term.values]
-    wanted = frozenset().union(*(STATES[word] for word in exact or words))
+    wanted = frozenset().union(*(STATE_WORDS[word] for word in exact or words))
     if term.negated:
         wanted = frozenset(DubState) - wanted
     return lambda _, dub: dub.state in wanted
 
 
-def _language_test(term: Term) -> Callable[[str], bool]:
+def _language_test(term: FilterTerm) -> Callable[[str], bool]:
     values = [value.replace("_", "-") for value in term.values]
 
     def one(code: str, value: str) -> bool:
@@ -225,12 +225,12 @@ def _language_test(term: Term) -> Callable[[str], bool]:
     return test
 
 
-def _dub_language_test(term: Term) -> Callable[[str, Dub], bool]:
+def _dub_language_test(term: FilterTerm) -> Callable[[str, Dub], bool]:
     test = _language_test(term)
     return lambda language, _: test(language)
 
 
-def _reason_test(term: Term) -> Callable[[str, Dub], bool]:
+def _reason_test(term: FilterTerm) -> Callable[[str, Dub], bool]:
     def test(_: str, dub: Dub) -> bool:
         if dub.failure is None:
             return term.negated
@@ -240,20 +240,20 @@ def _reason_test(term: Term) -> Callable[[str, Dub], bool]:
     return test
 
 
-def _reviewed_test(term: Term) -> Callable[[str, Dub], bool]:
+def _reviewed_test(term: FilterTerm) -> Callable[[str, Dub], bool]:
     wanted = {"yes".startswith(value) for value in term.values}
     if term.negated:
         wanted = {True, False} - wanted
     return lambda _, dub: dub.output is not None and dub.state is DubState.DONE and dub.output.reviewed in wanted
 
 
-_JOB_TESTS: Final[dict[str, Callable[[Term], Callable[[Job], bool]]]] = {
+_JOB_TESTS: Final[dict[str, Callable[[FilterTerm], Callable[[Job], bool]]]] = {
     "name": lambda term: _text_test(term, lambda job: job.name),
     "path": lambda term: _text_test(term, lambda job: job.source.path),
     "stage": _stage_test,
 }
 
-_DUB_TESTS: Final[dict[str, Callable[[Term], Callable[[str, Dub], bool]]]] = {
+_DUB_TESTS: Final[dict[str, Callable[[FilterTerm], Callable[[str, Dub], bool]]]] = {
     "state": _state_test,
     "lang": _dub_language_test,
     "reason": _reason_test,

@@ -1,8 +1,9 @@
 """The recorded facts about jobs and dubs, and nothing else. No I/O and no clock: callers pass `now`.
 
 A job is one source video with its options; a dub is that job in one target language. Both are frozen: `changes.py` makes the
-next version from the last, `plan.py` decides which activities a version needs. A job's facts are written to `jobs/<id>.toml`,
-so that a person can read and repair them. Runtime values (bytes moved, signed URLs, credentials) are never written.
+next version from the last, `plan_open.py` decides which activities a version needs. A job's facts are written to
+`jobs/<id>.toml`, so that a person can read and repair them. Runtime values (bytes moved, signed URLs, credentials) are never
+written.
 
 Times are seconds since the epoch (nanoseconds if the name ends in `_ns`), sizes are bytes.
 """
@@ -17,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-SCHEMA: Final = 4
+SCHEMA_VERSION: Final = 4
 """Version of the state files. A file with a larger one comes from a newer synthdub, and is left alone."""
 
 
@@ -45,10 +46,10 @@ class DubState(StrEnum):
     UNKNOWN = "unknown"  # a paid request may or may not have arrived; only the user decides
 
 
-OPEN: Final = frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
+OPEN_STATES: Final = frozenset({DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING})
 """States from which a dub continues automatically, unless it is held."""
 
-LEGAL: Final[dict[DubState, frozenset[DubState]]] = {
+LEGAL_TRANSITIONS: Final[dict[DubState, frozenset[DubState]]] = {
     DubState.WAITING: frozenset({DubState.DUBBING, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}),
     DubState.DUBBING: frozenset({DubState.READY, DubState.FAILED, DubState.CANCELLED}),
     DubState.READY: frozenset({DubState.DOWNLOADING, DubState.DONE, DubState.FAILED, DubState.CANCELLED}),
@@ -67,16 +68,16 @@ NEVER: Final = 0.0
 """Time of an event that has not happened. Use this very object: only then is the default left out of a file."""
 
 
-class WaitsFor(StrEnum):
+class WaitReason(StrEnum):
     """What a waiting dub waits for, other than a free slot or the service."""
 
-    REST = "rest"  # the file is apparently still being written
+    SETTLING = "rest"  # the file is apparently still being written
     ALREADY_PAID = "already_paid"  # a receipt shows that this content was paid for in this language; only the user decides
     CLAIMED = "claimed"  # another batch is dubbing the same file; only the user overrides that
     PAUSE = "pause"  # the batch is paused
 
 
-class Scope(StrEnum):
+class FailureScope(StrEnum):
     """What a failure concerns. It decides which step a retry takes."""
 
     DOWNLOAD = "download"  # the service has it, this side could not save it
@@ -86,17 +87,17 @@ class Scope(StrEnum):
     SOURCE = "source"  # the file could not be read, uploaded or used: nothing was billed
 
 
-class Rung(StrEnum):
+class RetryStep(StrEnum):
     """Steps of a retry, cheapest first."""
 
     DOWNLOAD = "download"  # download again: free
     SUBMIT = "submit"  # a first submission: nothing was paid for this dub yet
-    ADD = "add"  # PUT the locale to the same project: costs credits
-    PROJECT = "project"  # a new project from the same asset: costs credits
-    UPLOAD = "upload"  # a new upload and project: costs credits
+    ADD_LANGUAGE = "add"  # PUT the locale to the same project: costs credits
+    NEW_PROJECT = "project"  # a new project from the same asset: costs credits
+    NEW_UPLOAD = "upload"  # a new upload and project: costs credits
 
 
-PAID: Final = frozenset({Rung.ADD, Rung.PROJECT, Rung.UPLOAD})
+PAID_STEPS: Final = frozenset({RetryStep.ADD_LANGUAGE, RetryStep.NEW_PROJECT, RetryStep.NEW_UPLOAD})
 """Steps that spend credits although some were, or may have been, spent on this dub before."""
 
 
@@ -121,12 +122,12 @@ class Source(_Record, frozen=True):
 class Hold(_Record, frozen=True):
     """Why a waiting dub is not submitted until the user decides."""
 
-    reason: WaitsFor
+    reason: WaitReason
     at: float
     detail: str = ""
 
 
-class Options(_Record, frozen=True):
+class JobOptions(_Record, frozen=True):
     """The options that, with the path, identify a job."""
 
     title: str
@@ -159,15 +160,15 @@ class Submission(_Record, frozen=True):
 
 
 class Failure(_Record, frozen=True):
-    """Why a dub failed. `code` is a key of `problems.KNOWN`, or the service's own error code."""
+    """Why a dub failed. `code` is a key of `problems.PROBLEMS`, or the service's own error code."""
 
     code: str
-    scope: Scope
+    scope: FailureScope
     at: float
     detail: str = ""  # message of the service or the system, untrusted
 
 
-class Refusal(_Record, frozen=True):
+class ModerationRefusal(_Record, frozen=True):
     """Moderation refused a content. The record is never erased, and concerns no other content."""
 
     language: str  # empty: the video as a whole, in every language
@@ -176,13 +177,13 @@ class Refusal(_Record, frozen=True):
     digest: str = ""  # of the content; empty if not known
     words: str = ""  # message of the service, untrusted
 
-    def is_about(self, source: Source) -> bool:
+    def applies_to(self, source: Source) -> bool:
         """Whether the source may have that content: its size is equal, and its digest does not differ."""
         digests = {self.digest, source.digest} - {""}
         return self.size == source.size and len(digests) < 2
 
 
-class Oddity(_Record, frozen=True):
+class UnknownStatus(_Record, frozen=True):
     """An unknown status of a language: the service's word, since when, and for how many polls in a row, up to a limit."""
 
     word: str  # untrusted
@@ -190,7 +191,7 @@ class Oddity(_Record, frozen=True):
     polls: int = 1
 
 
-class Part(_Record, frozen=True):
+class PartRecord(_Record, frozen=True):
     """A download in progress. `etag` lets it continue. Once it is complete, size and time identify the final file as ours."""
 
     size: int
@@ -198,9 +199,9 @@ class Part(_Record, frozen=True):
     mtime_ns: int = 0  # set just before the rename
 
 
-_FIXED: Final = struct.Struct("<qqd")
-_TIME: Final = struct.Struct("<q")
-_ENDINGS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
+_OUTPUT_NUMBERS: Final = struct.Struct("<qqd")
+_CAPTION_TIME: Final = struct.Struct("<q")
+_SHARED_ENDINGS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {}
 """Shared endings of the paths of outputs: a few for each language."""
 
 
@@ -233,13 +234,13 @@ class Output(_Record, frozen=True, kw_only=True):
         if not all(caption.startswith(stem) for caption in captions):
             stem = ""
         endings = tuple(whole[len(stem) :] for whole in (path, *captions))
-        return cls(stem=stem, endings=endings, numbers=_packed(size, mtime_ns, seconds, captions_ns), reviewed=reviewed)
+        return cls(stem=stem, endings=endings, numbers=_pack_numbers(size, mtime_ns, seconds, captions_ns), reviewed=reviewed)
 
     def __post_init__(self) -> None:
         """Share equal texts with other outputs, whether this one was created here or by a decoder."""
         if self.stem:
             msgspec.structs.force_setattr(self, "stem", sys.intern(self.stem))
-            msgspec.structs.force_setattr(self, "endings", _ENDINGS.setdefault(self.endings, self.endings))
+            msgspec.structs.force_setattr(self, "endings", _SHARED_ENDINGS.setdefault(self.endings, self.endings))
 
     @property
     def path(self) -> str:
@@ -254,30 +255,30 @@ class Output(_Record, frozen=True, kw_only=True):
     @property
     def size(self) -> int:
         """Bytes of the video."""
-        return int(_FIXED.unpack_from(self.numbers)[0])
+        return int(_OUTPUT_NUMBERS.unpack_from(self.numbers)[0])
 
     @property
     def mtime_ns(self) -> int:
         """Modification time of the video, in nanoseconds."""
-        return int(_FIXED.unpack_from(self.numbers)[1])
+        return int(_OUTPUT_NUMBERS.unpack_from(self.numbers)[1])
 
     @property
     def seconds(self) -> float:
         """Playing time in seconds, 0 if not known."""
-        return float(_FIXED.unpack_from(self.numbers)[2])
+        return float(_OUTPUT_NUMBERS.unpack_from(self.numbers)[2])
 
     @property
     def captions_ns(self) -> tuple[int, ...]:
         """Modification times, in nanoseconds, of captions that synthdub wrote: only these are ours."""
-        return tuple(time for (time,) in _TIME.iter_unpack(self.numbers[_FIXED.size :]))
+        return tuple(time for (time,) in _CAPTION_TIME.iter_unpack(self.numbers[_OUTPUT_NUMBERS.size :]))
 
-    def with_captions(self, times: Sequence[int]) -> Output:
+    def with_caption_times(self, times: Sequence[int]) -> Output:
         """This output with other modification times of its captions."""
-        return msgspec.structs.replace(self, numbers=_packed(self.size, self.mtime_ns, self.seconds, times))
+        return msgspec.structs.replace(self, numbers=_pack_numbers(self.size, self.mtime_ns, self.seconds, times))
 
 
-def _packed(size: int, mtime_ns: int, seconds: float, captions_ns: Sequence[int]) -> bytes:
-    return _FIXED.pack(size, mtime_ns, seconds) + b"".join(map(_TIME.pack, captions_ns))
+def _pack_numbers(size: int, mtime_ns: int, seconds: float, captions_ns: Sequence[int]) -> bytes:
+    return _OUTPUT_NUMBERS.pack(size, mtime_ns, seconds) + b"".join(map(_CAPTION_TIME.pack, captions_ns))
 
 
 class Dub(_Record, frozen=True):
@@ -288,19 +289,21 @@ class Dub(_Record, frozen=True):
     submitted: float = NEVER  # when the service last accepted it
     project: str = ""  # id at the service
     video: str = ""  # id of the dubbed asset at the service
-    tried: tuple[Rung, ...] = ()  # paid steps that retries have taken so far
-    next_rung: Rung | None = None  # how to submit a waiting dub, if a retry decided it
+    tried: tuple[RetryStep, ...] = ()  # paid steps that retries have taken so far
+    next_rung: RetryStep | None = None  # how to submit a waiting dub, if a retry decided it
     erred: bool = False  # the service failed it in this project before, and may still list that
     old_video: str = ""  # id of the failed try, if it had one, to tell a new try from the old
     absent_since: float = NEVER  # since when the project is complete without this language
-    odd: Oddity | None = None  # kept by a retry that checks again: one poll is enough then
+    odd: UnknownStatus | None = None  # kept by a retry that checks again: one poll is enough then
     checked: bool = False  # the project was polled, and has no try of this language in progress
     failure: Failure | None = None
     hold: Hold | None = None  # a waiting dub is not submitted while this is set
     agreed: tuple[str, ...] = ()  # codes of the reasons against submitting it that the user has overridden
     stale: bool = False  # submitted with an earlier version of the source
-    part: Part | None = None
-    landed: Part | None = None  # of an earlier try, given up while its file was getting the final name: such a file is ours
+    part: PartRecord | None = None
+    landed: PartRecord | None = (
+        None  # of an earlier try, given up while its file was getting the final name: such a file is ours
+    )
     captions_ns: tuple[int, ...] = ()  # modification times of captions that are written before the output is complete
     output: Output | None = None
     captions_tries: int = 0  # tries in a row that saved the video, but not all of its captions
@@ -316,22 +319,24 @@ class Job(_Record, frozen=True):
 
     id: str
     source: Source
-    options: Options
+    options: JobOptions
     added: float
     dubs: dict[str, Dub] = {}
-    schema: int = SCHEMA
+    schema: int = SCHEMA_VERSION
     stage: Stage = Stage.QUEUED
     outputs: str = ""  # folder of the outputs; empty: next to the source
     mount: str = ""  # mount point of the outputs' volume when they were requested; empty: the root's, or not known
     captions: bool = True
-    unsettled: bool = False  # its waiting dubs wait until the source no longer changes (`WaitsFor.REST`)
+    unsettled: bool = False  # its waiting dubs wait until the source no longer changes (`WaitReason.SETTLING`)
     asset: Asset | None = None
     uploads: int = 0  # since the user last acted, to limit automatic repeats
     version: int = 0  # raised when the source must be uploaded again on purpose
     forced: float = NEVER  # when the user started this version again, even if paid for before (--force-new)
     projects: dict[str, str] = {}  # useful ones, oldest first: id → id of its asset, empty if it accepts no more languages
     submission: Submission | None = None
-    refused: tuple[Refusal, ...] = ()  # by moderation, for earlier contents of the source too; kept when the dubs are removed
+    refused: tuple[
+        ModerationRefusal, ...
+    ] = ()  # by moderation, for earlier contents of the source too; kept when the dubs are removed
 
     @property
     def name(self) -> str:
@@ -339,17 +344,17 @@ class Job(_Record, frozen=True):
         return self.source.path.rpartition("/")[2]
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether some dub has not ended. It may be waiting for the user."""
-        return any(dub.state in OPEN for dub in self.dubs.values())
+        return any(dub.state in OPEN_STATES for dub in self.dubs.values())
 
     @property
-    def can_go_on(self) -> bool:
+    def can_continue(self) -> bool:
         """Whether some dub continues automatically."""
-        return any(dub.state in OPEN and dub.hold is None for dub in self.dubs.values())
+        return any(dub.state in OPEN_STATES and dub.hold is None for dub in self.dubs.values())
 
     @property
-    def paid_for(self) -> bool:
+    def may_be_paid_for(self) -> bool:
         """Whether something was paid for this version of the video, or may have been."""
         return self.submission is not None or any(
             dub.project or (dub.failure is not None and dub.failure.code == "submission_unknown")
@@ -358,42 +363,42 @@ class Job(_Record, frozen=True):
         )
 
     @property
-    def unsent(self) -> tuple[str, ...]:
+    def unsent_languages(self) -> tuple[str, ...]:
         """Waiting languages that are not held and have no paid request in progress."""
         sent = self.submission.languages if self.submission else ()
-        waiting = self.in_state(DubState.WAITING)
+        waiting = self.languages_in_state(DubState.WAITING)
         return tuple(language for language in waiting if language not in sent and self.dubs[language].hold is None)
 
     @property
-    def held(self) -> tuple[str, ...]:
+    def held_languages(self) -> tuple[str, ...]:
         """Waiting languages that are not submitted until the user decides."""
-        return tuple(language for language in self.in_state(DubState.WAITING) if self.dubs[language].hold is not None)
+        return tuple(language for language in self.languages_in_state(DubState.WAITING) if self.dubs[language].hold is not None)
 
-    def waits_for(self, language: str, *, paused: bool = False) -> WaitsFor | None:
+    def wait_reason(self, language: str, *, paused: bool = False) -> WaitReason | None:
         """What keeps a dub from its next step, other than a slot or the service. `paused` says whether the batch is paused."""
         dub = self.dubs[language]
         if paused and dub.state is DubState.READY:
-            return WaitsFor.PAUSE
+            return WaitReason.PAUSE
         if dub.state is not DubState.WAITING:
             return None
         if dub.hold is not None:
             return dub.hold.reason
         if self.unsettled and self.asset is None:
-            return WaitsFor.REST
-        return WaitsFor.PAUSE if paused else None
+            return WaitReason.SETTLING
+        return WaitReason.PAUSE if paused else None
 
-    def refusal(self, language: str) -> Refusal | None:
+    def refusal_for(self, language: str) -> ModerationRefusal | None:
         """The latest refusal by moderation that applies to this language of the present source."""
         return next(
-            (each for each in reversed(self.refused) if each.language in ("", language) and each.is_about(self.source)), None
+            (each for each in reversed(self.refused) if each.language in ("", language) and each.applies_to(self.source)), None
         )
 
-    def in_state(self, *states: DubState) -> tuple[str, ...]:
+    def languages_in_state(self, *states: DubState) -> tuple[str, ...]:
         """Languages whose dub is in one of these states."""
         return tuple(language for language, dub in self.dubs.items() if dub.state in states)
 
 
-class SeenState(StrEnum):
+class ObservedStatus(StrEnum):
     """State of one language according to the service."""
 
     RUNNING = "running"
@@ -401,28 +406,28 @@ class SeenState(StrEnum):
     ERROR = "error"
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ObservedLanguage(msgspec.Struct, frozen=True):
     """One language of a project according to the service. `video` is empty if the service gives no id. `oddity` says why the
     language counts as running although the service does not report that."""
 
     language: str
-    state: SeenState
+    state: ObservedStatus
     video: str = ""
     code: str = ""
     oddity: str = ""
 
 
-class ProjectSeen(msgspec.Struct, frozen=True):
+class ObservedProject(msgspec.Struct, frozen=True):
     """A project according to the service. In state ERROR, `code` concerns the whole; languages listed as complete still
     exist."""
 
-    state: SeenState
+    state: ObservedStatus
     code: str = ""
-    languages: tuple[Seen, ...] = ()
+    languages: tuple[ObservedLanguage, ...] = ()
     oddity: str = ""
 
 
-class Counts(msgspec.Struct, frozen=True):
+class DubCounts(msgspec.Struct, frozen=True):
     """Dubs of a batch by state, for the summary and `status`. `held`: those of `waiting` and `ready` that need the user."""
 
     jobs: int = 0
@@ -443,14 +448,14 @@ class Counts(msgspec.Struct, frozen=True):
         return self.done + self.failed + self.cancelled + self.unknown
 
 
-def count(jobs: Iterable[Job], *, paused: bool = False) -> Counts:
+def count_dubs(jobs: Iterable[Job], *, paused: bool = False) -> DubCounts:
     """Counts over any iterable of jobs. In a paused batch, every dub that waits or is ready needs the user."""
-    totals = dict.fromkeys(Counts.__struct_fields__, 0)
+    totals = dict.fromkeys(DubCounts.__struct_fields__, 0)
     for job in jobs:
         totals["jobs"] += 1
         totals["dubs"] += len(job.dubs)
         for language, dub in job.dubs.items():
             totals[dub.state.value] += 1
-            if dub.state in (DubState.WAITING, DubState.READY) and job.waits_for(language, paused=paused) is not None:
+            if dub.state in (DubState.WAITING, DubState.READY) and job.wait_reason(language, paused=paused) is not None:
                 totals["held"] += 1
-    return Counts(**totals)
+    return DubCounts(**totals)

@@ -12,7 +12,7 @@ from typing import Final
 MODERATION: Final = "moderation"
 """Code of a refusal by moderation, whatever code the service uses."""
 
-_RULES: Final = re.compile(
+_MODERATION_PATTERN: Final = re.compile(
     r"moderat(?:ion|ed|or)|inappropriate|flagg|polic(?:y|ies)|violat|prohibit|disallow|guideline|acceptable use"
     r"|terms of (?:service|use)|nsfw|unsafe|safety|harmful|offensive|explicit|hateful|abus(?:e|ive)|sensitive content"
     r"|content(?!.?(?:type|length)).{0,40}(?:reject|refus|block|forbidden|restrict|not (?:allowed|permitted))"
@@ -28,9 +28,9 @@ _OTHER_REASON: Final = re.compile(
 """Other reasons to reject a request, if the words name them."""
 
 
-def is_moderation(code: str, words: str = "") -> bool:
+def is_moderation_refusal(code: str, message: str = "") -> bool:
     """Whether a code and a message, either of which may be empty, mean that moderation refused the content."""
-    said = f"{code} {words}".replace("_", " ").lower()
-    if _RULES.search(said):
+    said = f"{code} {message}".replace("_", " ").lower()
+    if _MODERATION_PATTERN.search(said):
         return True
     return _REJECTED.search(said) is not None and _OTHER_REASON.search(said) is None

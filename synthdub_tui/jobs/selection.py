@@ -15,15 +15,15 @@ class Marks:
     def __bool__(self) -> bool:
         return self.count > 0
 
-    def of(self, job: str) -> int:
+    def columns_of(self, job: str) -> int:
         """The marked columns of a job, as bits."""
         return self._bits.get(job, 0)
 
-    def has(self, job: str, column: int) -> bool:
+    def is_marked(self, job: str, column: int) -> bool:
         """Whether a cell is marked."""
         return bool(self._bits.get(job, 0) >> column & 1)
 
-    def set(self, job: str, bits: int) -> None:
+    def set_columns(self, job: str, bits: int) -> None:
         """Mark exactly these columns of a job."""
         old = self._bits.pop(job, 0)
         if bits:
@@ -32,8 +32,8 @@ class Marks:
 
     def toggle(self, job: str, bits: int) -> None:
         """Mark the columns, or unmark them if all of them are marked."""
-        old = self.of(job)
-        self.set(job, old & ~bits if old & bits == bits else old | bits)
+        old = self.columns_of(job)
+        self.set_columns(job, old & ~bits if old & bits == bits else old | bits)
 
     def clear(self) -> None:
         """Unmark everything."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from synthdub_tui.jobs.model import DubState, Job
 
-_URGENCY: Final = {
+_STATE_RANKS: Final = {
     state: place
     for place, state in enumerate(
         (
@@ -26,7 +26,7 @@ _URGENCY: Final = {
 """Ranks of states in the order in which users want to see them."""
 
 
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
+def _natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key for names as people order them: part 2 before part 10, without case."""
     parts = re.findall(r"\d+|\D+", text)
     return tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part.casefold()) for part in parts)
@@ -37,10 +37,10 @@ def _progress(job: Job) -> float:
     return -done / len(job.dubs) if job.dubs else 0.0
 
 
-ORDERS: Final[dict[str, Callable[[Job], Any]]] = {
+SORT_KEYS: Final[dict[str, Callable[[Job], Any]]] = {
     "added": lambda job: (job.added,),
-    "name": lambda job: _natural(job.name),
-    "state": lambda job: min((_URGENCY[dub.state] for dub in job.dubs.values()), default=len(_URGENCY)),
+    "name": lambda job: _natural_key(job.name),
+    "state": lambda job: min((_STATE_RANKS[dub.state] for dub in job.dubs.values()), default=len(_STATE_RANKS)),
     "progress": _progress,
     "size": lambda job: -job.source.size,
 }

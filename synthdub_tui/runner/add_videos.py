@@ -5,32 +5,42 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.jobs.batch_options import BatchOptions
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.jobs.transitions import creation, source_changes
-from synthdub_tui.runner.input_validation import trouble_with
-from synthdub_tui.runner.request_handlers import Put
-from synthdub_tui.sources.add_file import Admitted, Effect, Missing, Moved, Rejected, Undecided, Unsure, admit, job_at
-from synthdub_tui.sources.job_index import Known
-from synthdub_tui.sources.scan import Found, Skipped
-from synthdub_tui.sources.settle import suspect
-from synthdub_tui.sources.skip_rules import LEFT_OUT, Why
-from synthdub_tui.sources.skipped_summary import LeftOut
+from synthdub_tui.runner.input_validation import problem_of_skipped
+from synthdub_tui.runner.request_handlers import UpdateJob
+from synthdub_tui.sources.add_file import (
+    AddedFile,
+    AddEffect,
+    FileToCompare,
+    MissingFiles,
+    MovedFile,
+    PossiblyPaidFile,
+    RejectedFile,
+    add_file,
+    find_job_at,
+)
+from synthdub_tui.sources.job_index import JobIndex
+from synthdub_tui.sources.scan import FoundVideo, SkippedPath
+from synthdub_tui.sources.settle import may_be_changing
+from synthdub_tui.sources.skip_rules import SKIP_REASON_CODES, SkipReason
+from synthdub_tui.sources.skipped_summary import SkippedSummary
 
-Decided = Admitted | Rejected | Unsure
+Decided = AddedFile | RejectedFile | PossiblyPaidFile
 
 
 @dataclass
-class Added:
+class AddResult:
     """The result of adding files and folders."""
 
-    effects: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
+    effects: dict[AddEffect, int] = field(default_factory=lambda: dict.fromkeys(AddEffect, 0))
     named: set[str] = field(default_factory=set)  # paths of the videos that are in the batch now
-    left_out: LeftOut = field(default_factory=LeftOut)
-    troubles: list[Trouble] = field(default_factory=list)  # with the path as detail
-    refused: list[Trouble] = field(default_factory=list)  # the same, about paths that the user named
-    unsure: int = 0  # videos, each with a trouble, that cost nothing until the user decides
+    skipped_summary: SkippedSummary = field(default_factory=SkippedSummary)
+    problems: list[ProblemError] = field(default_factory=list)  # with the path as detail
+    path_problems: list[ProblemError] = field(default_factory=list)  # the same, about paths that the user named
+    undecided: int = 0  # videos, each with a trouble, that cost nothing until the user decides
     comparing: int = 0  # videos whose content must still be compared
     compared: int = 0
     stopped: bool = False  # by the user, before every file was examined
@@ -38,26 +48,26 @@ class Added:
     @property
     def skipped(self) -> int:
         """How many files in folders were skipped, as no videos or as outputs of synthdub."""
-        return self.left_out.number(Why.OTHER, Why.OWN_OUTPUT)
+        return self.skipped_summary.count_for(SkipReason.NOT_A_VIDEO, SkipReason.OWN_OUTPUT)
 
     @property
     def videos(self) -> int:
         """How many sources are in the batch now, or wait for the user's decision or a comparison of content."""
-        return sum(self.effects.values()) + self.unsure + self.comparing
+        return sum(self.effects.values()) + self.undecided + self.comparing
 
 
-def take_in(
-    known: Known,
-    items: Iterable[Found | Skipped],
-    batch: Batch,
+def add_found_files(
+    known: JobIndex,
+    items: Iterable[FoundVideo | SkippedPath],
+    batch: BatchOptions,
     now: float,
-    put: Put,
-    added: Added,
+    update_job: UpdateJob,
+    added: AddResult,
     *,
-    lost: Container[str] = (),
-    missing: Missing | None = None,
-    settle: float = 0.0,
-) -> list[tuple[Found, Moved | Undecided]]:
+    lost_job_ids: Container[str] = (),
+    missing: MissingFiles | None = None,
+    settle_seconds: float = 0.0,
+) -> list[tuple[FoundVideo, MovedFile | FileToCompare]]:
     """Add the found files to the batch: all of them, or none if a path that the user named is wrong.
 
     Notes the result in `added`. Returns the files that take longer: known files in a new place, and files whose content
@@ -66,76 +76,86 @@ def take_in(
     """
     found = []
     for item in items:
-        if isinstance(item, Skipped):
+        if isinstance(item, SkippedPath):
             _note_skipped(added, item)
         else:
             found.append(item)
-    later: list[tuple[Found, Moved | Undecided]] = []
-    for item in found if not added.refused else ():
-        outcome = admit(known, item, batch, now, missing=missing)
-        if isinstance(outcome, Admitted) and outcome.effect is Effect.NEW and outcome.job.id in lost and not batch.force_new:
-            added.troubles.append(Trouble("state_lost", outcome.job.source.path))
-        elif isinstance(outcome, Moved | Undecided):
+    later: list[tuple[FoundVideo, MovedFile | FileToCompare]] = []
+    for item in found if not added.path_problems else ():
+        outcome = add_file(known, item, batch, now, missing=missing)
+        if (
+            isinstance(outcome, AddedFile)
+            and outcome.effect is AddEffect.NEW
+            and outcome.job.id in lost_job_ids
+            and not batch.force_new
+        ):
+            added.problems.append(ProblemError("state_lost", outcome.job.source.path))
+        elif isinstance(outcome, MovedFile | FileToCompare):
             later.append((item, outcome))
-            if isinstance(outcome, Moved) and missing is not None:
+            if isinstance(outcome, MovedFile) and missing is not None:
                 del missing[outcome.job.source.size][outcome.job.id]
         else:
-            note_outcome(added, settled(outcome, item, now, settle), put)
-            if isinstance(outcome, Admitted) and batch.force_new:
+            apply_decision(added, mark_unsettled_if_recent(outcome, item, now, settle_seconds), update_job)
+            if isinstance(outcome, AddedFile) and batch.force_new:
                 _note_refused(added, outcome.job, batch.targets)
     return later
 
 
-def _note_refused(added: Added, job: Job, targets: Iterable[str]) -> None:
+def _note_refused(added: AddResult, job: Job, targets: Iterable[str]) -> None:
     """Note the languages that `force_new` does not dub again because moderation refused them."""
-    refused = [language for language in targets if job.refusal(language)]
+    refused = [language for language in targets if job.refusal_for(language)]
     if refused:
-        added.troubles.append(Trouble("left_refused", f"{job.source.path}: {', '.join(refused)}"))
+        added.problems.append(ProblemError("left_refused", f"{job.source.path}: {', '.join(refused)}"))
 
 
-def note_outcome(added: Added, outcome: Decided, put: Put) -> None:
+def apply_decision(added: AddResult, outcome: Decided, update_job: UpdateJob) -> None:
     """Apply the decision about a file: save its job with `put`, and count it in `added`."""
     match outcome:
-        case Admitted(job, effect):
+        case AddedFile(job, effect):
             added.effects[effect] += 1
             added.named.add(job.source.path)
-            put(job)
-        case Rejected(path, code, detail):
-            added.troubles.append(Trouble(code, f"{path}: {detail}"))
-        case Unsure(path, code):
-            added.unsure += 1
+            update_job(job)
+        case RejectedFile(path, code, detail):
+            added.problems.append(ProblemError(code, f"{path}: {detail}"))
+        case PossiblyPaidFile(path, code):
+            added.undecided += 1
             added.named.add(path)
-            added.troubles.append(Trouble(code, path))
+            added.problems.append(ProblemError(code, path))
 
 
-def settled(outcome: Decided, found: Found, now: float, seconds: float) -> Decided:
+def mark_unsettled_if_recent(outcome: Decided, found: FoundVideo, now: float, seconds: float) -> Decided:
     """Returns the decision, with the job marked as unsettled if its new version may still be written."""
-    if not isinstance(outcome, Admitted) or outcome.job.asset is not None:
+    if not isinstance(outcome, AddedFile) or outcome.job.asset is not None:
         return outcome
-    if not suspect(found.mtime_ns, found.ctime_ns, now, seconds):
+    if not may_be_changing(found.mtime_ns, found.ctime_ns, now, seconds):
         return outcome
-    return outcome._replace(job=source_changes.unsettled(outcome.job))
+    return outcome._replace(job=source_changes.mark_unsettled(outcome.job))
 
 
-def add_languages_of_other_names(
-    known: Known, items: Iterable[Found | Skipped], batch: Batch, now: float, put: Put, added: Added
+def add_languages_to_same_file(
+    known: JobIndex,
+    items: Iterable[FoundVideo | SkippedPath],
+    batch: BatchOptions,
+    now: float,
+    update_job: UpdateJob,
+    added: AddResult,
 ) -> None:
     """Add the batch's languages to the existing job of a file that was found under another name."""
     for item in items:
-        if not isinstance(item, Skipped) or item.code != Why.SAME_FILE:
+        if not isinstance(item, SkippedPath) or item.code != SkipReason.SAME_FILE:
             continue
         added.named.add(item.detail)
-        job = job_at(known, item.detail, batch)
+        job = find_job_at(known, item.detail, batch)
         if job is not None and not job.dubs.keys() >= set(batch.targets):
-            added.effects[Effect.EXTENDED] += 1
-            put(creation.add_targets(job, batch.targets, now))
+            added.effects[AddEffect.EXTENDED] += 1
+            update_job(creation.add_targets(job, batch.targets, now))
 
 
-def _note_skipped(added: Added, item: Skipped) -> None:
-    trouble = trouble_with(item)
+def _note_skipped(added: AddResult, item: SkippedPath) -> None:
+    trouble = problem_of_skipped(item)
     if item.named:
-        added.refused.append(trouble)
-    elif item.code in LEFT_OUT:
-        added.left_out.note(item)
+        added.path_problems.append(trouble)
+    elif item.code in SKIP_REASON_CODES:
+        added.skipped_summary.add(item)
     else:
-        added.troubles.append(trouble)
+        added.problems.append(trouble)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 
-class Clock:
+class NonDecreasingClock:
     """Seconds since the epoch that never go back.
 
     If the system clock is put forward, this clock follows: dubbing continues while this machine is suspended, but the monotonic
@@ -27,5 +27,5 @@ class Clock:
         return self._now
 
 
-now: Final = Clock()
+now: Final = NonDecreasingClock()
 """The clock of this process: returns seconds since the epoch."""

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.ipc.protocol import Comparing
-from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.runner.add_videos import Added
-from synthdub_tui.sources.digest import StoppedError, digest_of
-from synthdub_tui.sources.scan import Found
-from synthdub_tui.transfer.daemon_executor import DaemonPool
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.ipc.protocol import ComparisonProgress
+from synthdub_tui.jobs.batch_options import BatchOptions
+from synthdub_tui.runner.add_videos import AddResult
+from synthdub_tui.sources.digest import DigestCancelledError, compute_digest
+from synthdub_tui.sources.scan import FoundVideo
+from synthdub_tui.transfer.daemon_executor import DaemonThreadPool
 
 _log = logging.getLogger(__name__)
 
@@ -26,42 +26,42 @@ _log = logging.getLogger(__name__)
 class Comparison:
     """A file and the jobs that it may belong to. Nothing is paid for these jobs until the comparison ends."""
 
-    found: Found
+    found: FoundVideo
     jobs: tuple[str, ...]
-    batch: Batch
-    added: Added
+    batch: BatchOptions
+    added: AddResult
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Comparisons:
+class ComparisonQueue:
     """Compares files in the order of `add`. `decide` decides about one file and may ask for its `digest`. `changed` is called
     with the id of a job when a file starts or stops keeping it waiting."""
 
-    def __init__(self, decide: Callable[[Comparison], Awaitable[None]], changed: Callable[[str], None]) -> None:
+    def __init__(self, decide: Callable[[Comparison], Awaitable[None]], on_hold_change: Callable[[str], None]) -> None:
         self._decide = decide
-        self._changed = changed
+        self._on_hold_change = on_hold_change
         self._waiting: deque[Comparison] = deque()
         self._current: Comparison | None = None
         self._files: dict[str, list[str]] = {}  # by job: paths still to be compared with it
         self._read = 0
         self._stopping = threading.Event()  # stops the reading of the current file
-        self._thread = DaemonPool(1, "compare")
+        self._thread = DaemonThreadPool(1, "compare")
         self._task: asyncio.Task[None] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether any comparison is waiting or in progress, or `holding` keeps a job waiting."""
+        """Whether any comparison is waiting or in progress, or `hold_job` keeps a job waiting."""
         return bool(self._files)
 
-    def files(self, job_id: str) -> list[str]:
+    def files_holding(self, job_id: str) -> list[str]:
         """Returns the paths of files that keep this job waiting."""
         return self._files.get(job_id, [])
 
     @property
-    def progress(self) -> Comparing | None:
+    def progress(self) -> ComparisonProgress | None:
         """The file in comparison and how far it is; None if there is none."""
         now = self._current
-        return Comparing(now.found.path, self._read, now.found.size, len(self._waiting)) if now is not None else None
+        return ComparisonProgress(now.found.path, self._read, now.found.size, len(self._waiting)) if now is not None else None
 
     def add(self, comparison: Comparison) -> None:
         """Compare this file after the files that were added before."""
@@ -72,14 +72,14 @@ class Comparisons:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work(), name="comparisons")
 
-    async def finished(self, added: Added) -> None:
+    async def wait_until_decided(self, added: AddResult) -> None:
         """Wait until all comparisons of `added` are decided or given up."""
         mine = [each for each in (self._current, *self._waiting) if each is not None and each.added is added]
         for each in mine:
             await each.over.wait()
 
     @contextmanager
-    def holding(self, job: str, path: str) -> Iterator[None]:
+    def hold_job(self, job: str, path: str) -> Iterator[None]:
         """Keep the job waiting within the context, as a comparison with this file would."""
         self._hold(job, path)
         try:
@@ -87,19 +87,19 @@ class Comparisons:
         finally:
             self._release(job, path)
 
-    async def digest(self, found: Found) -> str:
-        """Returns the digest of the file's content. Raises OSError, FileChangedError or StoppedError."""
+    async def digest(self, found: FoundVideo) -> str:
+        """Returns the digest of the file's content. Raises OSError, FileChangedError or DigestCancelledError."""
         self._read = 0
         self._stopping.clear()
         work = self._thread.submit(
-            digest_of, found.path, size=found.size, progress=self._note, stop=self._stopping.is_set
+            compute_digest, found.path, size=found.size, progress=self._note, stop=self._stopping.is_set
         )  # fmt: skip
         try:
             return await asyncio.wrap_future(work)
         finally:
             self._stopping.set()  # also if the caller was cancelled
 
-    def give_up(self) -> None:
+    def cancel_all(self) -> None:
         """Stop all comparisons. The files remain undecided; the same command compares them again."""
         self._stopping.set()
         dropped, self._waiting = list(self._waiting), deque()
@@ -109,7 +109,7 @@ class Comparisons:
 
     async def close(self) -> None:
         """Stop all comparisons and end at once."""
-        self.give_up()
+        self.cancel_all()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -121,13 +121,13 @@ class Comparisons:
             self._current = current = self._waiting.popleft()
             try:
                 await self._decide(current)
-            except StoppedError:
+            except DigestCancelledError:
                 current.added.stopped = True
-            except Trouble as trouble:
-                current.added.troubles.append(trouble)
+            except ProblemError as trouble:
+                current.added.problems.append(trouble)
             except Exception:  # noqa: BLE001 - an error with one file must not block the others
                 _log.exception("comparison failed")
-                current.added.troubles.append(Trouble("internal", current.found.path))
+                current.added.problems.append(ProblemError("internal", current.found.path))
             finally:
                 self._current = None
                 self._end(current)
@@ -140,13 +140,13 @@ class Comparisons:
 
     def _hold(self, job: str, path: str) -> None:
         self._files.setdefault(job, []).append(path)
-        self._changed(job)
+        self._on_hold_change(job)
 
     def _release(self, job: str, path: str) -> None:
         self._files[job].remove(path)
         if not self._files[job]:
             del self._files[job]
-        self._changed(job)
+        self._on_hold_change(job)
 
     def _note(self, read: int) -> None:
         """Called in the reading thread. A single assignment needs no lock."""

@@ -10,64 +10,64 @@ import socket
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.jobs.model import OPEN, DubState, Hold, Job, WaitsFor
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.jobs.model import OPEN_STATES, DubState, Hold, Job, WaitReason
 from synthdub_tui.jobs.output_paths import output_path
 from synthdub_tui.jobs.transitions import holds
-from synthdub_tui.runner.live_jobs import Ledger
-from synthdub_tui.runner.output_preflight import make_folder
+from synthdub_tui.runner.live_jobs import LiveJobs
+from synthdub_tui.runner.output_preflight import prepare_output_folder
 from synthdub_tui.runner.threads import in_thread
 from synthdub_tui.store import claim_files
 from synthdub_tui.store.claim_files import Claim
 
-_CLAIMABLE = OPEN | {DubState.UNKNOWN}
+_CLAIMABLE = OPEN_STATES | {DubState.UNKNOWN}
 
 
-class SharedClaims:
-    """Makes and releases the claims of one state directory. `batch` is its id."""
+class CrossBatchClaims:
+    """Makes and releases the claims of one state directory. `batch_id` is its id."""
 
-    def __init__(self, ledger: Ledger, state_dir: str, now: Callable[[], float]) -> None:
-        self.batch = ""
-        self._ledger = ledger
+    def __init__(self, live_jobs: LiveJobs, state_dir: str, now: Callable[[], float]) -> None:
+        self.batch_id = ""
+        self._live_jobs = live_jobs
         self._state_dir = state_dir
         self._now = now
 
         self._releasing: set[asyncio.Task[object]] = set()
 
-    async def take(self, job_id: str, languages: Iterable[str]) -> bool:
+    async def claim_dubs(self, job_id: str, languages: Iterable[str]) -> bool:
         """Claim these waiting dubs. Returns whether all of them may be sent.
 
         A dub that another batch has claimed is held for the user, unless the user agreed to dub it anyway.
         """
         languages = tuple(languages)
-        await self._ledger.saved(job_id)  # other batches read it to decide whether the claim is stale
+        await self._live_jobs.wait_until_saved(job_id)  # other batches read it to decide whether the claim is stale
         try:
-            await in_thread(make_folder, self._ledger.jobs[job_id])
-        except Trouble:
-            return True  # `ready_to_write` reports why
+            await in_thread(prepare_output_folder, self._live_jobs.jobs[job_id])
+        except ProblemError:
+            return True  # `select_writable_languages` reports why
         for language in languages:
-            job = self._ledger.jobs[job_id]
-            if WaitsFor.CLAIMED.value in job.dubs[language].agreed:
+            job = self._live_jobs.jobs[job_id]
+            if WaitReason.CLAIMED.value in job.dubs[language].agreed:
                 continue
-            other = await in_thread(claim_files.claim, self._claim(job, language))
-            if other is not None and language in self._ledger.jobs[job_id].unsent:
-                hold = Hold(WaitsFor.CLAIMED, self._now(), _words(other))
-                self._ledger.put(holds.held(self._ledger.jobs[job_id], language, hold))
-        return set(languages) <= set(self._ledger.jobs[job_id].unsent)
+            other = await in_thread(claim_files.claim_output, self._claim(job, language))
+            if other is not None and language in self._live_jobs.jobs[job_id].unsent_languages:
+                hold = Hold(WaitReason.CLAIMED, self._now(), _describe_claim(other))
+                self._live_jobs.update(holds.hold_dub(self._live_jobs.jobs[job_id], language, hold))
+        return set(languages) <= set(self._live_jobs.jobs[job_id].unsent_languages)
 
     async def take_adopted(self, job: Job, language: str) -> None:
         """Claim an adopted dub, so that other batches see who has it. The claim of another batch stays."""
-        with contextlib.suppress(Trouble):  # the download reports what is wrong with the folder
-            await in_thread(make_folder, job)
-            await in_thread(claim_files.claim, self._claim(job, language))
+        with contextlib.suppress(ProblemError):  # the download reports what is wrong with the folder
+            await in_thread(prepare_output_folder, job)
+            await in_thread(claim_files.claim_output, self._claim(job, language))
 
     def give_back(self, job: Job, language: str) -> None:
         """Release the claim unless the dub is still in progress."""
-        dub = self._ledger.jobs[job.id].dubs.get(language) if job.id in self._ledger.jobs else None
+        dub = self._live_jobs.jobs[job.id].dubs.get(language) if job.id in self._live_jobs.jobs else None
         if dub is None or dub.state not in _CLAIMABLE:
             self._release(job, language)
 
-    def note(self, before: Job, job: Job) -> None:
+    def release_ended(self, before: Job, job: Job) -> None:
         """Release the claims of dubs that have ended, or whose output has another path now."""
         for language in _no_longer_claimed(before, job):
             self._release(before, language)
@@ -78,18 +78,18 @@ class SharedClaims:
             await asyncio.wait(self._releasing, timeout=1.0)
 
     def _release(self, job: Job, language: str) -> None:
-        task = asyncio.ensure_future(in_thread(claim_files.release, self._claim(job, language)))
+        task = asyncio.ensure_future(in_thread(claim_files.release_claim, self._claim(job, language)))
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
 
     def _claim(self, job: Job, language: str) -> Claim:
-        return claim_of(self.batch, self._state_dir, job, language, self._now())
+        return claim_of(self.batch_id, self._state_dir, job, language, self._now())
 
 
 def give_back(before: Job, job: Job, batch: str, state_dir: str, now: float) -> None:
-    """Release the same claims as `SharedClaims.note`, while no runner works. Blocking."""
+    """Release the same claims as `CrossBatchClaims.release_ended`, while no runner works. Blocking."""
     for language in _no_longer_claimed(before, job):
-        claim_files.release(claim_of(batch, state_dir, before, language, now))
+        claim_files.release_claim(claim_of(batch, state_dir, before, language, now))
 
 
 def _no_longer_claimed(before: Job, job: Job) -> Iterable[str]:
@@ -120,7 +120,7 @@ def _output(job: Job, language: str) -> str:
     return output_path(job.source.path, language, job.outputs)
 
 
-def _words(other: Claim) -> str:
+def _describe_claim(other: Claim) -> str:
     since = datetime.fromtimestamp(other.at).astimezone().strftime("%Y-%m-%d %H:%M")
     where = f", state directory {other.state_dir}" if other.state_dir else ""
     return f"{other.owner} since {since}{where}"

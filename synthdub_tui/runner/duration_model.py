@@ -30,15 +30,15 @@ from typing import Any, Final, NamedTuple
 
 from synthdub_tui.jobs.model import Job
 
-MOST: Final = 256
+MAX_SAMPLES: Final = 256
 """Finished dubs that are remembered. Older ones are forgotten, since the service changes."""
 
-UNKNOWN: Final = 3600.0
+UNKNOWN_DUB_SECONDS: Final = 3600.0
 """Mean seconds that a dub still takes, at every age, before any has finished. Only the ratio of ages matters then."""
 
 BIN: Final = 0.02
-REACH: Final = 3.0
-BINS: Final = int(2 * REACH / BIN)
+MAX_LOG_RATIO: Final = 3.0
+BINS: Final = int(2 * MAX_LOG_RATIO / BIN)
 """The life table spans e^-3 to e^3 times the usual, in steps of 2 %."""
 
 _FORGET: Final = 0.993  # factor on a dub's weight in `usual` for each one that ended after it
@@ -52,7 +52,7 @@ _PRIOR: Final = 0.5  # weight of the constant hazard in each bin, in dubs
 _SPREAD: Final = 0.3  # standard deviation of ln r before anything is known, with the weight of two dubs
 
 
-class Dubbing(NamedTuple):
+class DubFeatures(NamedTuple):
     """Facts known before a dub ends. `seconds` of video are 0 if not known; `size` is in bytes of the upload."""
 
     language: str
@@ -68,13 +68,13 @@ class Dubbing(NamedTuple):
         return ("bytes", math.log(self.size)) if self.size > 0 else ("", 0.0)
 
 
-class Sample(NamedTuple):
+class FinishedDub(NamedTuple):
     """A finished dub: it ended between `low` and `high` seconds after it was submitted, and was found at `at` (epoch)."""
 
     at: float
     low: float
     high: float
-    dubbing: Dubbing
+    dubbing: DubFeatures
 
     @property
     def middle(self) -> float:
@@ -82,13 +82,14 @@ class Sample(NamedTuple):
         return (math.log(self.low) + math.log(self.high)) / 2
 
 
-class Followed(NamedTuple):
-    """A dub in progress: when it was submitted, and when the last poll (`seen`) and the one `before` showed it. Epoch."""
+class RunningDub(NamedTuple):
+    """A dub in progress: when it was submitted, and when the last poll (`answered_at`) and the one `previous_answer_at` showed
+    it. Epoch."""
 
-    dubbing: Dubbing
+    dubbing: DubFeatures
     submitted: float
-    before: float
-    seen: float
+    previous_answer_at: float
+    answered_at: float
 
 
 def _log(age: float) -> float:
@@ -103,51 +104,52 @@ class _Span(NamedTuple):
     high: float
 
 
-def _span(sample: Sample, since: float, usual: float) -> _Span:
+def _span(sample: FinishedDub, since: float, usual: float) -> _Span:
     entered = min(sample.low, since - (sample.at - sample.high))
     return _Span(_log(entered) - usual, math.log(sample.low) - usual, math.log(sample.high) - usual)
 
 
-def dubbing_of(job: Job, language: str, seconds: float = 0.0) -> Dubbing:
+def features_of(job: Job, language: str, seconds: float = 0.0) -> DubFeatures:
     """Facts about a job's dub. `seconds` is the playing time of its source, 0 if not known."""
-    return Dubbing(language, job.options.lipsync, seconds, job.source.size)
+    return DubFeatures(language, job.options.lipsync, seconds, job.source.size)
 
 
-class Durations:
-    """Learns from dubs. `finished` adds one; `learn` updates the model, and should be called whenever `stale`."""
+class DurationModel:
+    """Learns from dubs. `add_finished_dub` adds one; `learn` updates the model, and should be called whenever
+    `needs_learning`."""
 
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque(maxlen=MOST)
+        self._samples: deque[FinishedDub] = deque(maxlen=MAX_SAMPLES)
         self._fit = _Fit([], 0)
-        self._table = _NOTHING
+        self._table = _PRIOR_TABLE
         self._new = 0
         self._dropped = False
         self._earlier = 0  # samples of earlier runs
         self.changed = False  # since the last `dump`
 
     @property
-    def stale(self) -> bool:
+    def needs_learning(self) -> bool:
         """Whether enough dubs have finished since `learn` to call it again."""
         return self._new > len(self._samples) // 25
 
     @property
-    def known(self) -> bool:
+    def has_learned(self) -> bool:
         """Whether the model has learned from any dub."""
-        return self._table is not _NOTHING
+        return self._table is not _PRIOR_TABLE
 
-    def finished(self, dubbing: Dubbing, low: float, high: float, at: float) -> None:
+    def add_finished_dub(self, dubbing: DubFeatures, low: float, high: float, at: float) -> None:
         """Add a dub that was unfinished `low` seconds after it was submitted, and found finished after `high`, at `at`
         (epoch)."""
         if not 0 < high < 1e8:
             return
-        if len(self._samples) == MOST:
+        if len(self._samples) == MAX_SAMPLES:
             self._dropped = True
             self._earlier = max(self._earlier - 1, 0)
-        self._samples.append(Sample(at, min(max(low, high / 8), high * 0.999), high, dubbing))
+        self._samples.append(FinishedDub(at, min(max(low, high / 8), high * 0.999), high, dubbing))
         self._new += 1
         self.changed = True
 
-    def learn(self, running: Iterable[Followed] = (), each: float = 1.0) -> None:
+    def learn(self, running: Iterable[RunningDub] = (), each: float = 1.0) -> None:
         """Update the model from all finished dubs, and from `running` ones, each of which stands for `each` dubs in
         progress."""
         self._new = 0
@@ -157,9 +159,12 @@ class Durations:
         since = self._samples[0].at if self._dropped else -math.inf
         ended = [_span(s, since, usual) for s, usual in zip(self._samples, self._fit.usuals, strict=True)]
         followed = [
-            (_log(min(dub.before, since) - dub.submitted) - usual, math.log(dub.seen - dub.submitted) - usual)
+            (
+                _log(min(dub.previous_answer_at, since) - dub.submitted) - usual,
+                math.log(dub.answered_at - dub.submitted) - usual,
+            )
             for dub in running
-            if dub.seen > max(dub.submitted, since)
+            if dub.answered_at > max(dub.submitted, since)
             for usual in [self._fit.usual(dub.dubbing)]
         ]
         self._table = _life_table(ended, followed, each)
@@ -167,9 +172,9 @@ class Durations:
     @property
     def typical(self) -> float:
         """Usual seconds of a dub without known facts."""
-        return math.exp(self._fit.level) if self._samples else UNKNOWN
+        return math.exp(self._fit.level) if self._samples else UNKNOWN_DUB_SECONDS
 
-    def usual(self, dubbing: Dubbing) -> float | None:
+    def usual(self, dubbing: DubFeatures) -> float | None:
         """Usual seconds of such a dub; None before any has finished."""
         return math.exp(self._fit.usual(dubbing)) if self._samples else None
 
@@ -179,7 +184,7 @@ class Durations:
         A dub that has not ended at one age ends before the next with the chance 1 - e^(Λ₁ - Λ₂).
         """
         if usual is None:
-            return max(age, 0.0) / UNKNOWN, 1 / UNKNOWN
+            return max(age, 0.0) / UNKNOWN_DUB_SECONDS, 1 / UNKNOWN_DUB_SECONDS
         return self._table.hazard(age / usual, usual)
 
     # -- kept across runs ----------------------------------------------------------------------------------------------
@@ -196,7 +201,9 @@ class Durations:
         for row in rows if isinstance(rows, list) else ():
             if isinstance(row, list) and len(row) == 7 and _sound(row):
                 at, low, high, language, lipsync, seconds, size = row
-                self.finished(Dubbing(language, lipsync, float(seconds), int(size)), float(low), float(high), float(at))
+                self.add_finished_dub(
+                    DubFeatures(language, lipsync, float(seconds), int(size)), float(low), float(high), float(at)
+                )
         self._dropped = self.changed = False
         self._earlier = len(self._samples)
         self.learn()
@@ -232,7 +239,7 @@ class _Row(NamedTuple):
     parts: tuple[tuple[str | bool, float], ...]
 
 
-def _row(dubbing: Dubbing, earlier: bool, back: float, time: float = 0.0, weight: float = 0.0) -> _Row:
+def _row(dubbing: DubFeatures, earlier: bool, back: float, time: float = 0.0, weight: float = 0.0) -> _Row:
     """`back` counts the dubs of its run that ended later, as a negative multiple of `_MEMORY`."""
     return _Row(time, weight, (dubbing.measure, (dubbing.language, 0.0), (dubbing.lipsync, 0.0), (earlier, back)))
 
@@ -240,7 +247,7 @@ def _row(dubbing: Dubbing, earlier: bool, back: float, time: float = 0.0, weight
 class _Fit:
     """Fits ln usual = line of the measure + language + lipsync + line of the run, by backfitting with shrinkage."""
 
-    def __init__(self, samples: Sequence[Sample], earlier: int) -> None:
+    def __init__(self, samples: Sequence[FinishedDub], earlier: int) -> None:
         """The first `earlier` of the samples belong to earlier runs."""
         count = len(samples)
         self._now = earlier == count
@@ -264,7 +271,7 @@ class _Fit:
         self.usuals = [self._fitted(row) for row in rows]
         """ln usual of each sample, at the time when it ended."""
 
-    def usual(self, dubbing: Dubbing) -> float:
+    def usual(self, dubbing: DubFeatures) -> float:
         """Logarithm of the seconds that such a dub usually takes now."""
         return self._fitted(_row(dubbing, self._now, 0.0))
 
@@ -333,7 +340,7 @@ class _Table(NamedTuple):
         if r <= _FIRST:
             rate = self.cumulative[0] / _FIRST
             return rate * max(r, 0.0), rate / usual
-        place = (math.log(r) + REACH) / BIN
+        place = (math.log(r) + MAX_LOG_RATIO) / BIN
         at = int(place)
         if at >= BINS:
             return self.cumulative[BINS] + (r - _LAST) / _TAIL, 1 / (_TAIL * usual)
@@ -342,12 +349,12 @@ class _Table(NamedTuple):
         return low + step * (place - at), step / (BIN * r * usual)
 
 
-_FIRST: Final = math.exp(-REACH)
-_LAST: Final = math.exp(REACH)
-_EDGES: Final = tuple(math.exp(BIN * n - REACH) for n in range(BINS + 1))
+_FIRST: Final = math.exp(-MAX_LOG_RATIO)
+_LAST: Final = math.exp(MAX_LOG_RATIO)
+_EDGES: Final = tuple(math.exp(BIN * n - MAX_LOG_RATIO) for n in range(BINS + 1))
 _STILL: Final = tuple((high - low) / _TAIL for low, high in pairwise(_EDGES))
 """Share of the constant hazard in each bin."""
-_NOTHING: Final = _Table(list(accumulate(_STILL, initial=_FIRST / _TAIL)))
+_PRIOR_TABLE: Final = _Table(list(accumulate(_STILL, initial=_FIRST / _TAIL)))
 
 
 def _life_table(ended: Sequence[_Span], followed: Sequence[tuple[float, float]], each: float) -> _Table:
@@ -379,7 +386,7 @@ def _leaving(changes: Iterable[tuple[float, float]]) -> list[float]:
     """How many dubs leave after each bin, less those that enter. One that does so within a bin counts there in part."""
     found = [0.0] * (BINS + 1)  # the last is for dubs that leave before the first bin
     for at, weight in changes:
-        place = min((at + REACH) / BIN, float(BINS))
+        place = min((at + MAX_LOG_RATIO) / BIN, float(BINS))
         if place > 0:
             n = min(int(place), BINS - 1)
             found[n] += weight * (place - n)
@@ -388,7 +395,7 @@ def _leaving(changes: Iterable[tuple[float, float]]) -> list[float]:
 
 
 def _bin(value: float) -> int:
-    return max(0, min(int((value + REACH) / BIN), BINS - 1))
+    return max(0, min(int((value + MAX_LOG_RATIO) / BIN), BINS - 1))
 
 
 def _deaths(spans: Sequence[tuple[int, int]], density: list[float]) -> list[float]:

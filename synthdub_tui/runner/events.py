@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from synthdub_tui.humanize import duration, many, size
-from synthdub_tui.jobs.model import Counts, DubState, Job, Stage
+from synthdub_tui.humanize import format_count, format_duration, format_size
+from synthdub_tui.jobs.model import DubCounts, DubState, Job, Stage
 from synthdub_tui.problems import Problem, explain
-from synthdub_tui.runner.output_presence import GONE, Missed
-from synthdub_tui.text import json_text, printable
+from synthdub_tui.runner.output_presence import GONE, OutputMismatch
+from synthdub_tui.text import json_text, make_printable
 
 if TYPE_CHECKING:
-    from synthdub_tui.ipc.protocol import Comparing
+    from synthdub_tui.ipc.protocol import ComparisonProgress
 
 Event = dict[str, Any]
 
@@ -30,7 +30,7 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
         old = before.dubs.get(language) if before else None
         if dub.hold is not None and dub.hold != (old.hold if old else None):
             yield problem(explain(dub.hold.reason.value, dub.hold.detail), job, language)
-        late = _too_late(before, job, language)
+        late = _late_bill_events(before, job, language)
         if dub.state is (old.state if old else DubState.WAITING):
             yield from late
             continue
@@ -43,7 +43,7 @@ def changes(before: Job | None, job: Job) -> Iterable[Event]:
         yield from late
 
 
-def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
+def _late_bill_events(before: Job | None, job: Job, language: str) -> list[Event]:
     """Returns the problem that a cancelled dub may be billed, once, when that becomes known; else an empty list."""
     code = _late_bill(job, language)
     if not code or before is None or language not in before.dubs:
@@ -54,15 +54,15 @@ def _too_late(before: Job | None, job: Job, language: str) -> list[Event]:
 
 
 def _late_bill(job: Job, language: str) -> str:
-    from synthdub_tui.jobs.transitions.cancellation import billed_all_the_same  # noqa: PLC0415 - not needed for an empty directory
+    from synthdub_tui.jobs.transitions.cancellation import billing_problem_code  # noqa: PLC0415 - not needed for an empty directory
 
-    return billed_all_the_same(job, language)
+    return billing_problem_code(job, language)
 
 
 def problem(what: Problem, job: Job | None = None, language: str = "") -> Event:
     """Returns the event for a problem of a dub, of a job, or of the whole batch."""
     event = _event("problem", job, **({"language": language} if language else {}))
-    words = {"title": what.title, "cause": what.cause, "remedy": what.remedy, "detail": printable(what.detail)}
+    words = {"title": what.title, "cause": what.cause, "remedy": what.remedy, "detail": make_printable(what.detail)}
     return event | {"code": what.code, "retry": what.retry.value} | words
 
 
@@ -72,15 +72,15 @@ def progress(job: Job, language: str, done: int, total: int, rate: float) -> Eve
     return _event("progress", job, **extra, done=done, total=total, rate=rate)
 
 
-def comparing(now: Comparing) -> Event:
+def comparing(now: ComparisonProgress) -> Event:
     """Returns the event for the progress in bytes of a comparison."""
     return _event("progress", None) | {"file": now.path, "of": "comparison", "done": now.done, "total": now.total}
 
 
-def summary(counts: Counts, seconds: float, *, gone: int = 0) -> Event:
+def summary(counts: DubCounts, seconds: float, *, gone: int = 0) -> Event:
     """Returns the last event of a run. `gone`: number of finished dubs whose output no longer exists.
 
-    `over_budget` and `credits` are 0, since synthdub does not know budgets and prices yet.
+    `over_budget` and `has_credits` are 0, since synthdub does not know budgets and prices yet.
     """
     fields = ("jobs", "dubs", "done", "failed", "cancelled", "unknown", "waiting", "held")
     numbers = {name: getattr(counts, name) for name in fields}
@@ -95,7 +95,7 @@ def _event(name: str, job: Job | None, **extra: Any) -> Event:
     return event | extra
 
 
-class Reporter:
+class EventPrinter:
     """Writes events as JSON lines, or as text with problems on stderr. On a terminal a live line shows the whole batch."""
 
     def __init__(self, *, as_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
@@ -107,22 +107,22 @@ class Reporter:
         self._broken: set[TextIO] = set()
 
     @property
-    def live(self) -> bool:
-        """Whether `status` shows anything."""
+    def shows_status(self) -> bool:
+        """Whether `show_status` shows anything."""
         return self._live
 
-    def tell(self, event: Event) -> None:
+    def print_event(self, event: Event) -> None:
         """Write one event."""
         if self._json:
             self._write(self._out, json_text(event) + "\n")
         elif event["event"] == "problem":
             self._clear()
             self._write(self._err, problem_line(event) + "\n")
-        elif line := text(event):
+        elif line := format_event(event):
             self._clear()
             self._write(self._out, f"{time.strftime('%H:%M:%S')}  {line}\n")
 
-    def say(self, line: str, *, error: bool = False) -> None:
+    def print_line(self, line: str, *, error: bool = False) -> None:
         """Write a line of text that is not an event. Among JSON it is omitted, unless it is an error."""
         self._clear()
         if error:
@@ -130,7 +130,7 @@ class Reporter:
         elif not self._json:
             self._write(self._out, line + "\n")
 
-    def status(self, line: str) -> None:
+    def show_status(self, line: str) -> None:
         """Replace the live line."""
         if self._live and line != self._line:
             self._write(self._out, f"\r\x1b[K{line}")
@@ -157,18 +157,19 @@ def _encodable(words: str, encoding: str | None) -> str:
     return words.encode(encoding, "replace").decode(encoding) if encoding else words
 
 
-def text(event: Event) -> str:
+def format_event(event: Event) -> str:
     """Returns an event as a line of text; empty for events that would only be noise."""
-    name = printable(event.get("file", "").rpartition("/")[2])
+    name = make_printable(event.get("file", "").rpartition("/")[2])
     match event["event"]:
         case "added":
-            return f"{name}  added  {size(event['size'])}  → {', '.join(event['languages'])}"
+            return f"{name}  added  {format_size(event['size'])}  → {', '.join(event['languages'])}"
         case "stage" if event["stage"] in ("uploading", "processing"):
             return f"{name}  {event['stage']}"
         case "progress" if event.get("of") == "comparison":
-            return f"{name}  comparing its content  {100 * event['done'] // max(event['total'], 1)} % of {size(event['total'])}"
+            percent = 100 * event["done"] // max(event["total"], 1)
+            return f"{name}  comparing its content  {percent} % of {format_size(event['total'])}"
         case "dub" if event["state"] == "done":
-            return f"{name}  {event['language']}  done  {size(event['size'])}  {printable(event['path'], 1000)}"
+            return f"{name}  {event['language']}  done  {format_size(event['size'])}  {make_printable(event['path'], 1000)}"
         case "dub" if event["state"] in ("dubbing", "cancelled"):
             return f"{name}  {event['language']}  {event['state']}"
         case _:
@@ -177,16 +178,17 @@ def text(event: Event) -> str:
 
 def problem_line(event: Event) -> str:
     """Returns a problem event as one line, with its file and language."""
-    about = " ".join(filter(None, (printable(event.get("file", "").rpartition("/")[2]), event.get("language", ""))))
+    about = " ".join(filter(None, (make_printable(event.get("file", "").rpartition("/")[2]), event.get("language", ""))))
     said = f" ({event['detail']})" if event["detail"] else ""
     words = " ".join(filter(None, (f"{event['title']}{said}.", event["cause"], event["remedy"])))
-    line = f"{words} [{printable(event['code'])}]"
+    line = f"{words} [{make_printable(event['code'])}]"
     return f"{about}: {line}" if about else line
 
 
-def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resumable: bool = True) -> Iterable[str]:
+def summary_lines(counts: DubCounts, jobs: Iterable[Job], seconds: float, *, resumable: bool = True) -> Iterable[str]:
     """Returns the summary of a run: counts, then each failed, unknown or late-cancelled dub with its reason and fix."""
-    yield f"{counts.done} of {many(counts.dubs, 'dub')} done, {many(counts.jobs, 'file')}, {duration(seconds)}"
+    total = f"{format_count(counts.dubs, 'dub')} done, {format_count(counts.jobs, 'file')}"
+    yield f"{counts.done} of {total}, {format_duration(seconds)}"
     for state in ("failed", "unknown", "cancelled"):
         if number := getattr(counts, state):
             yield f"  {number} {state}"
@@ -198,18 +200,18 @@ def summary_lines(counts: Counts, jobs: Iterable[Job], seconds: float, *, resuma
         for language, dub in job.dubs.items():
             if dub.failure is not None and (dub.lacks_captions or dub.state in (DubState.FAILED, DubState.UNKNOWN)):
                 what = explain(dub.failure.code, dub.failure.detail)
-                yield f"  {printable(job.name)} {language}: {what.title} [{printable(what.code)}]. {what.remedy}"
+                yield f"  {make_printable(job.name)} {language}: {what.title} [{make_printable(what.code)}]. {what.remedy}"
             elif code := _late_bill(job, language):
                 what = explain(code)
-                yield f"  {printable(job.name)} {language}: cancelled. {what.title}. {what.remedy}"
+                yield f"  {make_printable(job.name)} {language}: cancelled. {what.title}. {what.remedy}"
 
 
-def missed_lines(outputs: Iterable[Missed]) -> Iterable[str]:
+def mismatch_lines(outputs: Iterable[OutputMismatch]) -> Iterable[str]:
     """Returns a line for each finished dub whose output is gone or changed, with the fix for one that is gone."""
     for lost in outputs:
-        where = f"  {printable(lost.job.name)} {lost.language}: done, but its output"
-        if lost.how == GONE:
+        where = f"  {make_printable(lost.job.name)} {lost.language}: done, but its output"
+        if lost.presence == GONE:
             again = "`synthdub retry` fetches it again, free while the project is there"
-            yield f"{where} is gone: {printable(lost.path, 4096)} ({again})"
+            yield f"{where} is gone: {make_printable(lost.path, 4096)} ({again})"
         else:
-            yield f"{where} was changed since: {printable(lost.path, 4096)}"
+            yield f"{where} was changed since: {make_printable(lost.path, 4096)}"

@@ -14,13 +14,13 @@ from typing import Final
 
 import msgspec
 
-SIZE: Final = 2 * 1024 * 1024
+MAX_LOG_FILE_BYTES: Final = 2 * 1024 * 1024
 """Largest size of one log file in bytes; four files are kept."""
 
 _FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
-class _Lines(logging.Formatter):
+class _JsonLinesFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
@@ -51,8 +51,8 @@ def start(state_dir: str) -> logging.Handler:
     """Start to log the messages of synthdub to the state directory. Returns the handler for `end`. Raises OSError."""
     file = path(state_dir)
     os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
-    handler = _Private(file, maxBytes=SIZE, backupCount=3, encoding="utf-8", delay=True)
-    handler.setFormatter(_Lines())
+    handler = _Private(file, maxBytes=MAX_LOG_FILE_BYTES, backupCount=3, encoding="utf-8", delay=True)
+    handler.setFormatter(_JsonLinesFormatter())
     logger = logging.getLogger("synthdub_tui")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from synthdub_tui.jobs.model import ProjectSeen, Seen, SeenState
+from synthdub_tui.jobs.model import ObservedLanguage, ObservedProject, ObservedStatus
 from synthdub_tui.synthesia.schema import ProjectInfo
 
 
-def seen_of(info: ProjectInfo) -> ProjectSeen:
+def to_project_seen(info: ProjectInfo) -> ObservedProject:
     """Returns a project in the types of the domain."""
     languages = tuple(
-        Seen(entry.language, SeenState(entry.state.value), entry.video, entry.error_code, entry.oddity)
+        ObservedLanguage(entry.language, ObservedStatus(entry.state.value), entry.video, entry.error_code, entry.unknown_status)
         for entry in info.languages
     )
-    return ProjectSeen(SeenState(info.status.value), info.error_code, languages, info.oddity)
+    return ObservedProject(ObservedStatus(info.status.value), info.error_code, languages, info.unknown_status)

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, ParamSpec, TypeVar
 
-from synthdub_tui.transfer.daemon_executor import DaemonPool
+from synthdub_tui.transfer.daemon_executor import DaemonThreadPool
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_POOL: Final = DaemonPool(8, "runner")
+_POOL: Final = DaemonThreadPool(8, "runner")
 
 
 async def in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -8,12 +8,12 @@ from typing import Final
 
 from synthdub_tui.ipc.protocol import Transfer
 
-SPAN: Final = 5.0
+RATE_WINDOW_SECONDS: Final = 5.0
 """Seconds over which a rate is averaged: long enough to be steady, short enough to show a stall."""
 
 
 class _Flow:
-    """Counts bytes and their rate over the last `SPAN` seconds."""
+    """Counts bytes and their rate over the last `RATE_WINDOW_SECONDS` seconds."""
 
     def __init__(self, now: float) -> None:
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
@@ -31,13 +31,13 @@ class _Flow:
         return (self.total - before) / max(now - since, 0.5)
 
     def _trim(self, now: float) -> None:
-        while len(self._marks) > 1 and self._marks[1][0] <= now - SPAN:
+        while len(self._marks) > 1 and self._marks[1][0] <= now - RATE_WINDOW_SECONDS:
             self._marks.popleft()
-        if now - self._marks[-1][0] > SPAN:
+        if now - self._marks[-1][0] > RATE_WINDOW_SECONDS:
             self._marks = deque([(now, self.total)])
 
 
-class Meters:
+class TransferStats:
     """All transfers in progress. An upload has an empty language."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Meters:
         self._moving: dict[tuple[str, str], tuple[_Flow, int, int]] = {}
         self.changed = False
 
-    def moved(self, job: str, language: str, done: int, total: int) -> None:
+    def note_progress(self, job: str, language: str, done: int, total: int) -> None:
         """Note that `done` of `total` bytes (0: not known) are transferred. The first bytes of a download that continues a part
         file do not count for the rate."""
         now = time.monotonic()
@@ -58,7 +58,7 @@ class Meters:
         self._moving[job, language] = (flow, done, total)
         self.changed = True
 
-    def ended(self, job: str, language: str) -> None:
+    def note_end(self, job: str, language: str) -> None:
         """Note that the transfer has ended, for whatever reason."""
         self.changed = self._moving.pop((job, language), None) is not None or self.changed
 

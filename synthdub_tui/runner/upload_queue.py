@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 
-class Line(Generic[K]):
+class UploadQueue(Generic[K]):
     """A queue for uploads that returns the smallest and the largest in turn.
 
     The best order depends on whether uploads or downloads are slower, and on dubbing times, which are unknown. With slow
@@ -65,16 +65,16 @@ class Line(Generic[K]):
         return None
 
 
-class Turns:
-    """Grants at most `slots` slots at the same time, in the order of `Line`."""
+class UploadSlots:
+    """Grants at most `slots` slots at the same time, in the order of `UploadQueue`."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self._free = slots
-        self._line: Line[asyncio.Future[None]] = Line()
+        self._queue: UploadQueue[asyncio.Future[None]] = UploadQueue()
 
     @asynccontextmanager
-    async def turn(self, size: int) -> AsyncIterator[None]:
+    async def hold_slot(self, size: int) -> AsyncIterator[None]:
         """Wait for a slot, and hold it within the context. `size`: bytes to upload."""
         await self._acquire(size)
         try:
@@ -85,12 +85,12 @@ class Turns:
     async def _acquire(self, size: int) -> None:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        self._line.add(turn, size)
+        self._queue.add(turn, size)
         loop.call_soon(self._grant)  # later, so that uploads that arrive together are ordered together
         try:
             await turn
         except asyncio.CancelledError:
-            self._line.discard(turn)
+            self._queue.discard(turn)
             if turn.done() and not turn.cancelled():
                 self._release()  # granted, but cancelled before it could start
             raise
@@ -100,7 +100,7 @@ class Turns:
         self._grant()
 
     def _grant(self) -> None:
-        while self._free and (turn := self._line.pop()):
+        while self._free and (turn := self._queue.pop()):
             if not turn.done():  # else it has just been cancelled
                 self._free -= 1
                 turn.set_result(None)

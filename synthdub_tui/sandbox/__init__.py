@@ -3,22 +3,22 @@
 `SandboxConfig` sets its behaviour, `Sandbox` is the server, `running` wraps it for synchronous code, `serve` is the command.
 """
 
-from synthdub_tui.sandbox.config import ConfigError, Failure, Fault, Rate, SandboxConfig, load
+from synthdub_tui.sandbox.config import ConfigError, EndpointRate, Fault, SandboxConfig, SimulatedFailure, load_config
 from synthdub_tui.sandbox.journal import Record
 from synthdub_tui.sandbox.media import dubbed_video, make_sources
-from synthdub_tui.sandbox.service import Sandbox, running, serve
+from synthdub_tui.sandbox.service import Sandbox, running_sandbox, serve_sandbox
 
 __all__ = [
     "ConfigError",
-    "Failure",
+    "EndpointRate",
     "Fault",
-    "Rate",
     "Record",
     "Sandbox",
     "SandboxConfig",
+    "SimulatedFailure",
     "dubbed_video",
-    "load",
+    "load_config",
     "make_sources",
-    "running",
-    "serve",
+    "running_sandbox",
+    "serve_sandbox",
 ]

@@ -18,7 +18,7 @@ from synthdub_tui.sandbox import faults
 from synthdub_tui.sandbox.downloads import Downloads
 from synthdub_tui.sandbox.http_server import Note, Request, Response
 from synthdub_tui.sandbox.request_gate import Gate
-from synthdub_tui.sandbox.service_state import BUCKET, Asset, Dubbed, Project, State
+from synthdub_tui.sandbox.service_state import BUCKET, DubbedVideo, Project, SandboxAsset, ServiceState
 
 _JSON: Final = (("Content-Type", "application/json"),)
 _MEDIA_TYPES: Final = ("video/mp4", "video/webm", "video/quicktime")
@@ -70,11 +70,11 @@ class _RefusedError(Exception):
 class Api:
     """Answers requests to the API's port."""
 
-    def __init__(self, gate: Gate, state: State, downloads: Downloads) -> None:
+    def __init__(self, gate: Gate, state: ServiceState, downloads: Downloads) -> None:
         self._gate = gate
         self._state = state
         self._downloads = downloads
-        self._guide = gate.config.style == "guide"
+        self._is_guide_style = gate.config.style == "guide"
 
     async def handle(self, request: Request) -> Response:
         endpoint, handler = self._route(request)
@@ -105,13 +105,13 @@ class Api:
 
     def _admit(self, request: Request, endpoint: str) -> None:
         if request.headers.get("authorization") != self._gate.config.api_key:
-            if self._guide:
+            if self._is_guide_style:
                 raise _refused(401, "Unauthorized", "Missing or wrong API key.")
             raise _refused(403, "Forbidden", "Wrong API key.")
         now = self._gate.clock.now()
-        exceeded = self._gate.limits.take(endpoint, now)
+        exceeded = self._gate.limits.count_request(endpoint, now)
         if exceeded is not None:
-            raise _RefusedError(faults.too_many(exceeded.limit, exceeded.reset, now))
+            raise _RefusedError(faults.rate_limit_response(exceeded.limit, exceeded.reset, now))
 
     async def _unknown(self, request: Request) -> Response:
         return _answer(404, {"error": "Not Found"})
@@ -121,7 +121,7 @@ class Api:
     async def _create_asset(self, request: Request) -> Response:
         asked = await _decode(request, _CreateAsset)
         if asked.content_type not in _MEDIA_TYPES:
-            raise _refused(415 if self._guide else 400, "Unsupported Media Type", "Expected mp4, webm or quicktime.")
+            raise _refused(415 if self._is_guide_style else 400, "Unsupported Media Type", "Expected mp4, webm or quicktime.")
         asset = self._state.create_asset(
             asked.title,
             asked.content_type,
@@ -150,7 +150,7 @@ class Api:
             raise _refused(404, "Not Found", "Asset does not exist or user does not have access.")
         return _answer(200, self._describe(asset), Note(asset=asset.id))
 
-    def _describe(self, asset: Asset) -> dict[str, Any]:
+    def _describe(self, asset: SandboxAsset) -> dict[str, Any]:
         status = asset.status(self._gate.clock.now())
         detected = self._gate.config.detected_language if asset.detect and status == "ready" else None
         return {
@@ -166,15 +166,15 @@ class Api:
 
     async def _create_dubbing(self, request: Request) -> Response:
         asked = await self._decode_dubbing(request)
-        if asked.source_language not in languages.INPUT:
+        if asked.source_language not in languages.INPUT_CODES:
             raise _refused(400, "Bad Request", f"sourceLanguage: {asked.source_language!r} is not supported.")
         targets = _targets(asked)
         asset = self._state.assets.get(asked.source_asset_id)
         if asset is None:
             raise _refused(404, "Not Found", "Asset ID was not found.")
-        if asset.uploaded is None or asset.error in ("asset_upload", "unknown"):
+        if asset.uploaded_at is None or asset.error in ("asset_upload", "unknown"):
             raise _refused(400, "BrokenAssetUrlError", "One or more of the asset URLs in your video was broken")
-        _refuse_languages(self._state.refused(asked.title, asset.id, targets))
+        _refuse_languages(self._state.refused_languages(asked.title, asset.id, targets))
         now = self._gate.clock.now()
         project = self._state.create_project(asked.title, asset.id, targets, asked.visibility, now)
         note = Note(asset.id, project.id, tuple(targets), tuple(targets))
@@ -191,15 +191,15 @@ class Api:
         now = self._gate.clock.now()
         status = project.status(now)
         note = Note(asset=project.asset, project=project.id)
-        document: dict[str, Any] = {"id": project.id, "status": status.upper() if self._guide else status}
+        document: dict[str, Any] = {"id": project.id, "status": status.upper() if self._is_guide_style else status}
         if status == "error":
             return _answer(200, {**document, "errorCode": project.error}, note)
         wanted = [code for key, value in request.query if key == "targetLanguages" for code in value.split(",")]
         dubs = [dub for dub in project.dubs.values() if not wanted or dub.language in wanted]
         if wanted and not dubs:
             raise _refused(404, "Not Found", "Target languages not found.")
-        listed = [self._describe_dub(project, dub, now) for dub in dubs if not dub.missing]
-        return _answer(200, {**document, "dubbedVideos" if self._guide else "dubbedAssets": listed}, note)
+        listed = [self._describe_dub(project, dub, now) for dub in dubs if not dub.is_never_listed]
+        return _answer(200, {**document, "dubbedVideos" if self._is_guide_style else "dubbedAssets": listed}, note)
 
     async def _add_locales(self, request: Request) -> Response:
         project = self._project(request)
@@ -208,24 +208,24 @@ class Api:
         now = self._gate.clock.now()
         if project.status(now) == "error":
             raise _refused(400, "Bad Request", "Invalid imported video.")
-        new = [code for code in targets if not self._already(project, code, now)]
+        new = [code for code in targets if not self._has_language(project, code, now)]
         note = Note(project.asset, project.id, tuple(targets))
         if not new:
             return Response(204, note=note)
-        errors = self._state.refused(project.title, project.asset, new)
+        errors = self._state.refused_languages(project.title, project.asset, new)
         accepted = [code for code in new if code not in errors]
-        added = self._state.add(project, accepted, asked.visibility, now)
+        added = self._state.add_languages(project, accepted, asked.visibility, now)
         document = {
             "createdDubbedAssets": [self._describe_dub(project, dub, now) for dub in added],
             "dubbedErrors": [{"error": code, "language": language} for language, code in errors.items()],
         }
         return _answer(202, document, Note(project.asset, project.id, tuple(targets), tuple(accepted)))
 
-    def _already(self, project: Project, language: str, now: float) -> bool:
+    def _has_language(self, project: Project, language: str, now: float) -> bool:
         dub = project.dubs.get(language)
-        if dub is None or dub.missing:
+        if dub is None or dub.is_never_listed:
             return False
-        failed = bool(dub.error) and now >= dub.ends
+        failed = bool(dub.error) and now >= dub.ends_at
         return self._gate.config.errors_count_as_added or not failed
 
     def _project(self, request: Request) -> Project:
@@ -234,10 +234,10 @@ class Api:
             raise _refused(404, "Not Found", "Imported video not found.")
         return project
 
-    def _describe_dub(self, project: Project, dub: Dubbed, now: float) -> dict[str, Any]:
-        where = "locale" if self._guide else "language"
+    def _describe_dub(self, project: Project, dub: DubbedVideo, now: float) -> dict[str, Any]:
+        where = "locale" if self._is_guide_style else "language"
         document: dict[str, Any] = {"id": dub.id, where: dub.language}
-        if now < dub.ends:
+        if now < dub.ends_at:
             return {**document, "status": self._word("in_progress")}
         if dub.error:
             return {**document, "status": self._word("error"), "errorCode": dub.error}
@@ -248,15 +248,15 @@ class Api:
             "description": "",
             "status": self._word("complete"),
             "createdAt": int(dub.created),
-            "lastUpdatedAt": int(dub.ends),
+            "lastUpdatedAt": int(dub.ends_at),
             "visibility": dub.visibility,
-            "downloadUrl" if self._guide else "download": links.video,
+            "downloadUrl" if self._is_guide_style else "download": links.video,
             "thumbnail": {"image": links.image, "gif": links.gif},
             "captions": {"srt": links.srt, "vtt": links.vtt},
         }
 
     def _word(self, status: str) -> str:
-        return status.upper() if self._guide else status
+        return status.upper() if self._is_guide_style else status
 
 
 def _answer(status: int, document: dict[str, Any], note: Note | None = None) -> Response:
@@ -277,7 +277,7 @@ def _targets(asked: _AddLocales) -> list[str]:
     """The requested languages, each once. Raises `_RefusedError` if there is none, or one is not supported."""
     if not asked.target_languages:
         raise _refused(400, "Bad Request", "targetLanguages: expected at least one language.")
-    unknown = [code for code in asked.target_languages if code not in languages.OUTPUT]
+    unknown = [code for code in asked.target_languages if code not in languages.OUTPUT_CODES]
     if isinstance(asked, _CreateDubbing):
         _refuse_languages(dict.fromkeys(unknown, "invalid_target_language"))
     elif unknown:

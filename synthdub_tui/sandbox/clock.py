@@ -6,7 +6,7 @@ import asyncio
 import time
 
 
-class Clock:
+class SandboxClock:
     """Seconds since the epoch plus the seconds given to `advance`, so that tests need not wait for expiry and dubbing."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Throttle:
         self._rate = rate
         self._free_at = 0.0
 
-    async def take(self, count: int) -> None:
+    async def wait_for(self, count: int) -> None:
         """Wait until `count` more bytes may have passed."""
         if self._rate is None or count == 0:
             return

@@ -85,7 +85,7 @@ class Fault(_Base, frozen=True):
     set: dict[str, Any] = {}  # dotted path → value
 
 
-class Failure(_Base, frozen=True):
+class SimulatedFailure(_Base, frozen=True):
     """A failure of accepted work, or a refused language.
 
     `language`: the language ends in error with `code`. `project`: the whole project does. `refused`: a request for the
@@ -101,7 +101,7 @@ class Failure(_Base, frozen=True):
     after: float | None = None  # seconds until it shows; None: at the time when the work would end
 
 
-class Rate(_Base, frozen=True):
+class EndpointRate(_Base, frozen=True):
     """Requests allowed to one endpoint in any minute, hour and day (sliding); None is unlimited."""
 
     minute: int | None = None
@@ -110,10 +110,10 @@ class Rate(_Base, frozen=True):
 
 
 TIERS: Final = {
-    "none": (Rate(), Rate()),
-    "creator": (Rate(minute=60, hour=300, day=1000), Rate(minute=60, day=20_000)),
-    "enterprise-2": (Rate(minute=80, hour=400, day=2000), Rate(minute=80, day=40_000)),
-    "enterprise-1": (Rate(minute=120, hour=600, day=3000), Rate(minute=120, day=80_000)),
+    "none": (EndpointRate(), EndpointRate()),
+    "creator": (EndpointRate(minute=60, hour=300, day=1000), EndpointRate(minute=60, day=20_000)),
+    "enterprise-2": (EndpointRate(minute=80, hour=400, day=2000), EndpointRate(minute=80, day=40_000)),
+    "enterprise-1": (EndpointRate(minute=120, hour=600, day=3000), EndpointRate(minute=120, day=80_000)),
 }
 """Rates of writes and of reads, for each endpoint separately (the vendor's table)."""
 
@@ -133,7 +133,7 @@ class SandboxConfig(_Base, frozen=True):
     output_seconds: float = 4.0  # playing time of a dubbed video
     output_padding: int = 0  # bytes added to each dubbed video
 
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[SimulatedFailure, ...] = ()
     errors_count_as_added: bool = False  # whether PUT skips a language that ended in error; not documented
     faults: tuple[Fault, ...] = ()
 
@@ -141,7 +141,7 @@ class SandboxConfig(_Base, frozen=True):
     download_url_seconds: int = 3600
 
     tier: Literal["none", "creator", "enterprise-2", "enterprise-1"] = "none"
-    limits: dict[str, Rate] = {}  # endpoint name or pattern → rate; takes precedence over the tier's
+    limits: dict[str, EndpointRate] = {}  # endpoint name or pattern → rate; takes precedence over the tier's
     bandwidth_up: float | None = None  # bytes/s of all uploads together
     bandwidth_down: float | None = None  # bytes/s of all downloads together
 
@@ -160,16 +160,16 @@ class ConfigError(Exception):
     """A configuration file that cannot be used. The text gives the file, the line if known, and the expected value."""
 
 
-def load(path: Path) -> SandboxConfig:
+def load_config(path: Path) -> SandboxConfig:
     """Read a TOML file. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    return parse(text, str(path))
+    return parse_config(text, str(path))
 
 
-def parse(text: str, name: str = "<config>") -> SandboxConfig:
+def parse_config(text: str, name: str = "<config>") -> SandboxConfig:
     """Decode TOML; errors call the text `name`. Raises ConfigError."""
     try:
         return msgspec.convert(tomllib.loads(text), SandboxConfig)

@@ -13,10 +13,10 @@ from botocore.credentials import Credentials
 
 from synthdub_tui.sandbox import media, sigv4
 from synthdub_tui.sandbox.http_server import Note, Request, Response, Stream
-from synthdub_tui.sandbox.media import Content
+from synthdub_tui.sandbox.media import MediaContent
 from synthdub_tui.sandbox.request_gate import Gate
 from synthdub_tui.sandbox.s3_errors import S3Error
-from synthdub_tui.sandbox.service_state import RESULTS, Dubbed, Project, State
+from synthdub_tui.sandbox.service_state import RESULT_BUCKET, DubbedVideo, Project, ServiceState
 
 _TYPES: Final = {
     "mp4": "video/mp4",
@@ -42,19 +42,19 @@ class Links:
 class Downloads:
     """Creates the URLs and serves them. Keys are `<project>/<language>/<video>.<type>`."""
 
-    def __init__(self, gate: Gate, state: State) -> None:
+    def __init__(self, gate: Gate, state: ServiceState) -> None:
         self._gate = gate
         self._state = state
         self._credentials = Credentials("ASIA" + secrets.token_hex(8).upper(), secrets.token_urlsafe(30))
-        self.base = ""  # URL of the S3 port, known once it listens
+        self.base_url = ""  # URL of the S3 port, known once it listens
 
-    def links(self, project: Project, dub: Dubbed) -> Links:
+    def links(self, project: Project, dub: DubbedVideo) -> Links:
         key = f"{project.id}/{dub.language}/{dub.id}"
         return Links(*(self._sign(f"{key}.{ending}") for ending in ("mp4", "srt", "vtt", "png", "gif")))
 
     def _sign(self, key: str) -> str:
         seconds = self._gate.config.download_url_seconds
-        url = f"{self.base}/{RESULTS}/{key}"
+        url = f"{self.base_url}/{RESULT_BUCKET}/{key}"
         return sigv4.presign(url, self._credentials, seconds, self._gate.clock.now())
 
     def endpoint(self, key: str) -> str:
@@ -73,22 +73,22 @@ class Downloads:
             raise S3Error("NoSuchKey", "The specified key does not exist.")
         content = self._content(project, dub, ending)
         note = Note(project.asset, project.id, (language,))
-        return _ranged(request, content, _TYPES[ending], dub.ends, note)
+        return _ranged(request, content, _TYPES[ending], dub.ends_at, note)
 
-    def _content(self, project: Project, dub: Dubbed, ending: str) -> Content:
+    def _content(self, project: Project, dub: DubbedVideo, ending: str) -> MediaContent:
         config = self._gate.config
         if ending == "mp4":
             return media.dubbed_video(project.title, dub.language, config.output_seconds, config.output_padding)
         if ending in ("srt", "vtt"):
-            return Content(media.captions(project.title, dub.language, config.output_seconds, ending))
-        return Content(media.thumbnail(project.title, dub.language, ending))
+            return MediaContent(media.captions(project.title, dub.language, config.output_seconds, ending))
+        return MediaContent(media.thumbnail(project.title, dub.language, ending))
 
 
 @dataclass(frozen=True)
 class _Slice(Stream):
     """`length` bytes of a content, from `start`."""
 
-    content: Content
+    content: MediaContent
     start: int
     length: int
 
@@ -100,7 +100,7 @@ class _Slice(Stream):
         return self.content.pieces(self.start, self.length)
 
 
-def _ranged(request: Request, content: Content, media_type: str, modified: float, note: Note) -> Response:
+def _ranged(request: Request, content: MediaContent, media_type: str, modified: float, note: Note) -> Response:
     last_modified = formatdate(modified, usegmt=True)
     headers = [
         ("Content-Type", media_type),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from synthdub_tui.sandbox.picture import HEIGHT, WIDTH, Canvas
+from synthdub_tui.sandbox.picture import HEIGHT, WIDTH, PictureCanvas
 
 _COLUMNS: Final = WIDTH // 16
 _ROWS: Final = HEIGHT // 16
@@ -80,7 +80,7 @@ def parameter_sets() -> tuple[bytes, bytes]:
     return _nal(0x67, sps.end()), _nal(0x68, pps.end())
 
 
-def frames(canvas: Canvas, count: int) -> Iterator[bytes]:
+def frames(canvas: PictureCanvas, count: int) -> Iterator[bytes]:
     """`count` frames, each as one NAL unit."""
     yield _nal(0x65, _key_frame(canvas))
     for number in range(1, count):
@@ -114,7 +114,7 @@ def _slice_header(bits: _Bits, kind: int, number: int) -> None:
     bits.ue(1)  # no deblocking
 
 
-def _key_frame(canvas: Canvas) -> bytes:
+def _key_frame(canvas: PictureCanvas) -> bytes:
     bits = _Bits()
     _slice_header(bits, 7, 0)
     raw: list[list[bool]] = []
@@ -158,7 +158,7 @@ def _raw_block(bits: _Bits, kind: int, samples: bytes) -> None:
     bits.raw(samples)
 
 
-def _samples(canvas: Canvas, row: int, column: int) -> bytes:
+def _samples(canvas: PictureCanvas, row: int, column: int) -> bytes:
     """Luma and chroma of one macroblock. A chroma sample has ink if any of its 2×2 luma samples has."""
     lines = [line[column * 16 : column * 16 + 16] for line in canvas.rows[row * 16 : row * 16 + 16]]
     ground, ink = bytes([_GROUND]), bytes([_INK])
@@ -168,7 +168,7 @@ def _samples(canvas: Canvas, row: int, column: int) -> bytes:
     return luma + b"".join(planes)
 
 
-def _bar_frame(canvas: Canvas, number: int, column: int) -> bytes:
+def _bar_frame(canvas: PictureCanvas, number: int, column: int) -> bytes:
     bits = _Bits()
     _slice_header(bits, 5, number)
     before = _BAR_ROW * _COLUMNS + column

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 server on h11: keep-alive, chunked bodies, Expect: 100-continue, bodies streamed in constant memory.
 
-It can also misbehave on purpose, see `Delivery`.
+It can also misbehave on purpose, see `ResponseDelivery`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import h11
 
 from synthdub_tui.sandbox.clock import Throttle
 
-READ: Final = 64 * 1024
+READ_BYTES: Final = 64 * 1024
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 _LINGER_SECONDS: Final = 5.0
 _FLUSH_SECONDS: Final = 0.05
@@ -29,7 +29,7 @@ _FLUSH_SECONDS: Final = 0.05
 _logger = logging.getLogger(__name__)
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The client closed the connection before the request was complete."""
 
 
@@ -43,7 +43,7 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True)
-class Delivery:
+class ResponseDelivery:
     """How an answer is sent. The default has no fault."""
 
     wait: float = 0.0  # seconds before the answer
@@ -72,7 +72,7 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | Stream = b""
     note: Note = Note()
-    delivery: Delivery = field(default=Delivery())
+    delivery: ResponseDelivery = field(default=ResponseDelivery())
 
     @property
     def size(self) -> int:
@@ -85,7 +85,7 @@ class Response:
             return iter((self.body,) if self.body else ())
         return self.body.pieces()
 
-    def delivered(self, delivery: Delivery) -> Response:
+    def with_delivery(self, delivery: ResponseDelivery) -> Response:
         return replace(self, delivery=delivery)
 
 
@@ -111,13 +111,13 @@ class Request:
         return next((value for key, value in self.query if key == name), None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, piece by piece as it arrives. Raises Disconnected if it is cut off."""
+        """The body, piece by piece as it arrives. Raises DisconnectedError if it is cut off."""
         async for data in self._connection.body():
             self.received += len(data)
             yield data
 
     async def body(self, limit: int = 1024 * 1024) -> bytes | None:
-        """The whole body, or None if it exceeds `limit` bytes. Raises Disconnected."""
+        """The whole body, or None if it exceeds `limit` bytes. Raises DisconnectedError."""
         held = bytearray()
         async for data in self.chunks():
             held += data
@@ -125,15 +125,15 @@ class Request:
                 return None
         return bytes(held)
 
-    async def gone(self, seconds: float) -> None:
+    async def wait_until_closed(self, seconds: float) -> None:
         """Wait until the client has closed the connection, at most `seconds`."""
-        await self._connection.gone(seconds)
+        await self._connection.wait_until_closed(seconds)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Server:
+class HttpServer:
     """Listens on 127.0.0.1 and answers with `handler`. `up` and `down` limit the bytes per second of all connections."""
 
     def __init__(self, handler: Handler, up: Throttle, down: Throttle) -> None:
@@ -145,7 +145,7 @@ class Server:
 
     async def start(self, port: int) -> None:
         """Listen on `port`; 0 is any free one. Raises OSError if the port is taken."""
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=4 * READ, backlog=512)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", port, limit=4 * READ_BYTES, backlog=512)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -159,16 +159,16 @@ class Server:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._talk(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._serve_connection(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(reader, writer, self._up, self._down)
         try:
             while await connection.exchange(self._handler):
                 pass
-        except (Disconnected, OSError):
+        except (DisconnectedError, OSError):
             pass  # clients may close the connection at any time; that is no error of the server
         except Exception:
             _logger.exception("the sandbox could not send an answer")
@@ -180,7 +180,7 @@ async def _answer(handler: Handler, request: Request) -> Response:
     """The handler's answer. If the handler has a bug, the answer is 500 and the log contains the traceback."""
     try:
         return await handler(request)
-    except (Disconnected, OSError, h11.RemoteProtocolError):
+    except (DisconnectedError, OSError, h11.RemoteProtocolError):
         raise
     except Exception:
         _logger.exception("the sandbox failed on %s %s", request.method, request.path)
@@ -193,7 +193,7 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, up: Throttle, down: Throttle) -> None:
         self._reader, self._writer = reader, writer
         self._up, self._down = up, down
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=READ)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=READ_BYTES)
 
     async def exchange(self, handler: Handler) -> bool:
         """Handle one request and its answer. Returns False if the connection has ended."""
@@ -207,11 +207,11 @@ class _Connection:
                 refusal = Response(error.error_status_hint, (("Connection", "close"),), str(error).encode())
                 await self._send(refusal, b"GET")
             return False
-        self._skim()
+        self._skip_received_body()
         if not await self._deliver(response, head.method):
             return False
         if self._http.their_state is not h11.DONE or self._http.our_state is not h11.DONE:
-            await self._linger()
+            await self._wait_for_client()
             return False
         self._http.start_next_cycle()
         return True
@@ -223,15 +223,15 @@ class _Connection:
             try:
                 event = await self._event()
             except h11.RemoteProtocolError as error:
-                raise Disconnected(str(error)) from error
+                raise DisconnectedError(str(error)) from error
             if isinstance(event, h11.Data):
-                await self._up.take(len(event.data))
+                await self._up.wait_for(len(event.data))
                 yield bytes(event.data)
 
-    async def gone(self, seconds: float) -> None:
+    async def wait_until_closed(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
-                while await self._reader.read(READ):
+                while await self._reader.read(READ_BYTES):
                     pass
 
     async def _event(self) -> h11.Event | type[h11.PAUSED]:
@@ -239,9 +239,9 @@ class _Connection:
             event = self._http.next_event()
             if isinstance(event, h11.Event) or event is h11.PAUSED:
                 return event
-            self._http.receive_data(await self._reader.read(READ))
+            self._http.receive_data(await self._reader.read(READ_BYTES))
 
-    def _skim(self) -> None:
+    def _skip_received_body(self) -> None:
         """Drop the received part of an unread body, and read the end of a request without a body."""
         while self._http.their_state is h11.SEND_BODY:
             if self._http.they_are_waiting_for_100_continue or self._http.next_event() is h11.NEED_DATA:
@@ -251,7 +251,7 @@ class _Connection:
         """Send the answer according to its `delivery`. Returns False if the connection cannot be used after that."""
         how = response.delivery
         if how.wait:
-            await self.gone(how.wait)
+            await self.wait_until_closed(how.wait)
         if how.reset_at is not None and how.reset_at < 0:
             self._reset()
             return False
@@ -269,9 +269,9 @@ class _Connection:
         await self._write(self._head(response))
         if method != b"HEAD" and response.status != HTTPStatus.NO_CONTENT:
             pace = Throttle(how.rate)
-            for piece in _cut(response.pieces(), cut, READ if how.rate is None else max(1, int(how.rate / 10))):
-                await self._down.take(len(piece))
-                await pace.take(len(piece))
+            for piece in _cut_pieces(response.pieces(), cut, READ_BYTES if how.rate is None else max(1, int(how.rate / 10))):
+                await self._down.wait_for(len(piece))
+                await pace.wait_for(len(piece))
                 await self._write(self._http.send(h11.Data(data=piece)) if how.with_length else piece)
         if cut is None and how.with_length:
             await self._write(self._http.send(h11.EndOfMessage()))
@@ -295,7 +295,7 @@ class _Connection:
             self._writer.write(data)
             await self._writer.drain()
 
-    async def _linger(self) -> None:
+    async def _wait_for_client(self) -> None:
         """Let a client that is still sending read the answer: after an immediate close its bytes would cause an RST."""
         if self._writer.can_write_eof():
             self._writer.write_eof()
@@ -303,7 +303,7 @@ class _Connection:
         left = _LINGER_BYTES
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
-                while left > 0 and (data := await self._reader.read(READ)):
+                while left > 0 and (data := await self._reader.read(READ_BYTES)):
                     left -= len(data)
 
     def _reset(self) -> None:
@@ -317,7 +317,7 @@ class _Connection:
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus)
 
 
-def _cut(pieces: Iterator[bytes], end: int | None, step: int) -> Iterator[bytes]:
+def _cut_pieces(pieces: Iterator[bytes], end: int | None, step: int) -> Iterator[bytes]:
     """The bytes in pieces of at most `step` bytes, up to `end` bytes in total."""
     left = end
     for piece in pieces:

@@ -27,7 +27,7 @@ _ENDINGS: Final = (".mp4", ".mov", ".webm")
 
 
 @dataclass(frozen=True)
-class Content:
+class MediaContent:
     """Content of any size: a head in memory, then `padding` bytes that are generated when they are read."""
 
     head: bytes
@@ -52,18 +52,18 @@ class Content:
             at += len(piece)
 
 
-def dubbed_video(source_title: str, language: str, seconds: float, padding: int) -> Content:
+def dubbed_video(source_title: str, language: str, seconds: float, padding: int) -> MediaContent:
     """An MP4 that shows the language and has its own melody; `padding` adds bytes that players skip."""
     head = _dubbed(source_title, language, seconds)
     if padding <= 0:
-        return Content(head)
+        return MediaContent(head)
     box = mp4.free(max(padding, 16))
-    return Content(head + box, max(padding, 16) - len(box))
+    return MediaContent(head + box, max(padding, 16) - len(box))
 
 
 def captions(source_title: str, language: str, seconds: float, kind: str) -> bytes:
     """Captions as `srt` or `vtt`; their text contains the language."""
-    text = f"“{source_title}” in {languages.name(language)} ({language})"
+    text = f"“{source_title}” in {languages.language_name(language)} ({language})"
     half = max(1, int(seconds * 500))
     spans = ((0, half, text), (half, 2 * half, "Made by the synthdub sandbox."))
     if kind == "srt":
@@ -75,7 +75,7 @@ def captions(source_title: str, language: str, seconds: float, kind: str) -> byt
 
 def thumbnail(source_title: str, language: str, kind: str) -> bytes:
     """The picture of a dubbed video as `png` or `gif`."""
-    canvas = picture.draw(source_title, language, languages.name(language))
+    canvas = picture.draw(source_title, language, languages.language_name(language))
     return picture.png(canvas) if kind == "png" else picture.gif(canvas)
 
 
@@ -100,12 +100,12 @@ def _make_source(folder: Path, number: int) -> Path:
 
 @lru_cache(maxsize=64)
 def _dubbed(title: str, language: str, seconds: float) -> bytes:
-    canvas = picture.draw(title, language, languages.name(language))
+    canvas = picture.draw(title, language, languages.language_name(language))
     tone = int.from_bytes(hashlib.sha256(language.encode()).digest()[:2], "big")
     return _mp4("isom", canvas, f"{title} ({language})", tone, seconds)
 
 
-def _mp4(brand: str, canvas: picture.Canvas, title: str, tone: int, seconds: float) -> bytes:
+def _mp4(brand: str, canvas: picture.PictureCanvas, title: str, tone: int, seconds: float) -> bytes:
     sps, pps = h264.parameter_sets()
     shown = h264.frames(canvas, max(2, math.ceil(seconds * FRAMES_PER_SECOND)))
     pictures = [len(unit).to_bytes(4, "big") + unit for unit in shown]

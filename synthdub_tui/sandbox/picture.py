@@ -34,7 +34,7 @@ _FONT: Final = {
 
 
 @dataclass(frozen=True)
-class Canvas:
+class PictureCanvas:
     """Rows of 0 (ground) and 1 (ink), and the colour of the ink as Cb and Cr."""
 
     rows: list[bytearray]
@@ -55,17 +55,17 @@ class Canvas:
                 self.rows[y + row][left : left + scale] = b"\1" * scale
 
 
-def draw(title: str, language: str, name: str) -> Canvas:
+def draw(title: str, language: str, name: str) -> PictureCanvas:
     """The picture of a dubbed video: the language code large, its name and the title below, in the language's colour."""
     hue = hashlib.sha256(language.encode()).digest()
-    canvas = Canvas([bytearray(WIDTH) for _ in range(HEIGHT)], 64 + hue[0] // 2, 64 + hue[1] // 2)
+    canvas = PictureCanvas([bytearray(WIDTH) for _ in range(HEIGHT)], 64 + hue[0] // 2, 64 + hue[1] // 2)
     canvas.write(language, 16, 32, 8)
     canvas.write(name, 16, 96, 2)
     canvas.write(title, 16, 128, 2)
     return canvas
 
 
-def png(canvas: Canvas) -> bytes:
+def png(canvas: PictureCanvas) -> bytes:
     """The picture as PNG: white on grey, one bit per pixel."""
     raw = b"".join(b"\0" + _packed(row) for row in canvas.rows)
     header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 1, 3, 0, 0, 0)
@@ -74,7 +74,7 @@ def png(canvas: Canvas) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(name, data) for name, data in chunks)
 
 
-def gif(canvas: Canvas) -> bytes:
+def gif(canvas: PictureCanvas) -> bytes:
     """The picture as GIF, without compression: codes of three bits, with a clear code before they would grow."""
     bits = _Codes()
     for row in canvas.rows:

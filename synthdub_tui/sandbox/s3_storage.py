@@ -1,7 +1,7 @@
 """The test server's S3 storage: multipart and single uploads with an asset's short-lived credentials.
 
 Path-style addressing, signature version 4, region eu-west-1. Errors, limits and the order of checks follow the S3 API
-reference as far as boto3 and the vendor's guide depend on them. `downloads` has the signed URLs of results.
+reference as far as boto3 and the vendor's guide depend on them. `download_slots` has the signed URLs of results.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from xml.sax.saxutils import escape
 from synthdub_tui.sandbox import sigv4
 from synthdub_tui.sandbox.downloads import Downloads
 from synthdub_tui.sandbox.http_server import Note, Request, Response
-from synthdub_tui.sandbox.multipart_uploads import Object, Upload, Uploads, Wanted
+from synthdub_tui.sandbox.multipart_uploads import ListedPart, MultipartUpload, Object, UploadStore
 from synthdub_tui.sandbox.request_gate import Gate
 from synthdub_tui.sandbox.s3_errors import S3Error
-from synthdub_tui.sandbox.service_state import BUCKET, RESULTS, State
+from synthdub_tui.sandbox.service_state import BUCKET, RESULT_BUCKET, ServiceState
 from synthdub_tui.sandbox.upload_body import receive
 
 _XML: Final = (("Content-Type", "application/xml"),)
@@ -62,11 +62,11 @@ _Operation = Callable[[_Call], Awaitable[Response]]
 class Storage:
     """Answers requests to the S3 port."""
 
-    def __init__(self, gate: Gate, state: State, downloads: Downloads, root: Path) -> None:
+    def __init__(self, gate: Gate, state: ServiceState, downloads: Downloads, root: Path) -> None:
         self._gate = gate
         self._state = state
         self._downloads = downloads
-        self.uploads = Uploads(root)
+        self.uploads = UploadStore(root)
         self._operations: dict[str, _Operation] = {
             "CreateMultipartUpload": self._create,
             "CompleteMultipartUpload": self._complete,
@@ -80,9 +80,9 @@ class Storage:
 
     async def handle(self, request: Request) -> Response:
         bucket, _, key = unquote(request.raw_path).lstrip("/").partition("/")
-        if bucket == RESULTS:
+        if bucket == RESULT_BUCKET:
             endpoint = self._downloads.endpoint(key)
-            return await self._gate.handle(request, endpoint, self._caught(self._downloads.get))
+            return await self._gate.handle(request, endpoint, self._with_error_responses(self._downloads.get))
         name, operation = self._operation(request, key)
 
         async def answer(request: Request) -> Response:
@@ -92,9 +92,11 @@ class Storage:
             asset = key.split("/")[1] if key.count("/") > 1 else ""
             return replace(response, note=Note(asset=asset))
 
-        return await self._gate.handle(request, f"S3 {name}", self._caught(answer))
+        return await self._gate.handle(request, f"S3 {name}", self._with_error_responses(answer))
 
-    def _caught(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def _with_error_responses(
+        self, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
         async def caught(request: Request) -> Response:
             try:
                 return await answer(request)
@@ -123,10 +125,10 @@ class Storage:
     # -- single -------------------------------------------------------------------------------------------------------
 
     async def _put(self, call: _Call) -> Response:
-        path = self.uploads.incoming()
+        path = self.uploads.new_incoming_path()
         received = await receive(call.request, call.signed, path)
         stored = self.uploads.put(call.key, path, received, self._gate.clock.now())
-        await self._announce(call.key, stored)
+        await self._report_complete(call.key, stored)
         return Response(200, (("ETag", stored.etag), *received.checksums.items()))
 
     async def _head(self, call: _Call) -> Response:
@@ -150,18 +152,18 @@ class Storage:
         if not number.isdecimal() or not 1 <= int(number) <= _MAX_PARTS:
             raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
         upload = self.uploads.find(call.upload_id(), call.key)
-        path = self.uploads.incoming()
+        path = self.uploads.new_incoming_path()
         received = await receive(call.request, call.signed, path)
         self.uploads.add_part(upload, int(number), path, received, self._gate.clock.now())
         return Response(200, (("ETag", f'"{received.md5}"'), *received.checksums.items()))
 
     async def _complete(self, call: _Call) -> Response:
-        etag = self.uploads.completed_before(call.upload_id(), call.key)
+        etag = self.uploads.etag_if_completed(call.upload_id(), call.key)
         if etag is None:
             upload = self.uploads.find(call.upload_id(), call.key)
             wanted = _wanted(await call.request.body(8 * 1024 * 1024))
             stored = await self.uploads.complete(upload, wanted, self._gate.clock.now())
-            await self._announce(call.key, stored)
+            await self._report_complete(call.key, stored)
             etag = stored.etag
         inner = f"<Bucket>{BUCKET}</Bucket><Key>{escape(call.key)}</Key><ETag>{escape(etag)}</ETag>"
         return Response(200, _XML, _document("CompleteMultipartUploadResult", inner))
@@ -188,17 +190,17 @@ class Storage:
         inner = "".join(
             f"<Upload><Key>{escape(upload.key)}</Key><UploadId>{upload.id}</UploadId>"
             f"<Initiated>{_iso(upload.started)}</Initiated></Upload>"
-            for upload in self.uploads.open.values()
+            for upload in self.uploads.open_uploads.values()
             if upload.key == call.signed.grant.key
         )
         head = f"<Bucket>{BUCKET}</Bucket><MaxUploads>1000</MaxUploads><IsTruncated>false</IsTruncated>"
         return Response(200, _XML, _document("ListMultipartUploadsResult", head + inner))
 
-    async def _announce(self, key: str, stored: Object) -> None:
+    async def _report_complete(self, key: str, stored: Object) -> None:
         """Report to the service that an upload is complete, and whether it has the announced MD5."""
-        promised = self._state.promised_md5(key)
+        promised = self._state.announced_md5(key)
         intact = promised is None or promised in await asyncio.to_thread(_md5_spellings, stored.path)
-        self._state.uploaded(key, stored.size, intact, self._gate.clock.now())
+        self._state.finish_upload(key, stored.size, intact, self._gate.clock.now())
 
 
 _CHECKSUM_CHOICE: Final = ("x-amz-checksum-algorithm", "x-amz-checksum-type")
@@ -218,7 +220,7 @@ def _md5_spellings(path: Path) -> tuple[str, str]:
     return digest.hexdigest(), base64.b64encode(digest.digest()).decode()
 
 
-def _wanted(body: bytes | None) -> list[Wanted]:
+def _wanted(body: bytes | None) -> list[ListedPart]:
     try:
         root = XML.fromstring(body or b"")  # noqa: S314 - from a client that signed it, on this machine
     except XML.ParseError as error:
@@ -233,11 +235,11 @@ def _wanted(body: bytes | None) -> list[Wanted]:
             for name, value in fields.items()
             if name.startswith("Checksum")
         }
-        parts.append(Wanted(int(fields["PartNumber"]), fields["ETag"], checksums))
+        parts.append(ListedPart(int(fields["PartNumber"]), fields["ETag"], checksums))
     return parts
 
 
-def _part(upload: Upload, number: int) -> str:
+def _part(upload: MultipartUpload, number: int) -> str:
     received, at = upload.parts[number]
     return (
         f"<Part><PartNumber>{number}</PartNumber><LastModified>{_iso(at)}</LastModified>"

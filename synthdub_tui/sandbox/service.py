@@ -13,21 +13,21 @@ from typing import Any, TypeVar
 
 from synthdub_tui.sandbox.api import Api
 from synthdub_tui.sandbox.clock import Throttle
-from synthdub_tui.sandbox.config import Fault, SandboxConfig, load
+from synthdub_tui.sandbox.config import Fault, SandboxConfig, load_config
 from synthdub_tui.sandbox.downloads import Downloads
-from synthdub_tui.sandbox.http_server import Server
+from synthdub_tui.sandbox.http_server import HttpServer
 from synthdub_tui.sandbox.journal import Record
 from synthdub_tui.sandbox.request_gate import Gate
 from synthdub_tui.sandbox.s3_storage import Storage
-from synthdub_tui.sandbox.service_state import State, source_path
+from synthdub_tui.sandbox.service_state import ServiceState, object_path
 
 T = TypeVar("T")
 
 
 class Sandbox:
-    """The test server. Use it in a running loop with `start` and `stop`, or in synchronous code with `running`.
+    """The test server. Use it in a running loop with `start` and `stop`, or in synchronous code with `running_sandbox`.
 
-    `inject`, `clear_faults`, `advance`, `journal` and `billed` may be used from any thread.
+    `inject`, `clear_faults`, `advance`, `journal` and `billed_dubs` may be used from any thread.
     """
 
     def __init__(self, config: SandboxConfig, root: Path) -> None:
@@ -35,13 +35,13 @@ class Sandbox:
         self.config = config
         self.root = root
         self._gate = Gate(config, root)
-        self.state = State(config)
+        self.state = ServiceState(config)
         downloads = Downloads(self._gate, self.state)
         self._downloads = downloads
         self.storage = Storage(self._gate, self.state, downloads, root)
         still = Throttle(None)
-        self._api = Server(Api(self._gate, self.state, downloads).handle, still, still)
-        self._s3 = Server(self.storage.handle, Throttle(config.bandwidth_up), Throttle(config.bandwidth_down))
+        self._api = HttpServer(Api(self._gate, self.state, downloads).handle, still, still)
+        self._s3 = HttpServer(self.storage.handle, Throttle(config.bandwidth_up), Throttle(config.bandwidth_down))
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -61,13 +61,13 @@ class Sandbox:
         """All requests so far, oldest first."""
         return self._gate.journal.records
 
-    def billed(self) -> list[tuple[str, str]]:
+    def billed_dubs(self) -> list[tuple[str, str]]:
         """Project and language of all paid work that was started, in order."""
         return [(record.project, language) for record in self.journal for language in record.billed]
 
     def source_file(self, asset: str) -> Path:
         """Path of an asset's upload once it is complete."""
-        return source_path(self.root, self.state.assets[asset].grant.key)
+        return object_path(self.root, self.state.assets[asset].grant.key)
 
     async def start(self, port: int = 0, s3_port: int = 0) -> None:
         """Listen. Port 0 is any free one. If only `port` is given, the storage uses the next free port after it.
@@ -80,7 +80,7 @@ class Sandbox:
             await self._s3.start(s3_port)
         else:
             await self._start_after(port)
-        self._downloads.base = self.s3_url
+        self._downloads.base_url = self.s3_url
 
     async def _start_after(self, port: int) -> None:
         for candidate in range(port + 1, min(port + 100, 65536)):
@@ -93,15 +93,15 @@ class Sandbox:
 
     async def stop(self) -> None:
         """Close both ports and all connections."""
-        await self.down()
+        await self.start_outage()
         self._gate.journal.close()
 
-    async def down(self) -> None:
-        """Simulate an outage: connections break, new ones are refused. `up` ends it."""
+    async def start_outage(self) -> None:
+        """Simulate an outage: connections break, new ones are refused. `end_outage` ends it."""
         await self._api.stop()
         await self._s3.stop()
 
-    async def up(self) -> None:
+    async def end_outage(self) -> None:
         """Listen again on the same ports, with the state of before."""
         await self._api.start(self._api.port)
         await self._s3.start(self._s3.port)
@@ -117,14 +117,14 @@ class Sandbox:
         """Move the service's clock forward: dubbing ends, credentials and URLs expire, limits recover."""
         self._gate.clock.advance(seconds)
 
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of this sandbox from another thread, as in `sandbox.wait(sandbox.down())`."""
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 @contextmanager
-def running(config: SandboxConfig, root: Path) -> Iterator[Sandbox]:
+def running_sandbox(config: SandboxConfig, root: Path) -> Iterator[Sandbox]:
     """A sandbox in a thread with its own loop, for synchronous code. It stops at the end of the context."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
@@ -148,9 +148,9 @@ def running(config: SandboxConfig, root: Path) -> Iterator[Sandbox]:
         loop.close()
 
 
-async def serve(config_path: Path | None, port: int) -> None:
+async def serve_sandbox(config_path: Path | None, port: int) -> None:
     """`synthdub sandbox`: run until SIGINT or SIGTERM. Raises ConfigError, or OSError if the port is taken."""
-    config = load(config_path) if config_path else SandboxConfig()
+    config = load_config(config_path) if config_path else SandboxConfig()
     with TemporaryDirectory(prefix="synthdub-sandbox-") as root:
         sandbox = Sandbox(config, Path(root))
         over = asyncio.Event()

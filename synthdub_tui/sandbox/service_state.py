@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from synthdub_tui.sandbox.config import Failure, SandboxConfig, Seconds
+from synthdub_tui.sandbox.config import SandboxConfig, Seconds, SimulatedFailure
 
 BUCKET: Final = "synthesia-sandbox-uploads"
-RESULTS: Final = "synthesia-sandbox-results"
+RESULT_BUCKET: Final = "synthesia-sandbox-results"
 
 
 @dataclass(frozen=True)
-class Grant:
+class UploadGrant:
     """Upload credentials for one key of the bucket."""
 
     access_key: str
@@ -28,7 +28,7 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Asset:
+class SandboxAsset:
     """A video that is uploaded, or will be."""
 
     id: str
@@ -37,74 +37,74 @@ class Asset:
     detect: bool
     length: int | None  # bytes, as announced by the client
     md5: str | None  # as announced by the client, hexadecimal or base64
-    grant: Grant
-    uploaded: float | None = None
+    grant: UploadGrant
+    uploaded_at: float | None = None
     error: str = ""  # errorCode, shown once processed
-    processed: float = 0.0  # when processing ends
+    processed_at: float = 0.0  # when processing ends
 
     def status(self, now: float) -> str:
-        if self.uploaded is None:
+        if self.uploaded_at is None:
             return "awaiting_upload"
-        if now < self.processed:
+        if now < self.processed_at:
             return "processing"
         return "error" if self.error else "ready"
 
 
 @dataclass(frozen=True)
-class Dubbed:
-    """One language of a project. Its dubbing ends at `ends`, with an error if `error` is set."""
+class DubbedVideo:
+    """One language of a project. Its dubbing ends at `ends_at`, with an error if `error` is set."""
 
     id: str
     language: str
     created: float
-    ends: float
+    ends_at: float
     error: str = ""
-    missing: bool = False  # never listed
+    is_never_listed: bool = False  # never listed
     visibility: str = "private"
 
 
 @dataclass(frozen=True)
 class Project:
-    """A dubbing project. If `error` is set, the whole project fails at `fails`."""
+    """A dubbing project. If `error` is set, the whole project fails at `fails_at`."""
 
     id: str
     title: str
     asset: str
     created: float
-    dubs: dict[str, Dubbed] = field(default_factory=dict)
+    dubs: dict[str, DubbedVideo] = field(default_factory=dict)
     error: str = ""
-    fails: float = 0.0
+    fails_at: float = 0.0
 
     def status(self, now: float) -> str:
-        if self.error and now >= self.fails:
+        if self.error and now >= self.fails_at:
             return "error"
-        return "complete" if all(now >= dub.ends for dub in self.dubs.values()) else "in_progress"
+        return "complete" if all(now >= dub.ends_at for dub in self.dubs.values()) else "in_progress"
 
 
-class State:
+class ServiceState:
     """All assets and projects, and the rules for how long work takes and when it fails."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
-        self.assets: dict[str, Asset] = {}
+        self.assets: dict[str, SandboxAsset] = {}
         self.projects: dict[str, Project] = {}
         self._assets_by_name: dict[str, str] = {}  # access key or object key → id of the asset
-        self._struck: dict[Failure, int] = {}
+        self._failure_counts: dict[SimulatedFailure, int] = {}
         self._attempts: dict[tuple[str, str], int] = {}
 
     # -- assets -------------------------------------------------------------------------------------------------------
 
     def create_asset(
         self, title: str, content_type: str, detect: bool, length: int | None, md5: str | None, now: float
-    ) -> Asset:
+    ) -> SandboxAsset:
         identity = str(uuid4())
-        asset = Asset(identity, title, content_type, detect, length, md5, self._grant(identity, now))
+        asset = SandboxAsset(identity, title, content_type, detect, length, md5, self._grant(identity, now))
         self.assets[identity] = asset
         self._assets_by_name.update({asset.grant.access_key: identity, asset.grant.key: identity})
         return asset
 
-    def _grant(self, asset: str, now: float) -> Grant:
-        return Grant(
+    def _grant(self, asset: str, now: float) -> UploadGrant:
+        return UploadGrant(
             access_key="ASIA" + secrets.token_hex(8).upper(),
             secret=secrets.token_urlsafe(30),
             token=secrets.token_urlsafe(240),
@@ -112,26 +112,26 @@ class State:
             expires=now + self.config.upload_credentials_seconds,
         )
 
-    def grant(self, access_key: str) -> Grant | None:
+    def grant(self, access_key: str) -> UploadGrant | None:
         """The credentials with this access key, if any."""
         asset = self.assets.get(self._assets_by_name.get(access_key, ""))
         return asset.grant if asset else None
 
-    def promised_md5(self, key: str) -> str | None:
+    def announced_md5(self, key: str) -> str | None:
         """The `contentMD5` of the asset to which an object belongs."""
         return self.assets[self._assets_by_name[key]].md5
 
-    def uploaded(self, key: str, size: int, intact: bool, now: float) -> None:
+    def finish_upload(self, key: str, size: int, intact: bool, now: float) -> None:
         """Start processing the asset of an object that the storage has completed."""
         asset = self.assets[self._assets_by_name[key]]
         wrong = not intact or (asset.length is not None and asset.length != size)
         failure = self._failure("asset", [asset.title])
         error = "asset_upload" if wrong else failure.code if failure else ""
-        self.assets[asset.id] = replace(asset, uploaded=now, processed=now + self.config.processing_seconds, error=error)
+        self.assets[asset.id] = replace(asset, uploaded_at=now, processed_at=now + self.config.processing_seconds, error=error)
 
     # -- projects -----------------------------------------------------------------------------------------------------
 
-    def refused(self, title: str, asset: str, languages: list[str]) -> dict[str, str]:
+    def refused_languages(self, title: str, asset: str, languages: list[str]) -> dict[str, str]:
         """Languages that are refused although their codes are valid, with the error code."""
         titles = [title, self.assets[asset].title]
         found = {language: self._failure("refused", titles, language) for language in languages}
@@ -141,33 +141,33 @@ class State:
         failure = self._failure("project", [title, self.assets[asset].title])
         project = Project(str(uuid4()), title, asset, now, error=failure.code if failure else "")
         self.projects[project.id] = project
-        self.add(project, languages, visibility, now)
+        self.add_languages(project, languages, visibility, now)
         if failure:
-            first = min((dub.ends for dub in project.dubs.values()), default=now)
+            first = min((dub.ends_at for dub in project.dubs.values()), default=now)
             fails = first if failure.after is None else now + failure.after
-            self.projects[project.id] = replace(project, fails=fails)
+            self.projects[project.id] = replace(project, fails_at=fails)
         return self.projects[project.id]
 
-    def add(self, project: Project, languages: list[str], visibility: str, now: float) -> list[Dubbed]:
+    def add_languages(self, project: Project, languages: list[str], visibility: str, now: float) -> list[DubbedVideo]:
         """Start dubbing into further languages; an existing one is replaced."""
         added = [self._dub(project, language, visibility, now) for language in languages]
         project.dubs.update({dub.language: dub for dub in added})
         return added
 
-    def _dub(self, project: Project, language: str, visibility: str, now: float) -> Dubbed:
+    def _dub(self, project: Project, language: str, visibility: str, now: float) -> DubbedVideo:
         titles = [project.title, self.assets[project.asset].title]
         failure = self._failure("language", titles, language)
         missing = self._failure("missing", titles, language)
         seconds = self._seconds(project.title, language)
         if failure and failure.after is not None:
             seconds = failure.after
-        return Dubbed(
+        return DubbedVideo(
             id=str(uuid4()),
             language=language,
             created=now,
-            ends=now + seconds,
+            ends_at=now + seconds,
             error=failure.code if failure else "",
-            missing=missing is not None,
+            is_never_listed=missing is not None,
             visibility=visibility,
         )
 
@@ -179,16 +179,16 @@ class State:
         chance = random.Random(f"{self.config.seed}|{title}|{language}|{attempt}")  # noqa: S311 - not for secrets
         return chance.uniform(low, high)
 
-    def _failure(self, kind: str, titles: list[str], language: str | None = None) -> Failure | None:
+    def _failure(self, kind: str, titles: list[str], language: str | None = None) -> SimulatedFailure | None:
         """The first failure of that kind that applies, if any; counts it."""
         for failure in self.config.failures:
             if failure.kind != kind or not any(fnmatchcase(title, failure.title) for title in titles):
                 continue
             if language is not None and not any(fnmatchcase(language, pattern) for pattern in failure.languages):
                 continue
-            struck = self._struck.get(failure, 0)
+            struck = self._failure_counts.get(failure, 0)
             if failure.times is None or struck < failure.times:
-                self._struck[failure] = struck + 1
+                self._failure_counts[failure] = struck + 1
                 return failure
         return None
 
@@ -197,6 +197,6 @@ def _match(ranges: dict[str, Seconds], name: str) -> Seconds | None:
     return next((seconds for pattern, seconds in ranges.items() if fnmatchcase(name, pattern)), None)
 
 
-def source_path(root: Path, key: str) -> Path:
+def object_path(root: Path, key: str) -> Path:
     """Path of a completed object. The sandbox creates all keys, so a client cannot choose the path."""
     return root / "objects" / key.replace("/", "_")

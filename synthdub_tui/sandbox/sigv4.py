@@ -17,10 +17,10 @@ from botocore.credentials import Credentials
 
 from synthdub_tui.sandbox.http_server import Request
 from synthdub_tui.sandbox.s3_errors import S3Error
-from synthdub_tui.sandbox.service_state import Grant
+from synthdub_tui.sandbox.service_state import UploadGrant
 
 REGION: Final = "eu-west-1"
-_SKEW: Final = 15 * 60.0  # seconds, as in S3
+_MAX_CLOCK_SKEW_SECONDS: Final = 15 * 60.0  # seconds, as in S3
 _HEADER: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, *"
     r"SignedHeaders=([^,]+), *Signature=([0-9a-f]{64})"
@@ -31,14 +31,14 @@ _HEADER: Final = re.compile(
 class Signed:
     """The verified signature of a request. `sign` signs further strings with its key, for the chunks of its body."""
 
-    grant: Grant
+    grant: UploadGrant
     signature: str
     timestamp: str
     scope: str
     sign: Callable[[str], str]
 
 
-def verify(request: Request, find: Callable[[str], Grant | None], now: float) -> Signed:
+def verify(request: Request, find: Callable[[str], UploadGrant | None], now: float) -> Signed:
     """Check the Authorization header. Raises the S3Error that S3 would answer."""
     header = request.headers.get("authorization")
     if header is None:
@@ -51,13 +51,13 @@ def verify(request: Request, find: Callable[[str], Grant | None], now: float) ->
     timestamp = request.headers.get("x-amz-date", "")
     _check_time(timestamp, date)
     auth = S3SigV4Auth(Credentials(grant.access_key, grant.secret, grant.token), "s3", REGION)
-    again = _again(request, names.split(";"), timestamp)
+    again = _rebuild_request(request, names.split(";"), timestamp)
     text = auth.string_to_sign(again, auth.canonical_request(again))
     _compare(auth.signature(text, again), signature)
     return Signed(grant, signature, timestamp, auth.credential_scope(again), lambda more: str(auth.signature(more, again)))
 
 
-def _admit(request: Request, grant: Grant | None, region: str, service: str, now: float) -> Grant:
+def _admit(request: Request, grant: UploadGrant | None, region: str, service: str, now: float) -> UploadGrant:
     if region != REGION:
         message = f"The authorization header is malformed; the region '{region}' is wrong; expecting '{REGION}'"
         raise S3Error("AuthorizationHeaderMalformed", message, Region=REGION)
@@ -77,7 +77,7 @@ def _check_time(timestamp: str, date: str) -> None:
     at = _seconds(timestamp)
     if at is None or timestamp[:8] != date:
         raise S3Error("AuthorizationHeaderMalformed", "The authorization header is malformed; invalid date.")
-    if abs(time.time() - at) > _SKEW:
+    if abs(time.time() - at) > _MAX_CLOCK_SKEW_SECONDS:
         raise S3Error("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
 
 
@@ -88,7 +88,7 @@ def _seconds(timestamp: str) -> float | None:
         return None
 
 
-def _again(request: Request, names: list[str], timestamp: str) -> Any:
+def _rebuild_request(request: Request, names: list[str], timestamp: str) -> Any:
     """The request as the client signed it. Raises S3Error if a required header is not signed."""
     unsigned = [name for name in request.headers if name.startswith("x-amz-") and name not in names]
     if unsigned or "host" not in names:

@@ -17,13 +17,13 @@ from synthdub_tui.sandbox.http_server import Request
 from synthdub_tui.sandbox.s3_errors import S3Error
 from synthdub_tui.sandbox.sigv4 import Signed
 
-MAX_BODY: Final = 5 * 1024**3
+MAX_BODY_BYTES: Final = 5 * 1024**3
 _PREFIX: Final = "x-amz-checksum-"
 _DECLARATIONS: Final = (_PREFIX + "algorithm", _PREFIX + "type", _PREFIX + "mode")
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedBody:
     """A body on disk. `checksums` contains the verified ones by header name, in base64."""
 
     size: int
@@ -31,15 +31,15 @@ class Received:
     checksums: dict[str, str]
 
 
-async def receive(request: Request, signed: Signed, path: Path) -> Received:
+async def receive(request: Request, signed: Signed, path: Path) -> ReceivedBody:
     """Write the body to `path`. If it does not match the headers, removes the file and raises S3Error."""
     body = _Body(request, signed)
-    received: Received | None = None
+    received: ReceivedBody | None = None
     try:
         with _open(path) as file:
             async for data in body.pieces():
                 file.write(data)
-        received = body.verified()
+        received = body.check_complete()
     finally:
         if received is None:
             _discard(path)
@@ -79,7 +79,7 @@ class _Body:
 
     def _pass(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size > MAX_BODY:
+        if self._size > MAX_BODY_BYTES:
             raise S3Error("EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
         self._md5.update(data)
         if self._decoder is None:
@@ -87,7 +87,7 @@ class _Body:
         for checksum in self._checksums.values():
             checksum.update(data)
 
-    def verified(self) -> Received:
+    def check_complete(self) -> ReceivedBody:
         if (self._decoder and not self._decoder.done) or self._size != self._announced:
             raise S3Error("IncompleteBody", "You did not provide the number of bytes specified")
         if len(self._payload) == 64 and not hmac.compare_digest(self._sha256.hexdigest(), self._payload):
@@ -101,7 +101,7 @@ class _Body:
             if value != found[name]:
                 kind = name.removeprefix(_PREFIX).upper()
                 raise S3Error("BadDigest", f"The {kind} you specified did not match the calculated checksum.")
-        return Received(self._size, self._md5.hexdigest(), found)
+        return ReceivedBody(self._size, self._md5.hexdigest(), found)
 
     def _check_md5(self) -> None:
         given = self._request.headers.get("content-md5")

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 from synthdub_tui.settings.model import BatchDefaults, DashboardSettings, QuotaSettings
 
-_PLURAL: Final = {
+_TYPE_WORDS: Final = {
     "str": "a text",
     "int": "a whole number",
     "float": "a number",
@@ -23,7 +23,7 @@ _PLURAL: Final = {
 }
 
 
-class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that `config.toml` may contain."""
 
     api_key: str | None = None
@@ -41,7 +41,7 @@ class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: BatchDefaults = BatchDefaults()
 
 
-def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+def find_config_path(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Path of config.toml, which need not exist."""
     named = flags.get("config") or environment.get("SYNTHDUB_CONFIG")
     if named:
@@ -51,17 +51,17 @@ def config_file(flags: Mapping[str, Any], environment: Mapping[str, str]) -> str
     return os.path.join(platformdirs.user_config_dir("synthdub-tui"), "config.toml")
 
 
-def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
+def load_config(path: str, *, required: bool) -> tuple[ConfigFile, list[str]]:
     try:
         with open(path, "rb") as file:
             content = file.read(1024 * 1024)
             mode = os.fstat(file.fileno()).st_mode
     except FileNotFoundError as error:
         if required:
-            raise Trouble("config_invalid", f"{path}: there is no such file") from error
-        return _Config(), []
+            raise ProblemError("config_invalid", f"{path}: there is no such file") from error
+        return ConfigFile(), []
     except OSError as error:
-        raise Trouble("config_invalid", f"{path}: {error.strerror}") from error
+        raise ProblemError("config_invalid", f"{path}: {error.strerror}") from error
     config = _parse_config(path, content)
     warnings = []
     if config.api_key and stat.S_IMODE(mode) & 0o077:
@@ -69,20 +69,20 @@ def _load_config(path: str, *, required: bool) -> tuple[_Config, list[str]]:
     return config, warnings
 
 
-def _parse_config(path: str, content: bytes) -> _Config:
+def _parse_config(path: str, content: bytes) -> ConfigFile:
     import tomllib  # noqa: PLC0415 - costs start-up time; shows the place of a mistake better than the store's parser
 
     try:
         text = content.decode()
         values = tomllib.loads(text)
     except UnicodeDecodeError as error:
-        raise Trouble("config_invalid", f"{path}: it is not UTF-8 text") from error
+        raise ProblemError("config_invalid", f"{path}: it is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
-        raise Trouble("config_invalid", f"{path}: {_toml_error(str(error), text)}") from error
+        raise ProblemError("config_invalid", f"{path}: {_toml_error(str(error), text)}") from error
     try:
-        return msgspec.convert(values, _Config)
+        return msgspec.convert(values, ConfigFile)
     except msgspec.ValidationError as error:
-        raise Trouble("config_invalid", f"{path}{_explained(str(error), text)}") from error
+        raise ProblemError("config_invalid", f"{path}{_explain_validation_error(str(error), text)}") from error
 
 
 def _toml_error(message: str, text: str) -> str:
@@ -93,13 +93,13 @@ def _toml_error(message: str, text: str) -> str:
     return f"line {place[1] or max(1, len(text.splitlines()))}: {message[: place.start()].strip()}"
 
 
-def _explained(message: str, text: str) -> str:
+def _explain_validation_error(message: str, text: str) -> str:
     """msgspec's message with the line of the setting; msgspec gives only its name."""
     unknown = re.search(r"unknown field `([^`]+)`", message)
     at = re.search(r"at `\$\.?([^`]*)`", message)
     section = at[1] if at else ""
     if unknown:
-        name, (table, fields) = unknown[1], _fields(section)
+        name, (table, fields) = unknown[1], _table_fields(section)
         from difflib import get_close_matches  # noqa: PLC0415 - costs start-up time
 
         near = get_close_matches(name, fields, n=1)
@@ -109,13 +109,13 @@ def _explained(message: str, text: str) -> str:
     table, _, name = path.rpartition(".")
     wanted = re.search(r"Expected `([^`|]+?)(?: \| null)?`, got `([^`]+)`", message)
     said = message.partition(" - at ")[0]
-    expected = f"{name} must be {_PLURAL.get(wanted[1].strip(), wanted[1])}" if wanted else f"{name}: {said}"
+    expected = f"{name} must be {_TYPE_WORDS.get(wanted[1].strip(), wanted[1])}" if wanted else f"{name}: {said}"
     return f": line {_line_of(name, table, text)}: {expected}"
 
 
-def _fields(section: str) -> tuple[str, tuple[str, ...]]:
+def _table_fields(section: str) -> tuple[str, tuple[str, ...]]:
     tables: dict[str, type[msgspec.Struct]] = {"batch": BatchDefaults, "quota": QuotaSettings, "dashboard": DashboardSettings}
-    return section, tables.get(section, _Config).__struct_fields__
+    return section, tables.get(section, ConfigFile).__struct_fields__
 
 
 def _line_of(name: str, table: str, text: str) -> int:

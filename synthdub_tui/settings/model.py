@@ -6,15 +6,15 @@ from typing import Final
 
 import msgspec
 
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.batch_options import BatchOptions
 
-API_URL: Final = "https://api.synthesia.io"
+DEFAULT_API_URL: Final = "https://api.synthesia.io"
 
-TIERS: Final = ("creator", "enterprise-2", "enterprise-1", "unlimited")
+TIER_NAMES: Final = ("creator", "enterprise-2", "enterprise-1", "unlimited")
 
 
 class QuotaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[quota]`: rate limits of an account that fits none of `TIERS`, as lists of [calls, seconds]."""
+    """`[quota]`: rate limits of an account that fits none of `TIER_NAMES`, as lists of [calls, seconds]."""
 
     writes: tuple[tuple[int, float], ...] = ()
     reads: tuple[tuple[int, float], ...] = ()
@@ -47,7 +47,7 @@ class BatchDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     captions: bool | None = None
 
 
-class Secret(str):
+class SecretText(str):
     """Text whose repr hides it, so that logs and tracebacks do not show it."""
 
     __slots__ = ()
@@ -60,8 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. Times are in seconds. `warnings` are lines for the user that stop nothing."""
 
     api_key: str = ""
-    key_ahead: str = ""  # the flag or variable that gave the key and takes precedence over a key in the file
-    api_url: str = API_URL
+    key_override: str = ""  # the flag or variable that gave the key and takes precedence over a key in the file
+    api_url: str = DEFAULT_API_URL
     s3_endpoint_url: str = ""
     state_dir: str = ""
     data_dir: str = ""  # receipts of paid requests, which outlive every state directory
@@ -73,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 10.0  # for which a file found in a folder must not have changed; 0: no wait
     quota: QuotaSettings = QuotaSettings()
     dashboard: DashboardSettings = DashboardSettings()
-    batch: Batch = Batch()
+    batch: BatchOptions = BatchOptions()
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:

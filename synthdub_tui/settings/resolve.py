@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.files import as_spelled
-from synthdub_tui.jobs.batch_options import Batch
-from synthdub_tui.settings.config_file import _Config, _load_config, config_file
-from synthdub_tui.settings.model import API_URL, TIERS, BatchDefaults, Secret, Settings
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.files import spell_as_on_disk
+from synthdub_tui.jobs.batch_options import BatchOptions
+from synthdub_tui.settings.config_file import ConfigFile, find_config_path, load_config
+from synthdub_tui.settings.model import DEFAULT_API_URL, TIER_NAMES, BatchDefaults, SecretText, Settings
 
-ENVIRONMENT: Final = {
+SETTING_BY_VARIABLE: Final = {
     "SYNTHESIA_API_KEY": "api_key",
     "SYNTHDUB_API_URL": "api_url",
     "SYNTHDUB_S3_ENDPOINT_URL": "s3_endpoint_url",
@@ -25,26 +25,27 @@ ENVIRONMENT: Final = {
 """Environment variable → setting. SYNTHDUB_CONFIG is not listed: it names the configuration file."""
 
 
-ReadKey = Callable[[], str]
+KeyReader = Callable[[], str]
 
 
-def resolve(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+def resolve_settings(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     """The settings in force. `flags` contains the given flags, batch options included.
 
-    Raises `Trouble` ("config_invalid", "setting_invalid", "url_invalid"); its detail names the place and the expected value.
+    Raises `ProblemError` ("config_invalid", "setting_invalid", "url_invalid"); its detail names the place and the expected
+    value.
     """
-    config_path = config_file(flags, environment)
-    config, warnings = _load_config(config_path, required=bool(flags.get("config") or environment.get("SYNTHDUB_CONFIG")))
-    given = {**_known(msgspec.structs.asdict(config)), **_from_environment(environment), **_known(flags)}
-    given["key_ahead"], key = _key(flags, environment, config)
-    given["api_key"] = Secret(key)
+    config_path = find_config_path(flags, environment)
+    config, warnings = load_config(config_path, required=bool(flags.get("config") or environment.get("SYNTHDUB_CONFIG")))
+    given = {**_known_settings(msgspec.structs.asdict(config)), **_from_environment(environment), **_known_settings(flags)}
+    given["key_override"], key = _find_key(flags, environment, config)
+    given["api_key"] = SecretText(key)
     if flags.get("api_key"):
         warnings.append("--api-key shows the key to everyone who lists processes; set SYNTHESIA_API_KEY instead.")
-    given["state_dir"] = _folder(given.get("state_dir") or default_state_dir())
-    given["data_dir"] = _folder(given.get("data_dir") or default_data_dir())
-    given["batch"] = _batch(config.batch, flags)
+    given["state_dir"] = _spell_folder(given.get("state_dir") or default_state_dir())
+    given["data_dir"] = _spell_folder(given.get("data_dir") or default_data_dir())
+    given["batch"] = _merge_batch_options(config.batch, flags)
     settings = Settings(config_path=config_path, warnings=tuple(warnings), **given)
-    _check(settings)
+    _check_settings(settings)
     return settings
 
 
@@ -62,7 +63,7 @@ def default_data_dir() -> str:
     return platformdirs.user_data_dir("synthdub-tui")
 
 
-def is_local(url: str) -> bool:
+def is_local_url(url: str) -> bool:
     """Whether a URL is on this machine, as in tests and the demo."""
     import ipaddress  # noqa: PLC0415 - costs start-up time
     from urllib.parse import urlsplit  # noqa: PLC0415
@@ -74,16 +75,16 @@ def is_local(url: str) -> bool:
         return False  # a host name, such as 127.0.0.1.evil.test
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    fields = set(Settings.__struct_fields__) - {"batch", "warnings", "config_path", "key_ahead"}
+def _known_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = set(Settings.__struct_fields__) - {"batch", "warnings", "config_path", "key_override"}
     return {name: value for name, value in values.items() if name in fields and value is not None}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    return {field: environment[name] for name, field in ENVIRONMENT.items() if environment.get(name)}
+    return {field: environment[name] for name, field in SETTING_BY_VARIABLE.items() if environment.get(name)}
 
 
-def _key(flags: Mapping[str, Any], environment: Mapping[str, str], config: _Config) -> tuple[str, str]:
+def _find_key(flags: Mapping[str, Any], environment: Mapping[str, str], config: ConfigFile) -> tuple[str, str]:
     """The flag or variable that gave the key (empty if the file gave it), and the key."""
     if flags.get("api_key"):
         return "--api-key", str(flags["api_key"]).strip()
@@ -102,37 +103,37 @@ def _read_key(path: str) -> str:
             key = file.read(4096).strip()
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a possible path
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise Trouble("setting_invalid", f"the key file {path} cannot be read: {reason}") from error
+        raise ProblemError("setting_invalid", f"the key file {path} cannot be read: {reason}") from error
     if not key:
-        raise Trouble("setting_invalid", f"the key file {path} is empty")
+        raise ProblemError("setting_invalid", f"the key file {path} is empty")
     return key
 
 
-def _batch(defaults: BatchDefaults, flags: Mapping[str, Any]) -> Batch:
+def _merge_batch_options(defaults: BatchDefaults, flags: Mapping[str, Any]) -> BatchOptions:
     merged = {name: value for name, value in msgspec.structs.asdict(defaults).items() if value is not None}
-    merged |= {name: flags[name] for name in Batch.__struct_fields__ if flags.get(name) is not None}
+    merged |= {name: flags[name] for name in BatchOptions.__struct_fields__ if flags.get(name) is not None}
     merged["exclude"] = tuple(merged.get("exclude", ()))
     merged["agreed"] = bool(flags.get("yes"))
     if merged.get("output_dir"):
-        merged["output_dir"] = _folder(merged["output_dir"])
-    return Batch(**merged)
+        merged["output_dir"] = _spell_folder(merged["output_dir"])
+    return BatchOptions(**merged)
 
 
-def _folder(named: str) -> str:
+def _spell_folder(named: str) -> str:
     """The path of a folder in its one spelling on disk. If the file system ignores case, a lock may cover only one spelling."""
-    return as_spelled(os.path.expanduser(named))
+    return spell_as_on_disk(os.path.expanduser(named))
 
 
-def _check(settings: Settings) -> None:
+def _check_settings(settings: Settings) -> None:
     for name, url in (("--api-url", settings.api_url), ("--s3-endpoint-url", settings.s3_endpoint_url)):
-        if url not in ("", API_URL):
+        if url not in ("", DEFAULT_API_URL):
             _check_url(name, url)
     if any(not char.isprintable() or char.isspace() or ord(char) > 126 for char in settings.api_key):
-        raise Trouble("setting_invalid", "the API key holds blanks or characters that no key has")
+        raise ProblemError("setting_invalid", "the API key holds blanks or characters that no key has")
     for name, path in (("--state-dir", settings.state_dir), ("--output-dir", settings.batch.output_dir)):
         if not _is_path(path):
-            raise Trouble("setting_invalid", f"{name} must be a path in UTF-8: {path!r}")
-    _check_choice("--tier", settings.tier, TIERS)
+            raise ProblemError("setting_invalid", f"{name} must be a path in UTF-8: {path!r}")
+    _check_choice("--tier", settings.tier, TIER_NAMES)
     _check_choice("--video-duration", settings.batch.video_duration, ("adaptive", "original"))
     _check_choice("--visibility", settings.batch.visibility, ("private", "public"))
     if settings.batch.exclude:
@@ -144,10 +145,10 @@ def _check(settings: Settings) -> None:
         ("--settle", settings.settle_seconds, 0),
     ):
         if not least <= value <= 86400:
-            raise Trouble("setting_invalid", f"{name} must be from {least} to 86400")
+            raise ProblemError("setting_invalid", f"{name} must be from {least} to 86400")
     for limits in (settings.quota.writes, settings.quota.reads):
         if any(calls < 1 or seconds <= 0 for calls, seconds in limits):
-            raise Trouble("setting_invalid", "[quota] takes lists of [calls, seconds], both above 0")
+            raise ProblemError("setting_invalid", "[quota] takes lists of [calls, seconds], both above 0")
 
 
 def _check_globs(patterns: Iterable[str]) -> None:
@@ -157,12 +158,12 @@ def _check_globs(patterns: Iterable[str]) -> None:
         try:
             Glob(pattern)
         except ValueError as error:
-            raise Trouble("setting_invalid", f"--exclude does not take {pattern!r}: {error}") from error
+            raise ProblemError("setting_invalid", f"--exclude does not take {pattern!r}: {error}") from error
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise Trouble("setting_invalid", f"{name} takes {', '.join(choices)}, not {value!r}")
+        raise ProblemError("setting_invalid", f"{name} takes {', '.join(choices)}, not {value!r}")
 
 
 def _is_path(text: str) -> bool:
@@ -181,14 +182,14 @@ def _check_url(name: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-        good = parts.scheme == "https" or (parts.scheme == "http" and is_local(url))
+        good = parts.scheme == "https" or (parts.scheme == "http" and is_local_url(url))
     except ValueError as error:
-        raise Trouble("url_invalid", f"{name} {shown!r}") from error
+        raise ProblemError("url_invalid", f"{name} {shown!r}") from error
     odd = any(char.isspace() or not char.isprintable() for char in url) or "@" in parts.netloc or parts.query or parts.fragment
     if not host or port == 0 or odd or not good:
-        raise Trouble("url_invalid", f"{name} {shown!r}")
+        raise ProblemError("url_invalid", f"{name} {shown!r}")
 
 
-def _key_reader(flags: Mapping[str, Any]) -> ReadKey:
+def make_key_reader(flags: Mapping[str, Any]) -> KeyReader:
     """The returned function reads the key again on each call, since the user may have stored one since the start."""
-    return lambda: resolve(flags, os.environ).api_key
+    return lambda: resolve_settings(flags, os.environ).api_key

@@ -6,49 +6,49 @@ import os
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-READS: Final = 2000
+MAX_READS: Final = 2000
 """Most reads of one file: a damaged or hostile one must not keep the program busy."""
 
-BYTES: Final = 2 * 1024 * 1024
+MAX_BYTES_READ: Final = 2 * 1024 * 1024
 """Most bytes read of one file."""
 
 
-class Spent(Exception):
+class ReadLimitError(Exception):
     """The file took more reads, or bytes, than a header may take."""
 
 
-class Window:
+class BoundedReader:
     """An open file, read by position within these bounds. `size` is in bytes."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.size = size
         self._descriptor = descriptor
-        self._reads = READS
-        self._bytes = BYTES
+        self._reads = MAX_READS
+        self._bytes = MAX_BYTES_READ
 
     def read(self, at: int, count: int) -> bytes:
-        """Up to `count` bytes from `at` on, fewer at the end of the file. Raises OSError and `Spent`."""
+        """Up to `count` bytes from `at` on, fewer at the end of the file. Raises OSError and `ReadLimitError`."""
         count = max(0, min(count, self.size - at))
         self._reads -= 1
         self._bytes -= count
         if self._reads < 0 or self._bytes < 0:
-            raise Spent
+            raise ReadLimitError
         return os.pread(self._descriptor, count, at) if count else b""
 
 
-class Medium(Enum):
+class TrackKind(Enum):
     """What a track of a video file is for."""
 
     PICTURE = auto()
     SOUND = auto()
     OTHER = auto()  # certainly neither: subtitles, time codes, chapters
-    UNSURE = auto()  # may be either
+    UNKNOWN = auto()  # may be either
 
 
-class Layout(NamedTuple):
+class HeaderContent(NamedTuple):
     """What the header of a video file lists."""
 
     seconds: float = 0.0  # playing time, 0 if the header does not give it
-    media: frozenset[Medium] = frozenset()
-    whole: bool = False  # the list of tracks was read to its end: a track that it does not list does not exist
+    track_kinds: frozenset[TrackKind] = frozenset()
+    is_track_list_complete: bool = False  # the list of tracks was read to its end: a track that it does not list does not exist
     fault: str = ""  # a clause about an apparent fault of the file

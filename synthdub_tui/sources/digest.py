@@ -14,26 +14,27 @@ from typing import Final
 
 from xxhash import xxh3_128
 
-from synthdub_tui.sources.same_file import Stamp, same_version
+from synthdub_tui.sources.same_file import FileStamp, same_version
 
-RANGE: Final = 32 * 1024 * 1024
-"""Bytes that are hashed together. They are part of a digest's meaning: another number needs another prefix than `DIGEST`."""
+DIGEST_RANGE_BYTES: Final = 32 * 1024 * 1024
+"""Bytes that are hashed together. They are part of a digest's meaning: another number needs another prefix than
+`DIGEST_PREFIX`."""
 
-READ: Final = 1024 * 1024
+READ_CHUNK_BYTES: Final = 1024 * 1024
 """Bytes of one read, if a file is read only for its digest."""
 
-END: Final = 64 * 1024
+FINGERPRINT_END_BYTES: Final = 64 * 1024
 """Bytes at the beginning and at the end of a file that make its fingerprint."""
 
-DIGEST: Final = "xxh3:"
-FINGERPRINT: Final = "ends:"
+DIGEST_PREFIX: Final = "xxh3:"
+FINGERPRINT_PREFIX: Final = "ends:"
 
 
 class FileChangedError(Exception):
     """The file is not the one whose digest was wanted, or it changed meanwhile."""
 
 
-class StoppedError(Exception):
+class DigestCancelledError(Exception):
     """The caller stopped the reading."""
 
 
@@ -48,49 +49,49 @@ class RangeDigests:
         self._size = size
         self._ranges: dict[int, bytes] = {}  # by offset; one assignment to a dict needs no lock
 
-    def reader(self, offset: int) -> Reader:
+    def hasher_at(self, offset: int) -> RangeHasher:
         """A reader for consecutive bytes from `offset` on."""
-        return Reader(self._size, offset, self._ranges)
+        return RangeHasher(self._size, offset, self._ranges)
 
     def result(self) -> str:
         """The digest; empty unless every range was read whole."""
-        offsets = range(0, self._size, RANGE)
+        offsets = range(0, self._size, DIGEST_RANGE_BYTES)
         found = [self._ranges.get(offset, b"") for offset in offsets]
         if not all(found):
             return ""
-        return DIGEST + xxh3_128(self._size.to_bytes(8, "big") + b"".join(found)).hexdigest()
+        return DIGEST_PREFIX + xxh3_128(self._size.to_bytes(8, "big") + b"".join(found)).hexdigest()
 
 
-class Reader:
+class RangeHasher:
     """One pass over a content, in order. Used by one thread at a time."""
 
     def __init__(self, size: int, offset: int, ranges: dict[int, bytes]) -> None:
         self._size = size
-        self._at = offset
+        self._offset = offset
         self._ranges = ranges
         self._enter_range()
 
     def update(self, data: bytes) -> None:
         """Digest the next bytes. Bytes beyond the size do not count."""
-        if len(data) < self._end - self._at:  # nearly always; called for every 64 KiB
-            self._take(data)
+        if len(data) < self._end - self._offset:  # nearly always; called for every 64 KiB
+            self._hash_piece(data)
             return
         rest = memoryview(data)
-        while rest and self._at < self._size:
-            piece = rest[: self._end - self._at]
-            self._take(piece)
-            if self._at == self._end:
+        while rest and self._offset < self._size:
+            piece = rest[: self._end - self._offset]
+            self._hash_piece(piece)
+            if self._offset == self._end:
                 self._leave_range()
             rest = rest[len(piece) :]
 
     def _enter_range(self) -> None:
-        self._start = self._at - self._at % RANGE
-        self._end = min(self._start + RANGE, self._size)
-        wanted = self._at == self._start and self._start not in self._ranges
+        self._start = self._offset - self._offset % DIGEST_RANGE_BYTES
+        self._end = min(self._start + DIGEST_RANGE_BYTES, self._size)
+        wanted = self._offset == self._start and self._start not in self._ranges
         self._hash = xxh3_128() if wanted else None
 
-    def _take(self, piece: bytes | memoryview) -> None:
-        self._at += len(piece)
+    def _hash_piece(self, piece: bytes | memoryview) -> None:
+        self._offset += len(piece)
         if self._hash is not None:
             self._hash.update(piece)
 
@@ -100,7 +101,7 @@ class Reader:
         self._enter_range()
 
 
-def digest_of(
+def compute_digest(
     file: str | int,
     *,
     size: int,
@@ -111,9 +112,9 @@ def digest_of(
 
     `file` is a path, or a descriptor, whose position stays. `stop` is called before every mebibyte: true ends the reading.
     `progress` is called after it with the bytes read so far. Raises OSError; `FileChangedError` if the file has another size or
-    changes meanwhile; `StoppedError`.
+    changes meanwhile; `DigestCancelledError`.
     """
-    with _opened(file) as fd:
+    with _open_descriptor(file) as fd:
         before = _stamp(fd)
         if before.size != size:
             raise FileChangedError(f"{size} bytes became {before.size}")
@@ -125,12 +126,12 @@ def digest_of(
 
 def _read_whole(fd: int, size: int, progress: Callable[[int], None] | None, stop: Callable[[], bool] | None) -> str:
     digests = RangeDigests(size)
-    reader = digests.reader(0)
+    reader = digests.hasher_at(0)
     at = 0
     while at < size:
         if stop is not None and stop():
-            raise StoppedError
-        data = os.pread(fd, min(READ, size - at), at)
+            raise DigestCancelledError
+        data = os.pread(fd, min(READ_CHUNK_BYTES, size - at), at)
         if not data:
             raise FileChangedError("it became shorter while it was read")
         reader.update(data)
@@ -140,19 +141,21 @@ def _read_whole(fd: int, size: int, progress: Callable[[int], None] | None, stop
     return digests.result()
 
 
-def fingerprint(file: str | int) -> str:
+def compute_fingerprint(file: str | int) -> str:
     """A text that tells files apart without reading them whole: of the size, and the first and last 64 KiB. Raises OSError.
 
     `file` is a path, or a descriptor, whose position stays.
     """
-    with _opened(file) as fd:
+    with _open_descriptor(file) as fd:
         size = os.fstat(fd).st_size
-        ends = os.pread(fd, END, 0) + os.pread(fd, END, max(size - END, 0))
-    return FINGERPRINT + xxh3_128(size.to_bytes(8, "big") + ends).hexdigest()
+        ends = os.pread(fd, FINGERPRINT_END_BYTES, 0) + os.pread(
+            fd, FINGERPRINT_END_BYTES, max(size - FINGERPRINT_END_BYTES, 0)
+        )
+    return FINGERPRINT_PREFIX + xxh3_128(size.to_bytes(8, "big") + ends).hexdigest()
 
 
 @contextmanager
-def _opened(file: str | int) -> Iterator[int]:
+def _open_descriptor(file: str | int) -> Iterator[int]:
     if isinstance(file, int):
         yield file
         return
@@ -163,6 +166,6 @@ def _opened(file: str | int) -> Iterator[int]:
         os.close(fd)
 
 
-def _stamp(fd: int) -> Stamp:
+def _stamp(fd: int) -> FileStamp:
     status = os.fstat(fd)
-    return Stamp(status.st_size, status.st_mtime_ns)
+    return FileStamp(status.st_size, status.st_mtime_ns)

@@ -7,19 +7,26 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from synthdub_tui.sources.bounded_reader import Layout, Medium, Window
+from synthdub_tui.sources.bounded_reader import BoundedReader, HeaderContent, TrackKind
 
-ELEMENTS: Final = 256
+MAX_ELEMENTS: Final = 256
 """Most elements of one level that are read."""
 
-CUT_OFF: Final = "it ends before its content does: it may have been cut off"
+MAY_BE_CUT_OFF: Final = "it ends before its content does: it may have been cut off"
 NO_TRACKS: Final = "it lists no tracks before its content"
 
-_MAGIC: Final = b"\x1a\x45\xdf\xa3"
+_EBML_MAGIC: Final = b"\x1a\x45\xdf\xa3"
 _SEGMENT, _INFO, _TRACKS, _CLUSTER = 0x18538067, 0x1549A966, 0x1654AE6B, 0x1F43B675
 _SCALE, _DURATION, _TRACK, _TYPE = 0x2AD7B1, 0x4489, 0xAE, 0x83
 
-_MEDIA: Final = {1: Medium.PICTURE, 2: Medium.SOUND, 16: Medium.OTHER, 17: Medium.OTHER, 18: Medium.OTHER, 32: Medium.OTHER}
+_TRACK_KINDS: Final = {
+    1: TrackKind.PICTURE,
+    2: TrackKind.SOUND,
+    16: TrackKind.OTHER,
+    17: TrackKind.OTHER,
+    18: TrackKind.OTHER,
+    32: TrackKind.OTHER,
+}
 """Types of tracks. Logo, subtitles, buttons and control are neither picture nor sound. Type 3 is a mixture of both."""
 
 
@@ -29,30 +36,30 @@ class _Element(NamedTuple):
     identity: int
     start: int
     end: int
-    sized: bool = True
+    has_known_size: bool = True
 
 
-def known(head: bytes) -> bool:
+def is_matroska(first_bytes: bytes) -> bool:
     """Whether a file that begins like this is WebM or Matroska."""
-    return head.startswith(_MAGIC)
+    return first_bytes.startswith(_EBML_MAGIC)
 
 
-def read(window: Window) -> Layout:
+def read_header(window: BoundedReader) -> HeaderContent:
     """What the file lists before its content. Raises OSError and `Spent`."""
     top = _elements(window, 0, window.size)
     segment = next((element for element in top if element.identity == _SEGMENT), None)
     if segment is None:
-        return Layout(fault=NO_TRACKS)
-    info, tracks = _ahead_of_content(window, segment)
-    fault = CUT_OFF if segment.end > window.size else ""
+        return HeaderContent(fault=NO_TRACKS)
+    info, tracks = _info_and_tracks(window, segment)
+    fault = MAY_BE_CUT_OFF if segment.end > window.size else ""
     seconds = _seconds(window, info) if info else 0.0
     if tracks is None:
-        return Layout(seconds, fault=fault or NO_TRACKS)
+        return HeaderContent(seconds, fault=fault or NO_TRACKS)
     media, whole = _media(window, tracks)
-    return Layout(seconds, media, whole, fault)
+    return HeaderContent(seconds, media, whole, fault)
 
 
-def _ahead_of_content(window: Window, segment: _Element) -> tuple[_Element | None, _Element | None]:
+def _info_and_tracks(window: BoundedReader, segment: _Element) -> tuple[_Element | None, _Element | None]:
     """Information and tracks. If the content comes first, it is skipped as long as its size is known."""
     info = tracks = None
     for element in _elements(window, segment.start, min(segment.end, window.size)):
@@ -60,23 +67,23 @@ def _ahead_of_content(window: Window, segment: _Element) -> tuple[_Element | Non
             info = element
         elif element.identity == _TRACKS:
             tracks = element
-        if (info and tracks) or (element.identity == _CLUSTER and (tracks or not element.sized)):
+        if (info and tracks) or (element.identity == _CLUSTER and (tracks or not element.has_known_size)):
             break
     return info, tracks
 
 
-def _media(window: Window, tracks: _Element) -> tuple[frozenset[Medium], bool]:
+def _media(window: BoundedReader, tracks: _Element) -> tuple[frozenset[TrackKind], bool]:
     """The media of the tracks, and whether the list was read to its end."""
     media, end = set(), tracks.start
     for element in _elements(window, tracks.start, min(tracks.end, window.size)):
         end = element.end
         if element.identity == _TRACK:
             kind = _child(window, element, _TYPE)
-            media.add(_MEDIA.get(int.from_bytes(kind, "big"), Medium.UNSURE) if kind else Medium.UNSURE)
-    return frozenset(media), bool(media) and tracks.sized and end == tracks.end
+            media.add(_TRACK_KINDS.get(int.from_bytes(kind, "big"), TrackKind.UNKNOWN) if kind else TrackKind.UNKNOWN)
+    return frozenset(media), bool(media) and tracks.has_known_size and end == tracks.end
 
 
-def _seconds(window: Window, info: _Element) -> float:
+def _seconds(window: BoundedReader, info: _Element) -> float:
     scale = int.from_bytes(_child(window, info, _SCALE) or b"", "big") or 1_000_000  # nanoseconds per tick
     digits = _child(window, info, _DURATION) or b""
     form = {4: ">f", 8: ">d"}.get(len(digits))
@@ -85,7 +92,7 @@ def _seconds(window: Window, info: _Element) -> float:
     return round(seconds, 3) if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
-def _child(window: Window, parent: _Element, identity: int) -> bytes | None:
+def _child(window: BoundedReader, parent: _Element, identity: int) -> bytes | None:
     """Content of the first such element, which is a number: at most 8 bytes."""
     for element in _elements(window, parent.start, min(parent.end, window.size)):
         if element.identity == identity:
@@ -93,9 +100,9 @@ def _child(window: Window, parent: _Element, identity: int) -> bytes | None:
     return None
 
 
-def _elements(window: Window, start: int, end: int) -> Iterator[_Element]:
+def _elements(window: BoundedReader, start: int, end: int) -> Iterator[_Element]:
     """Consecutive elements, as long as they are valid."""
-    for _ in range(ELEMENTS):
+    for _ in range(MAX_ELEMENTS):
         if start >= end:
             return
         head = window.read(start, 12)

@@ -6,28 +6,28 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from synthdub_tui.sources.bounded_reader import Layout, Medium, Window
+from synthdub_tui.sources.bounded_reader import BoundedReader, HeaderContent, TrackKind
 
-BOXES: Final = 256
+MAX_BOXES: Final = 256
 """Most boxes of one level that are read."""
 
 NO_INDEX: Final = "it has no index: it may have been cut off"
-CUT_OFF: Final = "it ends before its content does: it may have been cut off"
+MAY_BE_CUT_OFF: Final = "it ends before its content does: it may have been cut off"
 
-_FIRST: Final = frozenset(
+_FIRST_BOXES: Final = frozenset(
     {b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"PICT", b"uuid", b"sidx", b"junk"}
 )
 """First boxes of such a file. Old QuickTime files have no `ftyp`, and may begin with their content."""
 
-_STILLS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"})
+_STILL_PICTURE_BRANDS: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif"})
 """Brands of still pictures in the same format."""
 
-_MEDIA: Final = {b"vide": Medium.PICTURE, b"soun": Medium.SOUND} | dict.fromkeys(
-    (b"text", b"sbtl", b"subt", b"subp", b"clcp", b"tmcd", b"meta", b"hint", b"odsm", b"sdsm"), Medium.OTHER
+_TRACK_KINDS: Final = {b"vide": TrackKind.PICTURE, b"soun": TrackKind.SOUND} | dict.fromkeys(
+    (b"text", b"sbtl", b"subt", b"subp", b"clcp", b"tmcd", b"meta", b"hint", b"odsm", b"sdsm"), TrackKind.OTHER
 )
 """Handlers of tracks. Any other may show pictures: QuickTime has handlers for MPEG-1, for panoramas and for sprites."""
 
-_EMPTY: Final = frozenset({b"mvhd", b"mvex", b"iods", b"udta", b"meta", b"free", b"skip", b"wide", b"uuid"})
+_BOXES_WITHOUT_TRACKS: Final = frozenset({b"mvhd", b"mvex", b"iods", b"udta", b"meta", b"free", b"skip", b"wide", b"uuid"})
 """Boxes of an index without tracks. QuickTime may also compress the index, or refer to another file in it."""
 
 
@@ -39,21 +39,21 @@ class _Box(NamedTuple):
     end: int
 
 
-def known(head: bytes) -> bool:
+def is_mp4(first_bytes: bytes) -> bool:
     """Whether a file that begins like this is MP4 or QuickTime."""
-    return head[4:8] in _FIRST
+    return first_bytes[4:8] in _FIRST_BOXES
 
 
-def is_still(window: Window) -> bool:
+def is_still_picture(window: BoundedReader) -> bool:
     """Whether the file is a still picture (HEIC, AVIF): with such a brand, complete, and without an index of tracks."""
-    if window.read(8, 4) not in _STILLS:
+    if window.read(8, 4) not in _STILL_PICTURE_BRANDS:
         return False
     boxes = list(_boxes(window, 0, window.size))
     names = {box.name for box in boxes}
     return boxes[-1].end == window.size and b"meta" in names and b"moov" not in names
 
 
-def is_whole(window: Window) -> bool:
+def is_complete(window: BoundedReader) -> bool:
     """Whether the file certainly ends where it should: after one index and one content. Raises OSError and `Spent`.
 
     Content in fragments is never certain: others could have followed.
@@ -64,7 +64,7 @@ def is_whole(window: Window) -> bool:
     return once and boxes[-1].end == window.size
 
 
-def read(window: Window) -> Layout:
+def read_header(window: BoundedReader) -> HeaderContent:
     """What the file's index lists. Raises OSError and `Spent`."""
     index = content = None
     for box in _boxes(window, 0, window.size):
@@ -75,41 +75,41 @@ def read(window: Window) -> Layout:
         if index and content:
             break
     if index is None:
-        return Layout(fault=NO_INDEX)
+        return HeaderContent(fault=NO_INDEX)
     cut = any(box.end > window.size for box in (index, content) if box)
     layout = _read_index(window, index)
-    return layout._replace(fault=CUT_OFF) if cut else layout
+    return layout._replace(fault=MAY_BE_CUT_OFF) if cut else layout
 
 
-def _read_index(window: Window, index: _Box) -> Layout:
+def _read_index(window: BoundedReader, index: _Box) -> HeaderContent:
     boxes = list(_boxes(window, index.start, min(index.end, window.size)))
     tracks = [_medium(window, box) for box in boxes if box.name == b"trak"]
-    whole = _ends_well(boxes, index) and index.end <= window.size
+    whole = _fills_parent(boxes, index) and index.end <= window.size
     if not tracks:
-        whole = whole and all(box.name in _EMPTY for box in boxes)
-    return Layout(_seconds(window, boxes), frozenset(tracks), whole)
+        whole = whole and all(box.name in _BOXES_WITHOUT_TRACKS for box in boxes)
+    return HeaderContent(_seconds(window, boxes), frozenset(tracks), whole)
 
 
-def _ends_well(boxes: list[_Box], parent: _Box) -> bool:
+def _fills_parent(boxes: list[_Box], parent: _Box) -> bool:
     """Whether the boxes fill their parent. QuickTime may end a list with four zero bytes."""
     end = boxes[-1].end if boxes else parent.start
     return parent.end - 8 < end <= parent.end
 
 
-def _medium(window: Window, track: _Box) -> Medium:
+def _medium(window: BoundedReader, track: _Box) -> TrackKind:
     media = _child(window, track, b"mdia")
     handler = media and _child(window, media, b"hdlr")
-    return _MEDIA.get(window.read(handler.start + 8, 4), Medium.UNSURE) if handler else Medium.UNSURE
+    return _TRACK_KINDS.get(window.read(handler.start + 8, 4), TrackKind.UNKNOWN) if handler else TrackKind.UNKNOWN
 
 
-def _child(window: Window, parent: _Box, name: bytes) -> _Box | None:
+def _child(window: BoundedReader, parent: _Box, name: bytes) -> _Box | None:
     children = _boxes(window, parent.start, min(parent.end, window.size))
     return next((box for box in children if box.name == name), None)
 
 
-def _boxes(window: Window, start: int, end: int, *, endless: bool = True) -> Iterator[_Box]:
+def _boxes(window: BoundedReader, start: int, end: int, *, endless: bool = True) -> Iterator[_Box]:
     """Consecutive boxes, as long as they are valid. `endless` includes a box without a size, which extends to the end."""
-    for _ in range(BOXES):
+    for _ in range(MAX_BOXES):
         if start + 8 > end:
             return
         head = window.read(start, 16)
@@ -128,7 +128,7 @@ def _boxes(window: Window, start: int, end: int, *, endless: bool = True) -> Ite
         start += size
 
 
-def _seconds(window: Window, index: list[_Box]) -> float:
+def _seconds(window: BoundedReader, index: list[_Box]) -> float:
     """Playing time in seconds from the movie's header, or from the fragments' header if the movie's says 0."""
     found = {box.name: box for box in index}
     if b"mvhd" not in found:

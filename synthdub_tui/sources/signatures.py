@@ -6,9 +6,9 @@ import codecs
 import re
 from typing import Final
 
-from synthdub_tui.sources.bounded_reader import Window
+from synthdub_tui.sources.bounded_reader import BoundedReader
 
-HEAD: Final = 4096
+HEAD_BYTES: Final = 4096
 """Bytes that are looked at, at the beginning of a file."""
 
 _PREFIXES: Final = {
@@ -59,7 +59,7 @@ _PREFIXES: Final = {
 }
 """First bytes → kind of file. No video begins so: none of them can be a first box of MP4 or a first element of Matroska."""
 
-_FORMS: Final = {
+_CONTAINER_FORMS: Final = {
     (b"RIFF", b"WAVE"): "a WAV sound file",
     (b"RF64", b"WAVE"): "a WAV sound file",
     (b"RIFF", b"WEBP"): "a WebP picture",
@@ -68,38 +68,38 @@ _FORMS: Final = {
 }
 """Containers that name their content in bytes 8 to 12. AVI, which is a video, has the same form."""
 
-_PAGE: Final = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|title|meta)\b", re.IGNORECASE)
+_HTML_START: Final = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|title|meta)\b", re.IGNORECASE)
 _CUES: Final = re.compile(rb"\d+[ \t]*\r?\n\d\d:\d\d:\d\d[,.]\d{3} -->")
-_ERROR: Final = re.compile(r"(?:\d{3}:? |error\b|(?:not found|access denied|forbidden|unauthorized)\W*$)", re.IGNORECASE)
+_ERROR_TEXT: Final = re.compile(r"(?:\d{3}:? |error\b|(?:not found|access denied|forbidden|unauthorized)\W*$)", re.IGNORECASE)
 _OGG_SOUND: Final = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")
 
-_RATES: Final = (
+_MP3_BIT_RATES: Final = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # MPEG 2 and 2.5
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG 1
 )
 """Bit rates of MP3 in kbit/s (ISO/IEC 11172-3, 13818-3)."""
 
-_FRAMES: Final = 3
+_MIN_SOUND_FRAMES: Final = 3
 """Frames in a row that identify raw sound: two bytes alone may be chance."""
 
 
-def other_than_video(window: Window) -> str:
+def describe_other_kind(window: BoundedReader) -> str:
     """What the file certainly is instead of a video, as a clause; empty if that is not certain.
 
     Raises OSError and `Spent`.
     """
-    head = window.read(0, HEAD)
+    head = window.read(0, HEAD_BYTES)
     if not head.strip(b"\0"):
         return "it holds nothing but zeros" if _is_zero(window) else ""
     name = _prefix(head) or _form(head) or _sound(head) or _program(window, head) or _text(head)
     return f"it begins as {name}" if name else ""
 
 
-def _is_zero(window: Window) -> bool:
+def _is_zero(window: BoundedReader) -> bool:
     """Whether the file contains only zeros: all of a small one is read, pieces of a large one."""
-    step = max(HEAD, window.size // 64)
-    places = [*range(0, window.size, step), max(0, window.size - HEAD)]
-    return not any(window.read(at, HEAD).strip(b"\0") for at in places)
+    step = max(HEAD_BYTES, window.size // 64)
+    places = [*range(0, window.size, step), max(0, window.size - HEAD_BYTES)]
+    return not any(window.read(at, HEAD_BYTES).strip(b"\0") for at in places)
 
 
 def _prefix(head: bytes) -> str:
@@ -111,10 +111,10 @@ def _form(head: bytes) -> str:
         return "a tar archive"
     if re.match(rb"BZh[1-9]1AY&SY", head):
         return "a bzip2 archive"
-    return _FORMS.get((head[:4], head[8:12]), "")
+    return _CONTAINER_FORMS.get((head[:4], head[8:12]), "")
 
 
-def _program(window: Window, head: bytes) -> str:
+def _program(window: BoundedReader, head: bytes) -> str:
     """A Windows program or a BMP picture, by both of its marks: two letters alone may be chance."""
     if head[:2] == b"MZ" and window.read(int.from_bytes(head[60:64], "little"), 4) == b"PE\0\0":
         return "a Windows program"
@@ -131,7 +131,7 @@ def _sound(head: bytes) -> str:
         return "an Ogg sound file" if _ogg_sound(head) else ""
     for length, name in ((_mp3_frame, "an MP3 sound file"), (_aac_frame, "an AAC sound file")):
         at = 0
-        for _ in range(_FRAMES):
+        for _ in range(_MIN_SOUND_FRAMES):
             step = length(head[at : at + 8])
             if not step:
                 break
@@ -163,7 +163,7 @@ def _mp3_frame(head: bytes) -> int:
     if version == 1 or rate in (0, 15) or pace == 3:
         return 0
     hertz = (44100, 48000, 32000)[pace] >> {3: 0, 2: 1, 0: 2}[version]
-    return (144_000 if version == 3 else 72_000) * _RATES[version == 3][rate] // hertz + (head[2] >> 1 & 1)
+    return (144_000 if version == 3 else 72_000) * _MP3_BIT_RATES[version == 3][rate] // hertz + (head[2] >> 1 & 1)
 
 
 def _aac_frame(head: bytes) -> int:
@@ -179,7 +179,7 @@ def _aac_frame(head: bytes) -> int:
 
 def _text(head: bytes) -> str:
     start = head.removeprefix(codecs.BOM_UTF8).lstrip()
-    if _PAGE.match(start):
+    if _HTML_START.match(start):
         return "a web page"
     if start.startswith((b"<?xml", b"<svg")):
         return "an XML text"
@@ -191,8 +191,8 @@ def _text(head: bytes) -> str:
     if words.startswith(("{", "[")):
         return "a JSON text"
     if words.startswith("<"):
-        return "a web page" if _PAGE.match(words.encode()) else "an XML text"
-    return "a text" if "\n" in words or _ERROR.match(words) else ""
+        return "a web page" if _HTML_START.match(words.encode()) else "an XML text"
+    return "a text" if "\n" in words or _ERROR_TEXT.match(words) else ""
 
 
 def _decoded(head: bytes) -> str:

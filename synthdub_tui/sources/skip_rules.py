@@ -13,13 +13,13 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from synthdub_tui import languages
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.jobs.batch_options import BatchOptions
 from synthdub_tui.jobs.globs import Glob
 from synthdub_tui.jobs.output_paths import is_output
 
 
-class Why(StrEnum):
-    """Why a found file or folder is skipped. The values are codes of `Skipped`."""
+class SkipReason(StrEnum):
+    """Why a found file or folder is skipped. The values are codes of `SkippedPath`."""
 
     RESERVED = "reserved"  # a name that only a system or program gives
     HIDDEN = "hidden"  # begins with a dot
@@ -28,10 +28,10 @@ class Why(StrEnum):
     SAME_FILE = "same_file"  # another name of a file that is used
     OWN_OUTPUT = "own_output"
     OUTPUT_COPY = "output_copy"  # of an output, made by another program
-    OTHER = "unsupported_file"  # not a video
+    NOT_A_VIDEO = "unsupported_file"  # not a video
 
 
-LEFT_OUT: Final = frozenset(why.value for why in Why)
+SKIP_REASON_CODES: Final = frozenset(why.value for why in SkipReason)
 """Codes of skipped files and folders. Any other code is a problem."""
 
 _RESERVED: Final = frozenset(
@@ -93,7 +93,9 @@ _RESERVED_START: Final = (
 _FOUND_BY_CHKDSK: Final = re.compile(r"found\.\d{3}", re.IGNORECASE)
 
 
-_MARK: Final = re.compile(rf"(?:(?i:\.dubbed-(?:{'|'.join(languages.OUTPUT)}))|\.dubbed-[a-z]{{2,3}}-[A-Z]{{2}})(?![^\W\d_])")
+_OUTPUT_MARK: Final = re.compile(
+    rf"(?:(?i:\.dubbed-(?:{'|'.join(languages.OUTPUT_CODES)}))|\.dubbed-[a-z]{{2,3}}-[A-Z]{{2}})(?![^\W\d_])"
+)
 """Mark of an output, anywhere in a name: with a known code in any case, or with what looks like a new code."""
 
 
@@ -101,7 +103,7 @@ def is_output_copy(name: str) -> bool:
     """Whether another program gave this name to a copy of an output, such as `a.dubbed-fr-FR (1).mp4`."""
     if ".dubbed-" not in name.lower():  # nearly always
         return False
-    return _MARK.search(name) is not None and not is_output(name)
+    return _OUTPUT_MARK.search(name) is not None and not is_output(name)
 
 
 def is_reserved(name: str) -> bool:
@@ -110,7 +112,7 @@ def is_reserved(name: str) -> bool:
     return low in _RESERVED or low.startswith(_RESERVED_START) or _FOUND_BY_CHKDSK.fullmatch(name) is not None
 
 
-class Rules(NamedTuple):
+class SkipRules(NamedTuple):
     """What is skipped below a named folder, in addition to files that are not videos."""
 
     exclude: tuple[Glob, ...] = ()
@@ -118,16 +120,16 @@ class Rules(NamedTuple):
     follow_links: bool = False
 
     @classmethod
-    def of(cls, batch: Batch) -> Rules:
+    def from_options(cls, batch: BatchOptions) -> SkipRules:
         """The rules of the batch options. Raises ValueError for a pattern that can match nothing."""
         return cls(tuple(map(Glob, batch.exclude)), batch.include_hidden, batch.follow_links)
 
-    def why(self, path: Sequence[str], *, folder: bool) -> Why | None:
+    def skip_reason(self, path: Sequence[str], *, folder: bool) -> SkipReason | None:
         """Why a path, given by its names below the named folder, is skipped; None if it is not. Its folders were checked
         before."""
         name = path[-1]
         if is_reserved(name):
-            return Why.RESERVED
+            return SkipReason.RESERVED
         if name.startswith(".") and not self.include_hidden:
-            return Why.HIDDEN
-        return Why.EXCLUDED if any(glob.matches(path, folder=folder) for glob in self.exclude) else None
+            return SkipReason.HIDDEN
+        return SkipReason.EXCLUDED if any(glob.matches(path, folder=folder) for glob in self.exclude) else None

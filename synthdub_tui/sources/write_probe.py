@@ -9,18 +9,18 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from synthdub_tui.sources.settle import Look, Stamp
+from synthdub_tui.sources.settle import ChangeStamp, FileObservation
 
 _File = tuple[int, int]
 """Device and inode: identifies a file, whatever its name."""
 
-_NO_FILES: Final = ("/dev/", "/proc/", "/sys/", "/memfd:")
+_VIRTUAL_PATH_PREFIXES: Final = ("/dev/", "/proc/", "/sys/", "/memfd:")
 
 _WRITABLE: Final = " rw-s "
 """Part of a line of `/proc/PID/maps`: the file is mapped for writing."""
 
 
-def look_at(paths: Iterable[str]) -> dict[str, Look]:
+def observe_files(paths: Iterable[str]) -> dict[str, FileObservation]:
     """Look once at each file that has content, and once at all processes of this user. Blocking. Other paths are left out."""
     found = {}
     for path in paths:
@@ -31,13 +31,14 @@ def look_at(paths: Iterable[str]) -> dict[str, Look]:
     written = _open_for_writing({(status.st_dev, status.st_ino) for status in found.values()})
     now, wall = time.monotonic(), time.time()
     return {
-        path: Look(stamp_of(status), (status.st_dev, status.st_ino) in written, now, wall) for path, status in found.items()
+        path: FileObservation(stamp_of_status(status), (status.st_dev, status.st_ino) in written, now, wall)
+        for path, status in found.items()
     }
 
 
-def stamp_of(status: os.stat_result) -> Stamp:
+def stamp_of_status(status: os.stat_result) -> ChangeStamp:
     """The stamp of a file."""
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return ChangeStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def _open_for_writing(files: set[_File]) -> set[_File]:
@@ -64,8 +65,8 @@ def _by_descriptor(process: str, files: set[_File]) -> Iterator[_File]:
     for name in descriptors:
         with contextlib.suppress(OSError):
             link = f"{process}/fd/{name}"
-            file = _file(link) if _may_be_file(os.readlink(link)) else None
-            if file in files and _writes(f"{process}/fdinfo/{name}"):
+            file = _file_id(link) if _may_be_file(os.readlink(link)) else None
+            if file in files and _is_for_writing(f"{process}/fdinfo/{name}"):
                 yield file
 
 
@@ -79,21 +80,21 @@ def _by_mapping(process: str, files: set[_File]) -> Iterator[_File]:
     for _, root, rest in shared:
         path = root + rest.replace("\\012", "\n")
         with contextlib.suppress(OSError):
-            file = _file(path) if _may_be_file(path) else None
+            file = _file_id(path) if _may_be_file(path) else None
             if file in files:
                 yield file
 
 
 def _may_be_file(path: str) -> bool:
-    return path.startswith("/") and not path.startswith(_NO_FILES)
+    return path.startswith("/") and not path.startswith(_VIRTUAL_PATH_PREFIXES)
 
 
-def _file(path: str) -> _File:
+def _file_id(path: str) -> _File:
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
 
-def _writes(fdinfo: str) -> bool:
+def _is_for_writing(fdinfo: str) -> bool:
     """Whether the descriptor is for writing, by its flags, which are octal there."""
     with open(fdinfo, encoding="ascii") as lines:
         flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")

@@ -18,21 +18,21 @@ from typing import Final
 import msgspec
 
 from synthdub_tui import files
-from synthdub_tui.errors import Trouble
-from synthdub_tui.files import one_name
-from synthdub_tui.jobs.model import OPEN, DubState
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.files import path_key
+from synthdub_tui.jobs.model import OPEN_STATES, DubState
 from synthdub_tui.store.codec import decode_job
-from synthdub_tui.store.job_store import SIZE_LIMIT
+from synthdub_tui.store.job_store import MAX_STATE_FILE_BYTES
 
-FOLDER: Final = ".synthdub-claims"
+CLAIMS_FOLDER: Final = ".synthdub-claims"
 
-LASTS: Final = 14 * 86_400.0
+CLAIM_LIFETIME_SECONDS: Final = 14 * 86_400.0
 """Seconds after which a claim of another machine expires, since this machine cannot see whether its batch still exists."""
 
-WRITING: Final = 60.0
+UNREADABLE_CLAIM_GRACE_SECONDS: Final = 60.0
 """Seconds for which an unreadable claim may be one that is just being written. An older one was left by a crash."""
 
-TRIES: Final = 3
+MAX_CLAIM_ATTEMPTS: Final = 3
 """Attempts to claim: another process may remove a stale claim, or the folder, at the same time."""
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,20 +50,20 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     at: float
 
-    def same_batch(self, other: Claim) -> bool:
+    def is_from_same_batch(self, other: Claim) -> bool:
         """Whether both claims are from one state directory."""
         return self.batch == other.batch or (self.host, self.state_dir) == (other.host, other.state_dir)
 
 
-def claim(mine: Claim) -> Claim | None:
+def claim_output(mine: Claim) -> Claim | None:
     """Claim the output for this batch. Returns the claim of another batch that has it; None if the dub may go ahead."""
     path = _path(mine.output)
-    for _ in range(TRIES):
+    for _ in range(MAX_CLAIM_ATTEMPTS):
         try:
             _write(path, mine)
         except FileExistsError:
-            other = _found(path, mine)
-            if other is None or other.same_batch(mine):
+            other = _read_claim(path, mine)
+            if other is None or other.is_from_same_batch(mine):
                 return None
             if not _is_stale(path, other, mine):
                 return other
@@ -82,16 +82,16 @@ def is_claimed(output: str, now: float) -> bool:
     """Whether any batch has a claim on this output that is not stale. Claims nothing. `now`: seconds since the epoch."""
     path = _path(output)
     reader = Claim(batch="", owner="", host=socket.gethostname(), state_dir="", job="", language="", output=output, at=now)
-    other = _found(path, reader)
+    other = _read_claim(path, reader)
     return other is not None and not _is_stale(path, other, reader)
 
 
-def release(mine: Claim) -> None:
+def release_claim(mine: Claim) -> None:
     """Remove the claim if it is from this batch, and the folder with the last claim."""
     path = _path(mine.output)
     with contextlib.suppress(OSError):
-        other = _found(path, mine)
-        if other is not None and other.same_batch(mine):
+        other = _read_claim(path, mine)
+        if other is not None and other.is_from_same_batch(mine):
             os.unlink(path)
         os.rmdir(os.path.dirname(path))
 
@@ -99,8 +99,8 @@ def release(mine: Claim) -> None:
 def _path(output: str) -> str:
     """Path of a claim: one name for all spellings of an output, short enough for every file system."""
     folder, name = os.path.split(output)
-    digest = hashlib.sha256(one_name(name).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return os.path.join(folder, FOLDER, f"{digest}.toml")
+    digest = hashlib.sha256(path_key(name).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return os.path.join(folder, CLAIMS_FOLDER, f"{digest}.toml")
 
 
 def _write(path: str, mine: Claim) -> None:
@@ -118,14 +118,14 @@ def _write(path: str, mine: Claim) -> None:
     files.sync_folder(folder)
 
 
-def _found(path: str, mine: Claim) -> Claim | None:
+def _read_claim(path: str, mine: Claim) -> Claim | None:
     """The claim at a path. If it cannot be read, a claim by the file's owner and time. None if it is missing, or not a file."""
     try:
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
         with contextlib.suppress(PermissionError, ValueError):
-            return msgspec.toml.decode(_content(path), type=Claim)
+            return msgspec.toml.decode(_read_small_file(path), type=Claim)
     except OSError:
         return None
     owner = f"user {status.st_uid}"
@@ -135,29 +135,31 @@ def _found(path: str, mine: Claim) -> Claim | None:
 def _is_stale(path: str, other: Claim, mine: Claim) -> bool:
     """Whether no batch dubs under this claim any more, as far as this machine can see. `mine` was created just now."""
     says_nothing = not other.batch and os.access(path, os.R_OK)
-    if mine.at - other.at > (WRITING if says_nothing else LASTS):
+    if mine.at - other.at > (UNREADABLE_CLAIM_GRACE_SECONDS if says_nothing else CLAIM_LIFETIME_SECONDS):
         return True
-    return other.host == mine.host and _is_over(other)
+    return other.host == mine.host and _has_ended(other)
 
 
-def _is_over(other: Claim) -> bool:
+def _has_ended(other: Claim) -> bool:
     """Whether a batch of this machine is gone, or no longer works on the dub. If its state cannot be read, it may."""
     try:
         os.stat(other.state_dir)
-        job = decode_job(_content(os.path.join(other.state_dir, "jobs", f"{os.path.basename(other.job)}.toml")).decode())
+        job = decode_job(
+            _read_small_file(os.path.join(other.state_dir, "jobs", f"{os.path.basename(other.job)}.toml")).decode()
+        )
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except (OSError, ValueError, Trouble):
+    except (OSError, ValueError, ProblemError):
         return False
     dub = job.dubs.get(other.language)
-    return dub is None or dub.state not in OPEN | {DubState.UNKNOWN}
+    return dub is None or dub.state not in OPEN_STATES | {DubState.UNKNOWN}
 
 
-def _content(path: str) -> bytes:
+def _read_small_file(path: str) -> bytes:
     """Raises OSError or ValueError. Others may have put anything there: it does not wait for a pipe, nor follow a link."""
     handle = os.open(path, _READ)
     with open(handle, "rb", buffering=0) as file:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > SIZE_LIMIT:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_STATE_FILE_BYTES:
             raise ValueError("not a small file")
         return file.readall()

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.jobs.model import SCHEMA, Job, Output
-from synthdub_tui.store.interning import share
-from synthdub_tui.store.migrations import upgraded
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.jobs.model import SCHEMA_VERSION, Job, Output
+from synthdub_tui.store.interning import share_equal_values
+from synthdub_tui.store.migrations import upgrade_job
 
 
 class _Output(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,28 +30,28 @@ def encode_job(job: Job) -> bytes:
     content = {"schema": job.schema} | msgspec.to_builtins(job)
     for language, dub in job.dubs.items():
         if dub.output is not None:
-            content["dubs"][language]["output"] = _written(dub.output)
-    return _dump(content)
+            content["dubs"][language]["output"] = _encode_output(dub.output)
+    return dump_toml(content)
 
 
 def decode_job(text: str) -> Job:
-    """Raises ValueError (which TOML errors and msgspec.ValidationError are) or `Trouble` ("state_newer")."""
-    content = _parse(text)
+    """Raises ValueError (which TOML errors and msgspec.ValidationError are) or `ProblemError` ("state_newer")."""
+    content = parse_toml(text)
     schema = content.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise Trouble("state_newer", f"schema {schema}")
-    content = upgraded(content)
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+        raise ProblemError("state_newer", f"schema {schema}")
+    content = upgrade_job(content)
     if isinstance(dubs := content.get("dubs"), dict):
         content["dubs"] = {sys.intern(language): dub for language, dub in dubs.items()}
         for dub in dubs.values():
             if isinstance(dub, dict) and "output" in dub:
                 dub["output"] = _read_output(dub["output"])
     job = msgspec.convert(content, Job)
-    share((job,))
+    share_equal_values((job,))
     return job
 
 
-def _written(output: Output) -> dict[str, Any]:
+def _encode_output(output: Output) -> dict[str, Any]:
     readable = _Output(
         output.path,
         output.size,
@@ -78,14 +78,14 @@ def _read_output(content: object) -> Output:
     )
 
 
-def _parse(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Any]:
     """Raises ValueError. The parser is in Rust: tomllib would take many seconds for 10,000 jobs of 20 languages."""
     import rtoml  # noqa: PLC0415 - an empty directory starts faster without
 
     return rtoml.loads(text)
 
 
-def _dump(content: dict[str, Any]) -> bytes:
+def dump_toml(content: dict[str, Any]) -> bytes:
     import tomli_w  # noqa: PLC0415 - only writers need it
 
     return tomli_w.dumps(content).encode()

@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr
 from synthdub_tui.jobs.model import NEVER, Job
 
 
-def share(jobs: Iterable[Job]) -> None:
+def share_equal_values(jobs: Iterable[Job]) -> None:
     """Let dubs of freshly decoded jobs share equal projects and times. Outputs share theirs when they are created."""
     for job in jobs:
         times = {NEVER: NEVER}

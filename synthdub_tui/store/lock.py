@@ -7,10 +7,10 @@ import errno
 import fcntl
 import os
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 
 
-class Lock:
+class StateLock:
     """`flock` on a file of the state directory. It holds across bind mounts too, since it is on the inode."""
 
     def __init__(self, path: str) -> None:
@@ -18,19 +18,19 @@ class Lock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Raises `Trouble` ("state_busy") if another process holds it; OSError if the file cannot be locked."""
+        """Raises `ProblemError` ("state_busy") if another process holds it; OSError if the file cannot be locked."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(handle)
-            raise Trouble("state_busy") from error
+            raise ProblemError("state_busy") from error
         except OSError:
             os.close(handle)
             raise
         self._handle = handle
 
-    def check(self) -> None:
+    def check_still_valid(self) -> None:
         """Raises OSError if the lock no longer protects anything: its file was removed or replaced, alone or with its
         folder, and another process may have locked the new one."""
         if self._handle is None or not os.path.samestat(os.fstat(self._handle), os.stat(self._path)):

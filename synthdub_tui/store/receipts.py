@@ -21,13 +21,13 @@ from typing import Final, NamedTuple
 import msgspec
 
 from synthdub_tui import files
-from synthdub_tui.jobs.model import NEVER, Options
+from synthdub_tui.jobs.model import NEVER, JobOptions
 from synthdub_tui.jobs.moderation import MODERATION
 from synthdub_tui.settings.model import Settings
 
-SHARDS: Final = 256
+SHARD_COUNT: Final = 256
 
-_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
+_NO_LANGUAGES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class PaidRequest(msgspec.Struct, frozen=True, tag_field="is", tag="request", omit_defaults=True, kw_only=True):
@@ -50,13 +50,13 @@ class _Accepted(msgspec.Struct, frozen=True, tag_field="is", tag="accepted"):
     project: str
 
 
-class _Unclear(msgspec.Struct, frozen=True, tag_field="is", tag="unclear"):
+class _UnknownOutcome(msgspec.Struct, frozen=True, tag_field="is", tag="unclear"):
     """The outcome of the request is unknown, and no answer will come any more."""
 
     id: str
 
 
-class _Refused(msgspec.Struct, frozen=True, tag_field="is", tag="refused"):
+class _Rejected(msgspec.Struct, frozen=True, tag_field="is", tag="refused"):
     """Nothing was billed for these languages, or for the whole request if there are none."""
 
     id: str
@@ -79,11 +79,11 @@ class _Moderated(msgspec.Struct, frozen=True, tag_field="is", tag="moderated", o
     words: str = ""
 
 
-class Verdict(NamedTuple):
+class ModerationVerdict(NamedTuple):
     """A refusal of a content by moderation."""
 
-    whole: bool  # in every language
-    words: str  # message of the service, untrusted
+    is_whole_video: bool  # in every language
+    message: str  # message of the service, untrusted
 
 
 class SavedOutput(msgspec.Struct, frozen=True, tag_field="is", tag="output", kw_only=True):
@@ -100,20 +100,20 @@ class SavedOutput(msgspec.Struct, frozen=True, tag_field="is", tag="output", kw_
     captions_ns: tuple[int, ...] = ()
 
 
-class _Ours(msgspec.Struct, frozen=True, tag_field="is", tag="ours"):
+class _OwnOutput(msgspec.Struct, frozen=True, tag_field="is", tag="ours"):
     """Content that synthdub downloaded, filed under its own size. It is never an input."""
 
     size: int
     fingerprint: str
 
 
-_Line = PaidRequest | _Accepted | _Unclear | _Refused | _Failed | _Moderated | SavedOutput | _Ours
+_Line = PaidRequest | _Accepted | _UnknownOutcome | _Rejected | _Failed | _Moderated | SavedOutput | _OwnOutput
 
 _decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
 
 
 @dataclass(frozen=True)
-class Content:
+class PaidContent:
     """What a request pays for: content of a source under certain options. Size in bytes."""
 
     size: int
@@ -121,7 +121,7 @@ class Content:
     options: str
 
     @classmethod
-    def of(cls, size: int, digest: str, options: Options) -> Content:
+    def from_options(cls, size: int, digest: str, options: JobOptions) -> PaidContent:
         """Leaves out the title: it follows the file's name, and a renamed video is the same video."""
         told = (options.source_language, options.video_duration, options.visibility, "lipsync" if options.lipsync else "")
         return cls(size, digest, " ".join(filter(None, told)))
@@ -133,27 +133,29 @@ class Receipt:
 
     request: PaidRequest
     project: str = ""
-    unclear: bool = False
-    refused: set[str] = field(default_factory=set)
-    failed: dict[str, str] = field(default_factory=dict)  # language → code
+    has_unknown_outcome: bool = False
+    rejected_languages: set[str] = field(default_factory=set)
+    failure_codes: dict[str, str] = field(default_factory=dict)  # language → code
     outputs: dict[str, SavedOutput] = field(default_factory=dict)  # by language
-    verdicts: dict[str, str] = field(default_factory=dict)  # by moderation: language, or empty for the whole → message
+    moderation_messages: dict[str, str] = field(
+        default_factory=dict
+    )  # by moderation: language, or empty for the whole → message
 
-    def take(self, line: _Accepted | _Unclear | _Refused | _Failed | _Moderated | SavedOutput) -> None:
+    def apply(self, line: _Accepted | _UnknownOutcome | _Rejected | _Failed | _Moderated | SavedOutput) -> None:
         """Apply a further line about the request."""
         match line:
             case _Accepted():
                 self.project = line.project
-            case _Unclear():
-                self.unclear = True
-            case _Refused():
-                self.refused.update(line.languages or self.request.languages)
+            case _UnknownOutcome():
+                self.has_unknown_outcome = True
+            case _Rejected():
+                self.rejected_languages.update(line.languages or self.request.languages)
             case _Failed():
-                self.failed[line.language] = line.code
+                self.failure_codes[line.language] = line.code
                 if line.code == MODERATION:
-                    self.verdicts.setdefault(line.language, "")
+                    self.moderation_messages.setdefault(line.language, "")
             case _Moderated():
-                self.verdicts[line.language] = line.words
+                self.moderation_messages[line.language] = line.words
             case SavedOutput():
                 self.outputs[line.language] = line
 
@@ -161,21 +163,21 @@ class Receipt:
         """Whether it was sent after `since`. One from the future, of a clock that was put back, counts only for `NEVER`."""
         return since < self.request.at and (self.request.at <= now or since == NEVER)
 
-    def was_for(self, language: str) -> bool:
+    def may_be_accepted_for(self, language: str) -> bool:
         """Whether the request was, or may have been, accepted for the language."""
-        return language in self.request.languages and language not in self.refused
+        return language in self.request.languages and language not in self.rejected_languages
 
-    def stands_for(self, language: str) -> bool:
+    def may_be_paid_for(self, language: str) -> bool:
         """Whether the language was, or may have been, paid for and did not fail."""
-        return self.was_for(language) and language not in self.failed
+        return self.may_be_accepted_for(language) and language not in self.failure_codes
 
 
-def _verdict(receipts: Sequence[Receipt], language: str) -> Verdict | None:
+def _find_verdict(receipts: Sequence[Receipt], language: str) -> ModerationVerdict | None:
     """The refusal of the whole, else of the language."""
     for about in ("", language):
         for receipt in receipts:
-            if about in receipt.verdicts:
-                return Verdict(whole=not about, words=receipt.verdicts[about])
+            if about in receipt.moderation_messages:
+                return ModerationVerdict(is_whole_video=not about, message=receipt.moderation_messages[about])
     return None
 
 
@@ -186,17 +188,17 @@ class _Shard:
         self.offset = 0
         self.receipts: dict[str, Receipt] = {}
         self.by_size: dict[int, list[Receipt]] = {}
-        self.ours: dict[int, set[str]] = {}
+        self.own_fingerprints: dict[int, set[str]] = {}
 
-    def take(self, line: _Line) -> None:
+    def apply(self, line: _Line) -> None:
         """Apply a line. Lines about a request that is not known here are skipped."""
         if isinstance(line, PaidRequest):
             receipt = self.receipts[line.id] = Receipt(line, line.project)
             self.by_size.setdefault(line.size, []).append(receipt)
-        elif isinstance(line, _Ours):
-            self.ours.setdefault(line.size, set()).add(line.fingerprint)
+        elif isinstance(line, _OwnOutput):
+            self.own_fingerprints.setdefault(line.size, set()).add(line.fingerprint)
         elif known := self.receipts.get(line.id):
-            known.take(line)
+            known.apply(line)
 
 
 class Receipts:
@@ -211,49 +213,49 @@ class Receipts:
         self._shards: dict[int, _Shard] = {}
         self._lock = threading.Lock()
 
-    def open(self, fallback: str) -> bool:
+    def open(self, fallback_folder: str) -> bool:
         """Create the folder. If that is impossible, as in a container with a random user, receipts go to the folder
-        `fallback`, and last as long as it does. Returns whether the fallback is used."""
+        `fallback_folder`, and last as long as it does. Returns whether the fallback is used."""
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             usable = os.access(self._folder, os.W_OK | os.X_OK)
         except OSError:
             usable = False
         if not usable:
-            self._folder = os.path.join(fallback, "receipts")
+            self._folder = os.path.join(fallback_folder, "receipts")
         return not usable
 
-    def any_of_size(self, size: int) -> bool:
+    def has_size(self, size: int) -> bool:
         """Whether a source of this size was ever paid for. Only then is its content worth reading before it is uploaded."""
         with self._lock:
-            return any(receipt.request.account == self.account for receipt in self._fresh(size).by_size.get(size, ()))
+            return any(receipt.request.account == self.account for receipt in self._refresh_shard(size).by_size.get(size, ()))
 
-    def find(self, content: Content) -> list[Receipt]:
+    def find(self, content: PaidContent) -> list[Receipt]:
         """Receipts for this content and these options, the newest first."""
         with self._lock:
-            return self._found(content)
+            return self._find_with_options(content)
 
-    def verdict(self, content: Content, language: str) -> Verdict | None:
+    def find_verdict(self, content: PaidContent, language: str) -> ModerationVerdict | None:
         """The refusal of this content, under any options; None if moderation refused neither the whole nor the language."""
         with self._lock:
-            return _verdict(self._of_content(content), language)
+            return _find_verdict(self._find_with_any_options(content), language)
 
-    def is_ours(self, size: int, fingerprint: Callable[[], str]) -> bool:
+    def is_own_output(self, size: int, fingerprint: Callable[[], str]) -> bool:
         """Whether synthdub downloaded this file. `fingerprint` is called only if it downloaded one of this size."""
         with self._lock:
-            known = self._fresh(size).ours.get(size)
+            known = self._refresh_shard(size).own_fingerprints.get(size)
         return known is not None and fingerprint() in known
 
-    def intend(
+    def record_intent(
         self,
-        content: Content,
+        content: PaidContent,
         languages: Sequence[str],
         *,
         at: float,
         project: str = "",
         state_dir: str = "",
         file: str = "",
-        unless_paid: Mapping[str, float] = _NOTHING,
+        unless_paid: Mapping[str, float] = _NO_LANGUAGES,
         unless_moderated: Iterable[str] = (),
     ) -> str:
         """Record a paid request, durably, before it is sent. Returns its id, or empty if nothing was recorded.
@@ -273,74 +275,75 @@ class Receipts:
             state_dir=state_dir,
             file=file,
         )
-        with self._lock, self._appending(content.size) as append:
-            receipts = self._found(content)
-            if any(_paid_since(receipts, language, since, at) for language, since in unless_paid.items()):
+        with self._lock, self._lock_for_append(content.size) as append:
+            receipts = self._find_with_options(content)
+            if any(_is_paid_since(receipts, language, since, at) for language, since in unless_paid.items()):
                 return ""
-            if any(_verdict(self._of_content(content), language) for language in unless_moderated):
+            if any(_find_verdict(self._find_with_any_options(content), language) for language in unless_moderated):
                 return ""
             append(request)
         return request.id
 
-    def accepted(self, size: int, request: str, project: str) -> None:
+    def record_accepted(self, size: int, request: str, project: str) -> None:
         """Record that the request was accepted, and the project that it created or added to."""
         self._append(size, _Accepted(request, project))
 
-    def unclear(self, size: int, request: str) -> None:
+    def record_unknown_outcome(self, size: int, request: str) -> None:
         """Record that the answer to the request was lost."""
-        self._append(size, _Unclear(request))
+        self._append(size, _UnknownOutcome(request))
 
-    def refused(self, size: int, request: str, languages: Iterable[str] = ()) -> None:
+    def record_rejected(self, size: int, request: str, languages: Iterable[str] = ()) -> None:
         """Record that the request was not accepted, or not for these languages: nothing was billed."""
-        self._append(size, _Refused(request, tuple(languages)))
+        self._append(size, _Rejected(request, tuple(languages)))
 
-    def failed(self, size: int, project: str, language: str, code: str) -> None:
+    def record_failed(self, size: int, project: str, language: str, code: str) -> None:
         """Record that the service ended the language of a project without a video."""
-        for receipt in self._standing(size, project, language):
+        for receipt in self._paid_receipts(size, project, language):
             self._append(size, _Failed(receipt.request.id, language, code))
 
-    def moderated(self, size: int, request: str, about: str, words: str) -> None:
-        """Record that moderation refused the content of a request: in the language `about`, or as a whole if that is empty."""
-        self._append(size, _Moderated(request, about, words))
+    def record_moderated(self, size: int, request: str, language: str, message: str) -> None:
+        """Record that moderation refused the content of a request: in the language `language`, or as a whole if that is
+        empty."""
+        self._append(size, _Moderated(request, language, message))
 
-    def moderated_in(self, size: int, project: str, words: str) -> None:
+    def record_project_moderated(self, size: int, project: str, words: str) -> None:
         """Record that moderation refused a project, and its content as a whole."""
         with self._lock:
-            receipts = [each for each in self._fresh(size).by_size.get(size, ()) if project and each.project == project]
+            receipts = [each for each in self._refresh_shard(size).by_size.get(size, ()) if project and each.project == project]
         for receipt in receipts:
-            if "" not in receipt.verdicts:
-                self.moderated(size, receipt.request.id, "", words)
+            if "" not in receipt.moderation_messages:
+                self.record_moderated(size, receipt.request.id, "", words)
 
-    def saved(self, content: Content, project: str, output: SavedOutput) -> None:
+    def record_saved(self, content: PaidContent, project: str, output: SavedOutput) -> None:
         """Record a finished file on disk; `output.id` is filled in here. The file counts as ours even without a receipt."""
-        self._append(output.size, _Ours(output.size, output.fingerprint))
-        for receipt in self._standing(content.size, project, output.language):
+        self._append(output.size, _OwnOutput(output.size, output.fingerprint))
+        for receipt in self._paid_receipts(content.size, project, output.language):
             self._append(content.size, msgspec.structs.replace(output, id=receipt.request.id))
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def _standing(self, size: int, project: str, language: str) -> list[Receipt]:
+    def _paid_receipts(self, size: int, project: str, language: str) -> list[Receipt]:
         with self._lock:
-            receipts = self._fresh(size).by_size.get(size, [])
-            return [each for each in receipts if project and each.project == project and each.stands_for(language)]
+            receipts = self._refresh_shard(size).by_size.get(size, [])
+            return [each for each in receipts if project and each.project == project and each.may_be_paid_for(language)]
 
-    def _found(self, content: Content) -> list[Receipt]:
-        return [each for each in self._of_content(content) if each.request.options == content.options]
+    def _find_with_options(self, content: PaidContent) -> list[Receipt]:
+        return [each for each in self._find_with_any_options(content) if each.request.options == content.options]
 
-    def _of_content(self, content: Content) -> list[Receipt]:
+    def _find_with_any_options(self, content: PaidContent) -> list[Receipt]:
         """Receipts for this content under any options, the newest first."""
         if not content.digest:
             return []  # without a digest nothing is known about the content
-        receipts = self._fresh(content.size).by_size.get(content.size, ())
+        receipts = self._refresh_shard(content.size).by_size.get(content.size, ())
         wanted = (self.account, content.digest)
         return [each for each in reversed(receipts) if (each.request.account, each.request.digest) == wanted]
 
     def _path(self, size: int) -> str:
-        return os.path.join(self._folder, f"{size % SHARDS:02x}.jsonl")
+        return os.path.join(self._folder, f"{size % SHARD_COUNT:02x}.jsonl")
 
-    def _fresh(self, size: int) -> _Shard:
+    def _refresh_shard(self, size: int) -> _Shard:
         """The shard with all that any process has appended up to now."""
-        number = size % SHARDS
+        number = size % SHARD_COUNT
         shard = self._shards.setdefault(number, _Shard())
         try:
             with open(self._path(size), "rb", buffering=0) as file:
@@ -352,18 +355,18 @@ class Receipts:
                     data = file.readall()
                     whole = data[: data.rfind(b"\n") + 1]
                     shard.offset += len(whole)
-                    for line in _lines(whole):
-                        shard.take(line)
+                    for line in _decode_lines(whole):
+                        shard.apply(line)
         except FileNotFoundError:
             shard.offset = 0
         return shard
 
     def _append(self, size: int, line: _Line) -> None:
-        with self._lock, self._appending(size) as append:
+        with self._lock, self._lock_for_append(size) as append:
             append(line)
 
     @contextlib.contextmanager
-    def _appending(self, size: int) -> Iterator[Callable[[_Line], None]]:
+    def _lock_for_append(self, size: int) -> Iterator[Callable[[_Line], None]]:
         """Keep other processes from appending to the shard. Appended lines are durable when the context ends."""
         path = self._path(size)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
@@ -380,21 +383,21 @@ class Receipts:
             os.close(handle)
 
 
-def _paid_since(receipts: Iterable[Receipt], language: str, since: float, now: float) -> bool:
-    return any(receipt.sent_since(since, now) and receipt.stands_for(language) for receipt in receipts)
+def _is_paid_since(receipts: Iterable[Receipt], language: str, since: float, now: float) -> bool:
+    return any(receipt.sent_since(since, now) and receipt.may_be_paid_for(language) for receipt in receipts)
 
 
-def receipts_of(settings: Settings) -> Receipts:
+def receipts_for(settings: Settings) -> Receipts:
     """The receipts of the account whose key is set."""
-    return Receipts(settings.data_dir or settings.state_dir, account_of(settings.api_url, settings.api_key))
+    return Receipts(settings.data_dir or settings.state_dir, account_id(settings.api_url, settings.api_key))
 
 
-def account_of(api_url: str, key: str) -> str:
+def account_id(api_url: str, key: str) -> str:
     """An id that tells accounts apart without revealing the key."""
     return hashlib.sha256(f"{api_url}\0{key}".encode()).hexdigest()[:16]
 
 
-def _lines(data: bytes) -> Iterator[_Line]:
+def _decode_lines(data: bytes) -> Iterator[_Line]:
     for text in data.splitlines():
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
             yield _decoder.decode(text)

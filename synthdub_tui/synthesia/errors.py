@@ -1,24 +1,25 @@
 """Errors of calls to the service.
 
-Reads raise `KeyRejected`, `Refused` or `Unavailable`; writes raise `KeyRejected`, `AccountRefused`, `Refused`, `NotSent` or
-`Unclear`. The class says what is known about the request, and so whether it may be repeated. The code says why, see
-`problems.py`. No detail contains a secret: the client passes all text of answers through `schema.words`.
+Reads raise `InvalidApiKeyError`, `RequestRejectedError` or `ServiceUnavailableError`; writes raise `InvalidApiKeyError`,
+`AccountError`, `RequestRejectedError`, `NotSentError` or `UnknownOutcomeError`. The class says what is known about the request,
+and so whether it may be repeated. The code says why, see `problems.py`. No detail contains a secret: the client passes all text
+of answers through `schema.clean_message`.
 """
 
 from __future__ import annotations
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 
 
-class KeyRejected(Trouble):
+class InvalidApiKeyError(ProblemError):
     """No key is set, or the service rejects it (401 or 403). Nothing was accepted; no further call is sent with this key."""
 
 
-class AccountRefused(Trouble):
+class AccountError(ProblemError):
     """The service refused a write because of credits or the plan, not because of the video. Nothing was accepted."""
 
 
-class Refused(Trouble):
+class RequestRejectedError(ProblemError):
     """The service refused the request, or the request was found invalid before it was sent. Nothing was accepted.
 
     `status` is 0 if nothing was sent. `languages` contains (language, error) of `dubbedErrors`; the language is empty if the
@@ -31,7 +32,7 @@ class Refused(Trouble):
         self.languages = languages
 
 
-class NotSent(Trouble):
+class NotSentError(ProblemError):
     """A write that certainly had no effect. It may be repeated, after `retry_after` seconds if the service gave a time."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after: float | None = None) -> None:
@@ -39,11 +40,11 @@ class NotSent(Trouble):
         self.retry_after = retry_after
 
 
-class Unclear(Trouble):
+class UnknownOutcomeError(ProblemError):
     """A write that may have arrived. If it is paid, only the user may decide to send it again."""
 
 
-class Unavailable(Trouble):
+class ServiceUnavailableError(ProblemError):
     """A read that failed. It may be repeated, after `retry_after` seconds if the service gave a time."""
 
     def __init__(self, code: str, detail: str = "", *, retry_after: float | None = None) -> None:
@@ -51,11 +52,11 @@ class Unavailable(Trouble):
         self.retry_after = retry_after
 
 
-class BadAnswer(Trouble):
+class BadResponseError(ProblemError):
     """An answer without a part that synthdub needs."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("service_answer", detail)
 
-    def __reduce__(self) -> tuple[type[BadAnswer], tuple[str]]:
+    def __reduce__(self) -> tuple[type[BadResponseError], tuple[str]]:
         return type(self), (self.detail,)

@@ -1,6 +1,6 @@
 """The gate of all calls: paces each endpoint, counts its calls over minute, hour and day, and pauses it after a 429.
 
-`Quota` is the asynchronous gate; its arithmetic is `Budget`, in `budget.py`.
+`RateGate` is the asynchronous gate; its arithmetic is `RateBudget`, in `budget.py`.
 
 Time: budgets use the wall clock at the start of the process plus the monotonic time since. A jump of the wall clock during a
 run therefore changes nothing; after a suspend, calls only wait longer than needed. Saved times are wall clock at the time of
@@ -19,37 +19,37 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from .rate_arithmetic import (
-    BURST,
     DEFAULT_TIER,
-    HEADROOM,
-    LONGEST_PAUSE,
+    MAX_BURST_CALLS,
+    MAX_LIMIT_SHARE,
+    MAX_PAUSE_SECONDS,
     TIERS,
-    Budget,
     Endpoint,
-    Limit,
-    Tier,
-    Usage,
+    EndpointUsage,
+    RateBudget,
+    RateLimit,
+    RateTier,
     WindowUse,
-    number,
+    read_number,
 )
 
 __all__ = [
-    "BURST",
     "DEFAULT_TIER",
-    "HEADROOM",
-    "LONGEST_PAUSE",
+    "MAX_BURST_CALLS",
+    "MAX_LIMIT_SHARE",
+    "MAX_PAUSE_SECONDS",
     "TIERS",
-    "Budget",
     "Endpoint",
-    "Limit",
+    "EndpointUsage",
     "Priority",
-    "Quota",
-    "Tier",
-    "Usage",
+    "RateBudget",
+    "RateGate",
+    "RateLimit",
+    "RateTier",
     "WindowUse",
 ]
 
-_SHORTEST_SLEEP = 0.001
+_MIN_SLEEP_SECONDS = 0.001
 
 
 class Priority(IntEnum):
@@ -64,26 +64,26 @@ class Priority(IntEnum):
 class _Lane:
     """One endpoint's budget and its waiting calls, a heap by priority and arrival."""
 
-    budget: Budget
-    heap: list[tuple[Priority, int, asyncio.Future[float]]] = field(default_factory=list)
-    pump: asyncio.Task[None] | None = None
+    budget: RateBudget
+    waiting: list[tuple[Priority, int, asyncio.Future[float]]] = field(default_factory=list)
+    granting_task: asyncio.Task[None] | None = None
 
-    def prune(self) -> None:
+    def drop_finished(self) -> None:
         """Drops cancelled or failed waiters at the head."""
-        while self.heap and self.heap[0][2].done():
-            heapq.heappop(self.heap)
+        while self.waiting and self.waiting[0][2].done():
+            heapq.heappop(self.waiting)
 
 
-class Quota:
+class RateGate:
     """The gate that every call passes. For one event loop; waiting uses the monotonic clock.
 
-    A slot taken, a pause and `never_arrived` set `changed` and call `on_change`; `snapshot` resets `changed`. `clock`, `wall`
-    and `sleep` are for tests.
+    A slot taken, a pause and `undo_arrival` set `has_unsaved_changes` and call `on_change`; `snapshot` resets
+    `has_unsaved_changes`. `clock`, `wall` and `sleep` are for tests.
     """
 
     def __init__(
         self,
-        tier: Tier,
+        tier: RateTier,
         *,
         on_change: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -91,76 +91,76 @@ class Quota:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.tier = tier
-        self.changed = False
+        self.has_unsaved_changes = False
         self._on_change = on_change
         self._clock = clock
         self._wall = wall
         self._sleep = sleep
         self._offset = wall() - clock()
         self._order = itertools.count()
-        self._lanes = {endpoint: _Lane(Budget(tier.limits(endpoint))) for endpoint in Endpoint}
+        self._lanes = {endpoint: _Lane(RateBudget(tier.limits(endpoint))) for endpoint in Endpoint}
 
     async def acquire(self, endpoint: Endpoint, priority: Priority) -> float:
-        """Waits for this endpoint's next slot and takes it. Returns the slot's time, for `never_arrived`.
+        """Waits for this endpoint's next slot and takes it. Returns the slot's time, for `undo_arrival`.
 
-        If cancelled, takes no slot. Raises the error that `dismiss` gives.
+        If cancelled, takes no slot. Raises the error that `fail_waiting_calls` gives.
         """
         if (at := self.try_acquire(endpoint)) is not None:
             return at
         lane = self._lanes[endpoint]
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        heapq.heappush(lane.heap, (priority, next(self._order), turn))
-        if lane.pump is None:
-            lane.pump = asyncio.create_task(self._serve(lane), name=f"quota {endpoint}")
+        heapq.heappush(lane.waiting, (priority, next(self._order), turn))
+        if lane.granting_task is None:
+            lane.granting_task = asyncio.create_task(self._grant_slots(lane), name=f"quota {endpoint}")
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                lane.budget.refund(turn.result())  # granted, but cancelled before it was used
+                lane.budget.undo_call(turn.result())  # granted, but cancelled before it was used
             raise
 
     def try_acquire(self, endpoint: Endpoint) -> float | None:
         """Takes a slot if one is free now and no call waits for it. Returns the slot's time, or None."""
         lane = self._lanes[endpoint]
-        lane.prune()
+        lane.drop_finished()
         now = self._now()
-        if lane.heap or lane.budget.allows(now) > now:
+        if lane.waiting or lane.budget.next_call_at(now) > now:
             return None
-        self._spend(lane, now)
+        self._take_slot(lane, now)
         return now
 
-    def never_arrived(self, endpoint: Endpoint, at: float) -> None:
+    def undo_arrival(self, endpoint: Endpoint, slot: float) -> None:
         """Stops counting the call of the slot taken at `at`, which certainly did not reach the service. A night without a
         network must not use up the day's calls. The slot stays taken in the even spacing, so failing calls are not sent
         more often."""
-        self._lanes[endpoint].budget.uncount(at)
+        self._lanes[endpoint].budget.remove_arrival(slot)
         self._note_change()
 
     def pause(self, endpoint: Endpoint, seconds: float) -> None:
         """Stops this endpoint's calls for `seconds` after a 429, at most for `LONGEST_PAUSE`."""
-        self._lanes[endpoint].budget.pause(self._now() + min(max(seconds, 0.0), LONGEST_PAUSE))
+        self._lanes[endpoint].budget.pause(self._now() + min(max(seconds, 0.0), MAX_PAUSE_SECONDS))
         self._note_change()
 
-    def next_free(self, endpoint: Endpoint) -> float:
+    def seconds_until_free(self, endpoint: Endpoint) -> float:
         """Seconds until the endpoint's next slot, no matter which call gets it; 0 if one is free now."""
         now = self._now()
-        return max(0.0, self._lanes[endpoint].budget.allows(now) - now)
+        return max(0.0, self._lanes[endpoint].budget.next_call_at(now) - now)
 
-    def pace(self, endpoint: Endpoint) -> float:
+    def sustainable_interval(self, endpoint: Endpoint) -> float:
         """Seconds between calls at a pace that fills no window, not even the day's."""
-        return max((limit.seconds / limit.usable for limit in self.tier.limits(endpoint)), default=0.0)
+        return max((limit.seconds / limit.usable_calls for limit in self.tier.limits(endpoint)), default=0.0)
 
-    def usage(self) -> dict[Endpoint, Usage]:
+    def usage(self) -> dict[Endpoint, EndpointUsage]:
         """State of each endpoint, for display."""
         now = self._now()
         return {
-            endpoint: replace(lane.budget.usage(now), waiting=sum(not turn.done() for _, _, turn in lane.heap))
+            endpoint: replace(lane.budget.usage(now), waiting=sum(not turn.done() for _, _, turn in lane.waiting))
             for endpoint, lane in self._lanes.items()
         }
 
     def snapshot(self) -> dict[str, object]:
-        """Returns counters and pauses as plain values for TOML, in wall-clock time; resets `changed`."""
-        self.changed = False
+        """Returns counters and pauses as plain values for TOML, in wall-clock time; resets `has_unsaved_changes`."""
+        self.has_unsaved_changes = False
         wall = self._wall()
         shift = wall - self._now()
         return {"saved": wall, **{endpoint.value: lane.budget.dump(shift) for endpoint, lane in self._lanes.items()}}
@@ -168,7 +168,7 @@ class Quota:
     def restore(self, saved: Mapping[str, object]) -> None:
         """Restores a snapshot, before the first call. Never fails: damaged parts count as missing."""
         now = self._now()
-        written = number(saved.get("saved"))
+        written = read_number(saved.get("saved"))
         # A time of saving in the future means that the clock was set back since. It counts as saved now.
         shift = min(0.0, now - written) if written is not None else 0.0
         for endpoint, lane in self._lanes.items():
@@ -176,45 +176,45 @@ class Quota:
             if isinstance(part, Mapping):
                 lane.budget.load(part, now, shift)
 
-    def dismiss(self, error: Callable[[], BaseException]) -> None:
+    def fail_waiting_calls(self, error: Callable[[], BaseException]) -> None:
         """Fails every waiting call with a new error from `error`; none takes a slot."""
         for lane in self._lanes.values():
-            for _, _, turn in lane.heap:
+            for _, _, turn in lane.waiting:
                 if not turn.done():
                     turn.set_exception(error())
 
     def close(self) -> None:
         """Cancels the tasks that grant slots, and all calls that still wait."""
         for lane in self._lanes.values():
-            if lane.pump is not None:
-                lane.pump.cancel()
-            for _, _, turn in lane.heap:
+            if lane.granting_task is not None:
+                lane.granting_task.cancel()
+            for _, _, turn in lane.waiting:
                 turn.cancel()
 
-    async def _serve(self, lane: _Lane) -> None:
+    async def _grant_slots(self, lane: _Lane) -> None:
         """Grants each slot when it is due to the first waiter, until none is left."""
         try:
             while True:
-                lane.prune()
-                if not lane.heap:
+                lane.drop_finished()
+                if not lane.waiting:
                     return
                 now = self._now()
-                wait = lane.budget.allows(now) - now
+                wait = lane.budget.next_call_at(now) - now
                 if wait > 0:
                     # A new waiter cannot make the slot come earlier; a new pause is noticed after the sleep.
-                    await self._sleep(max(wait, _SHORTEST_SLEEP))
+                    await self._sleep(max(wait, _MIN_SLEEP_SECONDS))
                     continue
-                self._spend(lane, now)
-                heapq.heappop(lane.heap)[2].set_result(now)
+                self._take_slot(lane, now)
+                heapq.heappop(lane.waiting)[2].set_result(now)
         finally:
-            lane.pump = None
+            lane.granting_task = None
 
-    def _spend(self, lane: _Lane, now: float) -> None:
-        lane.budget.spend(now)
+    def _take_slot(self, lane: _Lane, now: float) -> None:
+        lane.budget.count_call(now)
         self._note_change()
 
     def _note_change(self) -> None:
-        self.changed = True
+        self.has_unsaved_changes = True
         if self._on_change is not None:
             self._on_change()
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-DEFAULT_WAIT: Final = 60.0
+DEFAULT_WAIT_SECONDS: Final = 60.0
 """Seconds to wait after a 429 that gives no readable time."""
 
-_DAY = 86_400.0
-_EPOCH = 1e9  # a number this large is a date, not a duration
-_EPOCH_MILLISECONDS = 1e12
+_MAX_WAIT_SECONDS = 86_400.0
+_MIN_EPOCH_SECONDS = 1e9  # a number this large is a date, not a duration
+_MIN_EPOCH_MILLISECONDS = 1e12
 
 
-def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
+def requested_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Reads `Retry-After` (RFC 9110, 10.2.3), else `RateLimit-Reset` (API reference); None if neither can be read.
 
     Either may be seconds, a date, or seconds or milliseconds since the epoch. The result is between one second and a day.
@@ -28,7 +28,7 @@ def asked_wait(headers: Mapping[str, str], now: float | None = None) -> float | 
     for name in ("retry-after", "ratelimit-reset"):
         wait = _wait(headers.get(name, ""), clock if sent is None else sent)
         if wait is not None:
-            return min(max(wait, 1.0), _DAY)
+            return min(max(wait, 1.0), _MAX_WAIT_SECONDS)
     return None
 
 
@@ -37,9 +37,9 @@ def _wait(value: str, now: float) -> float | None:
     if number is None:
         date = _date(value)
         return None if date is None else date - now
-    if number < _EPOCH:
+    if number < _MIN_EPOCH_SECONDS:
         return number
-    return (number / 1000 if number > _EPOCH_MILLISECONDS else number) - now
+    return (number / 1000 if number > _MIN_EPOCH_MILLISECONDS else number) - now
 
 
 def _number(value: str) -> float | None:

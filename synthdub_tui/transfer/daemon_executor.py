@@ -12,37 +12,38 @@ from typing import Any, Final, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TICK: Final = 0.1
+CHECK_INTERVAL_SECONDS: Final = 0.1
 """Seconds between two checks of a transfer in a thread."""
 
 
-async def watch(done: asyncio.Future[T], look: Callable[[], None]) -> T:
-    """Await the outcome of work in a thread. Calls `look` every `TICK` and once at the end. A cancel does not stop the work."""
-    done.add_done_callback(_outcome_seen)
+async def wait_with_checks(done: asyncio.Future[T], check: Callable[[], None]) -> T:
+    """Await the outcome of work in a thread. Calls `look` every `CHECK_INTERVAL_SECONDS` and once at the end. A cancel does not
+    stop the work."""
+    done.add_done_callback(_retrieve_exception)
     while True:
-        await asyncio.wait({done}, timeout=TICK)
-        look()
+        await asyncio.wait({done}, timeout=CHECK_INTERVAL_SECONDS)
+        check()
         if done.done():
             return done.result()
 
 
-async def detached(work: Awaitable[T]) -> T:
+async def await_detached(work: Awaitable[T]) -> T:
     """Await work that goes on when this waiter is cancelled. Without a waiter its error is dropped: the cancel was the answer.
 
     `asyncio.shield` alone would let asyncio log "exception was never retrieved" for such an error.
     """
     future = asyncio.ensure_future(work)
-    future.add_done_callback(_outcome_seen)
+    future.add_done_callback(_retrieve_exception)
     return await asyncio.shield(future)
 
 
-def _outcome_seen(done: asyncio.Future[Any]) -> None:
+def _retrieve_exception(done: asyncio.Future[Any]) -> None:
     """Retrieve the exception, or asyncio warns that it was never retrieved."""
     if not done.cancelled():
         done.exception()
 
 
-class DaemonPool(Executor):
+class DaemonThreadPool(Executor):
     """A thread pool like `ThreadPoolExecutor`, with daemon threads.
 
     The interpreter joins the threads of a `ThreadPoolExecutor` when it exits, so one stalled socket or disk would delay the

@@ -7,15 +7,16 @@ import ssl
 from collections.abc import Iterator
 
 
-class Broken(Exception):
-    """An attempt failed; another one may succeed. `words` are shown to the user; `pause`: seconds that the server asks for."""
+class AttemptFailedError(Exception):
+    """An attempt failed; another one may succeed. `words` are shown to the user; `retry_after_seconds`: seconds that the server
+    asks for."""
 
     def __init__(self, words: str, pause: float = 0.0) -> None:
         super().__init__(words)
-        self.pause = pause
+        self.retry_after_seconds = pause
 
 
-def reason(error: BaseException) -> str:
+def describe_cause(error: BaseException) -> str:
     """The system's words for the cause of `error`, else the name of its class.
 
     The error's own words are not used: HTTP libraries may quote URLs, and signed URLs are secret.
@@ -29,7 +30,7 @@ def reason(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes; botocore keeps them in `kwargs`, urllib3 in `reason` or `args`."""
+    """The error and its causes; botocore keeps them in `kwargs`, urllib3 in `describe_cause` or `args`."""
     seen: list[BaseException] = []
     ahead: list[object] = [error]
     while ahead:

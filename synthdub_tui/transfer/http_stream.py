@@ -24,98 +24,98 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseErro
 from urllib3.util import Url, make_headers, parse_url
 
 from synthdub_tui import __version__
-from synthdub_tui.errors import Trouble
-from synthdub_tui.transfer.body_decoders import CODINGS, Chunked, Sized, Unpacked
-from synthdub_tui.transfer.failures import Broken, reason
-from synthdub_tui.transfer.part_file import Read
-from synthdub_tui.transfer.url_policy import Address, check_url, host_of, is_local_name, redirected, resolve
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.transfer.body_decoders import ZLIB_WINDOW_BITS, ChunkedBody, DecompressedBody, FixedLengthBody
+from synthdub_tui.transfer.failures import AttemptFailedError, describe_cause
+from synthdub_tui.transfer.part_file import ReadInto
+from synthdub_tui.transfer.url_policy import Address, check_redirect, check_url, host_of, is_local_name, resolve_host
 
-CONNECT_TIMEOUT: Final = 10.0
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
 """Seconds for connecting to an address, and for each step of the TLS handshake."""
 
-REDIRECTS: Final = 5
-MOVED: Final = frozenset({301, 302, 303, 307, 308})
-PORTS: Final = {"http": 80, "https": 443}
+MAX_REDIRECTS: Final = 5
+REDIRECT_STATUSES: Final = frozenset({301, 302, 303, 307, 308})
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": f"synthdub/{__version__}"}
 
-EARLY: Final = 64 * 1024
+READ_AHEAD_BYTES: Final = 64 * 1024
 """Bytes; more than urllib3 reads ahead."""
 
 _NUMBER: Final = re.compile(r"\d{1,18}")
 
-_FAULTS: Final = (HTTPError, http.client.HTTPException, OSError, UnicodeError)
+_NETWORK_ERRORS: Final = (HTTPError, http.client.HTTPException, OSError, UnicodeError)
 """Errors of connecting, requesting and reading that the network or the server causes."""
 
 
-class Answer:
+class StreamingResponse:
     """The head of an answer and its unread body. It must be closed; any thread may do so at any time."""
 
     def __init__(self, response: HTTPResponse, connected: Any) -> None:
         self.status = response.status
         self._response = response
         self._socket = connected
-        self._line = socket.socket(fileno=os.dup(connected.fileno()))  # beneath TLS; early, as descriptors may run out
+        self._raw_socket = socket.socket(fileno=os.dup(connected.fileno()))  # beneath TLS; early, as descriptors may run out
         self._lock = threading.Lock()  # held while reading: a descriptor closed meanwhile could be reused for another file
         self._closed = False
-        self._early: bytes | None = None
-        self.packed = self.header("Content-Encoding").strip().lower() not in ("", "identity")
+        self._read_ahead: bytes | None = None
+        self.is_compressed = self.header("Content-Encoding").strip().lower() not in ("", "identity")
         """Whether the body is compressed although no compression was requested. Ranges then do not refer to the content."""
-        self.length: int | None = None
+        self.content_length: int | None = None
         """Bytes of the content; None if the answer does not say."""
-        self.definite = self.packed
+        self.has_definite_end = self.is_compressed
         """Whether the end of the content can be distinguished from a broken connection."""
-        self.fault = ""
+        self.body_fault = ""
         """Why the body cannot be read, empty if it can."""
-        self._body = self._content(self._sent())
+        self._body = self._decoded_body(self._sent_body())
 
     def header(self, name: str) -> str:
         """The value of a header, "" if it is missing."""
         return str(self._response.headers.get(name, ""))
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read at least one byte of the content; return the number of bytes, 0 at the end. If the answer is not `definite`, its
-        end is that of the connection. Raises Broken, also after `close`."""
+        """Read at least one byte of the content; return the number of bytes, 0 at the end. If the answer is not
+        `has_definite_end`, its end is that of the connection. Raises Broken, also after `close`."""
         with self._lock:
             try:
                 count = 0 if self._closed else self._body(buffer)
-            except _FAULTS as error:
-                raise Broken(reason(error)) from None
+            except _NETWORK_ERRORS as error:
+                raise AttemptFailedError(describe_cause(error)) from None
             if self._closed:  # perhaps during the read: bytes of a cut stream cannot be trusted
-                raise Broken("it was closed")
+                raise AttemptFailedError("it was closed")
             return count
 
-    def _sent(self) -> Read:
+    def _sent_body(self) -> ReadInto:
         """The body as sent, without its transfer coding."""
         length, coding = self.header("Content-Length"), self.header("Transfer-Encoding").strip().lower()
         if coding == "chunked":
             plain = self._response._original_response
             assert plain is not None
             plain.chunked = False  # http.client would mistake a cut within a chunk's size for the end
-            self.definite = True
-            return Chunked(self._read)
+            self.has_definite_end = True
+            return ChunkedBody(self._read)
         if coding:
-            self.fault = "the answer has a transfer coding that was not asked for"
+            self.body_fault = "the answer has a transfer coding that was not asked for"
         elif _NUMBER.fullmatch(length):
-            self.definite = True
-            self.length = None if self.packed else int(length)
-            return Sized(self._read, int(length))
+            self.has_definite_end = True
+            self.content_length = None if self.is_compressed else int(length)
+            return FixedLengthBody(self._read, int(length))
         return self._read
 
-    def _content(self, sent: Read) -> Read:
+    def _decoded_body(self, sent: ReadInto) -> ReadInto:
         coding = self.header("Content-Encoding").strip().lower()
-        if not self.packed:
+        if not self.is_compressed:
             return sent
-        if coding in CODINGS:
-            return Unpacked(sent, coding)
-        self.fault = "the answer is compressed in a way that was not asked for"
+        if coding in ZLIB_WINDOW_BITS:
+            return DecompressedBody(sent, coding)
+        self.body_fault = "the answer is compressed in a way that was not asked for"
         return sent
 
     def _read(self, buffer: memoryview) -> int:
-        if self._early is None:  # bytes that came with the head; this empties urllib3's buffer
-            self._early = self._response.read1(EARLY)
-        if not self._early:
+        if self._read_ahead is None:  # bytes that came with the head; this empties urllib3's buffer
+            self._read_ahead = self._response.read1(READ_AHEAD_BYTES)
+        if not self._read_ahead:
             return int(self._socket.recv_into(buffer))
-        piece, self._early = self._early[: len(buffer)], self._early[len(buffer) :]
+        piece, self._read_ahead = self._read_ahead[: len(buffer)], self._read_ahead[len(buffer) :]
         buffer[: len(piece)] = piece
         return len(piece)
 
@@ -123,54 +123,54 @@ class Answer:
         """Close the connection. A read in progress ends."""
         self._closed = True
         with contextlib.suppress(OSError):
-            self._line.shutdown(socket.SHUT_RDWR)  # after its own shutdown, ssl's socket would act as a plain one
+            self._raw_socket.shutdown(socket.SHUT_RDWR)  # after its own shutdown, ssl's socket would act as a plain one
         with self._lock:
             self._response.close()
             self._socket.close()
-            self._line.close()
+            self._raw_socket.close()
 
 
-class Opener:
+class HttpGetter:
     """Sends GET requests to public hosts over TLS, or with `allow_local` to any host. Creating one takes some 20 ms.
 
     `stall`: seconds without a byte after which a connection counts as broken. Uses the environment's proxies and CA bundle.
     Connections are not kept: one that the server has closed meanwhile would look like a fault.
     """
 
-    def __init__(self, *, allow_local: bool, stall: float) -> None:
+    def __init__(self, *, allow_local: bool, stall_seconds: float) -> None:
         for name in ("urllib3.connection", "urllib3.connectionpool"):  # they log URLs, whose signatures are secret
             logging.getLogger(name).setLevel(logging.ERROR)
         self._context = httpx.create_ssl_context()  # the same certificates as for API calls
         self._allow_local = allow_local
-        self._stall = stall
+        self._stall_seconds = stall_seconds
 
-    def get(self, address: str, headers: dict[str, str]) -> Answer:
-        """Send a GET, follow at most `REDIRECTS` redirects, and return the first other answer. Each URL is checked.
+    def get(self, address: str, headers: dict[str, str]) -> StreamingResponse:
+        """Send a GET, follow at most `MAX_REDIRECTS` redirects, and return the first other answer. Each URL is checked.
 
-        Raises Broken, and Trouble: download_address, download_failed.
+        Raises Broken, and ProblemError: download_address, download_failed.
         """
         url = check_url(address, allow_local=self._allow_local)
-        for _ in range(REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             answer = self._get(url, headers)
-            if answer.status not in MOVED:
+            if answer.status not in REDIRECT_STATUSES:
                 return answer
             answer.close()
-            url = redirected(url, answer.header("Location"), allow_local=self._allow_local)
-        raise Trouble("download_failed", "too many redirects")
+            url = check_redirect(url, answer.header("Location"), allow_local=self._allow_local)
+        raise ProblemError("download_failed", "too many redirects")
 
-    def _get(self, url: Url, headers: dict[str, str]) -> Answer:
+    def _get(self, url: Url, headers: dict[str, str]) -> StreamingResponse:
         try:
             connection = self._connect(url)
             try:
-                return self._ask(connection, url, headers)
+                return self._request(connection, url, headers)
             except BaseException:
                 connection.close()
                 raise
-        except _FAULTS as error:
-            raise Broken(reason(error)) from None
+        except _NETWORK_ERRORS as error:
+            raise AttemptFailedError(describe_cause(error)) from None
 
-    def _ask(self, connection: HTTPConnection, url: Url, headers: dict[str, str]) -> Answer:
-        connection.timeout = self._stall
+    def _request(self, connection: HTTPConnection, url: Url, headers: dict[str, str]) -> StreamingResponse:
+        connection.timeout = self._stall_seconds
         connection.request(
             "GET",
             url.request_uri,
@@ -179,47 +179,47 @@ class Opener:
             decode_content=False,
         )
         connected = connection.sock  # `getresponse` may drop it from the connection
-        return Answer(connection.getresponse(), connected)
+        return StreamingResponse(connection.getresponse(), connected)
 
     def _connect(self, url: Url) -> HTTPConnection:
         proxy = self._proxy(url)
         if proxy is not None:
-            return _connected(self._through(proxy, url))
-        failure: Exception = Broken("the name has no address")
+            return _open_connection(self._tunnel(proxy, url))
+        failure: Exception = AttemptFailedError("the name has no address")
         for address in self._addresses(url):
             try:
-                return _connected(self._direct(address, url))
+                return _open_connection(self._direct_connection(address, url))
             except (NewConnectionError, ConnectTimeoutError) as error:
                 failure = error
         raise failure
 
     def _addresses(self, url: Url) -> list[Address]:
         try:
-            return resolve(host_of(url), _port(url), allow_local=self._allow_local)
+            return resolve_host(host_of(url), _port(url), allow_local=self._allow_local)
         except (OSError, UnicodeError):
-            raise Broken("the name cannot be resolved") from None
+            raise AttemptFailedError("the name cannot be resolved") from None
 
-    def _direct(self, address: Address, url: Url) -> HTTPConnection:
+    def _direct_connection(self, address: Address, url: Url) -> HTTPConnection:
         if url.scheme == "http":
-            return HTTPConnection(str(address), _port(url), timeout=CONNECT_TIMEOUT)
+            return HTTPConnection(str(address), _port(url), timeout=CONNECT_TIMEOUT_SECONDS)
         return HTTPSConnection(
-            str(address), _port(url), timeout=CONNECT_TIMEOUT, ssl_context=self._context, server_hostname=host_of(url)
+            str(address), _port(url), timeout=CONNECT_TIMEOUT_SECONDS, ssl_context=self._context, server_hostname=host_of(url)
         )
 
-    def _through(self, proxy: Url, url: Url) -> HTTPConnection:
+    def _tunnel(self, proxy: Url, url: Url) -> HTTPConnection:
         """A tunnel through the proxy, which resolves the name."""
         way: dict[str, Any] = {"proxy": proxy, "proxy_config": ProxyConfig(self._context, False, None, None)}
         host, port = host_of(proxy), _port(proxy)
         if url.scheme == "http":
-            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT, **way)
+            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT_SECONDS, **way)
         else:
-            connection = HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT, ssl_context=self._context, **way)
+            connection = HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT_SECONDS, ssl_context=self._context, **way)
         headers = make_headers(proxy_basic_auth=unquote(proxy.auth)) if proxy.auth else {}
         connection.set_tunnel(host_of(url), _port(url), headers, scheme=proxy.scheme or "http")
         return connection
 
     def _proxy(self, url: Url) -> Url | None:
-        """The environment's proxy for the URL, if any. Raises Trouble("download_failed") if it is malformed."""
+        """The environment's proxy for the URL, if any. Raises ProblemError("download_failed") if it is malformed."""
         known = getproxies()
         found = known.get(url.scheme or "") or known.get("all")
         if not found or is_local_name(host_of(url)) or proxy_bypass(url.netloc or ""):
@@ -227,17 +227,17 @@ class Opener:
         try:
             proxy = parse_url(found if "://" in found else f"http://{found}")
         except LocationParseError:
-            raise Trouble("download_failed", "the proxy's address is malformed") from None
-        if proxy.scheme not in PORTS or not proxy.host:
-            raise Trouble("download_failed", "the proxy is neither an http nor an https one")
+            raise ProblemError("download_failed", "the proxy's address is malformed") from None
+        if proxy.scheme not in DEFAULT_PORTS or not proxy.host:
+            raise ProblemError("download_failed", "the proxy is neither an http nor an https one")
         return proxy
 
 
 def _port(url: Url) -> int:
-    return url.port or PORTS[url.scheme or ""]
+    return url.port or DEFAULT_PORTS[url.scheme or ""]
 
 
-def _connected(connection: HTTPConnection) -> HTTPConnection:
+def _open_connection(connection: HTTPConnection) -> HTTPConnection:
     try:
         connection.connect()
     except BaseException:

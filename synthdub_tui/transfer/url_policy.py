@@ -15,36 +15,36 @@ from urllib.parse import urljoin
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_url(url: str, *, allow_local: bool) -> Url:
-    """Check and parse a URL. Raises Trouble("download_address"), whose text contains no part of the URL."""
+    """Check and parse a URL. Raises ProblemError("download_address"), whose text contains no part of the URL."""
     try:
         parsed = parse_url(url)
     except LocationParseError:
-        raise Trouble("download_address", "it is malformed") from None
+        raise ProblemError("download_address", "it is malformed") from None
     if parsed.scheme != "https" and not (allow_local and parsed.scheme == "http"):
-        raise Trouble("download_address", "it is not https")
+        raise ProblemError("download_address", "it is not https")
     if not parsed.host:
-        raise Trouble("download_address", "it names no host")
+        raise ProblemError("download_address", "it names no host")
     if parsed.auth is not None:
-        raise Trouble("download_address", "it holds a user name or password")
+        raise ProblemError("download_address", "it holds a user name or password")
     if not allow_local and is_local_name(host_of(parsed)):
-        raise Trouble("download_address", "it is inside this machine or network")
+        raise ProblemError("download_address", "it is inside this machine or network")
     return parsed
 
 
-def redirected(url: Url, location: str, *, allow_local: bool) -> Url:
-    """The target of a redirect, checked as by `check_url`. Raises Trouble: download_failed, download_address."""
+def check_redirect(url: Url, location: str, *, allow_local: bool) -> Url:
+    """The target of a redirect, checked as by `check_url`. Raises ProblemError: download_failed, download_address."""
     if not location:
-        raise Trouble("download_failed", "a redirect without a target")
+        raise ProblemError("download_failed", "a redirect without a target")
     try:
         target = urljoin(url.url, location)
     except ValueError:
-        raise Trouble("download_address", "it is malformed") from None
+        raise ProblemError("download_address", "it is malformed") from None
     return check_url(target, allow_local=allow_local)
 
 
@@ -58,11 +58,11 @@ def is_local_name(host: str) -> bool:
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    address = _literal(name)
-    return address is not None and not is_public(address)
+    address = _parse_address(name)
+    return address is not None and not is_public_address(address)
 
 
-def _literal(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -73,21 +73,21 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def is_public(address: Address) -> bool:
+def is_public_address(address: Address) -> bool:
     """Whether the address means the same host everywhere: not loopback, private, link-local, reserved or multicast."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     real = mapped or address
     return real.is_global and not real.is_multicast
 
 
-def resolve(host: str, port: int, *, allow_local: bool) -> list[Address]:
+def resolve_host(host: str, port: int, *, allow_local: bool) -> list[Address]:
     """The addresses of a host, IPv4 first: if IPv6 is broken, trying it first costs a timeout. Blocking.
 
-    Raises OSError, UnicodeError, and Trouble("download_address") if an address is not public and `allow_local` is not set.
+    Raises OSError, UnicodeError, and ProblemError("download_address") if an address is not public and `allow_local` is not set.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     texts = dict.fromkeys(str(entry[4][0]) for entry in found)
     addresses = sorted(map(ipaddress.ip_address, texts), key=lambda address: address.version)
-    if not allow_local and not all(map(is_public, addresses)):
-        raise Trouble("download_address", "its name leads inside this machine or network")
+    if not allow_local and not all(map(is_public_address, addresses)):
+        raise ProblemError("download_address", "its name leads inside this machine or network")
     return addresses

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import tests.behaviour_snapshot as package
-from tests.behaviour_snapshot.comparison import against
-from tests.behaviour_snapshot.recorder import record
+from tests.behaviour_snapshot.comparison import compare_with
+from tests.behaviour_snapshot.recorder import record_snapshot
 
 
 def main() -> int:
@@ -26,10 +26,10 @@ def main() -> int:
     only = tuple(arguments.only or ())
     if arguments.against:
         folder = arguments.folder or Path(tempfile.mkdtemp(prefix="behaviour-snapshot-"))
-        return against(arguments.against, folder, only)
+        return compare_with(arguments.compare_with, folder, only)
     if not arguments.folder:
         parser.error("FOLDER or --against is needed")
-    record(arguments.folder, only)
+    record_snapshot(arguments.folder, only)
     return 0
 
 

@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from tests.behaviour_snapshot.album import Album
-from tests.behaviour_snapshot.product import TREE, Home
+from tests.behaviour_snapshot.album import SnapshotFolder
+from tests.behaviour_snapshot.product import REPO_ROOT, SnapshotHome
 
-NAMES: Final = (
+COMMAND_NAMES: Final = (
     "run runner demo sandbox status outputs retry cancel remove relocate adopt pause resume stop languages doctor dashboard"
 ).split()
 
-WRONG: Final = (
+WRONG_ARGUMENTS: Final = (
     "--nonsense",
     "statsu",
     "missing.mp4",
@@ -94,7 +94,7 @@ WRONG: Final = (
 )
 """Command lines that are wrong, or that find nothing to do, in a home without a key."""
 
-ON_OLD_STATE: Final = (
+COMMANDS_ON_OLD_STATE: Final = (
     "status",
     "status --json",
     "outputs",
@@ -137,7 +137,7 @@ ON_OLD_STATE: Final = (
 )
 """Each in a home of its own, so that none sees what another changed."""
 
-CONFIGURATIONS: Final = {
+BROKEN_CONFIGS: Final = {
     "syntax.toml": "max_uploads = \n",
     "unknown.toml": "# A typing mistake.\nmax_upload = 3\n",
     "type.toml": 'max_uploads = "three"\n[[faults]]\nendpoint = "download"\nkind = "nonsense"\n',
@@ -145,82 +145,84 @@ CONFIGURATIONS: Final = {
     "fault.toml": '[[faults]]\nendpoint = "S3 Nonsense"\nkind = "status"\n',
 }
 
-PROCESSES: Final = 2
+MAX_PARALLEL_PROCESSES: Final = 2
 
 
-def record(album: Album, root: Path) -> None:
+def record_commands(snapshots: SnapshotFolder, root: Path) -> None:
     """All of it."""
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        _helps(album, root / "help", pool)
-        _languages(album, root / "languages", pool)
-        list(pool.map(lambda at: _wrong(album, root / f"wrong-{at}", at), range(len(WRONG))))
-        list(pool.map(lambda at: _on_old_state(album, root / f"old-{at}", at), range(len(ON_OLD_STATE))))
+    with ThreadPoolExecutor(MAX_PARALLEL_PROCESSES) as pool:
+        _record_help(snapshots, root / "help", pool)
+        _record_languages(snapshots, root / "languages", pool)
+        list(pool.map(lambda at: _record_wrong_arguments(snapshots, root / f"wrong-{at}", at), range(len(WRONG_ARGUMENTS))))
+        list(pool.map(lambda at: _record_old_state(snapshots, root / f"old-{at}", at), range(len(COMMANDS_ON_OLD_STATE))))
 
 
-def _helps(album: Album, root: Path, pool: ThreadPoolExecutor) -> None:
-    home = Home(root)
-    lines = [("--help",), ("--version",), *((name, "--help") for name in NAMES)]
-    for words, said in zip(lines, pool.map(lambda words: home.call(*words), lines), strict=True):
-        album.command(f"help/{' '.join(words).replace('--', '')}", said)
+def _record_help(album: SnapshotFolder, root: Path, pool: ThreadPoolExecutor) -> None:
+    home = SnapshotHome(root)
+    lines = [("--help",), ("--version",), *((name, "--help") for name in COMMAND_NAMES)]
+    for words, said in zip(lines, pool.map(lambda words: home.run_command(*words), lines), strict=True):
+        album.write_command(f"help/{' '.join(words).replace('--', '')}", said)
 
 
-def _languages(album: Album, root: Path, pool: ThreadPoolExecutor) -> None:
-    home = Home(root)
+def _record_languages(album: SnapshotFolder, root: Path, pool: ThreadPoolExecutor) -> None:
+    home = SnapshotHome(root)
     lines = [("languages",), ("languages", "--json"), ("languages", "--nonsense")]
-    for words, said in zip(lines, pool.map(lambda words: home.call(*words), lines), strict=True):
-        album.command(f"languages/{'-'.join(words)}", said)
+    for words, said in zip(lines, pool.map(lambda words: home.run_command(*words), lines), strict=True):
+        album.write_command(f"languages/{'-'.join(words)}", said)
 
 
-def _wrong(album: Album, root: Path, at: int) -> None:
-    home = Home(root)
-    home.video("clip.mp4")
+def _record_wrong_arguments(album: SnapshotFolder, root: Path, at: int) -> None:
+    home = SnapshotHome(root)
+    home.write_video("clip.mp4")
     (home.videos / "not-a-video.mp4").write_text("text")
     (root / "empty").mkdir()
     (root / "notes.txt").write_text("text")
     (root / "empty-key").touch()
-    for name, content in CONFIGURATIONS.items():
+    for name, content in BROKEN_CONFIGS.items():
         (root / name).write_text(content)
-    album.part("wrong").command(f"{at:02} {_file_name(WRONG[at])}", home.call(*WRONG[at].split()))
+    album.subfolder("wrong").write_command(
+        f"{at:02} {_snapshot_name(WRONG_ARGUMENTS[at])}", home.run_command(*WRONG_ARGUMENTS[at].split())
+    )
 
 
-def _on_old_state(album: Album, root: Path, at: int) -> None:
-    home = Home(root)
-    lay_out_old_state(home)
-    part = album.part(f"old-state/{at:02} {_file_name(ON_OLD_STATE[at])}")
+def _record_old_state(album: SnapshotFolder, root: Path, at: int) -> None:
+    home = SnapshotHome(root)
+    write_old_state(home)
+    part = album.subfolder(f"old-state/{at:02} {_snapshot_name(COMMANDS_ON_OLD_STATE[at])}")
     part.look(root)
-    part.command("said", home.call(*ON_OLD_STATE[at].split()))
-    part.files("files", root)
+    part.write_command("said", home.run_command(*COMMANDS_ON_OLD_STATE[at].split()))
+    part.write_changed_files("files", root)
 
 
-def _file_name(line: str) -> str:
+def _snapshot_name(line: str) -> str:
     return line.replace("/", "_")[:80]
 
 
 # -- the old state ---------------------------------------------------------------------------------------------------
 
 
-def lay_out_old_state(home: Home) -> None:
+def write_old_state(home: SnapshotHome) -> None:
     """The state that synthdub 0.1 left, and its files: only their names, sizes and times are looked at."""
-    found = TREE / "tests" / "data" / "state-0.1" / "state"
+    found = REPO_ROOT / "tests" / "data" / "state-0.1" / "state"
     shutil.copytree(found, home.state)
     for path in home.state.glob("jobs/*.toml"):
         text = path.read_text("utf-8").replace("@ROOT@", str(home.root))
         path.write_text(text, "utf-8")
-        for file, size, mtime_ns in _files(tomllib.loads(text)):
-            _make(Path(file), size, mtime_ns)
+        for file, size, mtime_ns in _files_of_job(tomllib.loads(text)):
+            _make_sparse_file(Path(file), size, mtime_ns)
     (home.root / "moved").mkdir()
     if (intro := home.root / "lib" / "intro.mp4").exists():
         shutil.copy2(intro, home.root / "moved" / "intro.mp4")
 
 
-def _files(job: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
+def _files_of_job(job: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
     yield job["source"]["path"], job["source"]["size"], job["source"]["mtime_ns"]
     for output in (dub["output"] for dub in job["dubs"].values() if "output" in dub):
         yield output["path"], output["size"], output["mtime_ns"]
         yield from ((path, 100, time) for path, time in zip(output["captions"], output["captions_ns"], strict=True))
 
 
-def _make(path: Path, size: int, mtime_ns: int) -> None:
+def _make_sparse_file(path: Path, size: int, mtime_ns: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.truncate(size)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.behaviour_snapshot.album import Album
-from tests.screenshots import draw
+from tests.behaviour_snapshot.album import SnapshotFolder
+from tests.screenshots import draw_all
 
 
-def record(album: Album, root: Path) -> None:
+def record_pictures(snapshots: SnapshotFolder, root: Path) -> None:
     """Each picture."""
     del root  # they are drawn in a place of their own
-    for name, svg in draw().items():
-        album.write(name, svg)
+    for name, svg in draw_all().items():
+        snapshots.write(name, svg)

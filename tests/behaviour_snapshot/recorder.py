@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import Final
 
 from tests.behaviour_snapshot import batch, commands, pictures, runner_socket
-from tests.behaviour_snapshot.album import Album
-from tests.behaviour_snapshot.product import check_product_is_of_this_tree
+from tests.behaviour_snapshot.album import SnapshotFolder
+from tests.behaviour_snapshot.product import require_product_of_this_tree
 
-ROOT: Final = Path(f"/tmp/synthdub-snapshot-{os.getuid()}")
+SNAPSHOT_ROOT: Final = Path(f"/tmp/synthdub-snapshot-{os.getuid()}")
 """Where the product works. Always the same, since ids of jobs and widths of lines depend on it."""
 
-SCENES: Final[dict[str, Callable[[Album, Path], None]]] = {
-    "commands": commands.record,
-    "batch": batch.record,
-    "socket": runner_socket.record,
-    "pictures": pictures.record,
+RECORDERS: Final[dict[str, Callable[[SnapshotFolder, Path], None]]] = {
+    "commands": commands.record_commands,
+    "batch": batch.record_batch,
+    "socket": runner_socket.record_socket,
+    "pictures": pictures.record_pictures,
 }
 
 
-def record(folder: Path, only: tuple[str, ...] = ()) -> None:
+def record_snapshot(folder: Path, only: tuple[str, ...] = ()) -> None:
     """Write these scenes, or all, into a new folder. They work at the same time, each in a home of its own."""
-    check_product_is_of_this_tree()
+    require_product_of_this_tree()
     folder.mkdir(parents=True)
-    with _alone() as root, ThreadPoolExecutor(len(SCENES)) as pool:
+    with _exclusive_root() as root, ThreadPoolExecutor(len(RECORDERS)) as pool:
         started = {
-            name: pool.submit(scene, Album(folder / name), root / name)
-            for name, scene in SCENES.items()
+            name: pool.submit(scene, SnapshotFolder(folder / name), root / name)
+            for name, scene in RECORDERS.items()
             if not only or name in only
         }
         for scene in started.values():
@@ -41,13 +41,13 @@ def record(folder: Path, only: tuple[str, ...] = ()) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[Path]:
+def _exclusive_root() -> Iterator[Path]:
     """An empty ROOT, once no other recording uses it."""
-    with open(f"{ROOT}.lock", "w") as lock:
+    with open(f"{SNAPSHOT_ROOT}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.rmtree(ROOT, ignore_errors=True)
-        ROOT.mkdir(mode=0o700)
+        shutil.rmtree(SNAPSHOT_ROOT, ignore_errors=True)
+        SNAPSHOT_ROOT.mkdir(mode=0o700)
         try:
-            yield ROOT
+            yield SNAPSHOT_ROOT
         finally:
-            shutil.rmtree(ROOT, ignore_errors=True)
+            shutil.rmtree(SNAPSHOT_ROOT, ignore_errors=True)

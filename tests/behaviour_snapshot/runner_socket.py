@@ -17,55 +17,57 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.behaviour_snapshot.album import Album, shape
-from tests.behaviour_snapshot.batch import PAIR, RUN, SANDBOX
-from tests.behaviour_snapshot.product import Home, sandbox, wait_until
+from tests.behaviour_snapshot.album import SnapshotFolder, describe_value
+from tests.behaviour_snapshot.batch import RUN_ARGUMENTS, SANDBOX_CONFIG, TWO_LANGUAGES
+from tests.behaviour_snapshot.product import SnapshotHome, block_until_true, running_sandbox
 
-CASES: Final = {"done": PAIR, "language": PAIR, "moderated": PAIR, "endless": "fr-FR"}
+TARGETS_BY_VIDEO: Final = {"done": TWO_LANGUAGES, "language": TWO_LANGUAGES, "moderated": TWO_LANGUAGES, "endless": "fr-FR"}
 
 QUIET_SECONDS: Final = 0.7
 """A client that hears nothing for so long has heard all that follows from its request: changes are sent five times a second."""
 
-ENDED: Final = frozenset({"done", "failed", "cancelled", "unknown"})
+ENDED_STATES: Final = frozenset({"done", "failed", "cancelled", "unknown"})
 
-_UNSTEADY: Final = frozenset({"up", "down", "busy", "since"})
+_CHANGING_FIELDS: Final = frozenset({"up", "down", "busy", "since"})
 """Fields of the meters that are left out where they have their default, which depends on the moment."""
 
-_PACKED: Final = re.compile(r'(?<="numbers":)"([\w+/=]+)"')
+_PACKED_NUMBERS: Final = re.compile(r'(?<="numbers":)"([\w+/=]+)"')
 
 
-def record(album: Album, root: Path) -> None:
+def record_socket(snapshots: SnapshotFolder, root: Path) -> None:
     """All of it."""
-    home = Home(root)
-    with sandbox(home, SANDBOX.replace("[[faults]]  # the first", "[[faults]]\ncount = 0  # the first")) as service:
-        home.use(service.api_url, service.storage_url)
-        for number, (name, targets) in enumerate(CASES.items()):
-            _prepare(home, home.video(f"{name}.mp4", 1000 + number), targets)
-        home.call("cancel", "endless.mp4")
-        with _runner(home):
-            _Conversation(album, home).hold()
-        album.files("state-after-the-conversation", root)
-        with _runner(home):
-            _commands(album, home)
-        album.files("state-after-the-commands", root)
+    home = SnapshotHome(root)
+    with running_sandbox(
+        home, SANDBOX_CONFIG.replace("[[faults]]  # the first", "[[faults]]\ncount = 0  # the first")
+    ) as service:
+        home.use_service(service.api_url, service.storage_url)
+        for number, (name, targets) in enumerate(TARGETS_BY_VIDEO.items()):
+            _run_first(home, home.write_video(f"{name}.mp4", 1000 + number), targets)
+        home.run_command("cancel", "endless.mp4")
+        with _running_runner(home):
+            _SocketRecording(snapshots, home).record_all()
+        snapshots.write_changed_files("state-after-the-conversation", root)
+        with _running_runner(home):
+            _record_commands(snapshots, home)
+        snapshots.write_changed_files("state-after-the-commands", root)
 
 
-def _prepare(home: Home, video: Path, targets: str) -> None:
+def _run_first(home: SnapshotHome, video: Path, targets: str) -> None:
     """Without waiting for the end of what never ends."""
-    process = home.start(*RUN, str(video), "--targets", targets)
-    wait_until(
-        lambda: process.poll() is not None or home.dubs_under_way(home.videos / "endless.mp4"), f"the end of {video.name}"
+    process = home.start_command(*RUN_ARGUMENTS, str(video), "--targets", targets)
+    block_until_true(
+        lambda: process.poll() is not None or home.count_running_dubs(home.videos / "endless.mp4"), f"the end of {video.name}"
     )
     process.terminate()
     process.communicate()
 
 
 @contextmanager
-def _runner(home: Home) -> Iterator[None]:
+def _running_runner(home: SnapshotHome) -> Iterator[None]:
     """In the background, as a dashboard starts it; it is to end at the client's request."""
-    process = home.start("runner", "--poll-interval", "0.1", "--tier", "creator", "--settle", "0", stderr=None)
+    process = home.start_command("runner", "--poll-interval", "0.1", "--tier", "creator", "--settle", "0", stderr=None)
     try:
-        wait_until(lambda: _answers(home.state / "runner.sock", process), "the runner's socket")
+        block_until_true(lambda: _is_answering(home.state / "runner.sock", process), "the runner's socket")
         yield
         process.wait(60)
     finally:
@@ -73,7 +75,7 @@ def _runner(home: Home) -> Iterator[None]:
         process.communicate()
 
 
-def _answers(path: Path, process: subprocess.Popen[str]) -> bool:
+def _is_answering(path: Path, process: subprocess.Popen[str]) -> bool:
     assert process.poll() is None, "the runner ended"
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(path)) == 0
@@ -82,43 +84,43 @@ def _answers(path: Path, process: subprocess.Popen[str]) -> bool:
 # -- the conversation ------------------------------------------------------------------------------------------------
 
 
-class _Conversation:
+class _SocketRecording:
     """Requests of one client that also follows the batch, and what it hears after each."""
 
-    def __init__(self, album: Album, home: Home) -> None:
-        self._album = album
+    def __init__(self, album: SnapshotFolder, home: SnapshotHome) -> None:
+        self._snapshots = album
         self._home = home
-        self._client = _Client(home.state / "runner.sock")
-        self._ids = {each["file"].rpartition("/")[2].partition(".")[0]: each["id"] for each in home.status()["files"]}
-        self._number = 0
-        self._said: list[str] = []
+        self._client = _RecordingClient(home.state / "runner.sock")
+        self._ids = {each["file"].rpartition("/")[2].partition(".")[0]: each["id"] for each in home.read_status()["files"]}
+        self._step_number = 0
+        self._sent_lines: list[str] = []
 
-    def hold(self) -> None:
+    def record_all(self) -> None:
         """From the first message to the last."""
-        self._begin()
-        self._ask_while_paused()
-        self._add_and_move()
-        self._go_on()
-        self._break_rules()
+        self._record_first_messages()
+        self._record_paused_requests()
+        self._record_add_and_relocate()
+        self._record_resume()
+        self._record_invalid_requests()
         self._send({"do": "stop"})
-        self._album.write("conversation", "".join(self._said))
+        self._snapshots.write("conversation", "".join(self._sent_lines))
 
-    def _begin(self) -> None:
-        version = self._home.call("--version").out.split()[-1]
+    def _record_first_messages(self) -> None:
+        version = self._home.run_command("--version").out.split()[-1]
         self._send({"do": "hello", "version": version, "protocol": 6})
         self._send({"do": "status"})
         self._send({"do": "pause"})
         self._send({"do": "subscribe"})
 
-    def _ask_while_paused(self) -> None:
+    def _record_paused_requests(self) -> None:
         """Nothing goes on by itself, so that only the request changes something."""
-        done, language, moderated, endless = (self._ids[name] for name in CASES)
+        done, language, moderated, endless = (self._ids[name] for name in TARGETS_BY_VIDEO)
         self._send({"do": "retry", "cells": [[language, "de-DE", "another@1 mark"]]})
         self._send({"do": "retry", "cells": [[language, "de-DE"]]})
         self._send({"do": "retry", "cells": [[language, "de-DE"], [done, "fr-FR"]], "paid": True})
-        self._send({"do": "retry", "cells": [[language, "de-DE", self._mark(language)]], "paid": True})
+        self._send({"do": "retry", "cells": [[language, "de-DE", self._state_mark(language)]], "paid": True})
         self._send({"do": "retry", "cells": [[moderated, "de-DE"]]})
-        self._send({"do": "retry", "cells": [[moderated, "de-DE", self._mark(moderated)]], "paid": True})
+        self._send({"do": "retry", "cells": [[moderated, "de-DE", self._state_mark(moderated)]], "paid": True})
         self._send({"do": "retry", "cells": [[endless, "fr-FR"], ["no-such-job", "fr-FR"]]})
         self._send({"do": "cancel", "cells": [[endless, "fr-FR", "nothing"], [done, "fr-FR"]]})
         self._send({"do": "cancel", "cells": [[endless, "fr-FR"]]})
@@ -130,14 +132,14 @@ class _Conversation:
         self._send({"do": "remove", "cells": [[endless, "fr-FR"], [moderated, "fr-FR"]], "forget": True})
         self._send({"do": "check_key"})
 
-    def _mark(self, job: str) -> str:
+    def _state_mark(self, job: str) -> str:
         """What a request says about a failed dub that was shown."""
-        dub = self._client.jobs()[job]["dubs"]["de-DE"]
+        dub = self._client.jobs_by_id()[job]["dubs"]["de-DE"]
         return f"{dub['state']}@{dub['since']} {dub['failure']['code']}@{dub['failure']['at']}"
 
-    def _add_and_move(self) -> None:
+    def _record_add_and_relocate(self) -> None:
         done, moved = self._home.videos / "done.mp4", self._home.videos / "moved.mp4"
-        new = self._home.video("new.mp4", 1100)
+        new = self._home.write_video("new.mp4", 1100)
         batch = {"targets": ["nl-NL", "fr-FR"], "title": "Spring", "visibility": "public", "captions": False}
         self._send({"do": "add", "paths": [str(new)], "batch": batch})
         self._send({"do": "add", "paths": [str(self._home.root / "missing")], "batch": batch})
@@ -148,56 +150,58 @@ class _Conversation:
         self._send({"do": "relocate", "old": str(done), "new": str(self._home.root / "missing")})
         self._send({"do": "stop_adding"})
 
-    def _go_on(self) -> None:
+    def _record_resume(self) -> None:
         """Everything that was asked for is done now; only how it ends is fixed, not the messages on the way."""
         self._send({"do": "resume"}, until_ended=True)
-        moving = [message for message in self._client.changes if message.get("transfers")]
-        self._said.append(f"a transfer is {json.dumps(shape(moving[0]['transfers'][0]))}\n")
-        self._said.append(f"fields of changes: {sorted({key for message in self._client.changes for key in message})}\n")
+        moving = [message for message in self._client.changes_messages if message.get("transfers")]
+        self._sent_lines.append(f"a transfer is {json.dumps(describe_value(moving[0]['transfers'][0]))}\n")
+        self._sent_lines.append(
+            f"fields of changes: {sorted({key for message in self._client.changes_messages for key in message})}\n"
+        )
         self._send({"do": "thumbnail", "cell": [self._ids["done"], "it"]})
 
-    def _break_rules(self) -> None:
+    def _record_invalid_requests(self) -> None:
         for line in (
             b"nonsense\n",
             b'{"do":"dance"}\n',
             b'{"do":"retry","id":1}\n',
             b'{"do":"hello","version":"0.0.0","protocol":1}\n',
         ):
-            other = _Client(self._home.state / "runner.sock")
+            other = _RecordingClient(self._home.state / "runner.sock")
             other.send(line)
-            self._said.append(f"another client → {line.decode()}")
-            wait_until(lambda client=other: client.closed or client.lines, "an answer or the end")  # type: ignore[misc]
-            self._said += [f"another client ← {json.dumps(json.loads(each))}\n" for each in other.lines]
-            self._said.append("another client is dropped\n" if other.closed else "another client stays\n")
+            self._sent_lines.append(f"another client → {line.decode()}")
+            block_until_true(lambda client=other: client.is_closed or client.lines, "an answer or the end")  # type: ignore[misc]
+            self._sent_lines += [f"another client ← {json.dumps(json.loads(each))}\n" for each in other.lines]
+            self._sent_lines.append("another client is dropped\n" if other.is_closed else "another client stays\n")
             other.close()
 
     def _send(self, request: dict[str, Any], *, until_ended: bool = False) -> None:
-        self._number += 1
-        line = json.dumps({"do": request.pop("do"), "id": self._number, **request}, separators=(",", ":"))
+        self._step_number += 1
+        line = json.dumps({"do": request.pop("do"), "id": self._step_number, **request}, separators=(",", ":"))
         heard = len(self._client.lines)
         self._client.send(f"{line}\n".encode())
-        self._said.append(f"→ {line}\n")
-        answers = (f'{{"is":"reply","id":{self._number},', '{"is":"welcome"')
-        wait_until(lambda: any(each.startswith(answers) for each in self._client.lines[heard:]), f"an answer to {line}")
+        self._sent_lines.append(f"→ {line}\n")
+        answers = (f'{{"is":"reply","id":{self._step_number},', '{"is":"welcome"')
+        block_until_true(lambda: any(each.startswith(answers) for each in self._client.lines[heard:]), f"an answer to {line}")
         if until_ended:
-            wait_until(self._client.all_ended, "the end of the work")
+            block_until_true(self._client.have_all_ended, "the end of the work")
         self._client.wait_until_quiet()
-        self._said += _steady(self._client.lines[heard:])
+        self._sent_lines += _merge_changes(self._client.lines[heard:])
 
 
-class _Client:
+class _RecordingClient:
     """Reads all that the runner sends, in a thread."""
 
     def __init__(self, path: Path) -> None:
         self.lines: list[str] = []
-        self.closed = False
-        self._heard = time.monotonic()
+        self.is_closed = False
+        self._last_message_at = time.monotonic()
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(str(path))
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
-    def changes(self) -> list[dict[str, Any]]:
+    def changes_messages(self) -> list[dict[str, Any]]:
         """All messages of that kind."""
         messages = [json.loads(line) for line in self.lines]
         return [message for message in messages if message["is"] == "changes"]
@@ -212,40 +216,40 @@ class _Client:
 
     def wait_until_quiet(self) -> None:
         """Until it has heard nothing for a while."""
-        self._heard = time.monotonic()
-        wait_until(lambda: self.closed or time.monotonic() - self._heard > QUIET_SECONDS, "silence")
+        self._last_message_at = time.monotonic()
+        block_until_true(lambda: self.is_closed or time.monotonic() - self._last_message_at > QUIET_SECONDS, "silence")
 
-    def jobs(self) -> dict[str, dict[str, Any]]:
+    def jobs_by_id(self) -> dict[str, dict[str, Any]]:
         """The batch as far as was heard."""
-        return _jobs_after(json.loads(line) for line in list(self.lines))
+        return _latest_jobs(json.loads(line) for line in list(self.lines))
 
-    def all_ended(self) -> bool:
+    def have_all_ended(self) -> bool:
         """Whether each dub has."""
-        return all(dub["state"] in ENDED for job in self.jobs().values() for dub in job["dubs"].values())
+        return all(dub["state"] in ENDED_STATES for job in self.jobs_by_id().values() for dub in job["dubs"].values())
 
     def _read(self) -> None:
         with self._connection.makefile("r", encoding="utf-8") as lines:
             for line in lines:
-                self._heard = time.monotonic()
+                self._last_message_at = time.monotonic()
                 self.lines.append(line)
-        self.closed = True
+        self.is_closed = True
 
 
-def _steady(lines: list[str]) -> Iterator[str]:
+def _merge_changes(lines: list[str]) -> Iterator[str]:
     """What was heard after a request: the changes on the way as one, then all else as it came."""
     messages = [json.loads(line) for line in lines]
     for line, message in zip(lines, messages, strict=True):
         if json.dumps(message, separators=(",", ":"), ensure_ascii=False) != line.rstrip("\n"):
             yield "(not in the usual form of JSON)\n"
     changes = [message for message in messages if message["is"] == "changes"]
-    if jobs := _jobs_after(changes):
-        yield "".join(f"← changed {_written(jobs[name])}\n" for name in sorted(jobs))
+    if jobs := _latest_jobs(changes):
+        yield "".join(f"← changed {_message_text(jobs[name])}\n" for name in sorted(jobs))
     if removed := sorted({name for message in changes for name in message.get("removed", ())}):
         yield f"← removed {removed}\n"
-    yield from (f"← {_written(_without_moment(message))}\n" for message in messages if message["is"] != "changes")
+    yield from (f"← {_message_text(_without_measurements(message))}\n" for message in messages if message["is"] != "changes")
 
 
-def _jobs_after(messages: Any) -> dict[str, dict[str, Any]]:
+def _latest_jobs(messages: Any) -> dict[str, dict[str, Any]]:
     """The last version of each job."""
     jobs: dict[str, dict[str, Any]] = {}
     for message in messages:
@@ -256,27 +260,27 @@ def _jobs_after(messages: Any) -> dict[str, dict[str, Any]]:
     return jobs
 
 
-def _without_moment(message: dict[str, Any]) -> dict[str, Any]:
+def _without_measurements(message: dict[str, Any]) -> dict[str, Any]:
     """A message whose meters do not depend on the moment."""
     if (meters := message.get("meters")) is not None:
-        steady = {name: value for name, value in meters.items() if name not in _UNSTEADY}
-        steady["quota"] = sorted([each[0], shape(each[1]), each[2], "<wait>"] for each in meters.get("quota", ()))
+        steady = {name: value for name, value in meters.items() if name not in _CHANGING_FIELDS}
+        steady["quota"] = sorted([each[0], describe_value(each[1]), each[2], "<wait>"] for each in meters.get("quota", ()))
         message = message | {"meters": steady}
     return message
 
 
-def _written(message: dict[str, Any]) -> str:
-    return _PACKED.sub(_unpacked, json.dumps(message, separators=(",", ":"), ensure_ascii=False))
+def _message_text(message: dict[str, Any]) -> str:
+    return _PACKED_NUMBERS.sub(_unpack_numbers, json.dumps(message, separators=(",", ":"), ensure_ascii=False))
 
 
-def _unpacked(found: re.Match[str]) -> str:
+def _unpack_numbers(found: re.Match[str]) -> str:
     """Packed numbers of eight bytes one by one, since some are times."""
     return json.dumps([number for (number,) in struct.iter_unpack("<q", base64.b64decode(found[1]))])
 
 
 # -- commands --------------------------------------------------------------------------------------------------------
 
-WITH_A_RUNNER: Final = (
+COMMANDS_WITH_RUNNER: Final = (
     "status",
     "status --json",
     "outputs",
@@ -301,8 +305,8 @@ WITH_A_RUNNER: Final = (
 )
 
 
-def _commands(album: Album, home: Home) -> None:
+def _record_commands(album: SnapshotFolder, home: SnapshotHome) -> None:
     """Commands that ask the runner."""
     shutil.copy2(home.videos / "moved.mp4", home.videos / "again.mp4")
-    for number, line in enumerate(WITH_A_RUNNER):
-        album.command(f"commands/{number:02} {line.replace('/', '_')}", home.call(*line.split()))
+    for number, line in enumerate(COMMANDS_WITH_RUNNER):
+        album.write_command(f"commands/{number:02} {line.replace('/', '_')}", home.run_command(*line.split()))

@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synthdub_tui.store.codec import encode_job
-from synthdub_tui.store.job_store import Store
+from synthdub_tui.store.job_store import JobStore
 from tests.benchmarks.job_store import make_job
-from tests.benchmarks.large_batch import MIXED
+from tests.benchmarks.large_batch import MIXED_STATES
 
 ROUNDS = 20
-JOBS = 20
+JOB_COUNT = 20
 
 COMMANDS = ("synthdub --help", "synthdub status", "synthdub outputs")
-FRAME = "what the first frame needs"
+FIRST_FRAME_LABEL = "what the first frame needs"
 
-PYTHON = (sys.executable, "-c")
-COMMAND = (sys.executable, "-m", "synthdub_tui")
-PROGRAMS = {
-    "python -c pass": (*PYTHON, "pass"),
-    "synthdub --help": (*COMMAND, "--help"),
-    "synthdub status": (*COMMAND, "status"),
-    "synthdub outputs": (*COMMAND, "outputs"),
-    "import textual.app": (*PYTHON, "import textual.app"),
-    FRAME: (*PYTHON, "import synthdub_tui.commands.dashboard, synthdub_tui.dashboard.app"),
+PYTHON_COMMAND = (sys.executable, "-c")
+PRODUCT_COMMAND = (sys.executable, "-m", "synthdub_tui")
+MEASURED_COMMANDS = {
+    "python -c pass": (*PYTHON_COMMAND, "pass"),
+    "synthdub --help": (*PRODUCT_COMMAND, "--help"),
+    "synthdub status": (*PRODUCT_COMMAND, "status"),
+    "synthdub outputs": (*PRODUCT_COMMAND, "outputs"),
+    "import textual.app": (*PYTHON_COMMAND, "import textual.app"),
+    FIRST_FRAME_LABEL: (*PYTHON_COMMAND, "import synthdub_tui.commands.dashboard, synthdub_tui.dashboard.app"),
 }
 
 
-class Spent(NamedTuple):
+class SpentSeconds(NamedTuple):
     """Seconds by the clock and on a processor."""
 
     clock: float
@@ -51,22 +51,22 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="two rounds: shows only that it works")
     rounds = 2 if parser.parse_args().short else ROUNDS
     with tempfile.TemporaryDirectory(prefix="synthdub-start-") as folder:
-        fill(folder)
+        fill_state(folder)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("SYNTH", "XDG_", "PYTHON"))}
         environment |= {"HOME": folder, "SYNTHDUB_STATE_DIR": folder}
-        taken: dict[str, list[Spent]] = {name: [] for name in PROGRAMS}
+        taken: dict[str, list[SpentSeconds]] = {name: [] for name in MEASURED_COMMANDS}
         for _ in range(1 + rounds):
-            for name, command in PROGRAMS.items():
-                taken[name].append(spent(command, environment))
-    least = {name: Spent(*map(min, zip(*each[1:], strict=True))) for name, each in taken.items()}
-    show(least, rounds)
+            for name, command in MEASURED_COMMANDS.items():
+                taken[name].append(measure_command(command, environment))
+    least = {name: SpentSeconds(*map(min, zip(*each[1:], strict=True))) for name, each in taken.items()}
+    print_results(least, rounds)
 
 
-def show(least: dict[str, Spent], rounds: int) -> None:
+def print_results(least: dict[str, SpentSeconds], rounds: int) -> None:
     """A line for each program; beside ours, its part of the goal."""
     bare, textual = least["python -c pass"], least["import textual.app"]
-    commands = Spent(*(1.5 * seconds + 0.06 for seconds in bare))
-    goals = dict.fromkeys(COMMANDS, commands) | {FRAME: Spent(*(1.15 * seconds for seconds in textual))}
+    commands = SpentSeconds(*(1.5 * seconds + 0.06 for seconds in bare))
+    goals = dict.fromkeys(COMMANDS, commands) | {FIRST_FRAME_LABEL: SpentSeconds(*(1.15 * seconds for seconds in textual))}
     print(f"{f'least of {rounds} rounds':28} {'clock':>9} {'of goal':>8} {'processor':>11} {'of goal':>8}")
     for name, (clock, processor) in least.items():
         goal = goals.get(name)
@@ -74,16 +74,16 @@ def show(least: dict[str, Spent], rounds: int) -> None:
         print(f"{name:28} {clock * 1e3:6.0f} ms {parts[0]:>8} {processor * 1e3:8.0f} ms {parts[1]:>8}")
 
 
-def fill(state: str) -> None:
+def fill_state(state: str) -> None:
     """A small batch, so that there is something to show."""
-    store = Store(state)
+    store = JobStore(state)
     store.open()
-    for number in range(JOBS):
-        job = make_job(number, MIXED[number % len(MIXED)])
+    for number in range(JOB_COUNT):
+        job = make_job(number, MIXED_STATES[number % len(MIXED_STATES)])
         Path(store.path(f"jobs/{job.id}.toml")).write_bytes(encode_job(job))
 
 
-def spent(command: tuple[str, ...], environment: dict[str, str]) -> Spent:
+def measure_command(command: tuple[str, ...], environment: dict[str, str]) -> SpentSeconds:
     """What a program takes from its start to its end."""
     begun = time.perf_counter()
     quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
@@ -91,7 +91,7 @@ def spent(command: tuple[str, ...], environment: dict[str, str]) -> Spent:
     _, status, used = os.wait4(process, 0)
     if status:
         raise SystemExit(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
-    return Spent(time.perf_counter() - begun, used.ru_utime + used.ru_stime)
+    return SpentSeconds(time.perf_counter() - begun, used.ru_utime + used.ru_stime)
 
 
 if __name__ == "__main__":

@@ -18,14 +18,24 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from synthdub_tui.jobs.model import DubState, Job, Options, Output, Part, ProjectSeen, Seen, SeenState, Source
+from synthdub_tui.jobs.model import (
+    DubState,
+    Job,
+    JobOptions,
+    ObservedLanguage,
+    ObservedProject,
+    ObservedStatus,
+    Output,
+    PartRecord,
+    Source,
+)
 from synthdub_tui.jobs.transitions import creation, download, observation, submission, upload
 from synthdub_tui.store.codec import encode_job
-from synthdub_tui.store.job_store import Store
+from synthdub_tui.store.job_store import JobStore
 
 LANGUAGES = "fr-FR es-ES de-DE it-IT ja pt-BR ko nl pl sv".split()
 ROUNDS = 3
-SAVES = 200
+SAVE_COUNT = 200
 
 
 def main() -> None:
@@ -35,10 +45,10 @@ def main() -> None:
     options = parser.parse_args()
     count = 100 if options.short else 10_000
     with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=options.folder) as folder:
-        store = Store(folder)
+        store = JobStore(folder)
         store.open()
         _print_saves(store, 10)
-        _fill(store, count)
+        _fill_store(store, count)
         _print_saves(store, count)
         _print_loads(store, count)
 
@@ -47,30 +57,31 @@ def make_job(number: int, state: DubState) -> Job:
     """A job of ten languages, as it is in the middle of the work or at its end."""
     path = f"/srv/videos/course {number % 40:02}/lesson {number:05}.mp4"
     source = Source(path, 50_000_000 + number, 1_750_000_000_000_000_000 + number, "video/mp4")
-    job = creation.new_job(source, Options(f"lesson {number:05}"), LANGUAGES, now=1_750_000_000.0 + number)
+    job = creation.new_job(source, JobOptions(f"lesson {number:05}"), LANGUAGES, now=1_750_000_000.0 + number)
     if state is DubState.WAITING:
         return job
     now = job.added + 60.25
-    job = upload.asset_ready(upload.asset_created(job, f"user.{number:032x}.mp4", now), "en")
+    job = upload.record_asset_ready(upload.record_asset_created(job, f"user.{number:032x}.mp4", now), "en")
     project = f"{number:08x}-1111-4222-8333-123456789abc"
-    job = submission.created(submission.intend(job, LANGUAGES, "", now), project, now)
+    job = submission.record_project_created(submission.record_intent(job, LANGUAGES, "", now), project, now)
     if state is DubState.DUBBING:
         return job
     seen = tuple(
-        Seen(code, SeenState.COMPLETE, f"{number:08x}-{at:04}-4222-8333-123456789abc") for at, code in enumerate(LANGUAGES)
+        ObservedLanguage(code, ObservedStatus.COMPLETE, f"{number:08x}-{at:04}-4222-8333-123456789abc")
+        for at, code in enumerate(LANGUAGES)
     )
-    job = observation.observed(job, project, ProjectSeen(SeenState.COMPLETE, "", seen), now + 600)
+    job = observation.apply_project(job, project, ObservedProject(ObservedStatus.COMPLETE, "", seen), now + 600)
     for place, code in enumerate(LANGUAGES):
         stem, size, written = f"{path[:-4]}.dubbed-{code}", 60_000_000 + number + place, source.mtime_ns + place * 7_250_000_001
-        job = download.download_started(job, code, Part(size, '"0123456789abcdef"'), now + 700)
-        job = download.captions_landing(job, code, (written + 5_000_000, written + 9_000_000))
+        job = download.start_download(job, code, PartRecord(size, '"0123456789abcdef"'), now + 700)
+        job = download.record_captions_publishing(job, code, (written + 5_000_000, written + 9_000_000))
         captions = (f"{stem}.srt", f"{stem}.vtt")
         output = Output.of(f"{stem}.mp4", size, written, captions, seconds=312.48 + place / 100)
-        job = download.downloaded(job, code, output, now + 720.5 + place * 7.25)
+        job = download.finish_download(job, code, output, now + 720.5 + place * 7.25)
     return job
 
 
-def _fill(store: Store, count: int) -> None:
+def _fill_store(store: JobStore, count: int) -> None:
     """A third of the jobs each waiting, dubbing and done; written without fsync, which is not measured here."""
     states = (DubState.WAITING, DubState.DUBBING, DubState.DONE)
     for number in range(count):
@@ -79,10 +90,10 @@ def _fill(store: Store, count: int) -> None:
             file.write(encode_job(job))
 
 
-def _print_saves(store: Store, jobs: int) -> None:
+def _print_saves(store: JobStore, jobs: int) -> None:
     taken = []
     job = make_job(0, DubState.DONE)
-    for number in range(SAVES):
+    for number in range(SAVE_COUNT):
         started = time.perf_counter()
         store.save(replace(job, uploads=number))
         taken.append(time.perf_counter() - started)
@@ -90,14 +101,14 @@ def _print_saves(store: Store, jobs: int) -> None:
     print(f"one durable save with {jobs:6,} jobs: median {median * 1e3:.2f} ms, p99 {worst * 1e3:.2f} ms")
 
 
-def _print_loads(store: Store, count: int) -> None:
+def _print_loads(store: JobStore, count: int) -> None:
     folder = store.path("jobs")
     paths = sorted(os.path.join(folder, name) for name in os.listdir(folder))
-    texts = [_read(path) for path in paths]
+    texts = [_read_files(path) for path in paths]
     size = sum(map(len, texts)) / len(texts)
-    reading = _best(lambda: [_read(path) for path in paths])
-    parsing = _best(lambda: _parse(texts))
-    loading = _best(lambda: store.load(set_aside=False))
+    reading = _best_seconds(lambda: [_read_files(path) for path in paths])
+    parsing = _best_seconds(lambda: _parse_jobs(texts))
+    loading = _best_seconds(lambda: store.load(set_aside=False))
     each = 1e6 / len(paths)
     print(f"{len(paths):,} jobs of {len(LANGUAGES)} languages, {size:,.0f} bytes each, per job, best of {ROUNDS}:")
     print(f"  reading the files alone   {reading * each:7.1f} µs")
@@ -105,17 +116,17 @@ def _print_loads(store: Store, count: int) -> None:
     print(f"  Store.load                {loading * each:7.1f} µs = {loading / parsing:.2f} of tomllib, {loading:.2f} s in all")
 
 
-def _parse(texts: list[str]) -> None:
+def _parse_jobs(texts: list[str]) -> None:
     for text in texts:
         tomllib.loads(text)
 
 
-def _read(path: str) -> str:
+def _read_files(path: str) -> str:
     with open(path, "rb") as file:
         return file.read().decode()
 
 
-def _best(work: Callable[[], object]) -> float:
+def _best_seconds(work: Callable[[], object]) -> float:
     taken = []
     for _ in range(ROUNDS):
         gc.collect()

@@ -28,32 +28,32 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from synthdub_tui.dashboard.grid_model import Batch
+from synthdub_tui.dashboard.grid_model import GridModel
 from synthdub_tui.ipc import protocol as p
-from synthdub_tui.ipc.runner_process import answers
+from synthdub_tui.ipc.runner_process import runner_answers
 from synthdub_tui.ipc.socket_path import socket_path
-from synthdub_tui.jobs.batch_options import Batch as BatchOptions
-from synthdub_tui.jobs.filters import parse
-from synthdub_tui.jobs.model import SCHEMA, DubState
-from synthdub_tui.jobs.sorting import ORDERS
-from synthdub_tui.languages import OUTPUT
-from synthdub_tui.runner.live_jobs import Ledger
+from synthdub_tui.jobs.batch_options import BatchOptions as BatchOptions
+from synthdub_tui.jobs.filters import parse_filter
+from synthdub_tui.jobs.model import SCHEMA_VERSION, DubState
+from synthdub_tui.jobs.sorting import SORT_KEYS
+from synthdub_tui.languages import OUTPUT_CODES
+from synthdub_tui.runner.live_jobs import LiveJobs
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.settings.resolve import resolve_settings
 from synthdub_tui.store.codec import encode_job
-from synthdub_tui.store.job_store import Store
+from synthdub_tui.store.job_store import JobStore
 from tests.benchmarks import job_store as store_benchmark
-from tests.benchmarks.dashboard import Subject, name_drawn
-from tests.dashboard.pseudo_terminal import Terminal
+from tests.benchmarks.dashboard import MeasuredProgram, is_cursor_line_drawn
+from tests.dashboard.pseudo_terminal import PseudoTerminal
 
-LANGUAGES = OUTPUT[:20]
-SIZE = (120, 40)
-MIXED = (DubState.DUBBING, *[DubState.DONE] * 3, *[DubState.WAITING] * 6)
-DONE = (DubState.DONE,)
-CHANGES = 100
+LANGUAGES = OUTPUT_CODES[:20]
+TERMINAL_SIZE = (120, 40)
+MIXED_STATES = (DubState.DUBBING, *[DubState.DONE] * 3, *[DubState.WAITING] * 6)
+ONLY_DONE = (DubState.DONE,)
+CHANGE_COUNT = 100
 
 
-class Measured(NamedTuple):
+class BatchFigures(NamedTuple):
     """One size of batch. Seconds and megabytes; `idle` is the runner's share of a core, `filters` the slowest, as `sorts`."""
 
     parsed: float
@@ -73,7 +73,7 @@ class Measured(NamedTuple):
     marks: float
 
 
-ROWS = (
+TABLE_ROWS = (
     ("runner starts: all of it read as TOML", "parsed", "{:.2f} s", "only the first time"),
     ("runner starts: with its cache", "started", "{:.2f} s", ""),
     ("attached: all of it at a client", "attached", "{:.2f} s", "≤ 2 s, with the line above"),
@@ -98,48 +98,49 @@ def main() -> None:
     short = parser.parse_args().short
     many, files, rest = (30, 100, 0.2) if short else (10_000, 100_000, 20)
     store_benchmark.LANGUAGES[:] = LANGUAGES
-    with tempfile.TemporaryDirectory(prefix="synthdub-scale-") as folder, service() as url:
-        few_measured = measure(Path(folder) / "few", 10, url, rest)
-        many_measured = measure(Path(folder) / "many", many, url, rest)
-        done_measured = measure(Path(folder) / "done", many, url, min(rest, 2), DONE)
+    with tempfile.TemporaryDirectory(prefix="synthdub-scale-") as folder, answering_service() as url:
+        few_measured = measure_batch(Path(folder) / "few", 10, url, rest)
+        many_measured = measure_batch(Path(folder) / "many", many, url, rest)
+        done_measured = measure_batch(Path(folder) / "done", many, url, min(rest, 2), ONLY_DONE)
         print(f"{'':38} {10:>12,} {many:>12,} {'ratio':>8} {'all done':>12}")
-        for title, name, form, goal in ROWS:
+        for title, name, form, goal in TABLE_ROWS:
             small, large = getattr(few_measured, name), getattr(many_measured, name)
             ratio = large / small if small else 0.0
             done = form.format(getattr(done_measured, name))
             print(f"{title:38} {form.format(small):>12} {form.format(large):>12} {ratio:8.2f} {done:>12}  {goal}")
-        asyncio.run(discover(Path(folder) / "tree", Path(folder) / "found", files))
+        asyncio.run(measure_discovery(Path(folder) / "tree", Path(folder) / "found", files))
 
 
 # -- a batch ---------------------------------------------------------------------------------------------------------------
 
 
-def measure(state: Path, count: int, url: str, rest: float, states: tuple[DubState, ...] = MIXED) -> Measured:
+def measure_batch(state: Path, count: int, url: str, rest: float, states: tuple[DubState, ...] = MIXED_STATES) -> BatchFigures:
     """Everything about a batch of so many jobs in these states by turns."""
-    fill(str(state), count, states)
+    fill_state(str(state), count, states)
     parsed, started = (start_runner(state, url) for _ in range(2))
-    with running(state, url) as runner:
+    with running_runner(state, url) as runner:
         begun, spent = time.perf_counter(), time.process_time()
-        batch = attach(state)
+        batch = read_whole_batch(state)
         attached = time.perf_counter() - begun
-        runner_cpu = time.process_time() - spent + cpu_of(runner.pid)
-        frame, whole, dashboard_cpu, dashboard = asyncio.run(look(state, count))
+        runner_cpu = time.process_time() - spent + cpu_seconds(runner.pid)
+        frame, whole, dashboard_cpu, dashboard = asyncio.run(measure_dashboard(state, count))
         time.sleep(rest / 4)
-        spent = cpu_of(runner.pid)
+        spent = cpu_seconds(runner.pid)
         time.sleep(rest)
-        idle = (cpu_of(runner.pid) - spent) / rest
-        memory = memory_of(runner.pid)
+        idle = (cpu_seconds(runner.pid) - spent) / rest
+        memory = resident_megabytes(runner.pid)
     change = asyncio.run(change_jobs(str(state)))
-    return Measured(
-        parsed, started, attached, runner_cpu, frame, whole, dashboard_cpu, memory, dashboard, idle, change, *use(batch)
+    return BatchFigures(
+        parsed, started, attached, runner_cpu, frame, whole, dashboard_cpu, memory, dashboard, idle, change,
+        *measure_grid(batch),
     )  # fmt: skip
 
 
-def fill(state: str, count: int, states: tuple[DubState, ...]) -> None:
+def fill_state(state: str, count: int, states: tuple[DubState, ...]) -> None:
     """A paused batch, as the runner leaves it."""
-    store = Store(state)
+    store = JobStore(state)
     store.open()
-    store.write_document("batch", {"schema": SCHEMA, "paused": True})
+    store.write_document("batch", {"schema": SCHEMA_VERSION, "paused": True})
     for number in range(count):
         job = store_benchmark.make_job(number, states[number % len(states)])
         Path(store.path(f"jobs/{job.id}.toml")).write_bytes(encode_job(job))
@@ -148,17 +149,17 @@ def fill(state: str, count: int, states: tuple[DubState, ...]) -> None:
 def start_runner(state: Path, url: str) -> float:
     """Seconds until a runner listens. Then it saves and ends."""
     begun = time.perf_counter()
-    with running(state, url):
+    with running_runner(state, url):
         return time.perf_counter() - begun
 
 
 @contextmanager
-def running(state: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_runner(state: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
     """The runner that dashboards start, once it listens."""
     command = [sys.executable, "-m", "synthdub_tui", "runner", "--state-dir", str(state), "--api-url", url]
     process = subprocess.Popen([*command, "--config", os.devnull], env=os.environ | {"SYNTHESIA_API_KEY": "none"})
     try:
-        while not answers(socket_path(str(state))):
+        while not runner_answers(socket_path(str(state))):
             if process.poll() is not None:
                 raise SystemExit("the runner did not start")
             time.sleep(0.005)
@@ -169,7 +170,7 @@ def running(state: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def service() -> Iterator[str]:
+def answering_service() -> Iterator[str]:
     """Answers every question about a project: it goes on."""
     body = msgspec.json.encode({"status": "IN_PROGRESS", "dubbedVideos": [{"locale": code} for code in LANGUAGES]})
 
@@ -194,73 +195,73 @@ def service() -> Iterator[str]:
         server.shutdown()
 
 
-def attach(state: Path) -> Batch:
+def read_whole_batch(state: Path) -> GridModel:
     """The whole batch as a dashboard knows it."""
     import socket
 
-    batch = Batch()
-    batch.begin()
+    batch = GridModel()
+    batch.begin_snapshot()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(socket_path(str(state))))
-        connection.sendall(p.encode(p.Hello(version="")) + p.encode(p.Subscribe(id=1)))
+        connection.sendall(p.encode(p.Hello(version="")) + p.encode(p.SubscribeRequest(id=1)))
         for line in connection.makefile("rb"):
             message = p.decode_message(line)
             if isinstance(message, p.Snapshot):
-                batch.put(message.jobs)
+                batch.update_jobs(message.jobs)
                 if message.last:
                     break
-    batch.end()
+    batch.end_snapshot()
     return batch
 
 
-async def look(state: Path, count: int) -> tuple[float, float, float, float]:
+async def measure_dashboard(state: Path, count: int) -> tuple[float, float, float, float]:
     """The dashboard in a terminal: seconds to its first frame and to the whole batch, on a processor till then; its memory."""
     command = (sys.executable, "-m", "synthdub_tui", "--state-dir", str(state), "--config", os.devnull, "--read-only")
     born = time.perf_counter()
-    terminal = Terminal(command, SIZE)
+    terminal = PseudoTerminal(command, TERMINAL_SIZE)
     try:
-        subject = Subject(terminal, SIZE, born, name_drawn)
-        frame = await subject.first(b"files")
-        whole = await subject.seen(f" {count} files".encode())
-        spent = cpu_of(terminal.process.pid)
-        await subject.settle()
-        return frame, whole, spent, memory_of(terminal.process.pid)
+        subject = MeasuredProgram(terminal, TERMINAL_SIZE, born, is_cursor_line_drawn)
+        frame = await subject.wait_for_first_frame(b"files")
+        whole = await subject.wait_for_text(f" {count} files".encode())
+        spent = cpu_seconds(terminal.process.pid)
+        await subject.wait_until_quiet()
+        return frame, whole, spent, resident_megabytes(terminal.process.pid)
     finally:
-        terminal.close()
+        terminal.kill()
 
 
 async def change_jobs(state: str) -> float:
     """Seconds from a change to its being durable, the median."""
-    store = Store(state)
-    ledger = Ledger(store, lambda error: None)
+    store = JobStore(state)
+    ledger = LiveJobs(store, lambda error: None)
     ledger.load(store.load(set_aside=False).jobs)
     taken = []
-    for job in list(ledger.jobs.values())[:10] * (CHANGES // 10):
+    for job in list(ledger.jobs.values())[:10] * (CHANGE_COUNT // 10):
         begun = time.perf_counter()
-        ledger.put(replace(ledger.jobs[job.id], uploads=len(taken)))
-        await ledger.saved(job.id)
+        ledger.update(replace(ledger.jobs[job.id], uploads=len(taken)))
+        await ledger.wait_until_saved(job.id)
         taken.append(time.perf_counter() - begun)
-    await ledger.close(patience=5)
+    await ledger.close(timeout=5)
     return statistics.median(taken)
 
 
-def use(batch: Batch) -> tuple[float, float, float, float]:
+def measure_grid(batch: GridModel) -> tuple[float, float, float, float]:
     """Seconds of a change, the slowest filter, the slowest order, and marking all."""
     jobs = [row.job for row in batch.rows.values()][:10]
     changes = []
-    for number in range(CHANGES):
+    for number in range(CHANGE_COUNT):
         job = jobs[number % len(jobs)]
         code = next(iter(job.dubs))
         state = DubState.FAILED if number // len(jobs) % 2 else DubState.DONE
         changed = replace(job, dubs=job.dubs | {code: replace(job.dubs[code], state=state)})
-        changes.append(timed(lambda changed=changed: batch.put([changed])))  # type: ignore[misc]
+        changes.append(cpu_time_of(lambda changed=changed: batch.update_jobs([changed])))  # type: ignore[misc]
     words = ("state:failed", "state:open lang:fr", "name:lesson", "path:course -state:done", "reviewed:no", "")
-    filters = [timed(lambda word=word: batch.set_filter(parse(word))) for word in words]  # type: ignore[misc]
-    sorts = [timed(lambda order=order: batch.sort(order)) for order in ORDERS]  # type: ignore[misc]
-    return statistics.median(changes), max(filters), max(sorts), timed(batch.mark_shown)
+    filters = [cpu_time_of(lambda word=word: batch.set_filter(parse_filter(word))) for word in words]  # type: ignore[misc]
+    sorts = [cpu_time_of(lambda order=order: batch.sort(order)) for order in SORT_KEYS]  # type: ignore[misc]
+    return statistics.median(changes), max(filters), max(sorts), cpu_time_of(batch.mark_all_visible)
 
 
-def timed(work: object) -> float:
+def cpu_time_of(work: object) -> float:
     """On a processor: nothing else is waited for."""
     assert callable(work)
     begun = time.process_time()
@@ -268,12 +269,12 @@ def timed(work: object) -> float:
     return time.process_time() - begun
 
 
-def memory_of(pid: int) -> float:
+def resident_megabytes(pid: int) -> float:
     """Resident megabytes."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
 
 
-def cpu_of(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Seconds of a process on a processor."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -282,7 +283,7 @@ def cpu_of(pid: int) -> float:
 # -- discovery -------------------------------------------------------------------------------------------------------------
 
 
-async def discover(tree: Path, state: Path, files: int) -> None:
+async def measure_discovery(tree: Path, state: Path, files: int) -> None:
     """Add a tree of nested folders; stop when half of it is in the batch, or half a minute has passed."""
     for number in range(files):
         place = tree / f"{number // 10_000}" / f"{number // 500}" / "nested"
@@ -290,18 +291,18 @@ async def discover(tree: Path, state: Path, files: int) -> None:
             place.mkdir(parents=True)
         (place / f"{number}.mp4").write_bytes(b"v")
     flags = {"config": os.devnull, "state_dir": str(state), "api_url": "http://127.0.0.1:9", "settle_seconds": 0.0}
-    runner = Runner(resolve(flags, {"SYNTHESIA_API_KEY": "none"}))
+    runner = Runner(resolve_settings(flags, {"SYNTHESIA_API_KEY": "none"}))
     runner.open()
     runner.start()
     await runner.pause(True)
     begun = time.perf_counter()
     adding = asyncio.create_task(runner.add([str(tree)], BatchOptions(targets=("fr-FR",))))
-    while not runner.ledger.jobs:
+    while not runner.live_jobs.jobs:
         await asyncio.sleep(0.001)
     first = time.perf_counter() - begun
-    while len(runner.ledger.jobs) < files / 2 and time.perf_counter() - begun < 30:
+    while len(runner.live_jobs.jobs) < files / 2 and time.perf_counter() - begun < 30:
         await asyncio.sleep(0.01)
-    rate = len(runner.ledger.jobs) / (time.perf_counter() - begun)
+    rate = len(runner.live_jobs.jobs) / (time.perf_counter() - begun)
     begun = time.perf_counter()
     runner.stop_adding()
     added = await adding

@@ -3,7 +3,7 @@
 One sandbox in a process of its own, with limited lines, dubbing times and rate limits, serves both, one after the other; each
 is a process of its own too. All times are 1/60 of real ones: a second here stands for a minute. That holds for dubbing times,
 for the windows of the rate limits (Creator's 60 calls a minute are 60 a second), for the polling interval of both sides (10 s
-→ 1/6 s) and for the runner's waits (`Patience`); not for the work of this machine, which so weighs 60 times what it weighs in
+→ 1/6 s) and for the runner's waits (`Backoff`); not for the work of this machine, which so weighs 60 times what it weighs in
 real use. Times are taken from the first line of work to the last, without the imports, which would weigh a minute.
 
 The vendor's way is written anew after the logic of its guide: one file at a time, wait for the whole project, then
@@ -40,16 +40,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-SPEED: Final = 60.0
-POLL: Final = 10.0 / SPEED
-WRITES: Final = ((60, 60 / SPEED), (300, 3600 / SPEED), (1000, 86_400 / SPEED))
-READS: Final = ((60, 60 / SPEED), (20_000, 86_400 / SPEED))
-MB: Final = 1_000_000
+SPEED_FACTOR: Final = 60.0
+POLL_SECONDS: Final = 10.0 / SPEED_FACTOR
+WRITE_LIMITS: Final = ((60, 60 / SPEED_FACTOR), (300, 3600 / SPEED_FACTOR), (1000, 86_400 / SPEED_FACTOR))
+READ_LIMITS: Final = ((60, 60 / SPEED_FACTOR), (20_000, 86_400 / SPEED_FACTOR))
+BYTES_PER_MB: Final = 1_000_000
 LANGUAGES: Final = ("fr-FR", "es-ES", "de-DE", "it", "pt-BR")
 
 
 @dataclass(frozen=True)
-class Scene:
+class MakespanScene:
     """A batch and the service it meets. `dubbing`: seconds of the quickest and slowest language of each file; else bytes."""
 
     languages: int
@@ -61,7 +61,7 @@ class Scene:
 
 
 @dataclass
-class Run:
+class MakespanRun:
     """What one side did. `done`: epoch seconds at which each output was on disk, by "stem/language"."""
 
     started: float
@@ -73,42 +73,44 @@ class Run:
         return self.ended - self.started
 
 
-def even(files: int, languages: int = 4) -> Scene:
+def make_even_scene(files: int, languages: int = 4) -> MakespanScene:
     """Files much alike, on a good line: 100 MB at 100 Mbit/s are 8 s, so here 0.13 s for 1 MB. Dubs of 3–8 s (minutes)."""
     chance = random.Random(12)
-    sizes = tuple(chance.randint(8 * MB // 10, 12 * MB // 10) for _ in range(files))
-    return Scene(languages, sizes, ((3.0, 8.0),) * files, 500_000, 7.5 * MB)
+    sizes = tuple(chance.randint(8 * BYTES_PER_MB // 10, 12 * BYTES_PER_MB // 10) for _ in range(files))
+    return MakespanScene(languages, sizes, ((3.0, 8.0),) * files, 500_000, 7.5 * BYTES_PER_MB)
 
 
-def mixed(files: int, languages: int = 5) -> Scene:
+def make_mixed_scene(files: int, languages: int = 5) -> MakespanScene:
     """The same line. Sizes and dubbing times spread 1–20 times and about in proportion; languages vary by a fifth."""
     chance = random.Random(40)
     spread = [20 ** chance.random() for _ in range(files)]
-    sizes = tuple(int(0.4 * MB * by) for by in spread)
+    sizes = tuple(int(0.4 * BYTES_PER_MB * by) for by in spread)
     times = [1.2 * by * chance.uniform(0.7, 1.4) for by in spread]
-    return Scene(languages, sizes, tuple((low, 1.2 * low) for low in times), 2 * MB, 7.5 * MB)
+    return MakespanScene(languages, sizes, tuple((low, 1.2 * low) for low in times), 2 * BYTES_PER_MB, 7.5 * BYTES_PER_MB)
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     if options.child:
-        _CHILDREN[options.child](json.load(sys.stdin) if options.child != "sandbox" else json.loads(sys.stdin.readline()))
+        _CHILD_FUNCTIONS[options.child](
+            json.load(sys.stdin) if options.child != "sandbox" else json.loads(sys.stdin.readline())
+        )
         return
-    scene = mixed(4 if options.short else 40) if options.mixed else even(2 if options.short else 12)
+    scene = make_mixed_scene(4 if options.short else 40) if options.mixed else make_even_scene(2 if options.short else 12)
     if options.short:
         scene = replace(scene, dubbing=tuple((low / 12, high / 12) for low, high in scene.dubbing))
     with tempfile.TemporaryDirectory(prefix="synthdub-makespan-") as name:
         folder = Path(name)
-        with _sandbox(folder, scene) as service:
+        with _running_sandbox(folder, scene) as service:
             sides = {}
             for who in ("ours",) if options.ours else ("vendor", "ours"):
-                videos = _sources(folder / who, scene)
-                sides[who] = _run(who, videos, scene, service)
-            told = service.report()
-    _print(scene, sides, told)
+                videos = _make_sources(folder / who, scene)
+                sides[who] = _run_side(who, videos, scene, service)
+            told = service.read_report()
+    _print_table(scene, sides, told)
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time to the last output, ours against the vendor's way.")
     parser.add_argument("--short", action="store_true", help="few files, quick dubs: shows only that it works")
     parser.add_argument("--mixed", action="store_true", help="40 files of mixed sizes and dubbing times in 5 languages")
@@ -121,16 +123,16 @@ def _options() -> argparse.Namespace:
 
 
 @dataclass
-class Service:
+class BenchmarkSandbox:
     """The sandbox's process: where it listens, and what it saw."""
 
     process: subprocess.Popen[str]
     urls: dict[str, str]
 
-    def report(self) -> dict[str, Any]:
-        return self._ask("report")
+    def read_report(self) -> dict[str, Any]:
+        return self._send_command("report")
 
-    def _ask(self, word: str) -> dict[str, Any]:
+    def _send_command(self, word: str) -> dict[str, Any]:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
@@ -139,28 +141,28 @@ class Service:
 
 
 @contextmanager
-def _sandbox(folder: Path, scene: Scene) -> Iterator[Service]:
-    process = subprocess.Popen(_command("sandbox"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _running_sandbox(folder: Path, scene: MakespanScene) -> Iterator[BenchmarkSandbox]:
+    process = subprocess.Popen(_child_command("sandbox"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps({"root": str(folder / "sandbox"), "scene": asdict(scene)}) + "\n")
     process.stdin.flush()
     try:
-        yield Service(process, json.loads(process.stdout.readline()))
+        yield BenchmarkSandbox(process, json.loads(process.stdout.readline()))
     finally:
         process.stdin.close()
         process.wait(30)
 
 
-def _serve(task: dict[str, Any]) -> None:
-    from synthdub_tui.sandbox.config import Rate, SandboxConfig
-    from synthdub_tui.sandbox.service import Sandbox, running
+def _serve_sandbox(task: dict[str, Any]) -> None:
+    from synthdub_tui.sandbox.config import EndpointRate, SandboxConfig
+    from synthdub_tui.sandbox.service import Sandbox, running_sandbox
 
     scene = task["scene"]
     # The sandbox knows minutes, hours and days: 300 an hour at 60 times the speed are 300 a minute. Shorter windows it has not.
-    writes, reads = Rate(minute=300, hour=2500), Rate(minute=3600, hour=50_000)
+    writes, reads = EndpointRate(minute=300, hour=2500), EndpointRate(minute=3600, hour=50_000)
     config = SandboxConfig(
         processing_seconds=scene["processing"],
-        dubbing_seconds_by_title={f"{_stem(n)}*": tuple(span) for n, span in enumerate(scene["dubbing"])},
+        dubbing_seconds_by_title={f"{_video_stem(n)}*": tuple(span) for n, span in enumerate(scene["dubbing"])},
         output_seconds=0.3,  # of picture and sound, which this machine has to draw; the size is padding
         output_padding=scene["output"],
         bandwidth_up=scene["line"],
@@ -173,7 +175,7 @@ def _serve(task: dict[str, Any]) -> None:
             {
                 "id": project.id,
                 "title": project.title,
-                "dubs": {dub.language: [dub.created, dub.ends] for dub in project.dubs.values()},
+                "dubs": {dub.language: [dub.created, dub.ends_at] for dub in project.dubs.values()},
                 "created": project.created,
             }
             for project in service.state.projects.values()
@@ -181,7 +183,7 @@ def _serve(task: dict[str, Any]) -> None:
         journal = [[r.time, r.endpoint, r.project, r.bytes_out] for r in service.journal]
         return {"projects": projects, "journal": journal}
 
-    with running(config, Path(task["root"])) as service:
+    with running_sandbox(config, Path(task["root"])) as service:
         urls = {"api": service.api_url, "s3": service.s3_url, "key": service.api_key}
         print(json.dumps(urls), flush=True)
         for _ in sys.stdin:
@@ -191,22 +193,22 @@ def _serve(task: dict[str, Any]) -> None:
 # -- the two sides -------------------------------------------------------------------------------------------------------
 
 
-def _run(who: str, videos: Path, scene: Scene, service: Service) -> Run:
+def _run_side(who: str, videos: Path, scene: MakespanScene, service: BenchmarkSandbox) -> MakespanRun:
     task = {"videos": str(videos), "languages": LANGUAGES[: scene.languages], **service.urls}
-    done = subprocess.run(_command(who), input=json.dumps(task), stdout=subprocess.PIPE, text=True, check=True)
-    return Run(**json.loads(done.stdout.splitlines()[-1]))
+    done = subprocess.run(_child_command(who), input=json.dumps(task), stdout=subprocess.PIPE, text=True, check=True)
+    return MakespanRun(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _ours(task: dict[str, Any]) -> None:
+def _run_ours(task: dict[str, Any]) -> None:
     import boto3  # noqa: F401 - imports are not part of the comparison
     import httpx  # noqa: F401
     import s3transfer.manager  # noqa: F401
 
     from synthdub_tui.commands.run import run_batch
-    from synthdub_tui.jobs.batch_options import Batch
-    from synthdub_tui.runner.events import Reporter
+    from synthdub_tui.jobs.batch_options import BatchOptions
+    from synthdub_tui.runner.events import EventPrinter
     from synthdub_tui.settings.model import QuotaSettings, Settings
-    from synthdub_tui.store.job_store import Store
+    from synthdub_tui.store.job_store import JobStore
 
     state = f"{task['videos']}-state"
     settings = Settings(
@@ -214,32 +216,32 @@ def _ours(task: dict[str, Any]) -> None:
         api_url=task["api"],
         s3_endpoint_url=task["s3"],
         state_dir=state,
-        poll_interval=POLL,
+        poll_interval=POLL_SECONDS,
         settle_seconds=0.0,
-        quota=QuotaSettings(writes=WRITES, reads=READS),
-        batch=Batch(targets=tuple(task["languages"])),
+        quota=QuotaSettings(writes=WRITE_LIMITS, reads=READ_LIMITS),
+        batch=BatchOptions(targets=tuple(task["languages"])),
     )
-    reporter = Reporter(as_json=True, out=io.StringIO())
+    reporter = EventPrinter(as_json=True, out=io.StringIO())
     started = time.time()
-    code = asyncio.run(run_batch(settings, [task["videos"]], reporter, lambda: "", patience=_patience()))
+    code = asyncio.run(run_batch(settings, [task["videos"]], reporter, lambda: "", backoff=_scaled_backoff()))
     ended = time.time()
-    jobs = Store(state).load().jobs
+    jobs = JobStore(state).load().jobs
     done = {f"{Path(job.source.path).stem}/{lang}": dub.since for job in jobs for lang, dub in job.dubs.items() if dub.output}
     if code or len(done) != len(jobs) * len(task["languages"]):
         sys.exit(f"not all outputs came: exit code {code}, {len(done)} outputs")
-    print(json.dumps(asdict(Run(started, ended, done))))
+    print(json.dumps(asdict(MakespanRun(started, ended, done))))
 
 
-def _patience() -> Any:
+def _scaled_backoff() -> Any:
     """The runner's waits at the speed of everything else."""
-    from synthdub_tui.runner.backoff import Patience
+    from synthdub_tui.runner.backoff import Backoff
 
-    usual = Patience()
+    usual = Backoff()
     names = ("back_off", "back_off_limit", "asset_first", "asset_longest", "asset_unseen", "asset_limit", "upload_pause")
-    return Patience(**{name: getattr(usual, name) / SPEED for name in names})
+    return Backoff(**{name: getattr(usual, name) / SPEED_FACTOR for name in names})
 
 
-def _vendor(task: dict[str, Any]) -> None:
+def _run_vendor(task: dict[str, Any]) -> None:
     """The guide's script: for each file asset, upload, dubbing, poll for the whole, downloads one after the other."""
     import boto3
     import httpx
@@ -256,17 +258,17 @@ def _vendor(task: dict[str, Any]) -> None:
             asset = _vendor_upload(api, path, task["s3"])
             project = _vendor_dub(api, path, asset, task["languages"])
             while (answer := api.get(f"/v2/dubbing/{project}").raise_for_status().json())["status"] != "complete":
-                time.sleep(POLL)
+                time.sleep(POLL_SECONDS)
             for dub in answer["dubbedAssets"]:
                 target = path.with_name(f"{path.stem}.dubbed-{dub['language']}.mp4")
                 with plain.stream("GET", dub["download"]) as response, target.open("wb") as file:
                     for chunk in response.raise_for_status().iter_bytes(128 * 1024):
                         file.write(chunk)
                 done[f"{path.stem}/{dub['language']}"] = time.time()
-    print(json.dumps(asdict(Run(started, time.time(), done))))
+    print(json.dumps(asdict(MakespanRun(started, time.time(), done))))
 
 
-_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
+_CONTENT_TYPES: Final = {".mp4": "video/mp4", ".mov": "video/quicktime", ".webm": "video/webm"}
 
 
 def _vendor_upload(api: Any, path: Path, s3: str) -> str:
@@ -274,7 +276,7 @@ def _vendor_upload(api: Any, path: Path, s3: str) -> str:
     from boto3.s3.transfer import TransferConfig
     from botocore.config import Config
 
-    kind = _TYPES[path.suffix]
+    kind = _CONTENT_TYPES[path.suffix]
     configuration = {"name": "dubbing", "detectLanguage": True}
     body = {"contentType": kind, "configuration": configuration, "title": path.stem}
     asset = api.post("/v2/assets", json=body).raise_for_status().json()
@@ -306,18 +308,18 @@ def _vendor_dub(api: Any, path: Path, asset: str, languages: list[str]) -> str:
     return str(api.post("/v2/dubbing", json=body).raise_for_status().json()["createdImportedAsset"]["id"])
 
 
-_CHILDREN: Final = {"vendor": _vendor, "ours": _ours, "sandbox": _serve}
+_CHILD_FUNCTIONS: Final = {"vendor": _run_vendor, "ours": _run_ours, "sandbox": _serve_sandbox}
 
 
-def _command(child: str) -> list[str]:
+def _child_command(child: str) -> list[str]:
     return [sys.executable, "-m", "tests.benchmarks.makespan", "--child", child]
 
 
-def _stem(number: int) -> str:
+def _video_stem(number: int) -> str:
     return f"video-{number:02d}"
 
 
-def _sources(folder: Path, scene: Scene) -> Path:
+def _make_sources(folder: Path, scene: MakespanScene) -> Path:
     """Real videos of the three types, made as large as the scene wants by bytes at the end that players pass over."""
     from synthdub_tui.sandbox.media import make_sources
 
@@ -325,7 +327,7 @@ def _sources(folder: Path, scene: Scene) -> Path:
     videos = folder / "videos"
     videos.mkdir()
     for number, (path, size) in enumerate(zip(made, scene.sizes, strict=True)):
-        target = path.rename(videos / f"{_stem(number)}{path.suffix}")
+        target = path.rename(videos / f"{_video_stem(number)}{path.suffix}")
         with target.open("r+b") as file:
             file.truncate(max(size, target.stat().st_size))
     return videos
@@ -335,7 +337,7 @@ def _sources(folder: Path, scene: Scene) -> Path:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class LowerBounds:
     """Seconds that nobody can beat, see the module's docstring."""
 
     up: float
@@ -349,7 +351,7 @@ class Bounds:
         return max(self.up, self.down, self.quota, self.chain)
 
 
-def _bounds(scene: Scene, projects: list[dict[str, Any]], down: int) -> Bounds:
+def _lower_bounds(scene: MakespanScene, projects: list[dict[str, Any]], down: int) -> LowerBounds:
     """From the dubbing times that the service chose in this run, and the bytes that it sent."""
     output = scene.output / scene.line
     tails = {}
@@ -361,57 +363,58 @@ def _bounds(scene: Scene, projects: list[dict[str, Any]], down: int) -> Bounds:
     for number in sorted(tails, key=lambda n: -tails[n]):
         at += uploads[number]
         order = max(order, at + tails[number])
-    return Bounds(
+    return LowerBounds(
         up=sum(uploads),
         down=down / scene.line,
-        quota=max(_through(2 * len(uploads), READS), _through(len(uploads), WRITES)),
+        quota=max(_seconds_for_calls(2 * len(uploads), READ_LIMITS), _seconds_for_calls(len(uploads), WRITE_LIMITS)),
         chain=max(uploads[number] + tail for number, tail in tails.items()),
         order=order,
     )
 
 
-def _through(calls: int, limits: tuple[tuple[int, float], ...]) -> float:
+def _seconds_for_calls(calls: int, limits: tuple[tuple[int, float], ...]) -> float:
     return max(seconds * ((calls - 1) // count) for count, seconds in limits)
 
 
-def _print(scene: Scene, sides: dict[str, Run], told: dict[str, Any]) -> None:
+def _print_table(scene: MakespanScene, sides: dict[str, MakespanRun], told: dict[str, Any]) -> None:
     files, outputs = len(scene.sizes), len(scene.sizes) * scene.languages
     print(
-        f"{files} files × {scene.languages} languages, {sum(scene.sizes) / MB:.0f} MB up; seconds, each standing for a minute"
+        f"{files} files × {scene.languages} languages, {sum(scene.sizes) / BYTES_PER_MB:.0f} MB up; "
+        "seconds, each standing for a minute"
     )
     titles = ("", "seconds", "bound", "ratio", "best order", "ready → noticed", "p95", "ready → file", "p95", "GETs")
-    print(" ".join(f"{title:>{width}}" for title, width in zip(titles, _WIDTHS, strict=True)))
+    print(" ".join(f"{title:>{width}}" for title, width in zip(titles, _COLUMN_WIDTHS, strict=True)))
     for who, run in sides.items():
-        judged = _judged(scene, run, told)
+        judged = _side_figures(scene, run, told)
         bound = judged.bounds.largest
-        spans = (*_middle_and_late(judged.noticed), *_middle_and_late(judged.filed))
+        spans = (*_median_and_p95(judged.notice_delays), *_median_and_p95(judged.file_delays))
         cells = (run.seconds, bound, run.seconds / bound, judged.bounds.order, *spans)
-        numbers = " ".join(f"{cell:>{width}.2f}" for cell, width in zip(cells, _WIDTHS[1:], strict=False))
-        print(f"{who:>{_WIDTHS[0]}} {numbers} {judged.polls:>{_WIDTHS[-1]}}")
-    bounds = _judged(scene, sides["ours"], told).bounds
+        numbers = " ".join(f"{cell:>{width}.2f}" for cell, width in zip(cells, _COLUMN_WIDTHS[1:], strict=False))
+        print(f"{who:>{_COLUMN_WIDTHS[0]}} {numbers} {judged.polls:>{_COLUMN_WIDTHS[-1]}}")
+    bounds = _side_figures(scene, sides["ours"], told).bounds
     print(f"bounds of ours: up {bounds.up:.1f}, down {bounds.down:.1f}, quota {bounds.quota:.1f}, chain {bounds.chain:.1f} s")
     if "vendor" in sides:
         print(f"{outputs} outputs: the vendor's way takes {sides['vendor'].seconds / sides['ours'].seconds:.1f} times as long")
 
 
-_WIDTHS: Final = (7, 8, 6, 6, 11, 16, 6, 13, 6, 6)
+_COLUMN_WIDTHS: Final = (7, 8, 6, 6, 11, 16, 6, 13, 6, 6)
 
 
-def _middle_and_late(values: list[float]) -> tuple[float, float]:
+def _median_and_p95(values: list[float]) -> tuple[float, float]:
     return statistics.median(values), statistics.quantiles(values, n=20)[-1]
 
 
 @dataclass(frozen=True)
-class Judged:
+class SideFigures:
     """What came of one side: seconds from ready at the service until it was asked next, and until the file was on disk."""
 
-    bounds: Bounds
-    noticed: list[float]
-    filed: list[float]
+    bounds: LowerBounds
+    notice_delays: list[float]
+    file_delays: list[float]
     polls: int
 
 
-def _judged(scene: Scene, run: Run, told: dict[str, Any]) -> Judged:
+def _side_figures(scene: MakespanScene, run: MakespanRun, told: dict[str, Any]) -> SideFigures:
     projects = [project for project in told["projects"] if run.started <= project["created"] <= run.ended]
     records = [record for record in told["journal"] if run.started <= record[0] <= run.ended]
     down = sum(sent for _, endpoint, _, sent in records if endpoint in ("download", "captions"))
@@ -424,7 +427,7 @@ def _judged(scene: Scene, run: Run, told: dict[str, Any]) -> Judged:
         for language, (_, ready) in project["dubs"].items():
             noticed.append(next(at for at in asked[project["id"]] if at >= ready) - ready)
             filed.append(run.done[f"{project['title'].split()[0]}/{language}"] - ready)
-    return Judged(_bounds(scene, projects, down), noticed, filed, sum(map(len, asked.values())))
+    return SideFigures(_lower_bounds(scene, projects, down), noticed, filed, sum(map(len, asked.values())))
 
 
 if __name__ == "__main__":

@@ -31,21 +31,21 @@ from synthdub_tui.jobs.model import Source
 from synthdub_tui.sandbox import multipart_uploads as sandbox_uploads
 from synthdub_tui.sandbox import upload_body
 from synthdub_tui.sandbox.config import SandboxConfig
-from synthdub_tui.sandbox.service import Sandbox, running
-from synthdub_tui.synthesia.client import Client
-from synthdub_tui.synthesia.rate_gate import TIERS, Quota
+from synthdub_tui.sandbox.service import Sandbox, running_sandbox
+from synthdub_tui.synthesia.client import SynthesiaClient
+from synthdub_tui.synthesia.rate_gate import TIERS, RateGate
 from synthdub_tui.transfer import upload
 from synthdub_tui.transfer.upload import Uploader, UploadTarget, part_size
-from tests.benchmarks.uploads import plain_client
+from tests.benchmarks.uploads import plain_boto3_client
 
 MIB, GB = 1024**2, 10**9
-MANY = 9_950
-GROWTH = 60.0
+PART_COUNT = 9_950
+MAX_GROWTH_MB = 60.0
 """MB that the peak of 9,950 parts may be above that of 100: s3transfer keeps a task and an answer for each."""
 
 
 @dataclass(frozen=True)
-class Task:
+class UploadTask:
     """What a child is to upload; it comes on stdin, since arguments are public."""
 
     url: str
@@ -55,23 +55,26 @@ class Task:
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     if options.child:
-        print(json.dumps(_measured(Task(**json.load(sys.stdin)))))
+        print(json.dumps(_measure_upload(UploadTask(**json.load(sys.stdin)))))
         return
     part = MIB if options.short else 5 * MIB
-    counts = (4, 40) if options.short else (100, MANY)
+    counts = (4, 40) if options.short else (100, PART_COUNT)
     plans = [(options.gigabytes * GB, 0)] if options.gigabytes else [(count * part - 1, part) for count in counts]
-    with tempfile.TemporaryDirectory(prefix="synthdub-parts-") as name, _dropping(Path(name) / "sandbox", part) as sandbox:
+    with (
+        tempfile.TemporaryDirectory(prefix="synthdub-parts-") as name,
+        _sandbox_without_storage(Path(name) / "sandbox", part) as sandbox,
+    ):
         print(
             f"load {os.getloadavg()[0]:.1f}\n{'bytes':>16} {'parts':>6} {'part MiB':>9} {'MB/s':>6} {'CPU s':>6} {'peak MB':>8}"
         )
         peaks = [_upload(sandbox, Path(name), size, part) for size, part in plans]
-    if len(peaks) == 2 and peaks[1] - peaks[0] > GROWTH:
-        sys.exit(f"the peak grew by {peaks[1] - peaks[0]:.0f} MB, more than {GROWTH:.0f}")
+    if len(peaks) == 2 and peaks[1] - peaks[0] > MAX_GROWTH_MB:
+        sys.exit(f"the peak grew by {peaks[1] - peaks[0]:.0f} MB, more than {MAX_GROWTH_MB:.0f}")
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Uploads of nearly 10,000 parts, and of large sparse files.")
     parser.add_argument("--short", action="store_true", help="40 small parts: shows only that it works")
     parser.add_argument("--gigabytes", type=int, help="one file of this size instead, in parts of the program's choice")
@@ -82,20 +85,20 @@ def _options() -> argparse.Namespace:
 # -- the uploading process -------------------------------------------------------------------------------------------------
 
 
-def _measured(task: Task) -> dict[str, float]:
+def _measure_upload(task: UploadTask) -> dict[str, float]:
     """Seconds, seconds of CPU, and the peak memory of this process in MB."""
     if task.part:
-        upload.PART = task.part  # type: ignore[misc]
-        upload.THRESHOLD = task.part  # type: ignore[misc]
-        _lower_least(task.part)
+        upload.MIN_PART_BYTES = task.part  # type: ignore[misc]
+        upload.MULTIPART_THRESHOLD_BYTES = task.part  # type: ignore[misc]
+        _allow_small_parts(task.part)
     started = time.perf_counter()
-    asyncio.run(_send(task))
+    asyncio.run(_run_child(task))
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss * 1024 / 1e6}
 
 
-def _lower_least(part: int) -> None:
+def _allow_small_parts(part: int) -> None:
     """s3transfer sends no parts below 5 MiB, which is more than a short run has time for."""
     from s3transfer.utils import ChunksizeAdjuster
 
@@ -103,7 +106,7 @@ def _lower_least(part: int) -> None:
     ChunksizeAdjuster.__init__.__defaults__ = (most, min(part, least), parts)
 
 
-async def _send(task: Task) -> None:
+async def _run_child(task: UploadTask) -> None:
     now = os.stat(task.path)
     uploader = Uploader(task.url)
     source = Source(task.path, now.st_size, now.st_mtime_ns, "video/mp4")
@@ -119,21 +122,21 @@ def _upload(sandbox: Sandbox, folder: Path, size: int, part: int) -> float:
     path = folder / "source.mp4"
     with path.open("wb") as file:
         file.truncate(size)
-    target = asyncio.run(_asset(sandbox, size))
-    task = Task(sandbox.s3_url, str(path), asdict(target), part)
+    target = asyncio.run(_create_asset(sandbox, size))
+    task = UploadTask(sandbox.s3_url, str(path), asdict(target), part)
     command = [sys.executable, "-m", "tests.benchmarks.many_parts", "--child"]
     done = subprocess.run(command, input=json.dumps(asdict(task)).encode(), stdout=subprocess.PIPE, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
     each = part or part_size(size)
-    _check(sandbox, target, size, each)
+    _check_object(sandbox, target, size, each)
     rate = size / figures["seconds"] / 1e6
     line = f"{size:>16,} {-(-size // each):>6,} {each / MIB:>9.2f} {rate:>6.0f} {figures['cpu']:>6.0f} {figures['peak']:>8.0f}"
     print(line, flush=True)
     return figures["peak"]
 
 
-async def _asset(sandbox: Sandbox, size: int) -> UploadTarget:
-    client = Client(sandbox.api_url, sandbox.api_key, Quota(TIERS["unlimited"]))
+async def _create_asset(sandbox: Sandbox, size: int) -> UploadTarget:
+    client = SynthesiaClient(sandbox.api_url, sandbox.api_key, RateGate(TIERS["unlimited"]))
     try:
         keys = (await client.create_asset(title="source", content_type="video/mp4", size=size)).credentials
     finally:
@@ -141,16 +144,16 @@ async def _asset(sandbox: Sandbox, size: int) -> UploadTarget:
     return UploadTarget(keys.access_key_id, keys.secret_access_key, keys.session_token, keys.bucket, keys.key)
 
 
-def _check(sandbox: Sandbox, target: UploadTarget, size: int, part: int) -> None:
+def _check_object(sandbox: Sandbox, target: UploadTarget, size: int, part: int) -> None:
     """The object is whole, and made of the parts that it should be; nothing is left of the upload."""
-    client = plain_client(sandbox.s3_url, target)
+    client = plain_boto3_client(sandbox.s3_url, target)
     found = client.head_object(Bucket=target.bucket, Key=target.key)
-    assert (found["ContentLength"], found["ETag"]) == (size, _etag(size, part)), found
+    assert (found["ContentLength"], found["ETag"]) == (size, _expected_etag(size, part)), found
     left = client.list_multipart_uploads(Bucket=target.bucket, Prefix=target.key).get("Uploads", [])
-    assert (left, list(sandbox.storage.uploads.open)) == ([], [])
+    assert (left, list(sandbox.storage.uploads.open_uploads)) == ([], [])
 
 
-def _etag(size: int, part: int) -> str:
+def _expected_etag(size: int, part: int) -> str:
     """Of an object of zeros: the digest of its parts' digests, and their number."""
     whole, rest = divmod(size, part)
     digests = _md5(bytes(part)) * whole + (_md5(bytes(rest)) if rest else b"")
@@ -161,7 +164,7 @@ def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-class _Nowhere(io.RawIOBase):
+class _NullFile(io.RawIOBase):
     """A file that takes everything and keeps nothing."""
 
     def write(self, data: Any) -> int:
@@ -169,16 +172,16 @@ class _Nowhere(io.RawIOBase):
 
 
 @contextmanager
-def _dropping(root: Path, least: int) -> Iterator[Sandbox]:
+def _sandbox_without_storage(root: Path, least: int) -> Iterator[Sandbox]:
     """A sandbox whose storage checks what comes and keeps none of it."""
 
     def drop(path: Path) -> BinaryIO:
         path.touch()
-        return cast(BinaryIO, _Nowhere())
+        return cast(BinaryIO, _NullFile())
 
     upload_body._open = drop
-    sandbox_uploads.MIN_PART = min(least, sandbox_uploads.MIN_PART)  # type: ignore[misc]
-    with running(SandboxConfig(upload_credentials_seconds=86_400.0), root) as sandbox:
+    sandbox_uploads.MIN_PART_BYTES = min(least, sandbox_uploads.MIN_PART_BYTES)  # type: ignore[misc]
+    with running_sandbox(SandboxConfig(upload_credentials_seconds=86_400.0), root) as sandbox:
         yield sandbox
 
 

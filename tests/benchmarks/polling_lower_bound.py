@@ -19,16 +19,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-LENGTHS: Final = 40
-PRICES: Final = 4
+LENGTH_STEPS: Final = 40
+PRICE_STEPS: Final = 4
 """Per factor e."""
 
-Chance = Callable[[float], float]
+ReadyChance = Callable[[float], float]
 """That a dub is ready by a time."""
 
 
-def bound(
-    dubs: Sequence[Chance], span: tuple[float, float], longest: float, budget: float, step: float, *, certain: bool
+def minimum_mean_delay(
+    dubs: Sequence[ReadyChance], span: tuple[float, float], longest: float, budget: float, step: float, *, certain: bool
 ) -> float:
     """The least mean delay of a dub, of projects of these dubs with lengths from 1 to `longest` evenly in logarithms.
 
@@ -36,69 +36,71 @@ def bound(
     `step`, that of the grid, is in logarithms.
     """
     grid = [0.0, *(span[0] * math.exp(n * step) for n in range(math.ceil(math.log(span[1] / span[0]) / step) + 1))]
-    lengths = [longest ** ((n + 0.5) / LENGTHS) for n in range(LENGTHS)]
+    lengths = [longest ** ((n + 0.5) / LENGTH_STEPS) for n in range(LENGTH_STEPS)]
     guess = longest / budget**2
-    prices = [guess * math.exp(n / PRICES) / longest for n in range(-PRICES, PRICES * math.ceil(math.log(longest) + 2))]
-    table = _Costs(grid, dubs, certain)
-    return _dual(prices, [table.least(price) for price in prices], lengths, budget) / len(dubs)
+    prices = [
+        guess * math.exp(n / PRICE_STEPS) / longest for n in range(-PRICE_STEPS, PRICE_STEPS * math.ceil(math.log(longest) + 2))
+    ]
+    table = _ProjectCosts(grid, dubs, certain)
+    return _best_dual_bound(prices, [table.minimum_cost(price) for price in prices], lengths, budget) / len(dubs)
 
 
-def _dual(prices: list[float], costs: list[float], lengths: list[float], budget: float) -> float:
+def _best_dual_bound(prices: list[float], costs: list[float], lengths: list[float], budget: float) -> float:
     """The best bound, over prices."""
     return max(
-        sum(length * _between(prices, costs, price / length) for length in lengths) / len(lengths) - price * budget
+        sum(length * _interpolate(prices, costs, price / length) for length in lengths) / len(lengths) - price * budget
         for price in (prices[0] * lengths[-1] * math.exp(n / 50) for n in range(250))
         if price / lengths[0] <= prices[-1]
     )
 
 
-def _between(xs: list[float], ys: list[float], x: float) -> float:
+def _interpolate(xs: list[float], ys: list[float], x: float) -> float:
     at = min(max(bisect.bisect(xs, x), 1), len(xs) - 1)
     part = (x - xs[at - 1]) / (xs[at] - xs[at - 1])
     return ys[at - 1] * (1 - part) + ys[at] * part
 
 
-class _Costs:
+class _ProjectCosts:
     """The least cost of a project of length 1."""
 
-    def __init__(self, grid: list[float], dubs: Sequence[Chance], certain: bool) -> None:
+    def __init__(self, grid: list[float], dubs: Sequence[ReadyChance], certain: bool) -> None:
         self._grid = grid
-        self._early = 1 if certain else 0
-        self._ready = [[dub(at) if at else 0.0 for at in grid] for dub in dubs]
-        self._area = [_area(grid, ready) for ready in self._ready]
+        self._chance_before = 1 if certain else 0
+        self._chance_ready = [[dub(at) if at else 0.0 for at in grid] for dub in dubs]
+        self._chance_area = [_cumulative_area(grid, ready) for ready in self._chance_ready]
 
-    def least(self, price: float) -> float:
+    def minimum_cost(self, price: float) -> float:
         """Delays and calls from the start, where each call costs `price`."""
-        sets = 1 << len(self._ready)
+        sets = 1 << len(self._chance_ready)
         after = [[0.0] * sets]  # of the last time on the grid: what comes later costs nothing
         for asked in range(len(self._grid) - 2, -1, -1):
-            after.append(self._best(asked, price, after))
+            after.append(self._minimum_costs_at(asked, price, after))
         return after[-1][-1]
 
-    def _best(self, asked: int, price: float, after: list[list[float]]) -> list[float]:
+    def _minimum_costs_at(self, asked: int, price: float, after: list[list[float]]) -> list[float]:
         """For each set of open dubs the least cost from here on; `after` has those of later times, the last first."""
         best = [0.0] + [math.inf] * (len(after[0]) - 1)
         for back in range(len(after) - 1, -1, -1):
-            waits = [self._wait(dub, asked, len(self._grid) - 1 - back) for dub in range(len(self._ready))]
+            waits = [self._expected_wait(dub, asked, len(self._grid) - 1 - back) for dub in range(len(self._chance_ready))]
             delays = [price]
             for _, delay in waits:
                 delays += [others + delay for others in delays]
             if all(delay >= known for delay, known in zip(delays, best, strict=True)):
                 break  # waiting longer only costs more
-            then = _expected(after[back], [still for still, _ in waits])
+            then = _expected_costs(after[back], [still for still, _ in waits])
             best = [min(known, delay + cost) for known, delay, cost in zip(best, delays, then, strict=True)]
         return best
 
-    def _wait(self, dub: int, asked: int, later: int) -> tuple[float, float]:
+    def _expected_wait(self, dub: int, asked: int, later: int) -> tuple[float, float]:
         """Of a dub that was open when asked: the chance that it still is at a later call, and its mean delay by that."""
-        ready, area, until = self._ready[dub], self._area[dub], later - self._early
+        ready, area, until = self._chance_ready[dub], self._chance_area[dub], later - self._chance_before
         open_, time = 1 - ready[asked], self._grid[until] - self._grid[asked]
         if open_ < 1e-9:
             return 0.0, time
         return (1 - ready[later]) / open_, (area[until] - area[asked] - ready[asked] * time) / open_
 
 
-def _expected(costs: list[float], still: list[float]) -> list[float]:
+def _expected_costs(costs: list[float], still: list[float]) -> list[float]:
     """From the costs for each set of open dubs those expected before a call, when each is still open with its chance.
 
     Each round takes the dub of the lowest bit, which then becomes the highest: in the end all are where they were.
@@ -109,7 +111,7 @@ def _expected(costs: list[float], still: list[float]) -> list[float]:
     return costs
 
 
-def _area(grid: list[float], ready: list[float]) -> list[float]:
+def _cumulative_area(grid: list[float], ready: list[float]) -> list[float]:
     """Under the chances, up to each time."""
     pieces = ((b - a) * (p + q) / 2 for (a, b), (p, q) in zip(itertools.pairwise(grid), itertools.pairwise(ready), strict=True))
     return list(itertools.accumulate(pieces, initial=0.0))

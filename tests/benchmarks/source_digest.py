@@ -26,16 +26,16 @@ from pathlib import Path
 
 from xxhash import xxh3_128
 
-from synthdub_tui.sources.digest import Reader
-from synthdub_tui.transfer.upload import PIECE
+from synthdub_tui.sources.digest import RangeHasher
+from synthdub_tui.transfer.upload import READ_CHUNK_BYTES
 from tests.benchmarks import upload_settings, uploads
-from tests.benchmarks.uploads import MIB, Task
+from tests.benchmarks.uploads import MIB, UploadsTask
 
-GOAL = 0.05
+MAX_CPU_SHARE = 0.05
 """Of an upload's CPU time."""
 
 
-class Crc32:
+class Crc32Hasher:
     """`zlib.crc32`, which botocore computes for each part, as a hash."""
 
     def __init__(self) -> None:
@@ -47,31 +47,31 @@ class Crc32:
 
 HASHES: dict[str, Callable[[], Callable[[bytes], None]]] = {
     "xxh3-128": lambda: xxh3_128().update,
-    "CRC32": lambda: Crc32().update,
+    "CRC32": lambda: Crc32Hasher().update,
     "SHA-256": lambda: hashlib.sha256().update,
     "BLAKE2b": lambda: hashlib.blake2b().update,
-    "ours": lambda: Reader(2**40, 0, {}).update,
+    "ours": lambda: RangeHasher(2**40, 0, {}).update,
 }
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     if options.child:
-        print(json.dumps(_measured(options.child, Task(**json.load(sys.stdin)))))
+        print(json.dumps(_measure_upload(options.child, UploadsTask(**json.load(sys.stdin)))))
         return
     size, rounds = (16, 1) if options.short else (options.size, options.rounds)
     print(f"load {os.getloadavg()[0]:.1f}; CPU s/GiB of hashes")
     for name, make in HASHES.items():
-        print(f"{name:<9}{_cost(make, size * MIB):>7.3f}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=uploads._room(6 * size * MIB)) as name:
+        print(f"{name:<9}{_hash_cost(make, size * MIB):>7.3f}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=uploads._folder_with_room(6 * size * MIB)) as name:
         path = Path(name) / "source.mp4"
         uploads._write_random(path, size * MIB)
-        share = _print(size, _compare(path, rounds, tls=options.tls))
-    if share > GOAL and not options.short:
-        sys.exit(f"the digest takes {share:.1%} of the upload's CPU time, more than {GOAL:.0%}")
+        share = _print_table(size, _compare_hashes(path, rounds, tls=options.tls))
+    if share > MAX_CPU_SHARE and not options.short:
+        sys.exit(f"the digest takes {share:.1%} of the upload's CPU time, more than {MAX_CPU_SHARE:.0%}")
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What the digest of a content costs, alone and within an upload.")
     parser.add_argument("--short", action="store_true", help="16 MiB, one round: shows only that it works")
     parser.add_argument("--tls", action="store_true", help="over TLS, as to S3 itself")
@@ -81,9 +81,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _cost(make: Callable[[], Callable[[bytes], None]], size: int) -> float:
+def _hash_cost(make: Callable[[], Callable[[bytes], None]], size: int) -> float:
     """CPU seconds per GiB, the least of three."""
-    pieces = [os.urandom(PIECE) for _ in range(4 * MIB // PIECE)]
+    pieces = [os.urandom(READ_CHUNK_BYTES) for _ in range(4 * MIB // READ_CHUNK_BYTES)]
     times = []
     for _ in range(3):
         update = make()
@@ -95,47 +95,47 @@ def _cost(make: Callable[[], Callable[[bytes], None]], size: int) -> float:
     return min(times) * 1024 * MIB / size
 
 
-def _measured(who: str, task: Task) -> dict[str, float]:
+def _measure_upload(who: str, task: UploadsTask) -> dict[str, float]:
     """An upload in this process: seconds of CPU, and those of them within the digest."""
     import boto3  # noqa: F401 - imports are not part of the comparison
     import s3transfer.manager  # noqa: F401
 
     spent: list[int] = []  # nanoseconds, from several threads
-    genuine = Reader.update
+    genuine = RangeHasher.update
 
-    def timed(self: Reader, data: bytes) -> None:
+    def timed(self: RangeHasher, data: bytes) -> None:
         before = time.thread_time_ns()
         genuine(self, data)
         spent.append(time.thread_time_ns() - before)
 
-    Reader.update = timed if who == "with" else lambda self, data: None  # type: ignore[method-assign]
+    RangeHasher.update = timed if who == "with" else lambda self, data: None  # type: ignore[method-assign]
     before = time.process_time()
-    asyncio.run(uploads._ours(task, [uploads.UploadTarget(**fields) for fields in task.targets]))
+    asyncio.run(uploads._upload_with_product(task, [uploads.UploadTarget(**fields) for fields in task.targets]))
     cpu = time.process_time() - before
-    measuring = min(_nothing() for _ in range(1000))
+    measuring = min(_measurement_overhead() for _ in range(1000))
     return {"cpu": cpu, "digest": sum(each - measuring for each in spent) / 1e9}
 
 
-def _nothing() -> int:
+def _measurement_overhead() -> int:
     """Nanoseconds that a measurement of nothing says."""
     before = time.thread_time_ns()
     return time.thread_time_ns() - before
 
 
-def _compare(path: Path, rounds: int, *, tls: bool) -> dict[str, list[dict[str, float]]]:
+def _compare_hashes(path: Path, rounds: int, *, tls: bool) -> dict[str, list[dict[str, float]]]:
     runs: dict[str, list[dict[str, float]]] = {"with": [], "without": []}
     for number in range(rounds):
         for who in runs if number % 2 == 0 else reversed(runs):
-            runs[who].append(_run(who, path, tls=tls))
+            runs[who].append(_run_child(who, path, tls=tls))
     return runs
 
 
-def _run(who: str, path: Path, *, tls: bool) -> dict[str, float]:
+def _run_child(who: str, path: Path, *, tls: bool) -> dict[str, float]:
     """One child against storage of its own."""
     certificate = upload_settings.CERTIFICATE
     command = [sys.executable, "-m", "tests.benchmarks.source_digest", "--child", who]
-    with upload_settings._storage(path.parent, certificate if tls else None) as storage:
-        task = Task(storage.endpoint_url, str(path), [uploads._target(storage, "a.mp4")])
+    with upload_settings._running_storage(path.parent, certificate if tls else None) as storage:
+        task = UploadsTask(storage.endpoint_url, str(path), [uploads._upload_target(storage, "a.mp4")])
         given = json.dumps(asdict(task)).encode()
         environment = uploads._quiet_environment() | {"SSL_CERT_FILE": str(certificate)}
         done = subprocess.run(command, input=given, env=environment, stdout=subprocess.PIPE, check=True)
@@ -143,7 +143,7 @@ def _run(who: str, path: Path, *, tls: bool) -> dict[str, float]:
     return result
 
 
-def _print(size: int, runs: dict[str, list[dict[str, float]]]) -> float:
+def _print_table(size: int, runs: dict[str, list[dict[str, float]]]) -> float:
     """The table; the digest's share of an upload's CPU time."""
     share = statistics.median(run["digest"] / run["cpu"] for run in runs["with"])
     print(f"\n{size} MiB uploaded, load {os.getloadavg()[0]:.1f}; medians of {len(runs['with'])} runs in turn")

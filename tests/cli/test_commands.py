@@ -11,16 +11,16 @@ from pathlib import Path
 import av
 import pytest
 
-from synthdub_tui.sandbox.config import Failure, Fault
+from synthdub_tui.sandbox.config import Fault, SimulatedFailure
 from tests.cli.conftest import MakeShell, Shell, until
-from tests.sources.test_write_probe import HOLDERS, holding
-from tests.waiting import exit_code, finished
+from tests.sources.test_write_probe import WRITER_PROGRAMS, hold_file
+from tests.waiting import wait_for_exit, wait_for_output
 
 
 def test_run_as_json(make_shell: MakeShell) -> None:
-    shell = make_shell(failures=(Failure(code="moderation", languages=("es-ES",)),))
-    said = shell.run(str(shell.video("intro.mp4", 9_000_000)), "--targets", "fr-FR,es-ES", "--json")
-    assert said.code == 1
+    shell = make_shell(failures=(SimulatedFailure(code="moderation", languages=("es-ES",)),))
+    said = shell.run_batch(str(shell.write_video("intro.mp4", 9_000_000)), "--targets", "fr-FR,es-ES", "--json")
+    assert said.exit_code == 1
     events = [json.loads(line) for line in said.out.splitlines()]
     assert {event["event"] for event in events} >= {"added", "stage", "dub", "problem", "summary"}
     assert all({"time", "event"} <= event.keys() for event in events)
@@ -32,142 +32,146 @@ def test_run_as_json(make_shell: MakeShell) -> None:
 
 
 def test_run_as_text_names_what_failed(make_shell: MakeShell) -> None:
-    shell = make_shell(failures=(Failure(code="moderation", languages=("es-ES",)),))
-    said = shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES")
+    shell = make_shell(failures=(SimulatedFailure(code="moderation", languages=("es-ES",)),))
+    said = shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR,es-ES")
     assert "1 of 2 dubs done" in said.out
     assert "intro.mp4 es-ES: Refused by content moderation [moderation]" in said.out
     assert "intro.mp4 es-ES" in said.err
-    status = shell.status()
+    status = shell.read_status()
     (dub,) = [dub for dub in status["files"][0]["dubs"] if dub["language"] == "es-ES"]
     assert dub["problem"]["code"] == "moderation"
     assert dub["problem"]["remedy"]
-    assert "moderation" in shell.call("status").out
+    assert "moderation" in shell.run_command("status").out
 
 
 def test_vendor_option_names(shell: Shell) -> None:
     """A command line of the vendor's script works as it is, but for the warning about the key."""
-    video = shell.video("launch.mp4")
+    video = shell.write_video("launch.mp4")
     words = ("--path", str(video), "--targets", "fr-FR", "--source-language", "en", "--title", "T", "--no-recursive")
-    said = shell.run(*words, "--api-key", shell.sandbox.api_key, "--state-path", str(shell.home / "other"))
-    assert said.code == 0
+    said = shell.run_batch(*words, "--api-key", shell.sandbox.api_key, "--state-path", str(shell.home / "other"))
+    assert said.exit_code == 0
     assert "SYNTHESIA_API_KEY" in said.err
     assert (shell.videos / "launch.dubbed-fr-FR.mp4").exists()
     assert (shell.home / "other" / "jobs").is_dir()
 
 
 def test_outputs(shell: Shell) -> None:
-    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES")
-    rows = [json.loads(line) for line in shell.call("outputs", "--json").out.splitlines()]
+    shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR,es-ES")
+    rows = [json.loads(line) for line in shell.run_command("outputs", "--json").out.splitlines()]
     assert {row["language"] for row in rows} == {"fr-FR", "es-ES"}
     assert all(os.path.getsize(row["path"]) == row["size"] and row["present"] == "yes" for row in rows)
     assert rows[0]["seconds"] == pytest.approx(4.0, abs=0.5)
     os.unlink(rows[0]["path"])
-    assert "moved or deleted" in shell.call("outputs").out
+    assert "moved or deleted" in shell.run_command("outputs").out
 
 
 def test_retry_and_cancel_without_a_runner(make_shell: MakeShell) -> None:
-    shell = make_shell(failures=(Failure(languages=("es-ES",), times=1),))
-    video = shell.video("intro.mp4")
-    shell.run(str(video), "--targets", "fr-FR,es-ES")
-    assert shell.call("retry", "failed").code == 1  # may cost: not without consent
-    assert shell.dubs()["es-ES"] == "failed"
-    said = shell.call("retry", f"{video}:es-ES", "--yes")
-    assert (said.code, shell.dubs()["es-ES"]) == (0, "waiting")
-    assert shell.call("cancel", "intro.mp4:es-ES").out.startswith("1 cancelled")
-    assert shell.dubs()["es-ES"] == "cancelled"
-    assert shell.call("retry", "intro.mp4", "--yes").code == 0
-    assert shell.run().code == 0
+    shell = make_shell(failures=(SimulatedFailure(languages=("es-ES",), times=1),))
+    video = shell.write_video("intro.mp4")
+    shell.run_batch(str(video), "--targets", "fr-FR,es-ES")
+    assert shell.run_command("retry", "failed").exit_code == 1  # may cost: not without consent
+    assert shell.dub_states()["es-ES"] == "failed"
+    said = shell.run_command("retry", f"{video}:es-ES", "--yes")
+    assert (said.exit_code, shell.dub_states()["es-ES"]) == (0, "waiting")
+    assert shell.run_command("cancel", "intro.mp4:es-ES").out.startswith("1 cancelled")
+    assert shell.dub_states()["es-ES"] == "cancelled"
+    assert shell.run_command("retry", "intro.mp4", "--yes").exit_code == 0
+    assert shell.run_batch().exit_code == 0
 
 
 def test_remove_without_a_runner(make_shell: MakeShell) -> None:
-    shell = make_shell(failures=(Failure(languages=("es-ES",)),))
-    video = shell.video("intro.mp4")
-    shell.run(str(video), "--targets", "fr-FR,es-ES")
-    said = shell.call("remove", "failed")
-    assert (said.code, "say --yes to forget" in said.err) == (1, True)
-    assert shell.dubs() == {"fr-FR": "done", "es-ES": "failed"}
-    assert shell.call("remove", f"{video}:es-ES", "--yes").out == "1 dub removed; files stay\n"
-    assert shell.dubs() == {"fr-FR": "done"}
-    assert shell.call("remove", "intro.mp4").code == 0
-    assert (shell.status()["files"], list((shell.state / "jobs").glob("*.toml"))) == ([], [])
+    shell = make_shell(failures=(SimulatedFailure(languages=("es-ES",)),))
+    video = shell.write_video("intro.mp4")
+    shell.run_batch(str(video), "--targets", "fr-FR,es-ES")
+    said = shell.run_command("remove", "failed")
+    assert (said.exit_code, "say --yes to forget" in said.err) == (1, True)
+    assert shell.dub_states() == {"fr-FR": "done", "es-ES": "failed"}
+    assert shell.run_command("remove", f"{video}:es-ES", "--yes").out == "1 dub removed; files stay\n"
+    assert shell.dub_states() == {"fr-FR": "done"}
+    assert shell.run_command("remove", "intro.mp4").exit_code == 0
+    assert (shell.read_status()["files"], list((shell.state / "jobs").glob("*.toml"))) == ([], [])
     assert (shell.videos / "intro.dubbed-fr-FR.mp4").exists()
 
 
 def test_remove_while_a_run_works(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
-    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1")
-    until(lambda: shell.state.exists() and set(shell.dubs().values()) == {"dubbing"})
-    said = shell.call("remove", "intro.mp4")
-    assert (said.code, "Cancel first" in said.err) == (1, True)
-    shell.call("cancel", "intro.mp4:fr-FR")
-    assert shell.call("remove", "intro.mp4:fr-FR", "--yes").code == 0
-    assert shell.dubs() == {"es-ES": "dubbing"}
-    assert shell.call("stop").code == 0
+    process = shell.start_command(
+        "run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1"
+    )
+    until(lambda: shell.state.exists() and set(shell.dub_states().values()) == {"dubbing"})
+    said = shell.run_command("remove", "intro.mp4")
+    assert (said.exit_code, "Cancel first" in said.err) == (1, True)
+    shell.run_command("cancel", "intro.mp4:fr-FR")
+    assert shell.run_command("remove", "intro.mp4:fr-FR", "--yes").exit_code == 0
+    assert shell.dub_states() == {"es-ES": "dubbing"}
+    assert shell.run_command("stop").exit_code == 0
     assert process.wait(20) == 130
     process.communicate()
 
 
 def test_adopt_without_a_runner(make_shell: MakeShell) -> None:
     shell = make_shell(faults=(Fault("POST /v2/dubbing", "reset_after", count=1),))
-    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
     (project,) = shell.sandbox.state.projects
-    missing = shell.call("adopt", "intro.mp4:fr-FR", project.translate(str.maketrans("0123456789", "1234567890")))
-    assert (missing.code, missing.out) == (2, "")
+    missing = shell.run_command("adopt", "intro.mp4:fr-FR", project.translate(str.maketrans("0123456789", "1234567890")))
+    assert (missing.exit_code, missing.out) == (2, "")
     assert missing.err.count("\n") == 1
     assert "Nothing was changed or paid" in missing.err
-    assert shell.call("adopt", "intro.mp4:fr-FR", project, SYNTHESIA_API_KEY=None).err.startswith("synthdub: No API key")
-    assert shell.dubs() == {"fr-FR": "unknown"}
-    said = shell.call("adopt", "intro.mp4:fr-FR", f"https://app.synthesia.io/#/dubbing/{project}")
-    assert (said.code, said.err, "`synthdub run` downloads it" in said.out) == (0, "", True)
-    assert (shell.run().code, shell.dubs(), len(shell.sandbox.billed())) == (0, {"fr-FR": "done"}, 1)
+    assert shell.run_command("adopt", "intro.mp4:fr-FR", project, SYNTHESIA_API_KEY=None).err.startswith("synthdub: No API key")
+    assert shell.dub_states() == {"fr-FR": "unknown"}
+    said = shell.run_command("adopt", "intro.mp4:fr-FR", f"https://app.synthesia.io/#/dubbing/{project}")
+    assert (said.exit_code, said.err, "`synthdub run` downloads it" in said.out) == (0, "", True)
+    assert (shell.run_batch().exit_code, shell.dub_states(), len(shell.sandbox.billed_dubs())) == (0, {"fr-FR": "done"}, 1)
 
 
 def test_adopt_while_a_run_works(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0), faults=(Fault("POST /v2/dubbing", "reset_after", count=1),))
-    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
     (project,) = shell.sandbox.state.projects
-    process = shell.start("run", str(shell.video("other.mp4")), "--targets", "es-ES", "--poll-interval", "0.1")
-    until(lambda: shell.dubs() == {"fr-FR": "unknown", "es-ES": "dubbing"})
-    said = shell.call("adopt", "intro.mp4:fr-FR", project)
-    assert (said.code, said.err, "synthdub run" in said.out) == (0, "", False)
-    assert shell.dubs() == {"fr-FR": "dubbing", "es-ES": "dubbing"}
-    again = shell.call("adopt", "intro.mp4:fr-FR", project)
-    assert (again.code, "under way at the service" in again.err) == (2, True)
+    process = shell.start_command("run", str(shell.write_video("other.mp4")), "--targets", "es-ES", "--poll-interval", "0.1")
+    until(lambda: shell.dub_states() == {"fr-FR": "unknown", "es-ES": "dubbing"})
+    said = shell.run_command("adopt", "intro.mp4:fr-FR", project)
+    assert (said.exit_code, said.err, "synthdub run" in said.out) == (0, "", False)
+    assert shell.dub_states() == {"fr-FR": "dubbing", "es-ES": "dubbing"}
+    again = shell.run_command("adopt", "intro.mp4:fr-FR", project)
+    assert (again.exit_code, "under way at the service" in again.err) == (2, True)
     shell.sandbox.advance(3600)
-    assert exit_code(process) == 0
+    assert wait_for_exit(process) == 0
     process.communicate()
-    assert (set(shell.dubs().values()), len(shell.sandbox.billed())) == ({"done"}, 2)
+    assert (set(shell.dub_states().values()), len(shell.sandbox.billed_dubs())) == ({"done"}, 2)
 
 
 def test_select_that_means_nothing(shell: Shell) -> None:
-    said = shell.call("retry", "nothing.mp4")
-    assert (said.code, "nothing.mp4" in said.err) == (2, True)
+    said = shell.run_command("retry", "nothing.mp4")
+    assert (said.exit_code, "nothing.mp4" in said.err) == (2, True)
 
 
 def test_steering_a_run_at_work(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
-    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1")
-    until(lambda: shell.state.exists() and set(shell.dubs().values()) == {"dubbing"})
-    assert shell.status()["runner"] == process.pid
-    assert shell.run().code == 3  # the state directory is held
-    said = shell.call("cancel", "intro.mp4:fr-FR")
+    process = shell.start_command(
+        "run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1"
+    )
+    until(lambda: shell.state.exists() and set(shell.dub_states().values()) == {"dubbing"})
+    assert shell.read_status()["runner"] == process.pid
+    assert shell.run_batch().exit_code == 3  # the state directory is held
+    said = shell.run_command("cancel", "intro.mp4:fr-FR")
     assert "may be billed" in said.out
-    until(lambda: shell.dubs()["fr-FR"] == "cancelled")
-    assert shell.call("pause").code == 0
-    assert shell.status()["paused"] is True
-    assert shell.call("resume").code == 0
-    assert shell.call("retry", "intro.mp4:fr-FR").code == 0
-    until(lambda: shell.dubs()["fr-FR"] == "dubbing")
-    assert shell.call("stop").code == 0
-    assert exit_code(process) == 130
+    until(lambda: shell.dub_states()["fr-FR"] == "cancelled")
+    assert shell.run_command("pause").exit_code == 0
+    assert shell.read_status()["paused"] is True
+    assert shell.run_command("resume").exit_code == 0
+    assert shell.run_command("retry", "intro.mp4:fr-FR").exit_code == 0
+    until(lambda: shell.dub_states()["fr-FR"] == "dubbing")
+    assert shell.run_command("stop").exit_code == 0
+    assert wait_for_exit(process) == 130
     process.communicate()
     shell.sandbox.advance(3600)
-    assert shell.run().code == 0
-    assert len(shell.sandbox.billed()) == 2
+    assert shell.run_batch().exit_code == 0
+    assert len(shell.sandbox.billed_dubs()) == 2
 
 
 def test_files_are_private(shell: Shell) -> None:
-    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
+    shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
     assert stat.S_IMODE(shell.state.stat().st_mode) == 0o700
     for path in shell.state.rglob("*"):
         if path.is_file():
@@ -176,61 +180,63 @@ def test_files_are_private(shell: Shell) -> None:
 
 def test_output_dir_keeps_the_structure(shell: Shell) -> None:
     (shell.videos / "unit 1").mkdir()
-    shell.video("unit 1/intro.mp4")
+    shell.write_video("unit 1/intro.mp4")
     out = shell.home / "out"
-    assert shell.run(str(shell.videos), "--targets", "fr-FR", "--output-dir", str(out)).code == 0
+    assert shell.run_batch(str(shell.videos), "--targets", "fr-FR", "--output-dir", str(out)).exit_code == 0
     assert (out / "unit 1" / "intro.dubbed-fr-FR.mp4").exists()
 
 
 def test_stop_and_status_without_a_runner(shell: Shell) -> None:
-    assert "No runner" in shell.call("stop").out
-    assert shell.status()["runner"] is None
+    assert "No runner" in shell.run_command("stop").out
+    assert shell.read_status()["runner"] is None
 
 
 def test_a_file_that_is_still_being_written_is_waited_for_and_said(shell: Shell) -> None:
-    video = shell.video("rec.mp4")
-    with holding(video, HOLDERS["appending"]):
-        process = shell.start("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0.1", "--poll-interval", "0.1")
-        until(lambda: "waits until the file is complete (last change " in shell.call("status").out)
+    video = shell.write_video("rec.mp4")
+    with hold_file(video, WRITER_PROGRAMS["appending"]):
+        process = shell.start_command(
+            "run", str(shell.videos), "--targets", "fr-FR", "--settle", "0.1", "--poll-interval", "0.1"
+        )
+        until(lambda: "waits until the file is complete (last change " in shell.run_command("status").out)
     assert process.wait(60) == 0
-    assert "waits until" not in shell.call("status").out
-    assert shell.dubs() == {"fr-FR": "done"}
+    assert "waits until" not in shell.run_command("status").out
+    assert shell.dub_states() == {"fr-FR": "done"}
 
 
 def test_languages(shell: Shell) -> None:
-    rows = [json.loads(line) for line in shell.call("languages", "--json").out.splitlines()]
+    rows = [json.loads(line) for line in shell.run_command("languages", "--json").out.splitlines()]
     assert sum(row["source"] for row in rows) == 169
     assert sum(row["target"] for row in rows) == 158
-    assert "French (Canada)" in shell.call("languages").out
+    assert "French (Canada)" in shell.run_command("languages").out
 
 
 def test_doctor_is_content(shell: Shell) -> None:
-    said = shell.call("doctor")
-    assert (said.code, "takes the key" in said.out) == (0, True), said.out
+    said = shell.run_command("doctor")
+    assert (said.exit_code, "takes the key" in said.out) == (0, True), said.out
 
 
 def test_doctor_finds_a_wrong_key_and_a_dead_address(shell: Shell) -> None:
-    said = shell.call("doctor", SYNTHESIA_API_KEY="wrong")
-    assert (said.code, "fatal    service" in said.out) == (1, True), said.out
-    said = shell.call("doctor", "--api-url", "http://127.0.0.1:9")
-    assert (said.code, "cannot be reached" in said.out) == (1, True), said.out
+    said = shell.run_command("doctor", SYNTHESIA_API_KEY="wrong")
+    assert (said.exit_code, "fatal    service" in said.out) == (1, True), said.out
+    said = shell.run_command("doctor", "--api-url", "http://127.0.0.1:9")
+    assert (said.exit_code, "cannot be reached" in said.out) == (1, True), said.out
 
 
 def test_sandbox_command(shell: Shell) -> None:
-    process = shell.start("sandbox")
+    process = shell.start_command("sandbox")
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(3)]
     assert lines[0].startswith("API      http://127.0.0.1:")
     process.send_signal(signal.SIGINT)
-    assert exit_code(process) == 0
+    assert wait_for_exit(process) == 0
     process.communicate()
 
 
 def test_demo(shell: Shell) -> None:
     """Four videos of the three types in three languages, every output playable."""
     folder = shell.home / "demo"
-    said = shell.call("demo", "--headless", "--files", "4", "--folder", str(folder), SYNTHESIA_API_KEY=None)
-    assert said.code == 0, said.err
+    said = shell.run_command("demo", "--headless", "--files", "4", "--folder", str(folder), SYNTHESIA_API_KEY=None)
+    assert said.exit_code == 0, said.err
     assert "12 of 12 dubs done" in said.out
     sources = [path for path in (folder / "videos").iterdir() if ".dubbed-" not in path.name]
     assert {path.suffix for path in sources} == {".mp4", ".webm", ".mov"}
@@ -245,39 +251,41 @@ def test_demo(shell: Shell) -> None:
 
 def test_an_interrupted_demo_promises_nothing(shell: Shell) -> None:
     """Its sandbox ends with it, so that no later start could go on."""
-    process = shell.start("demo", "--headless", "--folder", str(shell.home / "demo"), SYNTHESIA_API_KEY=None)
+    process = shell.start_command("demo", "--headless", "--folder", str(shell.home / "demo"), SYNTHESIA_API_KEY=None)
     assert process.stdout is not None
     while "uploading" not in process.stdout.readline():
         pass
     process.send_signal(signal.SIGINT)
-    out, _ = finished(process)
+    out, _ = wait_for_output(process)
     assert process.returncode == 130
     assert "left undone" in out
     assert "next start" not in out
 
 
 def test_help_tells_what_there_is(shell: Shell) -> None:
-    said = shell.call("--help")
-    assert said.code == 0
+    said = shell.run_command("--help")
+    assert said.exit_code == 0
     for command in ("run", "demo", "sandbox", "status", "outputs", "retry", "cancel", "adopt", "stop", "languages", "doctor"):
         assert f"  {command}" in said.out
-        assert shell.call(command, "--help").code == 0
+        assert shell.run_command(command, "--help").exit_code == 0
 
 
 def test_a_reader_that_goes_away_stops_nothing(shell: Shell) -> None:
-    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1", "--json")
+    process = shell.start_command(
+        "run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1", "--json"
+    )
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    assert exit_code(process) == 0
+    assert wait_for_exit(process) == 0
     assert (shell.videos / "intro.dubbed-fr-FR.mp4").exists()
 
 
 def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
     """In words that are true of all: a state directory that is back says nothing of the service."""
     shell = make_shell(dubbing_seconds=(60.0, 60.0))
-    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--tier", "unlimited")
-    until(shell.sandbox.billed)
+    process = shell.start_command("run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--tier", "unlimited")
+    until(shell.sandbox.billed_dubs)
     shell.state.rename(shell.home / "moved")
     assert process.stdout is not None
     assert process.stderr is not None
@@ -285,29 +293,29 @@ def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
     (shell.home / "moved").rename(shell.state)
     assert any("That trouble is over; the work goes on." in line for line in iter(process.stdout.readline, ""))
     process.send_signal(signal.SIGINT)
-    finished(process)
+    wait_for_output(process)
     assert process.returncode == 130
 
 
 def test_a_reader_that_goes_away_before_the_last_line_is_no_error(shell: Shell) -> None:
-    process = shell.start("outputs", PYTHONUNBUFFERED=None)
+    process = shell.start_command("outputs", PYTHONUNBUFFERED=None)
     assert process.stdout is not None
     process.stdout.close()
-    assert exit_code(process) == 0
+    assert wait_for_exit(process) == 0
     assert process.stderr is not None
     assert process.stderr.read() == ""
 
 
 def test_status_says_what_is_gone_lost_and_held(shell: Shell) -> None:
-    first, second = shell.video("first.mp4"), shell.video("second.mp4")
-    shell.run(str(first), str(second), "--targets", "fr-FR")
+    first, second = shell.write_video("first.mp4"), shell.write_video("second.mp4")
+    shell.run_batch(str(first), str(second), "--targets", "fr-FR")
     (shell.videos / "first.dubbed-fr-FR.mp4").unlink()
     (file,) = (shell.state / "jobs").glob("second-*")
     file.write_text(f'[source]\npath = "{second}"\nrubbish')
-    shell.run(str(first), "--targets", "fr-FR")
-    assert shell.call("pause").code == 0
+    shell.run_batch(str(first), "--targets", "fr-FR")
+    assert shell.run_command("pause").exit_code == 0
     for _ in range(2):
-        said, status = shell.call("status").out, shell.status()
+        said, status = shell.run_command("status").out, shell.read_status()
         assert "first.mp4 fr-FR: done, but its output is gone" in said
         assert "second.mp4" in said and "What was done for this video is not known any more" in said
         assert [lost["path"] for lost in status["lost"]] == [str(second)]
@@ -318,20 +326,20 @@ def test_status_says_what_is_gone_lost_and_held(shell: Shell) -> None:
 def test_a_bare_name_that_several_folders_have_is_a_mistake_that_lists_them(shell: Shell) -> None:
     for folder in ("a", "b"):
         (shell.videos / folder).mkdir()
-    videos = [str(shell.video(f"{folder}/intro.mp4")) for folder in ("a", "b")]
-    shell.run(*videos, "--targets", "fr-FR")
+    videos = [str(shell.write_video(f"{folder}/intro.mp4")) for folder in ("a", "b")]
+    shell.run_batch(*videos, "--targets", "fr-FR")
     for command in ("retry", "cancel", "remove"):
         for word in ("intro.mp4", "intro.mp4:fr-FR"):
-            said = shell.call(command, word)
-            assert (said.code, all(path in said.err for path in videos), "Traceback" in said.err) == (2, True, False)
-    assert len(shell.status()["files"]) == 2
-    assert shell.call("remove", f"{videos[0]}:fr-FR").code == 0
+            said = shell.run_command(command, word)
+            assert (said.exit_code, all(path in said.err for path in videos), "Traceback" in said.err) == (2, True, False)
+    assert len(shell.read_status()["files"]) == 2
+    assert shell.run_command("remove", f"{videos[0]}:fr-FR").exit_code == 0
 
 
 def test_yes_never_answers_for_moderation(make_shell: MakeShell) -> None:
-    shell = make_shell(failures=(Failure(code="moderation", languages=("es-ES",)),))
-    video = str(shell.video("intro.mp4"))
-    shell.run(video, "--targets", "fr-FR,es-ES")
+    shell = make_shell(failures=(SimulatedFailure(code="moderation", languages=("es-ES",)),))
+    video = str(shell.write_video("intro.mp4"))
+    shell.run_batch(video, "--targets", "fr-FR,es-ES")
     for words in (("failed", "--yes"), (video, "--yes"), (f"{video}:es-ES", "--yes")):
-        said = shell.call("retry", *words)
-        assert (said.code, "FILE:LANG" in said.err, shell.dubs()["es-ES"]) == (1, True, "failed")
+        said = shell.run_command("retry", *words)
+        assert (said.exit_code, "FILE:LANG" in said.err, shell.dub_states()["es-ES"]) == (1, True, "failed")

@@ -9,92 +9,94 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.jobs.model import OPEN, Dub, DubState
-from synthdub_tui.store.job_store import Store
+from synthdub_tui.jobs.model import OPEN_STATES, Dub, DubState
+from synthdub_tui.store.job_store import JobStore
 from tests import legacy_state
 from tests.cli.conftest import MakeShell, Shell, until
 
 NEVER_SENT = {("uploading", "fr-FR"), ("uploading", "es-ES"), ("waiting", "fr-FR"), ("waiting", "es-ES")}
 """Title and language of what 0.1 had not asked for: the only dubs that may be paid for."""
 
-SETTLED = {DubState.DONE, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}
+ENDED_STATES = {DubState.DONE, DubState.FAILED, DubState.CANCELLED, DubState.UNKNOWN}
 
-Cells = dict[tuple[str, str], Dub]
+DubsByTitle = dict[tuple[str, str], Dub]
 
 
 @pytest.fixture
 def shell(make_shell: MakeShell) -> Shell:
     made = make_shell()
-    legacy_state.lay_out(made.home, made.state)
-    legacy_state.remember(made.sandbox)
+    legacy_state.write_legacy_state(made.home, made.state)
+    legacy_state.load_legacy_service(made.sandbox)
     return made
 
 
-def cells(shell: Shell) -> Cells:
+def dubs_by_title(shell: Shell) -> DubsByTitle:
     """The dubs by title and language."""
-    jobs = Store(str(shell.state)).load(set_aside=False).jobs
+    jobs = JobStore(str(shell.state)).load(set_aside=False).jobs
     return {(job.options.title, language): dub for job in jobs for language, dub in job.dubs.items()}
 
 
-def lib(shell: Shell) -> list[str]:
+def library_arguments(shell: Shell) -> list[str]:
     return [str(shell.home / "lib"), "--targets", "fr-FR,es-ES"]
 
 
-def studio(shell: Shell) -> list[str]:
+def studio_arguments(shell: Shell) -> list[str]:
     outputs = ["--output-dir", str(shell.home / "out")]
     options = ["--title", "Spring", "--lipsync", "--video-duration", "original"]
     return [str(shell.home / "studio"), *outputs, "--targets", "ja,de-DE", *options]
 
 
-def paid(shell: Shell) -> list[tuple[str, str]]:
-    return sorted((shell.sandbox.state.projects[project].title, language) for project, language in shell.sandbox.billed())
+def billed_dubs(shell: Shell) -> list[tuple[str, str]]:
+    return sorted((shell.sandbox.state.projects[project].title, language) for project, language in shell.sandbox.billed_dubs())
 
 
-def what_ended(dubs: Cells) -> dict[tuple[str, str], Any]:
+def facts_of_ended_dubs(dubs: DubsByTitle) -> dict[tuple[str, str], Any]:
     """What must stay as it is of the dubs that had ended."""
     return {
         cell: (dub.state, dub.project, dub.video, dub.output, dub.failure and dub.failure.code)
         for cell, dub in dubs.items()
-        if dub.state in SETTLED
+        if dub.state in ENDED_STATES
     }
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def read_state_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.toml")}
 
 
-def assert_all_went_on(before: Cells, after: Cells) -> None:
-    ended = what_ended(before)
-    assert {cell: what for cell, what in what_ended(after).items() if cell in ended} == ended
+def assert_all_continued(before: DubsByTitle, after: DubsByTitle) -> None:
+    ended = facts_of_ended_dubs(before)
+    assert {cell: what for cell, what in facts_of_ended_dubs(after).items() if cell in ended} == ended
     went_on = {cell: dub.state for cell, dub in after.items() if cell not in ended}
     assert went_on == {cell: DubState.UNKNOWN if cell[0] == "intent" else DubState.DONE for cell in before if cell not in ended}
 
 
 def test_the_same_commands_pay_only_for_what_was_never_sent(shell: Shell) -> None:
     """Done, failed, cancelled and unknown stay; what was interrupted goes on; a request without an answer is unknown."""
-    before, kept = cells(shell), files(shell.state)
+    before, kept = dubs_by_title(shell), read_state_files(shell.state)
     assert len(before) == 30
-    for words in (lib(shell), studio(shell), lib(shell)):
-        said = shell.run(*words, "--settle", "0")  # the test has just written these files, 0.1 had not
-        assert (said.code, "Traceback" in said.err) in ((0, False), (1, False))
-    assert paid(shell) == sorted(NEVER_SENT)
-    assert_all_went_on(before, cells(shell))
-    assert files(shell.state / "backup-schema-2") == kept
+    for words in (library_arguments(shell), studio_arguments(shell), library_arguments(shell)):
+        said = shell.run_batch(*words, "--settle", "0")  # the test has just written these files, 0.1 had not
+        assert (said.exit_code, "Traceback" in said.err) in ((0, False), (1, False))
+    assert billed_dubs(shell) == sorted(NEVER_SENT)
+    assert_all_continued(before, dubs_by_title(shell))
+    assert read_state_files(shell.state / "backup-schema-2") == kept
 
 
 def test_the_runner_of_a_dashboard_takes_it_over_as_well(shell: Shell) -> None:
-    before = cells(shell)
-    shell.start("runner", "--state-dir", str(shell.state), "--tier", "unlimited", "--poll-interval", "0.1", "--settle", "0")
-    until(lambda: shell.status()["runner"])
-    until(lambda: not any(dub.state in OPEN for dub in cells(shell).values()))
-    assert shell.call("stop").code == 0
-    assert paid(shell) == sorted(NEVER_SENT)
-    assert_all_went_on(before, cells(shell))
+    before = dubs_by_title(shell)
+    shell.start_command(
+        "runner", "--state-dir", str(shell.state), "--tier", "unlimited", "--poll-interval", "0.1", "--settle", "0"
+    )
+    until(lambda: shell.read_status()["runner"])
+    until(lambda: not any(dub.state in OPEN_STATES for dub in dubs_by_title(shell).values()))
+    assert shell.run_command("stop").exit_code == 0
+    assert billed_dubs(shell) == sorted(NEVER_SENT)
+    assert_all_continued(before, dubs_by_title(shell))
 
 
 def test_status_shows_it_and_changes_nothing(shell: Shell) -> None:
-    kept = files(shell.state)
-    found = shell.status()
+    kept = read_state_files(shell.state)
+    found = shell.read_status()
     assert {state: found[state] for state in ("jobs", "dubs", "done", "failed", "cancelled", "unknown", "damaged")} == {
         "jobs": 15,
         "dubs": 30,
@@ -104,40 +106,40 @@ def test_status_shows_it_and_changes_nothing(shell: Shell) -> None:
         "unknown": 4,  # with what was being sent when it ended
         "damaged": [],
     }
-    assert {row["present"] for row in map(json.loads, shell.call("outputs", "--json").out.splitlines())} == {"yes"}
-    assert files(shell.state) == kept
-    assert paid(shell) == []
+    assert {row["present"] for row in map(json.loads, shell.run_command("outputs", "--json").out.splitlines())} == {"yes"}
+    assert read_state_files(shell.state) == kept
+    assert billed_dubs(shell) == []
 
 
 def test_cancel_and_retry_work_on_it(shell: Shell) -> None:
-    kept = files(shell.state)
-    assert shell.call("cancel", "waiting.mp4", "uploading.mp4:es-ES").code == 0
-    assert shell.call("retry", "failed-language.mp4:es-ES", "--yes").code == 0
-    assert files(shell.state / "backup-schema-2") == kept
-    shell.run("--settle", "0")
-    assert paid(shell) == [("failed-language", "es-ES"), ("uploading", "fr-FR")]
+    kept = read_state_files(shell.state)
+    assert shell.run_command("cancel", "waiting.mp4", "uploading.mp4:es-ES").exit_code == 0
+    assert shell.run_command("retry", "failed-language.mp4:es-ES", "--yes").exit_code == 0
+    assert read_state_files(shell.state / "backup-schema-2") == kept
+    shell.run_batch("--settle", "0")
+    assert billed_dubs(shell) == [("failed-language", "es-ES"), ("uploading", "fr-FR")]
 
 
 def test_what_may_have_been_paid_for_is_not_retried_without_consent(shell: Shell) -> None:
-    shell.call("retry", "unknown.mp4", "intent.mp4", "failed")
-    shell.call("cancel", "waiting.mp4", "uploading.mp4")
-    shell.run("--settle", "0")
-    assert paid(shell) == []
+    shell.run_command("retry", "unknown.mp4", "intent.mp4", "failed")
+    shell.run_command("cancel", "waiting.mp4", "uploading.mp4")
+    shell.run_batch("--settle", "0")
+    assert billed_dubs(shell) == []
 
 
 def test_a_source_that_was_only_touched_is_not_paid_for_without_consent(shell: Shell) -> None:
     """0.1 kept no digest: whether its content changed is not known, so the user decides."""
-    shell.call("cancel", "waiting.mp4", "uploading.mp4")
+    shell.run_command("cancel", "waiting.mp4", "uploading.mp4")
     touched = shell.home / "lib" / "Café Zürich.mp4"
     os.utime(touched, (1.7e9, 1.7e9))
-    shell.run(*lib(shell), "--settle", "0")
-    assert paid(shell) == []
-    shell.run(*lib(shell), "--settle", "0", "--yes")
-    assert paid(shell) == [("Café Zürich", "es-ES"), ("Café Zürich", "fr-FR")]
+    shell.run_batch(*library_arguments(shell), "--settle", "0")
+    assert billed_dubs(shell) == []
+    shell.run_batch(*library_arguments(shell), "--settle", "0", "--yes")
+    assert billed_dubs(shell) == [("Café Zürich", "es-ES"), ("Café Zürich", "fr-FR")]
 
 
 def test_a_library_that_moved_since_is_not_paid_for_without_consent(shell: Shell) -> None:
-    shell.call("cancel", "waiting.mp4", "uploading.mp4")
+    shell.run_command("cancel", "waiting.mp4", "uploading.mp4")
     (shell.home / "lib").rename(shell.home / "library")
-    shell.run(str(shell.home / "library"), "--targets", "fr-FR,es-ES", "--settle", "0")
-    assert paid(shell) == []
+    shell.run_batch(str(shell.home / "library"), "--targets", "fr-FR,es-ES", "--settle", "0")
+    assert billed_dubs(shell) == []

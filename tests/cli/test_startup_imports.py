@@ -8,64 +8,64 @@ import pytest
 
 from tests.cli.conftest import Shell
 
-HELP = {"cli", "errors", "problems", "text"}
-LOOK = HELP | {
+HELP_MODULES = {"cli", "errors", "problems", "text"}
+STATUS_MODULES = HELP_MODULES | {
     *("commands", "humanize", "jobs", "jobs.model", "jobs.batch_options", "runner", "runner.output_presence"),
     *("settings", "settings.config_file", "settings.model", "settings.resolve", "sources", "sources.same_file"),
     *("store", "store.codec", "store.interning", "store.job_store", "store.migrations", "files"),
 }
-ENGINE = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
+RUNNER_PACKAGES = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
 
-MAY: dict[tuple[str, ...], set[str]] = {
-    ("--help",): HELP,
-    ("--version",): HELP,
-    ("run", "--help"): HELP,
-    ("languages",): HELP | {"commands", "commands.languages", "languages"},
-    ("status",): LOOK | {"commands.status", "ipc", "ipc.socket_path", "runner.events", "msgspec", "platformdirs"},
-    ("outputs",): LOOK | {"commands.outputs", "msgspec", "platformdirs"},
+ALLOWED_MODULES: dict[tuple[str, ...], set[str]] = {
+    ("--help",): HELP_MODULES,
+    ("--version",): HELP_MODULES,
+    ("run", "--help"): HELP_MODULES,
+    ("languages",): HELP_MODULES | {"commands", "commands.languages", "languages"},
+    ("status",): STATUS_MODULES | {"commands.status", "ipc", "ipc.socket_path", "runner.events", "msgspec", "platformdirs"},
+    ("outputs",): STATUS_MODULES | {"commands.outputs", "msgspec", "platformdirs"},
 }
 """The modules of this program and the packages of others that a command may import."""
 
-COSTLY = {"asyncio", "ssl", "json", "tomllib", "socket"}
+COSTLY_PACKAGES = {"asyncio", "ssl", "json", "tomllib", "socket"}
 """Modules of Python itself that the same commands do without."""
 
 
-BARE = {"sitecustomize", "_distutils_hack", "typing_extensions", "org"}
+INTERPRETER_PACKAGES = {"sitecustomize", "_distutils_hack", "typing_extensions", "org"}
 """What the environment of a test run brings in before any program, and what msgspec imports and platformdirs asks for."""
 
 
-USUAL = {"SYNTHDUB_API_URL": None, "SYNTHDUB_S3_ENDPOINT_URL": None}
+USUAL_ENVIRONMENT = {"SYNTHDUB_API_URL": None, "SYNTHDUB_S3_ENDPOINT_URL": None}
 """The environment of a user."""
 
 
-def imported(shell: Shell, *words: str, **environment: str | None) -> set[str]:
+def imported_modules(shell: Shell, *words: str, **environment: str | None) -> set[str]:
     """Modules that a command imports, by `python -X importtime`."""
-    said = shell.call(*words, PYTHONPROFILEIMPORTTIME="1", **environment)
-    assert said.code == 0
+    said = shell.run_command(*words, PYTHONPROFILEIMPORTTIME="1", **environment)
+    assert said.exit_code == 0
     lines = [line for line in said.err.splitlines() if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip() for line in lines} - {"imported package"}
 
 
-def packages(modules: set[str]) -> set[str]:
+def top_level_packages(modules: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in modules}
 
 
-@pytest.mark.parametrize("words", MAY)
+@pytest.mark.parametrize("words", ALLOWED_MODULES)
 def test_commands_that_only_look_import_what_they_need(shell: Shell, words: tuple[str, ...]) -> None:
-    modules = imported(shell, *words, **USUAL)
+    modules = imported_modules(shell, *words, **USUAL_ENVIRONMENT)
     own = {name.removeprefix("synthdub_tui.") for name in modules if name.startswith("synthdub_tui.")}
-    others = packages(modules) - sys.stdlib_module_names - BARE - {"synthdub_tui"}
-    assert own | {name for name in others if not name.startswith("_")} <= MAY[words]
-    assert packages(modules) & COSTLY == set()
+    others = top_level_packages(modules) - sys.stdlib_module_names - INTERPRETER_PACKAGES - {"synthdub_tui"}
+    assert own | {name for name in others if not name.startswith("_")} <= ALLOWED_MODULES[words]
+    assert top_level_packages(modules) & COSTLY_PACKAGES == set()
 
 
 def test_looking_at_a_batch_takes_a_parser_more(shell: Shell) -> None:
-    shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
-    assert "rtoml" in packages(imported(shell, "status", **USUAL))
-    assert packages(imported(shell, "outputs", **USUAL)) & ENGINE == {"rtoml"}
+    shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
+    assert "rtoml" in top_level_packages(imported_modules(shell, "status", **USUAL_ENVIRONMENT))
+    assert top_level_packages(imported_modules(shell, "outputs", **USUAL_ENVIRONMENT)) & RUNNER_PACKAGES == {"rtoml"}
 
 
 def test_the_engine_needs_no_textual(shell: Shell) -> None:
-    shell.video("intro.mp4")
-    modules = imported(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1")
-    assert packages(modules) & {"textual", "asyncio"} == {"asyncio"}
+    shell.write_video("intro.mp4")
+    modules = imported_modules(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1")
+    assert top_level_packages(modules) & {"textual", "asyncio"} == {"asyncio"}

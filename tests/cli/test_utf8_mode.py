@@ -13,33 +13,33 @@ from typing import Any
 import pytest
 
 from synthdub_tui import cli, utf8_mode
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 from synthdub_tui.ipc.runner_process import start_runner
 from tests.cli import locales
 from tests.cli.conftest import MakeShell, Shell, until
 
 Environment = dict[str, str | None]
 
-NAME = "Café 避.mp4"
+NON_ASCII_NAME = "Café 避.mp4"
 """In UTF-8 it holds bytes of which Python's and the system's EUC-JP make different characters."""
 
 
-@pytest.fixture(params=[*locales.MADE, "ASCII", "C", "POSIX"])
-def other(request: pytest.FixtureRequest, tmp_path: Path) -> Environment:
+@pytest.fixture(params=[*locales.BUILT_LOCALES, "ASCII", "C", "POSIX"])
+def other_locale(request: pytest.FixtureRequest, tmp_path: Path) -> Environment:
     """The environment of another locale than the one that a batch was begun in."""
     if request.param == "ASCII":
-        return locales.ASCII
-    if request.param in locales.MADE:
-        return locales.made(request.param, tmp_path)
+        return locales.ASCII_ENVIRONMENT
+    if request.param in locales.BUILT_LOCALES:
+        return locales.build_locale(request.param, tmp_path)
     return {"LC_ALL": request.param, "PYTHONUTF8": None, "PYTHONCOERCECLOCALE": None}
 
 
 @pytest.fixture
-def latin(tmp_path: Path) -> Environment:
-    return locales.made("de_DE.ISO-8859-1", tmp_path)
+def latin_1_locale(tmp_path: Path) -> Environment:
+    return locales.build_locale("de_DE.ISO-8859-1", tmp_path)
 
 
-def raw(shell: Shell, *words: str | bytes, **environment: str | None) -> subprocess.CompletedProcess[bytes]:
+def run_raw_command(shell: Shell, *words: str | bytes, **environment: str | None) -> subprocess.CompletedProcess[bytes]:
     """A command with the very bytes that are typed and shown."""
     merged = {**shell.environment, **environment}
     return subprocess.run(
@@ -52,94 +52,98 @@ def raw(shell: Shell, *words: str | bytes, **environment: str | None) -> subproc
     )
 
 
-def names(folder: Path) -> set[bytes]:
+def output_names(folder: Path) -> set[bytes]:
     return {name for name in os.listdir(os.fsencode(folder)) if b".dubbed-" in name}
 
 
-def states(said: str) -> dict[str, str]:
+def dub_states(said: str) -> dict[str, str]:
     (file,) = json.loads(said)["files"]
     return {dub["language"]: dub["state"] for dub in file["dubs"]}
 
 
-def begun(shell: Shell, **environment: str | None) -> None:
+def start_and_kill_run(shell: Shell, **environment: str | None) -> None:
     """A run that was killed while the service was dubbing."""
-    shell.video(NAME)
+    shell.write_video(NON_ASCII_NAME)
     words = ("--targets", "fr-FR", "--settle", "0", "--poll-interval", "0.1")
-    process = shell.start("run", str(shell.videos), *words, **environment)
+    process = shell.start_command("run", str(shell.videos), *words, **environment)
     until(lambda: any(record.endpoint == "GET /v2/dubbing/{id}" for record in shell.sandbox.journal))
     process.kill()
     process.wait()
-    assert states(shell.call("status", "--json", **environment).out) == {"fr-FR": "dubbing"}
+    assert dub_states(shell.run_command("status", "--json", **environment).out) == {"fr-FR": "dubbing"}
 
 
-def test_a_batch_begun_under_utf_8_goes_on_in_any_locale(make_shell: MakeShell, other: Environment) -> None:
+def test_a_batch_begun_under_utf_8_goes_on_in_any_locale(make_shell: MakeShell, other_locale: Environment) -> None:
     shell = make_shell(dubbing_seconds=(3600, 3600))
-    begun(shell, **locales.UTF_8)
+    start_and_kill_run(shell, **locales.UTF_8_ENVIRONMENT)
     shell.sandbox.advance(3600)
-    said = shell.run(str(shell.videos), "--targets", "fr-FR", "--settle", "0", **other)
-    assert (said.code, len(shell.sandbox.billed())) == (0, 1)
-    stem = NAME.removesuffix(".mp4")
-    assert names(shell.videos) == {f"{stem}.dubbed-fr-FR.{ending}".encode() for ending in ("mp4", "srt", "vtt")}
-    for environment in (other, locales.UTF_8):
-        assert states(shell.call("status", "--json", **environment).out) == {"fr-FR": "done"}
-        assert shell.call("retry", f"{NAME}:fr-FR", **environment).code == 0
+    said = shell.run_batch(str(shell.videos), "--targets", "fr-FR", "--settle", "0", **other_locale)
+    assert (said.exit_code, len(shell.sandbox.billed_dubs())) == (0, 1)
+    stem = NON_ASCII_NAME.removesuffix(".mp4")
+    assert output_names(shell.videos) == {f"{stem}.dubbed-fr-FR.{ending}".encode() for ending in ("mp4", "srt", "vtt")}
+    for environment in (other_locale, locales.UTF_8_ENVIRONMENT):
+        assert dub_states(shell.run_command("status", "--json", **environment).out) == {"fr-FR": "done"}
+        assert shell.run_command("retry", f"{NON_ASCII_NAME}:fr-FR", **environment).exit_code == 0
 
 
-def test_a_batch_begun_in_any_locale_goes_on_under_utf_8(make_shell: MakeShell, other: Environment) -> None:
+def test_a_batch_begun_in_any_locale_goes_on_under_utf_8(make_shell: MakeShell, other_locale: Environment) -> None:
     shell = make_shell(dubbing_seconds=(3600, 3600))
-    begun(shell, **other)
+    start_and_kill_run(shell, **other_locale)
     shell.sandbox.advance(3600)
-    assert shell.run(str(shell.videos), "--targets", "fr-FR", "--settle", "0", **locales.UTF_8).code == 0
-    assert len(shell.sandbox.billed()) == 1
+    assert shell.run_batch(str(shell.videos), "--targets", "fr-FR", "--settle", "0", **locales.UTF_8_ENVIRONMENT).exit_code == 0
+    assert len(shell.sandbox.billed_dubs()) == 1
 
 
-def test_names_read_right_on_a_terminal_of_another_encoding(shell: Shell, latin: Environment) -> None:
-    shell.video("Café 🎬.mp4")
-    said = raw(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", **latin)
+def test_names_read_right_on_a_terminal_of_another_encoding(shell: Shell, latin_1_locale: Environment) -> None:
+    shell.write_video("Café 🎬.mp4")
+    said = run_raw_command(
+        shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", **latin_1_locale
+    )
     assert said.returncode == 0
     assert "Café ?.mp4".encode("latin-1") in said.stdout
-    assert b"Caf\xe9 ?.mp4" in raw(shell, "status", **latin).stdout
+    assert b"Caf\xe9 ?.mp4" in run_raw_command(shell, "status", **latin_1_locale).stdout
 
 
-def test_words_are_read_as_they_are_typed_there(shell: Shell, latin: Environment) -> None:
-    shell.video("Café.mp4")
+def test_words_are_read_as_they_are_typed_there(shell: Shell, latin_1_locale: Environment) -> None:
+    shell.write_video("Café.mp4")
     typed = os.fsencode(shell.videos / "Café.mp4").replace("é".encode(), b"\xe9")
     run = ("run", "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", "--title", b"\xdcbung")
-    assert raw(shell, *run, typed, **latin).returncode == 0
+    assert run_raw_command(shell, *run, typed, **latin_1_locale).returncode == 0
     assert [project.title for project in shell.sandbox.state.projects.values()] == ["Übung - Café"]
-    assert raw(shell, "retry", b"Caf\xe9.mp4:fr-FR", **latin).returncode == 0
+    assert run_raw_command(shell, "retry", b"Caf\xe9.mp4:fr-FR", **latin_1_locale).returncode == 0
 
 
-def test_a_name_that_is_not_utf_8_stays_refused(shell: Shell, latin: Environment) -> None:
+def test_a_name_that_is_not_utf_8_stays_refused(shell: Shell, latin_1_locale: Environment) -> None:
     (shell.videos / os.fsdecode(b"Caf\xe9.mp4")).write_bytes(b"v")
     for path in (os.fsencode(shell.videos) + b"/Caf\xe9.mp4", str(shell.videos)):
-        said = raw(shell, "run", "--targets", "fr-FR", path, **latin)
+        said = run_raw_command(shell, "run", "--targets", "fr-FR", path, **latin_1_locale)
         assert (said.returncode, b"not valid UTF-8" in said.stderr) == (2, True)
     assert not shell.sandbox.journal
 
 
 def test_accents_made_up_in_another_way_mean_the_same_file(shell: Shell) -> None:
     """As macOS and the archives that it makes have them; the user types the usual ones."""
-    typed = unicodedata.normalize("NFC", str(shell.video(unicodedata.normalize("NFD", "Café.mp4"))))
+    typed = unicodedata.normalize("NFC", str(shell.write_video(unicodedata.normalize("NFD", "Café.mp4"))))
     for _ in range(2):
-        assert shell.run(typed, str(shell.videos), "--targets", "fr-FR", "--settle", "0").code == 0
-    assert len(shell.sandbox.billed()) == 1
+        assert shell.run_batch(typed, str(shell.videos), "--targets", "fr-FR", "--settle", "0").exit_code == 0
+    assert len(shell.sandbox.billed_dubs()) == 1
     for name in (typed, "Café.mp4", f"{typed}:fr-FR"):
-        assert shell.call("retry", unicodedata.normalize("NFC", name)).code == 0
+        assert shell.run_command("retry", unicodedata.normalize("NFC", name)).exit_code == 0
 
 
 def test_starting_again_keeps_process_and_environment(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600, 3600))
-    shell.video(NAME)
-    process = shell.start("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0", **locales.ASCII)
-    until(lambda: shell.state.exists() and shell.status()["runner"] == process.pid)
+    shell.write_video(NON_ASCII_NAME)
+    process = shell.start_command("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0", **locales.ASCII_ENVIRONMENT)
+    until(lambda: shell.state.exists() and shell.read_status()["runner"] == process.pid)
     process.terminate()
     assert process.wait(30) == 130
 
 
 def test_a_runner_in_the_background_speaks_utf_8(shell: Shell) -> None:
-    environment = {name: value for name, value in {**shell.environment, **locales.ASCII}.items() if value is not None}
-    with pytest.raises(Trouble) as caught:
+    environment = {
+        name: value for name, value in {**shell.environment, **locales.ASCII_ENVIRONMENT}.items() if value is not None
+    }
+    with pytest.raises(ProblemError) as caught:
         start_runner("/dev/null/é", [], environment)
     assert "/dev/null/é" in caught.value.detail
 
@@ -147,15 +151,15 @@ def test_a_runner_in_the_background_speaks_utf_8(shell: Shell) -> None:
 def test_a_python_that_cannot_be_started_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that is part of another program; and one that is no UTF-8 a second time, which would go on for ever."""
     monkeypatch.setattr(sys, "executable", "")
-    assert _refusal() == "locale_unusable"
+    assert _refusal_code() == "locale_unusable"
     monkeypatch.undo()
-    monkeypatch.setitem(sys._xoptions, utf8_mode.MARK, "ascii")
-    assert _refusal() == "locale_unusable"
+    monkeypatch.setitem(sys._xoptions, utf8_mode.RESTART_OPTION, "ascii")
+    assert _refusal_code() == "locale_unusable"
 
 
-def _refusal() -> str:
-    with pytest.raises(Trouble) as caught:
-        utf8_mode.start_again()
+def _refusal_code() -> str:
+    with pytest.raises(ProblemError) as caught:
+        utf8_mode.restart_in_utf8_mode()
     return caught.value.code
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.runner.conftest import bench, make_bench
+from tests.runner.conftest import make_workspace, workspace
 
-__all__ = ["bench", "make_bench"]
+__all__ = ["make_workspace", "workspace"]

@@ -9,9 +9,9 @@ import pytest
 
 from synthdub_tui.commands import dashboard
 from synthdub_tui.commands.dashboard import BackgroundRunner, options
-from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.options import DashboardOptions
 from synthdub_tui.settings.model import DashboardSettings
-from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.settings.resolve import resolve_settings
 
 CONFIG = """\
 [dashboard]
@@ -23,24 +23,24 @@ keys = { retry = "f5" }
 """
 
 
-def opened(tmp_path: Path, content: str, **flags: object) -> Options:
+def options_from_config(tmp_path: Path, content: str, **flags: object) -> DashboardOptions:
     config = tmp_path / "config.toml"
     config.write_text(content)
     given = {"config": str(config), "state_dir": str(tmp_path / "state"), **flags}
-    return options(resolve(given, {}), [], given)
+    return options(resolve_settings(given, {}), [], given)
 
 
 def test_every_setting_of_the_screen_reaches_it(tmp_path: Path) -> None:
-    plain, chosen = opened(tmp_path, ""), opened(tmp_path, CONFIG)
+    plain, chosen = options_from_config(tmp_path, ""), options_from_config(tmp_path, CONFIG)
     changed = {"play_command", "notify", "ssh_host", "mouse", "keymap"}
-    names = [name for name in Options.__slots__ if name in changed]
+    names = [name for name in DashboardOptions.__slots__ if name in changed]
     assert {name for name in names if getattr(plain, name) != getattr(chosen, name)} == changed
     assert len(changed) == len(msgspec.structs.fields(DashboardSettings)), "a setting that is not tested"
     assert chosen.keymap == {"retry": "f5"} and not chosen.mouse and plain.mouse
 
 
 def test_flags_of_the_screen_reach_it(tmp_path: Path) -> None:
-    chosen = opened(tmp_path, "", read_only=True, ascii=True, slow_link=True, mouse=False)
+    chosen = options_from_config(tmp_path, "", read_only=True, ascii=True, slow_link=True, mouse=False)
     assert chosen.read_only and chosen.ascii and chosen.slow_link and not chosen.mouse
 
 

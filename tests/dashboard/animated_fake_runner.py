@@ -10,12 +10,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from synthdub_tui.ipc.protocol import Meters, QuotaMeter, Transfer
+from synthdub_tui.ipc.protocol import BatchStatus, RateLimitUsage, Transfer
 from synthdub_tui.jobs.model import DubState, Job
-from tests.dashboard.fake_runner import LANGUAGES, FakeRunner, make_dub, make_job
+from tests.dashboard.fake_runner import TWENTY_LANGUAGES, FakeRunner, make_dub, make_job
 
 
-async def lively(path: Path, files: int, languages: int, ready: threading.Event) -> None:
+async def start_animated_runner(path: Path, files: int, languages: int, ready: threading.Event) -> None:
     """Jobs in all states, moving on by themselves."""
 
     chance = random.Random(1)
@@ -29,11 +29,12 @@ async def lively(path: Path, files: int, languages: int, ready: threading.Event)
         "a very long name of a lesson about nothing in particular (final) v2.mp4",
     ]
     jobs = [
-        make_job(n, LANGUAGES[:languages], name=f"{n}-{name}" if (name := chance.choice(names)) else "") for n in range(files)
+        make_job(n, TWENTY_LANGUAGES[:languages], name=f"{n}-{name}" if (name := chance.choice(names)) else "")
+        for n in range(files)
     ]
     codes = ["processing_error", "moderation", "download_failed"]
     order = list(DubState)
-    runner = FakeRunner(path, [_mixed(job, chance, order, codes) for job in jobs])
+    runner = FakeRunner(path, [_job_in_mixed_states(job, chance, order, codes) for job in jobs])
     await runner.start()
     ready.set()
     while True:
@@ -49,21 +50,21 @@ async def lively(path: Path, files: int, languages: int, ready: threading.Event)
             for code, d in j.dubs.items()
             if d.state is DubState.DOWNLOADING
         ][:8]
-        meters = Meters(
+        meters = BatchStatus(
             time.time(),
-            paused=runner.meters.paused,
+            paused=runner.batch_status.paused,
             busy=True,
             up=chance.random() * 3e6,
             down=chance.random() * 9e6,
             quota=(
-                QuotaMeter("GET", (30, 4000), ((60, 60.0), (20000, 86400.0)), 0.0),
-                QuotaMeter("POST", (9,), ((10, 60.0),), 4.0),
+                RateLimitUsage("GET", (30, 4000), ((60, 60.0), (20000, 86400.0)), 0.0),
+                RateLimitUsage("POST", (9,), ((10, 60.0),), 4.0),
             ),
         )
-        runner.push(job, transfers=moving, meters=meters)
+        runner.push_changes(job, transfers=moving, meters=meters)
 
 
-def _mixed(job: Job, chance: random.Random, order: list[DubState], codes: list[str]) -> Job:
+def _job_in_mixed_states(job: Job, chance: random.Random, order: list[DubState], codes: list[str]) -> Job:
     now = time.time() - chance.random() * 5000
     dubs = {code: make_dub(chance.choice(order), now, job.source.path, code=chance.choice(codes)) for code in job.dubs}
     return replace(job, dubs=dubs)

@@ -13,11 +13,11 @@ import threading
 from pathlib import Path
 
 from synthdub_tui import __version__
-from synthdub_tui.dashboard.options import Options
+from synthdub_tui.dashboard.options import DashboardOptions
 from synthdub_tui.dashboard.run import run_dashboard
 
 
-class Attach:
+class FakeRunnerLauncher:
     """A launcher for a runner that is there."""
 
     def __init__(self, path: Path) -> None:
@@ -45,18 +45,18 @@ def main() -> int:
         path = arguments.socket or Path(folder) / "runner.sock"
         if arguments.socket is None:
             ready = threading.Event()
-            from tests.dashboard.animated_fake_runner import lively  # not where only the start is measured
+            from tests.dashboard.animated_fake_runner import start_animated_runner  # not where only the start is measured
 
             counts = (path, arguments.files, arguments.languages, ready)
-            threading.Thread(target=lambda: asyncio.run(lively(*counts)), daemon=True).start()
+            threading.Thread(target=lambda: asyncio.run(start_animated_runner(*counts)), daemon=True).start()
             ready.wait()
-        options = Options(
+        options = DashboardOptions(
             __version__,
             ascii=arguments.ascii,
             read_only=arguments.read_only,
             slow_link=arguments.slow_link,
         )
-        return run_dashboard(state, Attach(path), options)
+        return run_dashboard(state, FakeRunnerLauncher(path), options)
 
 
 if __name__ == "__main__":

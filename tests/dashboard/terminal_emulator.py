@@ -8,19 +8,19 @@ import pyte
 from pyte.screens import Char, Margins
 from rich.cells import split_graphemes
 
-_MORE = {1: (1,), 2: (2,), 5: (5,), 6: (6,), 8: (8,), 21: (21,), 51: (51,), 52: (52,), 53: (53,)}
-_ENDS = {22: (1, 2), 24: (4, 21), 25: (5, 6), 28: (8,), 54: (51, 52), 55: (53,)}
+_EXTRA_ATTRIBUTES = {1: (1,), 2: (2,), 5: (5,), 6: (6,), 8: (8,), 21: (21,), 51: (51,), 52: (52,), 53: (53,)}
+_ATTRIBUTE_ENDS = {22: (1, 2), 24: (4, 21), 25: (5, 6), 28: (8,), 54: (51, 52), 55: (53,)}
 
 
-class Emulator(pyte.Screen):
+class TerminalEmulator(pyte.Screen):
     """Measures characters as Rich does; half a wide character that is overwritten leaves a blank; links are attributes."""
 
     def __init__(self, width: int, height: int) -> None:
         super().__init__(width, height)
-        self._more: set[int] = set()
+        self._extra_attributes: set[int] = set()
         self._link = ""
         self._stream = pyte.Stream(self)
-        self._mend()
+        self._store_extra_attributes()
         self.feed("\x1b[0m\x1b[?7l")  # as Textual begins
 
     def feed(self, output: str) -> None:
@@ -29,7 +29,7 @@ class Emulator(pyte.Screen):
         for part in rest:
             link, _, text = part.partition("\x1b\\")
             self._link = link.partition(";")[2]
-            self._mend()
+            self._store_extra_attributes()
             self._stream.feed(text)
 
     def select_graphic_rendition(self, *attrs: int) -> None:
@@ -40,14 +40,14 @@ class Emulator(pyte.Screen):
             if number in (38, 48):
                 del numbers[: 4 if numbers[0] == 2 else 2]
             elif number == 0:
-                self._more.clear()
-            self._more.update(_MORE.get(number, ()))
-            self._more.difference_update(_ENDS.get(number, ()))
-        self._mend()
+                self._extra_attributes.clear()
+            self._extra_attributes.update(_EXTRA_ATTRIBUTES.get(number, ()))
+            self._extra_attributes.difference_update(_ATTRIBUTE_ENDS.get(number, ()))
+        self._store_extra_attributes()
 
-    def _mend(self) -> None:
+    def _store_extra_attributes(self) -> None:
         """pyte knows fewer attributes than there are: the others stand in one of its fields."""
-        more: Any = (*sorted(self._more), self._link)
+        more: Any = (*sorted(self._extra_attributes), self._link)
         self.cursor.attrs = self.cursor.attrs._replace(blink=more, bold=False)
 
     def draw(self, data: str) -> None:
@@ -71,12 +71,12 @@ class Emulator(pyte.Screen):
             self.erase_in_display(2)  # the other screen, which is empty
 
     def delete_lines(self, count: int | None = None) -> None:
-        self._shift(count or 1)
+        self._mark_new_lines(count or 1)
 
     def insert_lines(self, count: int | None = None) -> None:
-        self._shift(-(count or 1))
+        self._mark_new_lines(-(count or 1))
 
-    def _shift(self, by: int) -> None:
+    def _mark_new_lines(self, by: int) -> None:
         """What appears is marked, so that it is noticed if it is not overwritten."""
         top, bottom = self.margins or Margins(0, self.lines - 1)
         assert top == self.cursor.y, "moved from the middle of the region"
@@ -86,6 +86,6 @@ class Emulator(pyte.Screen):
             self.buffer[y].clear()
             self.buffer[y].update(rows[old] if 0 <= old < len(rows) else {x: Char("#") for x in range(self.columns)})
 
-    def shows(self) -> list[list[Char]]:
+    def cells(self) -> list[list[Char]]:
         """Each cell of each line, with its attributes."""
         return [[self.buffer[y][x] for x in range(self.columns)] for y in range(self.lines)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synthdub_tui.dashboard.directory_listing import resolved
+from synthdub_tui.dashboard.directory_listing import resolve_path
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ def test_what_is_typed_behind_the_path_in_the_prompt_takes_its_place(
     typed: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert resolved(typed, "/base") == path
+    assert resolve_path(typed, "/base") == path

@@ -6,35 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.dashboard.keymap import ACTIONS, GROUPS, KEYS, Keymap
-from synthdub_tui.ipc.protocol import Retry
-from tests.dashboard.dashboard_steps import TWO, failed
+from synthdub_tui.dashboard.keymap import ALL_KEYS, GRID_ACTIONS, KEY_GROUPS, Keymap
+from synthdub_tui.ipc.protocol import RetryRequest
+from tests.dashboard.dashboard_steps import TWO_LANGUAGES, failed_job
 from tests.dashboard.fake_runner import make_job
-from tests.dashboard.opened_dashboard import desk, until
+from tests.dashboard.opened_dashboard import open_dashboard, until
 
 
 async def test_help_and_palette_know_every_action(tmp_path: Path) -> None:
-    async with desk(tmp_path, [make_job(0, TWO)], keymap={"retry": "f5"}) as opened:
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)], keymap={"retry": "f5"}) as opened:
         await opened.press("?")
-        await opened.screen("HelpScreen")
+        await opened.wait_for_screen("HelpScreen")
         shown = str(opened.app.screen._groups)  # type: ignore[attr-defined]
-        assert all(key.words in shown for key in KEYS)
+        assert all(key.description in shown for key in ALL_KEYS)
         assert "f5" in shown
         await opened.press("escape")
         titles = [command.title.lower() for command in opened.app.get_system_commands(opened.main)]
-        assert all(any(key.words.lower() in title for title in titles) for key in KEYS if key.id != "clear")
+        assert all(any(key.description.lower() in title for title in titles) for key in ALL_KEYS if key.id != "clear")
 
 
 async def test_the_keymap_of_the_configuration_is_used(tmp_path: Path) -> None:
-    async with desk(tmp_path, [failed(0, "download_failed")], keymap={"retry": "f5"}) as opened:
+    async with open_dashboard(tmp_path, [failed_job(0, "download_failed")], keymap={"retry": "f5"}) as opened:
         await opened.press("r")
         await opened.press("f5")
-        await opened.says("1 dub retried")
-        assert len(opened.runner.asked(Retry)) == 1
+        await opened.wait_for_status("1 dub retried")
+        assert len(opened.runner.requests_of(RetryRequest)) == 1
 
 
 async def test_a_keymap_for_an_action_that_is_none_is_told(tmp_path: Path) -> None:
-    async with desk(tmp_path, [make_job(0, TWO)], keymap={"retri": "f5"}) as opened:
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)], keymap={"retri": "f5"}) as opened:
         (note,) = opened.app._notifications
         assert "'retri'; did you mean 'retry'?" in note.message
 
@@ -57,17 +57,17 @@ def test_mistakes_in_the_keymap_are_told(keymap: dict[str, str], said: list[str]
 
 async def test_what_names_keys_names_those_of_the_keymap(tmp_path: Path) -> None:
     keymap = {"retry": "f5", "start_runner": "f9", "right": "l,right", "log": "f8"}
-    async with desk(tmp_path, [failed(0, "download_failed")], keymap=keymap) as opened:
-        assert opened.main.status._text(80).plain.startswith(" f5 retry  x cancel")
+    async with open_dashboard(tmp_path, [failed_job(0, "download_failed")], keymap=keymap) as opened:
+        assert opened.main.status_bar._text(80).plain.startswith(" f5 retry  x cancel")
         assert dict(opened.app.keymap.help_groups()[0][1])["l right"] == "one language to the right"
-        await opened.runner.die()
-        await until(lambda: "f9 starts it" in opened.top)
-        await opened.says("f9 starts it again")
+        await opened.runner.disconnect()
+        await until(lambda: "f9 starts it" in opened.summary_text)
+        await opened.wait_for_status("f9 starts it again")
 
 
 async def test_every_action_of_the_table_exists(tmp_path: Path) -> None:
-    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
-        for action in ACTIONS:
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)]) as opened:
+        for action in GRID_ACTIONS:
             assert hasattr(opened.main, f"action_{action}") or hasattr(opened.app, f"action_{action}"), action
-        ids = [key.id for group in GROUPS.values() for key in group]
+        ids = [key.id for group in KEY_GROUPS.values() for key in group]
         assert len(ids) == len(set(ids))

@@ -8,51 +8,51 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.ipc import client as link_module
-from synthdub_tui.ipc.protocol import Meters
+from synthdub_tui.ipc.protocol import BatchStatus
 from synthdub_tui.jobs.model import Dub, DubState
-from tests.dashboard.dashboard_steps import TWO
+from tests.dashboard.dashboard_steps import TWO_LANGUAGES
 from tests.dashboard.fake_runner import make_dub, make_job
-from tests.dashboard.opened_dashboard import desk, until
+from tests.dashboard.opened_dashboard import open_dashboard, until
 
 
 async def test_the_loss_of_the_runner_calls_the_user_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "LOOK", 0.01)
-    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+    monkeypatch.setattr(link_module, "RUNNER_CHECK_INTERVAL_SECONDS", 0.01)
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)]) as opened:
         calls: list[str] = []
-        opened.app.session.on_call = calls.append
-        await opened.runner.die()
-        await until(lambda: "S starts" in opened.top)
+        opened.app.session.on_attention_needed = calls.append
+        await opened.runner.disconnect()
+        await until(lambda: "S starts" in opened.summary_text)
         await opened.pilot.pause(0.1)  # some looks later
         assert calls == ["The runner has ended. S starts it again."]
 
 
 async def test_what_holds_the_batch_up_is_in_the_top_line_and_calls_the_user(tmp_path: Path) -> None:
-    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)]) as opened:
         bells: list[str] = []
-        opened.app.session.on_call = bells.append
-        opened.runner.push(meters=Meters(time.time(), busy=True, problem="service_unreachable"))
-        await until(lambda: "The service cannot be reached" in opened.top)
+        opened.app.session.on_attention_needed = bells.append
+        opened.runner.push_changes(meters=BatchStatus(time.time(), busy=True, problem="service_unreachable"))
+        await until(lambda: "The service cannot be reached" in opened.summary_text)
         assert bells == ["The service cannot be reached."]
 
 
 async def test_what_held_the_batch_up_is_not_told_any_longer_when_it_is_over(tmp_path: Path) -> None:
-    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
-        opened.runner.push(meters=Meters(time.time(), problem="key_rejected"))
-        await opened.says("The service does not accept the API key.")
-        opened.runner.push(meters=Meters(time.time(), busy=True))
-        await until(lambda: not opened.main.status.event)
-        opened.runner.push(meters=Meters(time.time(), problem="service_down"))
-        await opened.says("The service has trouble at the moment.")
-        await opened.runner.die()
-        await opened.says("The runner has ended. S starts it again.")
-        assert "trouble" not in opened.said
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)]) as opened:
+        opened.runner.push_changes(meters=BatchStatus(time.time(), problem="key_rejected"))
+        await opened.wait_for_status("The service does not accept the API key.")
+        opened.runner.push_changes(meters=BatchStatus(time.time(), busy=True))
+        await until(lambda: not opened.main.status_bar.event_text)
+        opened.runner.push_changes(meters=BatchStatus(time.time(), problem="service_down"))
+        await opened.wait_for_status("The service has trouble at the moment.")
+        await opened.runner.disconnect()
+        await opened.wait_for_status("The runner has ended. S starts it again.")
+        assert "trouble" not in opened.status_text
 
 
 async def test_the_end_of_the_batch_and_decisions_call_the_user(tmp_path: Path) -> None:
-    job = make_job(0, TWO, DubState.DUBBING)
-    async with desk(tmp_path, [job]) as opened:
+    job = make_job(0, TWO_LANGUAGES, DubState.DUBBING)
+    async with open_dashboard(tmp_path, [job]) as opened:
         bells: list[str] = []
-        opened.app.session.on_call = bells.append
+        opened.app.session.on_attention_needed = bells.append
         opened.runner.set_dub(job, "fr-FR", make_dub(DubState.UNKNOWN, time.time()))
         await until(lambda: bells)
         opened.runner.set_dub(job, "es-ES", make_dub(DubState.DONE, time.time()))
@@ -61,10 +61,10 @@ async def test_the_end_of_the_batch_and_decisions_call_the_user(tmp_path: Path) 
 
 
 async def test_a_dub_that_turns_out_accepted_after_its_cancel_calls_the_user(tmp_path: Path) -> None:
-    job = make_job(0, TWO, DubState.DUBBING)
-    async with desk(tmp_path, [job]) as opened:
+    job = make_job(0, TWO_LANGUAGES, DubState.DUBBING)
+    async with open_dashboard(tmp_path, [job]) as opened:
         bells: list[str] = []
-        opened.app.session.on_call = bells.append
+        opened.app.session.on_attention_needed = bells.append
         opened.runner.set_dub(job, "fr-FR", Dub(DubState.CANCELLED, time.time()))
         opened.runner.set_dub(job, "fr-FR", Dub(DubState.CANCELLED, time.time(), project="p-1"))
         await until(lambda: bells)

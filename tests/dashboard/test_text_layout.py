@@ -10,7 +10,7 @@ from synthdub_tui.dashboard import text_layout
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (99_400, "99.4 kB"), (999_600, "1.0 MB"), (4_500_000_000, "4.5 GB")],
 )
 def test_sizes(number: int, text: str) -> None:
-    assert text_layout.size(number) == text
+    assert text_layout.format_size(number) == text
 
 
 def test_text_fits_cells() -> None:

@@ -9,186 +9,186 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.sandbox import Failure, SandboxConfig
+from synthdub_tui.sandbox import SandboxConfig, SimulatedFailure
 from tests.dashboard.opened_dashboard import until
-from tests.dashboard.program_in_terminal import Place, place
-from tests.dashboard.pseudo_terminal import Terminal
-from tests.dashboard.stalled_terminal import FILES, stalled
+from tests.dashboard.program_in_terminal import UserHome, user_home
+from tests.dashboard.pseudo_terminal import PseudoTerminal
+from tests.dashboard.stalled_terminal import FILE_COUNT, run_stalled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
-END, ESCAPE, CLEAR = "\x1b[F", "\x1b", "\x15"
+END_KEY, ESCAPE_KEY, CLEAR_LINE_KEY = "\x1b[F", "\x1b", "\x15"
 
-LONG = SandboxConfig(
+SLOW_SANDBOX = SandboxConfig(
     processing_seconds=0.05,
     dubbing_seconds=(100.0, 100.0),
-    failures=(Failure(code="moderation", title="*welcome*", languages=("de-*",)),),
+    failures=(SimulatedFailure(code="moderation", title="*welcome*", languages=("de-*",)),),
 )
 """Nothing ends before the test says so."""
 
 
-async def service_finishes(home: Place, dubs: int) -> None:
+async def finish_dubs_at_service(home: UserHome, dubs: int) -> None:
     """Once it has been asked for so many dubs, all that it works on is done."""
-    await until(lambda: len(home.sandbox.billed()) == dubs)
+    await until(lambda: len(home.sandbox.billed_dubs()) == dubs)
     home.sandbox.advance(200)
 
 
-async def give_key(terminal: Terminal, home: Place) -> None:
-    await terminal.sees("An API key is needed")
-    terminal.type("wrong-key\r")
-    await terminal.sees("does not accept the API key")
-    terminal.type(CLEAR + home.sandbox.api_key + "\r")
-    await terminal.sees("The key is stored")
+async def enter_key(terminal: PseudoTerminal, home: UserHome) -> None:
+    await terminal.wait_for_text("An API key is needed")
+    terminal.type_keys("wrong-key\r")
+    await terminal.wait_for_text("does not accept the API key")
+    terminal.type_keys(CLEAR_LINE_KEY + home.sandbox.api_key + "\r")
+    await terminal.wait_for_text("The key is stored")
     assert home.config.stat().st_mode & 0o077 == 0
 
 
-async def add_all(terminal: Terminal) -> None:
-    terminal.type("a")
-    await terminal.sees("welcome-01.mp4")
-    terminal.type("*\r")
-    await terminal.sees("Dub into")
-    terminal.type(f"fr-FR {CLEAR}de-DE \r")
-    await terminal.sees("Add these and dub them?")
-    terminal.type("y")
+async def add_all_videos(terminal: PseudoTerminal) -> None:
+    terminal.type_keys("a")
+    await terminal.wait_for_text("welcome-01.mp4")
+    terminal.type_keys("*\r")
+    await terminal.wait_for_text("Dub into")
+    terminal.type_keys(f"fr-FR {CLEAR_LINE_KEY}de-DE \r")
+    await terminal.wait_for_text("Add these and dub them?")
+    terminal.type_keys("y")
 
 
-async def decide(terminal: Terminal, home: Place) -> None:
+async def handle_moderated_dub(terminal: PseudoTerminal, home: UserHome) -> None:
     """Find what moderation refused, retry it all the same, cancel that, and take the cancel back."""
-    terminal.type("/state:fai\t\r")
-    await terminal.sees("1 of 3 files")
-    terminal.type(END + "r")
-    await terminal.sees("Refused by content moderation")
-    assert len(home.sandbox.billed()) == 6
-    terminal.type("y")
-    await until(lambda: len(home.sandbox.billed()) == 7)
-    await terminal.sees("dub retried")
-    terminal.type("x")
-    await terminal.sees("Cancel 1 dub?")
-    terminal.type("y")
-    await terminal.sees("U takes it back")
-    terminal.type("U")
-    await terminal.sees("Taken back")
-    terminal.type(ESCAPE)
+    terminal.type_keys("/state:fai\t\r")
+    await terminal.wait_for_text("1 of 3 files")
+    terminal.type_keys(END_KEY + "r")
+    await terminal.wait_for_text("Refused by content moderation")
+    assert len(home.sandbox.billed_dubs()) == 6
+    terminal.type_keys("y")
+    await until(lambda: len(home.sandbox.billed_dubs()) == 7)
+    await terminal.wait_for_text("dub retried")
+    terminal.type_keys("x")
+    await terminal.wait_for_text("Cancel 1 dub?")
+    terminal.type_keys("y")
+    await terminal.wait_for_text("U takes it back")
+    terminal.type_keys("U")
+    await terminal.wait_for_text("Taken back")
+    terminal.type_keys(ESCAPE_KEY)
     await until(lambda: "1 of 3 files" not in terminal.screen)
 
 
-async def collect(terminal: Terminal) -> None:
-    terminal.type("o")
-    await terminal.sees("Outputs: 5 files")
-    terminal.type("c")
-    await terminal.sees("Made by the synthdub sandbox")
-    terminal.type(ESCAPE)
-    await terminal.sees("Outputs: 5 files")
-    terminal.type("y")
-    await terminal.sees("Sent to your clipboard (1 path)")
-    terminal.type("Y")
-    await terminal.sees("(scp command)")
+async def check_outputs(terminal: PseudoTerminal) -> None:
+    terminal.type_keys("o")
+    await terminal.wait_for_text("Outputs: 5 files")
+    terminal.type_keys("c")
+    await terminal.wait_for_text("Made by the synthdub sandbox")
+    terminal.type_keys(ESCAPE_KEY)
+    await terminal.wait_for_text("Outputs: 5 files")
+    terminal.type_keys("y")
+    await terminal.wait_for_text("Sent to your clipboard (1 path)")
+    terminal.type_keys("Y")
+    await terminal.wait_for_text("(scp command)")
     assert b"\x1b]52;c;" in terminal.output
-    terminal.type(ESCAPE)
-    await terminal.sees("5/6 done")
+    terminal.type_keys(ESCAPE_KEY)
+    await terminal.wait_for_text("5/6 done")
 
 
 async def test_from_the_first_start_to_collected_outputs_and_back(tmp_path: Path) -> None:
-    async with place(tmp_path, LONG, 3) as home:
+    async with user_home(tmp_path, SLOW_SANDBOX, 3) as home:
         home.config.write_text("[dashboard]\nnotify = true\n")
-        terminal = home.open()
+        terminal = home.open_terminal()
         try:
-            await give_key(terminal, home)
-            await add_all(terminal)
-            await service_finishes(home, 6)
-            await terminal.sees("5/6 done")
+            await enter_key(terminal, home)
+            await add_all_videos(terminal)
+            await finish_dubs_at_service(home, 6)
+            await terminal.wait_for_text("5/6 done")
             await until(lambda: b"\x1b]9;The batch has ended: 5 of 6 dubs done, 1 needs you.\a" in terminal.output)
-            await decide(terminal, home)
-            terminal.type("p")
-            await terminal.sees("PAUSED")
-            terminal.type("p")
+            await handle_moderated_dub(terminal, home)
+            terminal.type_keys("p")
+            await terminal.wait_for_text("PAUSED")
+            terminal.type_keys("p")
             await until(lambda: "PAUSED" not in terminal.screen)
-            terminal.type("s")
-            await terminal.sees("Sorted by name")
-            await collect(terminal)
-            terminal.type("q")
-            await terminal.sees("Keep working in the background")
-            terminal.type("b")
-            assert await terminal.ended() == 0
-            assert terminal.restored()
-            await terminal.sees("5 of 6 dubs done, 1 under way")
+            terminal.type_keys("s")
+            await terminal.wait_for_text("Sorted by name")
+            await check_outputs(terminal)
+            terminal.type_keys("q")
+            await terminal.wait_for_text("Keep working in the background")
+            terminal.type_keys("b")
+            assert await terminal.wait_for_exit() == 0
+            assert terminal.is_restored()
+            await terminal.wait_for_text("5 of 6 dubs done, 1 under way")
         finally:
-            terminal.close()
-        await comes_back(home)
+            terminal.kill()
+        await reopen_dashboard(home)
 
 
-async def comes_back(home: Place) -> None:
+async def reopen_dashboard(home: UserHome) -> None:
     """Another terminal, whose line breaks; then one more, and all is as it was."""
-    terminal = home.open()
-    await terminal.sees("product-tour-01.webm")
+    terminal = home.open_terminal()
+    await terminal.wait_for_text("product-tour-01.webm")
     terminal.process.send_signal(signal.SIGHUP)
     terminal.hang_up()
-    assert await terminal.ended() in (130, -signal.SIGHUP)
-    terminal.close()
-    again = home.open()
+    assert await terminal.wait_for_exit() in (130, -signal.SIGHUP)
+    terminal.kill()
+    again = home.open_terminal()
     try:
-        await again.sees("5/6 done")
+        await again.wait_for_text("5/6 done")
         rows = [again.screen.index(name) for name in ("product-tour-01", "safety-briefing-01", "welcome-01")]
         assert rows == sorted(rows), "sorted by name, as before"
         home.sandbox.advance(200)
-        await again.sees("1 failed")
-        again.type("q")
-        assert await again.ended() == 0
-        assert len(home.sandbox.billed()) == 7
+        await again.wait_for_text("1 failed")
+        again.type_keys("q")
+        assert await again.wait_for_exit() == 0
+        assert len(home.sandbox.billed_dubs()) == 7
     finally:
-        again.close()
+        again.kill()
 
 
 async def test_with_a_wrong_key_in_the_environment_a_new_one_is_used_at_once(tmp_path: Path) -> None:
-    async with place(tmp_path, SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.1, 0.1)), 1) as home:
-        terminal = home.open(".", "--targets", "fr-FR", key="wrong-key")
+    async with user_home(tmp_path, SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.1, 0.1)), 1) as home:
+        terminal = home.open_terminal(".", "--targets", "fr-FR", key="wrong-key")
         try:
-            await terminal.sees("comes from SYNTHESIA_API_KEY")
-            terminal.type(home.sandbox.api_key + "\r")
-            await terminal.sees("Before the next start take SYNTHESIA_API_KEY away")
-            await until(home.outputs)
+            await terminal.wait_for_text("comes from SYNTHESIA_API_KEY")
+            terminal.type_keys(home.sandbox.api_key + "\r")
+            await terminal.wait_for_text("Before the next start take SYNTHESIA_API_KEY away")
+            await until(home.output_names)
         finally:
-            terminal.close()
+            terminal.kill()
 
 
 async def test_a_good_key_in_the_environment_replaces_a_runner_that_has_a_wrong_one(tmp_path: Path) -> None:
-    async with place(tmp_path, SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.1, 0.1)), 1) as home:
-        terminal = home.open(".", "--targets", "fr-FR", key="wrong-key")
+    async with user_home(tmp_path, SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.1, 0.1)), 1) as home:
+        terminal = home.open_terminal(".", "--targets", "fr-FR", key="wrong-key")
         try:
-            await terminal.sees("An API key is needed")
-            terminal.type(ESCAPE)
-            await terminal.sees("No key yet")
-            terminal.type("q")
-            await terminal.sees("Keep working in the background")
-            terminal.type("b")
-            assert await terminal.ended() == 0
+            await terminal.wait_for_text("An API key is needed")
+            terminal.type_keys(ESCAPE_KEY)
+            await terminal.wait_for_text("No key yet")
+            terminal.type_keys("q")
+            await terminal.wait_for_text("Keep working in the background")
+            terminal.type_keys("b")
+            assert await terminal.wait_for_exit() == 0
         finally:
-            terminal.close()
-        again = home.open(key=home.sandbox.api_key)
+            terminal.kill()
+        again = home.open_terminal(key=home.sandbox.api_key)
         try:
-            await until(home.outputs)
+            await until(home.output_names)
             assert "An API key is needed" not in again.screen
         finally:
-            again.close()
+            again.kill()
 
 
 async def test_a_dashboard_that_only_watches_starts_no_runner_and_finds_one(tmp_path: Path) -> None:
-    async with place(tmp_path, LONG, 1) as home:
-        watching = home.open("--read-only")
+    async with user_home(tmp_path, SLOW_SANDBOX, 1) as home:
+        watching = home.open_terminal("--read-only")
         working = None
         try:
-            await watching.sees("No runner works here")
+            await watching.wait_for_text("No runner works here")
             assert not (home.state / "lock").exists()
-            working = home.open(".", "--targets", "fr-FR", key=home.sandbox.api_key)
-            await watching.sees("welcome-01.mp4")
+            working = home.open_terminal(".", "--targets", "fr-FR", key=home.sandbox.api_key)
+            await watching.wait_for_text("welcome-01.mp4")
         finally:
-            watching.close()
+            watching.kill()
             if working is not None:
-                working.close()
+                working.kill()
 
 
 async def test_the_work_goes_on_while_the_terminal_takes_nothing(tmp_path: Path) -> None:
-    assert await stalled(tmp_path, seconds=0) == FILES
+    assert await run_stalled(tmp_path, seconds=0) == FILE_COUNT
 
 
 async def test_a_crash_restores_the_terminal_tells_no_values_and_leaves_the_runner(tmp_path: Path) -> None:
@@ -202,60 +202,60 @@ async def test_a_crash_restores_the_terminal_tells_no_values_and_leaves_the_runn
         "MainScreen.action_sort = action_sort\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
-    async with place(tmp_path, LONG, 1) as home:
-        terminal = home.open(".", "--targets", "fr-FR", key=home.sandbox.api_key, program=crashing)
+    async with user_home(tmp_path, SLOW_SANDBOX, 1) as home:
+        terminal = home.open_terminal(".", "--targets", "fr-FR", key=home.sandbox.api_key, program=crashing)
         try:
-            await terminal.sees("welcome-01.mp4")
-            terminal.type("s")
-            assert await terminal.ended() == 1
-            assert terminal.restored()
+            await terminal.wait_for_text("welcome-01.mp4")
+            terminal.type_keys("s")
+            assert await terminal.wait_for_exit() == 1
+            assert terminal.is_restored()
             kept = home.state / "log" / "dashboard-crash.txt"
-            await terminal.sees("dashboard had to close")
-            await terminal.sees(kept.name)
+            await terminal.wait_for_text("dashboard had to close")
+            await terminal.wait_for_text(kept.name)
             assert "a mistake" in kept.read_text() and "action_sort" in kept.read_text()
             assert kept.stat().st_mode & 0o077 == 0
             assert b"sandbox-key" not in terminal.output and "sandbox-key" not in kept.read_text()
-            await service_finishes(home, 1)
-            await until(home.outputs)
+            await finish_dubs_at_service(home, 1)
+            await until(home.output_names)
         finally:
-            terminal.close()
+            terminal.kill()
 
 
 async def test_two_dashboards_one_runner_that_dies(tmp_path: Path) -> None:
-    async with place(tmp_path, LONG, 1) as home:
-        first = home.open(".", "--targets", "fr-FR", key=home.sandbox.api_key)
+    async with user_home(tmp_path, SLOW_SANDBOX, 1) as home:
+        first = home.open_terminal(".", "--targets", "fr-FR", key=home.sandbox.api_key)
         second = None
         try:
-            await first.sees("welcome-01.mp4")
-            second = home.open(key=home.sandbox.api_key)
-            await second.sees("welcome-01.mp4")
+            await first.wait_for_text("welcome-01.mp4")
+            second = home.open_terminal(key=home.sandbox.api_key)
+            await second.wait_for_text("welcome-01.mp4")
             await asyncio.to_thread(home.kill_runner)
-            await first.sees("S starts it")
-            await second.sees("S starts it")
-            first.type("S")
-            await first.sees("at work again")
-            await second.sees("at work again")
+            await first.wait_for_text("S starts it")
+            await second.wait_for_text("S starts it")
+            first.type_keys("S")
+            await first.wait_for_text("at work again")
+            await second.wait_for_text("at work again")
         finally:
-            first.close()
+            first.kill()
             if second is not None:
-                second.close()
+                second.kill()
 
 
 async def test_a_burst_of_keys_adds_what_was_typed(tmp_path: Path) -> None:
     """As a slow line brings them: all at once, and each meets what the one before it opened."""
-    async with place(tmp_path, LONG, 1) as home:
-        terminal = home.open(".", "--targets", "fr-FR", key=home.sandbox.api_key)
+    async with user_home(tmp_path, SLOW_SANDBOX, 1) as home:
+        terminal = home.open_terminal(".", "--targets", "fr-FR", key=home.sandbox.api_key)
         try:
-            await terminal.sees("welcome-01.mp4")
-            terminal.type("/weX\x7flc\x15name:welcome\r")
-            await terminal.sees(" name:welcome ")
-            terminal.type(f"/xyz{ESCAPE}o")
-            await terminal.sees("No finished files yet")
-            terminal.type(ESCAPE)
+            await terminal.wait_for_text("welcome-01.mp4")
+            terminal.type_keys("/weX\x7flc\x15name:welcome\r")
+            await terminal.wait_for_text(" name:welcome ")
+            terminal.type_keys(f"/xyz{ESCAPE_KEY}o")
+            await terminal.wait_for_text("No finished files yet")
+            terminal.type_keys(ESCAPE_KEY)
             await until(lambda: "No finished files yet" not in terminal.screen)
-            terminal.type("L")
-            await terminal.sees("158 languages")
-            terminal.type(f"{ESCAPE}\r")
-            await terminal.sees("Nothing was added: no languages")
+            terminal.type_keys("L")
+            await terminal.wait_for_text("158 languages")
+            terminal.type_keys(f"{ESCAPE_KEY}\r")
+            await terminal.wait_for_text("Nothing was added: no languages")
         finally:
-            terminal.close()
+            terminal.kill()

@@ -52,13 +52,13 @@ def test_a_pattern_that_can_match_nothing_is_refused(pattern: str) -> None:
         Glob(pattern)
 
 
-def reference(parts: Sequence[str], path: Sequence[str]) -> bool:
+def reference_match(parts: Sequence[str], path: Sequence[str]) -> bool:
     """The same, said as plainly as can be."""
     if not parts:
         return not path
     if parts[0] == "**":
-        return any(reference(parts[1:], path[skipped:]) for skipped in range(len(path) + 1))
-    return bool(path) and fnmatchcase(path[0], parts[0]) and reference(parts[1:], path[1:])
+        return any(reference_match(parts[1:], path[skipped:]) for skipped in range(len(path) + 1))
+    return bool(path) and fnmatchcase(path[0], parts[0]) and reference_match(parts[1:], path[1:])
 
 
 NAMES = st.text("abAB.", min_size=1, max_size=3).filter(lambda name: name not in (".", ".."))
@@ -67,7 +67,7 @@ PARTS = st.one_of(NAMES, st.sampled_from(["*", "**", "?", "a*", "*b", "[ab]*", "
 
 @given(st.lists(PARTS, min_size=2, max_size=5), st.lists(NAMES, min_size=1, max_size=5))
 def test_patterns_mean_what_the_plain_definition_says(parts: list[str], path: list[str]) -> None:
-    assert Glob("/".join(parts)).matches(path, folder=False) is reference(parts, path)
+    assert Glob("/".join(parts)).matches(path, folder=False) is reference_match(parts, path)
 
 
 @given(PARTS, st.lists(NAMES, min_size=1, max_size=5))

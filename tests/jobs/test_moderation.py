@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from synthdub_tui.jobs.model import Job
-from synthdub_tui.jobs.moderation import is_moderation
+from synthdub_tui.jobs.moderation import is_moderation_refusal
 from synthdub_tui.jobs.transitions import creation, retry, submission
-from tests.jobs.factories import DE, FR, NOW, asked, failed_language
+from tests.jobs.factories import DE, FR, NOW, job_with_failed_language, submitting_job
 
 
 @pytest.mark.parametrize("code", ["moderation", "MODERATION", "content_moderation", "moderation_rejected", "ModerationError"])
 def test_a_code_in_other_words_is_moderation(code: str) -> None:
-    assert is_moderation(code)
+    assert is_moderation_refusal(code)
 
 
 @pytest.mark.parametrize("code", ["rejected", "content_rejected", "REJECTED", "ContentPolicyViolation", "flagged", "nsfw"])
 def test_what_rejects_without_another_reason_is_moderation(code: str) -> None:
-    assert is_moderation(code)
+    assert is_moderation_refusal(code)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_what_rejects_without_another_reason_is_moderation(code: str) -> None:
     ],
 )
 def test_words_beside_any_code_tell_it(words: str) -> None:
-    assert is_moderation("", words)
-    assert is_moderation("processing_error", words)
+    assert is_moderation_refusal("", words)
+    assert is_moderation_refusal("processing_error", words)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_words_beside_any_code_tell_it(words: str) -> None:
     ],
 )
 def test_another_reason_is_none(code: str, words: str) -> None:
-    assert not is_moderation(code, words)
+    assert not is_moderation_refusal(code, words)
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,18 @@ def test_another_reason_is_none(code: str, words: str) -> None:
     [("request_refused", "The script was flagged"), ("content_moderation", ""), ("BrokenAssetUrlError", "policy")],
 )
 def test_a_submission_refused_for_its_content_fails_as_moderation(code: str, words: str) -> None:
-    job = submission.refused(asked(FR), code, words, {}, NOW)
-    assert code_of(job, FR) == "moderation"
+    job = submission.record_rejected(submitting_job(FR), code, words, {}, NOW)
+    assert failure_code(job, FR) == "moderation"
 
 
 def test_a_language_refused_for_its_content_fails_as_moderation() -> None:
-    job = retry.retried(failed_language(FR), FR, NOW)
-    job = submission.intend(creation.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
-    job = submission.added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
-    assert (code_of(job, FR), code_of(job, DE)) == ("moderation", "language_refused")
+    job = retry.retry_dub(job_with_failed_language(FR), FR, NOW)
+    job = submission.record_intent(creation.add_targets(job, [DE], NOW), [FR, DE], "p1", NOW)
+    job = submission.record_locales_added(job, {}, {FR: "content was rejected", DE: "unsupported"}, NOW)
+    assert (failure_code(job, FR), failure_code(job, DE)) == ("moderation", "language_refused")
 
 
-def code_of(job: Job, language: str) -> str:
+def failure_code(job: Job, language: str) -> str:
     failure = job.dubs[language].failure
     assert failure is not None
     return failure.code

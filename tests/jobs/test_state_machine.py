@@ -20,26 +20,34 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from synthdub_tui.ipc.protocol import Cell
+from synthdub_tui.ipc.protocol import DubRef
 from synthdub_tui.jobs.model import (
-    LEGAL,
+    LEGAL_TRANSITIONS,
     DubState,
+    FailureScope,
     Hold,
     Job,
-    Options,
+    JobOptions,
+    ObservedLanguage,
+    ObservedProject,
+    ObservedStatus,
     Output,
-    Part,
-    ProjectSeen,
-    Rung,
-    Scope,
-    Seen,
-    SeenState,
+    PartRecord,
+    RetryStep,
     Source,
     Stage,
-    WaitsFor,
+    WaitReason,
 )
-from synthdub_tui.jobs.reconcile import Deliver, Download, Recall, Submit, Watch, activities, live_project
-from synthdub_tui.jobs.retry_policy import policy
+from synthdub_tui.jobs.reconcile import (
+    Download,
+    LookUpReceipts,
+    PollProject,
+    Submit,
+    Upload,
+    extendable_project,
+    needed_activities,
+)
+from synthdub_tui.jobs.retry_policy import policy_for
 from synthdub_tui.jobs.transitions import (
     cancellation,
     creation,
@@ -57,17 +65,24 @@ from synthdub_tui.problems import explain
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.store import job_store as store_module
 from synthdub_tui.store.codec import decode_job, encode_job
-from synthdub_tui.store.job_store import Store
-from tests.dub_refs import seen
+from synthdub_tui.store.job_store import JobStore
+from tests.dub_refs import shown_dubs
 
 LANGUAGES = ("fr-FR", "es-ES", "de-DE")
-CODES = ("processing_error", "moderation", "invalid_target_language", "new_to_us")
-REFUSALS = ("request_refused", "language_refused", "BrokenAssetUrlError", "asset_not_found", "project_not_found", "moderation")
+FAILURE_CODES = ("processing_error", "moderation", "invalid_target_language", "new_to_us")
+REFUSAL_CODES = (
+    "request_refused",
+    "language_refused",
+    "BrokenAssetUrlError",
+    "asset_not_found",
+    "project_not_found",
+    "moderation",
+)
 
-STAGES = ("queued", "delivered", "dubbing")
-DELIVERIES = ("well", "well", "well", "preparing", "asset only", "broken", "fails", "fails")
+START_STAGES = ("queued", "delivered", "dubbing")
+UPLOAD_OUTCOMES = ("well", "well", "well", "preparing", "asset only", "broken", "fails", "fails")
 
-MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+MEMORY_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """The batch is saved some thousand times: on a file system in memory, where there is one."""
 
 languages = st.sampled_from(LANGUAGES)
@@ -75,22 +90,22 @@ some_languages = st.lists(languages, unique=True, min_size=1)
 picks = st.integers(0, 2**16)
 
 
-def wanted(kind: type) -> Callable[[Batch], bool]:
+def some_job_wants(kind: type) -> Callable[[JobMachine], bool]:
     """Whether some job's plan asks for this."""
-    return lambda batch: any(isinstance(act, kind) for job in batch.jobs.values() for act in activities(job))
+    return lambda batch: any(isinstance(act, kind) for job in batch.jobs.values() for act in needed_activities(job))
 
 
-def on_the_wire(put: bool | None = None) -> Callable[[Batch], bool]:
+def some_request_is_pending(put: bool | None = None) -> Callable[[JobMachine], bool]:
     """Whether some paid request (only a PUT, only a POST) waits for its answer."""
 
-    def waits(request: Request | None) -> bool:
+    def waits(request: PendingRequest | None) -> bool:
         return request is not None and (put is None or bool(request.project) == put)
 
     return lambda batch: any(waits(books.pending) for books in batch.books.values())
 
 
 @dataclass
-class Request:
+class PendingRequest:
     """A paid request that went out and is not answered."""
 
     languages: tuple[str, ...]
@@ -100,43 +115,43 @@ class Request:
 
 
 @dataclass
-class Books:
+class PaymentBooks:
     """What is known of one job's money, whatever the job itself says."""
 
-    entitled: dict[str, int] = field(default_factory=dict)  # paid requests that the user agreed to, and not used up
-    pending: Request | None = None
-    made_from: dict[str, str] = field(default_factory=dict)  # project → asset that was really sent
-    dead: set[str] = field(default_factory=set)  # projects that failed as a whole, or are gone
-    every: dict[str, str] = field(default_factory=dict)  # all projects it ever had, as it last said, oldest first
-    contents: dict[str, int] = field(default_factory=dict)  # project → content, by the size of the source
+    agreed_requests: dict[str, int] = field(default_factory=dict)  # paid requests that the user agreed to, and not used up
+    pending: PendingRequest | None = None
+    assets_by_project: dict[str, str] = field(default_factory=dict)  # project → asset that was really sent
+    dead_projects: set[str] = field(default_factory=set)  # projects that failed as a whole, or are gone
+    all_projects: dict[str, str] = field(default_factory=dict)  # all projects it ever had, as it last said, oldest first
+    content_by_project: dict[str, int] = field(default_factory=dict)  # project → content, by the size of the source
     moderated: set[tuple[str, int]] = field(default_factory=set)  # language and content; never taken back
-    consented: set[str] = field(default_factory=set)  # languages that the user named after that, and that still wait
+    consented_languages: set[str] = field(default_factory=set)  # languages that the user named after that, and that still wait
 
-    def refuse(self, languages: Iterable[str], content: int) -> None:
+    def record_moderation(self, languages: Iterable[str], content: int) -> None:
         """Moderation refused a content in these languages; whoever agreed before did not know that."""
         self.moderated |= {(language, content) for language in languages}
-        self.consented -= set(languages)
+        self.consented_languages -= set(languages)
 
-    def bars(self, job: Job, language: str) -> bool:
+    def forbids(self, job: Job, language: str) -> bool:
         """Whether nothing may be sent for this language of the present content."""
-        return (language, job.source.size) in self.moderated and language not in self.consented
+        return (language, job.source.size) in self.moderated and language not in self.consented_languages
 
 
-class Batch(RuleBasedStateMachine):
+class JobMachine(RuleBasedStateMachine):
     """Every rule makes at most one change of one job, as the runner does, and perhaps saves it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(store_module, "CACHE_FROM", 1)
-        self.folder = tempfile.mkdtemp(prefix="synthdub-machine-", dir=MEMORY)
-        self.store = Store(self.folder)
+        self.patch.setattr(store_module, "MIN_CACHED_JOBS", 1)
+        self.folder = tempfile.mkdtemp(prefix="synthdub-machine-", dir=MEMORY_FOLDER)
+        self.store = JobStore(self.folder)
         self.store.open()
         self.jobs: dict[str, Job] = {}
-        self.books: dict[str, Books] = {}
+        self.books: dict[str, PaymentBooks] = {}
         self.now = 1000.0
         self.counter = 0
-        self.renewed: set[tuple[str, str]] = set()
+        self.expected_restarts: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -144,19 +159,19 @@ class Batch(RuleBasedStateMachine):
 
     # -- machinery -----------------------------------------------------------------------------------------------------
 
-    def _new(self, prefix: str) -> str:
+    def _new_id(self, prefix: str) -> str:
         self.counter += 1
         return f"{prefix}{self.counter}"
 
     def _pick(self, number: int) -> Job:
         return list(self.jobs.values())[number % len(self.jobs)]
 
-    def _wanted(self, number: int, kind: type) -> tuple[Job, object]:
+    def _pick_wanted(self, number: int, kind: type) -> tuple[Job, object]:
         """Something that the plan of some job asks for now."""
-        found = [(job, act) for job in self.jobs.values() for act in activities(job) if isinstance(act, kind)]
+        found = [(job, act) for job in self.jobs.values() for act in needed_activities(job) if isinstance(act, kind)]
         return found[number % len(found)]
 
-    def _pending(self, number: int, put: bool | None = None) -> tuple[Job, Request]:
+    def _pick_pending(self, number: int, put: bool | None = None) -> tuple[Job, PendingRequest]:
         found = [
             (self.jobs[key], books.pending)
             for key, books in self.books.items()
@@ -165,43 +180,43 @@ class Batch(RuleBasedStateMachine):
         job, request = found[number % len(found)]
         return job, request
 
-    def _put(self, job: Job) -> None:
+    def _update_job(self, job: Job) -> None:
         before = self.jobs.get(job.id)
         for language, dub in job.dubs.items():
             old = before.dubs.get(language) if before else None
-            if old is not None and old.state is not dub.state and (job.id, language) not in self.renewed:
-                assert dub.state in LEGAL[old.state], f"{language}: {old.state} → {dub.state}"
-        self.renewed.clear()
-        self.books[job.id].every |= job.projects
-        self.books[job.id].consented &= set(job.in_state(DubState.WAITING))
+            if old is not None and old.state is not dub.state and (job.id, language) not in self.expected_restarts:
+                assert dub.state in LEGAL_TRANSITIONS[old.state], f"{language}: {old.state} → {dub.state}"
+        self.expected_restarts.clear()
+        self.books[job.id].all_projects |= job.projects
+        self.books[job.id].consented_languages &= set(job.languages_in_state(DubState.WAITING))
         self.jobs[job.id] = job
         self.store.save(job)
 
-    def _entitle(self, job: Job, language: str, times: int = 1) -> None:
-        self.books[job.id].entitled[language] = times
+    def _allow_requests(self, job: Job, language: str, times: int = 1) -> None:
+        self.books[job.id].agreed_requests[language] = times
 
     # -- the user ------------------------------------------------------------------------------------------------------
 
-    @initialize(stages=st.lists(st.sampled_from(STAGES), min_size=1, max_size=2))
+    @initialize(stages=st.lists(st.sampled_from(START_STAGES), min_size=1, max_size=2))
     def add_jobs(self, stages: list[str]) -> None:
         for number, stage in enumerate(stages):
             source = Source(f"/videos/lesson {number}.mp4", 10, 1, "video/mp4")
-            job = creation.new_job(source, Options("lesson"), LANGUAGES[:2], now=self.now + number)
-            self.books[job.id] = Books(dict.fromkeys(LANGUAGES[:2], 1))
-            self._put(job)
+            job = creation.new_job(source, JobOptions("lesson"), LANGUAGES[:2], now=self.now + number)
+            self.books[job.id] = PaymentBooks(dict.fromkeys(LANGUAGES[:2], 1))
+            self._update_job(job)
             if stage != "queued":
-                self._put(upload.asset_ready(upload.asset_created(job, self._new("a"), self.now), ""))
+                self._update_job(upload.record_asset_ready(upload.record_asset_created(job, self._new_id("a"), self.now), ""))
             if stage == "dubbing":
                 self._send(self.jobs[job.id], Submit(LANGUAGES[:2], ""))
-                self._accept(self.jobs[job.id])
+                self._accept_post(self.jobs[job.id])
 
     @rule(number=picks, names=some_languages)
     def add_languages(self, number: int, names: list[str]) -> None:
         job = self._pick(number)
         for language in names:
             if language not in job.dubs:
-                self._entitle(job, language)
-        self._put(creation.add_targets(job, names, self.now))
+                self._allow_requests(job, language)
+        self._update_job(creation.add_targets(job, names, self.now))
 
     @rule(number=picks, language=languages, paid=st.booleans())
     def retry(self, number: int, language: str, paid: bool) -> None:
@@ -209,62 +224,62 @@ class Batch(RuleBasedStateMachine):
         if language not in job.dubs:
             return
         before = job.dubs[language]
-        consented = policy(job, language).must_ask and paid
+        consented = policy_for(job, language).must_ask and paid
 
         def put(changed: Job) -> None:
             if consented:
                 # One request on this rung, and one on the next if the service says that this one cannot help.
-                self._entitle(changed, language)
-                self.books[job.id].consented.add(language)
-            self._put(changed)
+                self._allow_requests(changed, language)
+                self.books[job.id].consented_languages.add(language)
+            self._update_job(changed)
 
         retried, held, _ = request_handlers.retry(
-            self.jobs, seen(self.jobs, [Cell(job.id, language)]), paid, self.now, put, lambda path: True
+            self.jobs, shown_dubs(self.jobs, [DubRef(job.id, language)]), paid, self.now, put, lambda path: True
         )
         assert (retried, held) in ((0, 0), (1, 0), (0, 1))
         asks = before.state is DubState.UNKNOWN or (before.failure and before.failure.code == "moderation")
-        if asks or (before.hold and before.hold.reason is WaitsFor.ALREADY_PAID):
+        if asks or (before.hold and before.hold.reason is WaitReason.ALREADY_PAID):
             assert (held, retried) == ((0, 1) if paid else (1, 0))
 
     @rule(number=picks)
     def start_again(self, number: int) -> None:
         """What `run` retries by itself at its start."""
-        cells = request_handlers.free_cells(self.jobs)
+        cells = request_handlers.find_free_retries(self.jobs)
         assert not [
             cell
             for cell in cells
-            if self.books[cell.job].bars(self.jobs[cell.job], cell.language)
-            and retry_module.rung(self.jobs[cell.job].dubs[cell.language]) is not Rung.DOWNLOAD
+            if self.books[cell.job].forbids(self.jobs[cell.job], cell.language)
+            and retry_module.cheapest_step(self.jobs[cell.job].dubs[cell.language]) is not RetryStep.DOWNLOAD
         ]
-        request_handlers.retry(self.jobs, cells, False, self.now, self._put, lambda path: True)
+        request_handlers.retry(self.jobs, cells, False, self.now, self._update_job, lambda path: True)
 
     @rule(number=picks, language=languages)
     def cancel(self, number: int, language: str) -> None:
         job = self._pick(number)
         if language not in job.dubs:
             return
-        self._put(cancellation.cancelled(job, language, self.now))
+        self._update_job(cancellation.cancel_dub(job, language, self.now))
 
-    @rule(number=picks, language=languages, reason=st.sampled_from((WaitsFor.REST, WaitsFor.ALREADY_PAID)))
-    def hold(self, number: int, language: str, reason: WaitsFor) -> None:
+    @rule(number=picks, language=languages, reason=st.sampled_from((WaitReason.SETTLING, WaitReason.ALREADY_PAID)))
+    def hold(self, number: int, language: str, reason: WaitReason) -> None:
         job = self._pick(number)
-        if language in job.unsent:
-            self._put(holds.held(job, language, Hold(reason, self.now)))
+        if language in job.unsent_languages:
+            self._update_job(holds.hold_dub(job, language, Hold(reason, self.now)))
 
     @rule(number=picks, language=languages)
     def release(self, number: int, language: str) -> None:
         job = self._pick(number)
-        if language in job.held:
-            self._put(holds.hold_released(job, language))
+        if language in job.held_languages:
+            self._update_job(holds.release_hold(job, language))
 
     @rule(number=picks, language=languages)
     def remove(self, number: int, language: str) -> None:
         job = self._pick(number)
-        if language not in job.dubs or not cancellation.removable(job, language):
+        if language not in job.dubs or not cancellation.can_remove(job, language):
             return
-        left = cancellation.removed(job, [language])
+        left = cancellation.remove_dubs(job, [language])
         if left is not None:
-            self._put(left)
+            self._update_job(left)
         elif len(self.jobs) > 1:
             del self.jobs[job.id], self.books[job.id]
             self.store.delete(job.id)
@@ -275,53 +290,55 @@ class Batch(RuleBasedStateMachine):
         if job.submission is not None:
             return
         for language in names:
-            self._entitle(job, language)
-        self.renewed = {(job.id, language) for language in names}
+            self._allow_requests(job, language)
+        self.expected_restarts = {(job.id, language) for language in names}
         newer = replace(job.source, mtime_ns=job.source.mtime_ns + 1)
-        self._put(source_changes.renew(job, newer, names, self.now))
+        self._update_job(source_changes.start_new_version(job, newer, names, self.now))
 
     @rule(number=picks, edited=st.booleans())
     def the_source_changes(self, number: int, edited: bool) -> None:
         """Its content with it, or its time alone."""
         job = self._pick(number)
         source = replace(job.source, mtime_ns=job.source.mtime_ns + 1, size=job.source.size + edited)
-        self.renewed = {(job.id, language) for language in job.in_state(DubState.WAITING)}
-        self.books[job.id].consented.clear()
-        self._put(source_changes.source_replaced(job, source))
+        self.expected_restarts = {(job.id, language) for language in job.languages_in_state(DubState.WAITING)}
+        self.books[job.id].consented_languages.clear()
+        self._update_job(source_changes.replace_source(job, source))
 
     @rule(number=picks)
     def move(self, number: int) -> None:
         """Dubs that failed since the source was gone wait again."""
         job = self._pick(number)
-        self._put(source_changes.relocated(job, replace(job.source, path=self._new("/videos/moved ")), "", {}, self.now))
+        self._update_job(
+            source_changes.relocate_source(job, replace(job.source, path=self._new_id("/videos/moved ")), "", {}, self.now)
+        )
 
     # -- deliveries ----------------------------------------------------------------------------------------------------
 
-    @precondition(wanted(Deliver))
-    @rule(number=picks, goes=st.sampled_from(DELIVERIES))
+    @precondition(some_job_wants(Upload))
+    @rule(number=picks, goes=st.sampled_from(UPLOAD_OUTCOMES))
     def deliver(self, number: int, goes: str) -> None:
-        job, _ = self._wanted(number, Deliver)
+        job, _ = self._pick_wanted(number, Upload)
         match goes:
             case "preparing" if job.asset is None:
-                self._put(upload.preparing(job))
+                self._update_job(upload.start_preparing(job))
             case "broken":
-                self._put(upload.asset_dropped(job))
+                self._update_job(upload.drop_asset(job))
             case "fails":
-                self._put(source_changes.source_failed(job, "source_missing", "", self.now))
+                self._update_job(source_changes.fail_unsent_dubs(job, "source_missing", "", self.now))
             case _ if job.asset is None:
-                job = upload.asset_created(job, self._new("a"), self.now)
-                self._put(job)
+                job = upload.record_asset_created(job, self._new_id("a"), self.now)
+                self._update_job(job)
                 if goes == "well":
-                    self._put(upload.asset_ready(upload.asset_uploaded(job), ""))
+                    self._update_job(upload.record_asset_ready(upload.record_asset_uploaded(job), ""))
             case _:
-                self._put(upload.asset_ready(job, "en"))
+                self._update_job(upload.record_asset_ready(job, "en"))
 
     # -- paid requests -------------------------------------------------------------------------------------------------
 
-    @precondition(wanted(Submit))
+    @precondition(some_job_wants(Submit))
     @rule(number=picks)
     def submit(self, number: int) -> None:
-        job, submit = self._wanted(number, Submit)
+        job, submit = self._pick_wanted(number, Submit)
         assert isinstance(submit, Submit)
         self._send(job, submit)
 
@@ -330,105 +347,109 @@ class Batch(RuleBasedStateMachine):
         books = self.books[job.id]
         assert books.pending is None
         asset = job.asset.id if job.asset else ""
-        self._put(submission.intend(job, submit.languages, submit.project, self.now))
+        self._update_job(submission.record_intent(job, submit.languages, submit.project, self.now))
         for language in submit.languages:
-            assert books.entitled.get(language, 0) > 0, f"{language} is paid for without anybody's consent"
-            assert not books.bars(job, language), f"{language} was refused by moderation, and is sent again"
-            books.entitled[language] -= 1
-        assert submit.project not in books.dead
-        books.pending = Request(submit.languages, submit.project, asset, job.source.size)
+            assert books.agreed_requests.get(language, 0) > 0, f"{language} is paid for without anybody's consent"
+            assert not books.forbids(job, language), f"{language} was refused by moderation, and is sent again"
+            books.agreed_requests[language] -= 1
+        assert submit.project not in books.dead_projects
+        books.pending = PendingRequest(submit.languages, submit.project, asset, job.source.size)
 
-    @precondition(on_the_wire(put=False))
+    @precondition(some_request_is_pending(put=False))
     @rule(number=picks)
     def post_accepted(self, number: int) -> None:
-        self._accept(self._pending(number, put=False)[0])
+        self._accept_post(self._pick_pending(number, put=False)[0])
 
-    def _accept(self, job: Job) -> None:
+    def _accept_post(self, job: Job) -> None:
         books = self.books[job.id]
         assert books.pending is not None
-        project = self._new("p")
-        books.contents[project], books.made_from[project] = books.pending.content, books.pending.asset
+        project = self._new_id("p")
+        books.content_by_project[project], books.assets_by_project[project] = books.pending.content, books.pending.asset
         books.pending = None
-        job = submission.created(job, project, self.now)
-        self._put(job)
+        job = submission.record_project_created(job, project, self.now)
+        self._update_job(job)
         held = {dub.project for dub in job.dubs.values()}
         assert all(known in held or (job.asset and made_from == job.asset.id) for known, made_from in job.projects.items())
 
-    @precondition(on_the_wire(put=True))
+    @precondition(some_request_is_pending(put=True))
     @rule(number=picks, answers=st.lists(st.sampled_from(["new", "no", "moderation", "skipped"]), min_size=3, max_size=3))
     def put_answered(self, number: int, answers: list[str]) -> None:
-        job, request = self._pending(number, put=True)
+        job, request = self._pick_pending(number, put=True)
         books = self.books[job.id]
         books.pending = None
         said = dict(zip(request.languages, answers, strict=False))
-        videos = {language: self._new("v") for language, answer in said.items() if answer == "new"}
+        videos = {language: self._new_id("v") for language, answer in said.items() if answer == "new"}
         refused = {language: answer for language, answer in said.items() if answer in ("no", "moderation")}
         for language, answer in said.items():
             dub = job.dubs[language]
             if answer == "moderation":
-                books.refuse([language], request.content)
+                books.record_moderation([language], request.content)
             elif answer != "new" and dub.erred and dub.checked:
-                self._not_billed(job, language)  # seen as failed there, and not taken: nothing was spent on this rung
-        self._put(submission.added(job, videos, refused, self.now))
+                self._restore_agreement(job, language)  # seen as failed there, and not taken: nothing was spent on this rung
+        self._update_job(submission.record_locales_added(job, videos, refused, self.now))
         for language, answer in said.items():
             if answer == "no" and self.jobs[job.id].dubs[language].state is not DubState.DUBBING:
-                self._not_billed(job, language)
+                self._restore_agreement(job, language)
 
-    @precondition(on_the_wire())
-    @rule(number=picks, code=st.sampled_from(REFUSALS), named=st.lists(languages, unique=True))
+    @precondition(some_request_is_pending())
+    @rule(number=picks, code=st.sampled_from(REFUSAL_CODES), named=st.lists(languages, unique=True))
     def refused(self, number: int, code: str, named: list[str]) -> None:
-        job, request = self._pending(number)
+        job, request = self._pick_pending(number)
         books = self.books[job.id]
         books.pending = None
         words = "moderation" if code == "moderation" else "no"
         for language in request.languages:
-            self._not_billed(job, language)
+            self._restore_agreement(job, language)
         if code == "project_not_found" and request.project and not set(named) & set(request.languages):
-            books.dead.add(request.project)
+            books.dead_projects.add(request.project)
         if code == "moderation":
-            books.refuse(set(named) & set(request.languages) or LANGUAGES, request.content)
-        self._put(submission.refused(job, code, words, dict.fromkeys(named, words), self.now))
+            books.record_moderation(set(named) & set(request.languages) or LANGUAGES, request.content)
+        self._update_job(submission.record_rejected(job, code, words, dict.fromkeys(named, words), self.now))
 
-    @precondition(on_the_wire())
+    @precondition(some_request_is_pending())
     @rule(number=picks)
     def never_arrived(self, number: int) -> None:
-        job, request = self._pending(number)
+        job, request = self._pick_pending(number)
         self.books[job.id].pending = None
         for language in request.languages:
-            self._not_billed(job, language)
-        self._put(submission.not_sent(job))
+            self._restore_agreement(job, language)
+        self._update_job(submission.record_not_sent(job))
 
-    @precondition(on_the_wire())
+    @precondition(some_request_is_pending())
     @rule(number=picks)
     def unclear(self, number: int) -> None:
-        job, _ = self._pending(number)
+        job, _ = self._pick_pending(number)
         self.books[job.id].pending = None
-        self._put(submission.unclear(job, self.now))
+        self._update_job(submission.record_unknown_outcome(job, self.now))
 
-    def _not_billed(self, job: Job, language: str) -> None:
+    def _restore_agreement(self, job: Job, language: str) -> None:
         """The service said no, or never heard of it: what was agreed to is still open."""
-        self.books[job.id].entitled[language] = 1
+        self.books[job.id].agreed_requests[language] = 1
 
     # -- what the service says -----------------------------------------------------------------------------------------
 
-    @precondition(wanted(Watch))
+    @precondition(some_job_wants(PollProject))
     @rule(
         number=picks,
-        state=st.sampled_from(SeenState),
-        code=st.sampled_from(CODES),
-        entries=st.lists(st.tuples(languages, st.sampled_from(SeenState), st.booleans(), st.sampled_from(CODES)), max_size=4),
+        state=st.sampled_from(ObservedStatus),
+        code=st.sampled_from(FAILURE_CODES),
+        entries=st.lists(
+            st.tuples(languages, st.sampled_from(ObservedStatus), st.booleans(), st.sampled_from(FAILURE_CODES)), max_size=4
+        ),
     )
-    def observed(self, number: int, state: SeenState, code: str, entries: list[tuple[str, SeenState, bool, str]]) -> None:
-        job, wanted = self._wanted(number, Watch)
-        assert isinstance(wanted, Watch)
-        if state is SeenState.ERROR:
-            self.books[job.id].dead.add(wanted.project)
-            news = ProjectSeen(state, code)
+    def observed(
+        self, number: int, state: ObservedStatus, code: str, entries: list[tuple[str, ObservedStatus, bool, str]]
+    ) -> None:
+        job, wanted = self._pick_wanted(number, PollProject)
+        assert isinstance(wanted, PollProject)
+        if state is ObservedStatus.ERROR:
+            self.books[job.id].dead_projects.add(wanted.project)
+            news = ObservedProject(state, code)
         else:
-            news = ProjectSeen(state, "", tuple(self._entry(job, *entry) for entry in entries))
-        after = observation.observed(job, wanted.project, news, self.now)
+            news = ObservedProject(state, "", tuple(self._observed_language(job, *entry) for entry in entries))
+        after = observation.apply_project(job, wanted.project, news, self.now)
         self._learn_moderation(job, after, wanted.project)
-        self._put(after)
+        self._update_job(after)
 
     def _learn_moderation(self, job: Job, after: Job, project: str) -> None:
         """What was refused just now: a language, or the project with all that could ever be asked of its content."""
@@ -436,22 +457,22 @@ class Batch(RuleBasedStateMachine):
         for language, dub in after.dubs.items():
             failure = dub.failure
             if failure is not None and failure.code == "moderation" and failure is not job.dubs[language].failure:
-                whole = failure.scope is Scope.PROJECT
+                whole = failure.scope is FailureScope.PROJECT
                 if dub.project == project:
-                    books.refuse(LANGUAGES if whole else [language], books.contents[project])
+                    books.record_moderation(LANGUAGES if whole else [language], books.content_by_project[project])
 
-    def _entry(self, job: Job, language: str, state: SeenState, known: bool, code: str) -> Seen:
+    def _observed_language(self, job: Job, language: str, state: ObservedStatus, known: bool, code: str) -> ObservedLanguage:
         dub = job.dubs.get(language)
-        video = (dub.video or dub.old_video) if dub and known else self._new("v")
-        return Seen(language, state, video, code if state is SeenState.ERROR else "")
+        video = (dub.video or dub.old_video) if dub and known else self._new_id("v")
+        return ObservedLanguage(language, state, video, code if state is ObservedStatus.ERROR else "")
 
-    @precondition(wanted(Watch))
+    @precondition(some_job_wants(PollProject))
     @rule(number=picks)
     def project_gone(self, number: int) -> None:
-        job, wanted = self._wanted(number, Watch)
-        assert isinstance(wanted, Watch)
-        self.books[job.id].dead.add(wanted.project)
-        self._put(observation.project_lost(job, wanted.project, "", self.now))
+        job, wanted = self._pick_wanted(number, PollProject)
+        assert isinstance(wanted, PollProject)
+        self.books[job.id].dead_projects.add(wanted.project)
+        self._update_job(observation.record_project_not_found(job, wanted.project, "", self.now))
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
@@ -459,23 +480,25 @@ class Batch(RuleBasedStateMachine):
 
     # -- downloads -----------------------------------------------------------------------------------------------------
 
-    @precondition(wanted(Download))
+    @precondition(some_job_wants(Download))
     @rule(number=picks, goes=st.sampled_from(["begins", "well", "pauses", "fails"]))
     def download(self, number: int, goes: str) -> None:
-        job, wanted = self._wanted(number, Download)
+        job, wanted = self._pick_wanted(number, Download)
         assert isinstance(wanted, Download)
         language = wanted.language
-        job = download_module.download_started(job, language, Part(100, '"tag"'), self.now)
-        self._put(job)
+        job = download_module.start_download(job, language, PartRecord(100, '"tag"'), self.now)
+        self._update_job(job)
         match goes:
             case "well":
-                self._put(download_module.landing(job, language, 100, 7))
+                self._update_job(download_module.record_publishing(job, language, 100, 7))
                 output = Output.of(f"/videos/x.dubbed-{language}.mp4", 100, 7)
-                self._put(download_module.downloaded(self.jobs[job.id], language, output, self.now))
+                self._update_job(download_module.finish_download(self.jobs[job.id], language, output, self.now))
             case "pauses":
-                self._put(download_module.download_paused(job, language, self.now))
+                self._update_job(download_module.pause_download(job, language, self.now))
             case "fails":
-                self._put(dub_states.failed(job, language, "disk_full", "No space left", Scope.DOWNLOAD, self.now))
+                self._update_job(
+                    dub_states.fail_dub(job, language, "disk_full", "No space left", FailureScope.DOWNLOAD, self.now)
+                )
 
     # -- crashes -------------------------------------------------------------------------------------------------------
 
@@ -487,13 +510,13 @@ class Batch(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule()
     def crash(self) -> None:
-        loaded = Store(self.folder).load()
+        loaded = JobStore(self.folder).load()
         assert not loaded.damaged
         assert {job.id: job for job in loaded.jobs} == self.jobs  # what was saved is what was there
         for books in self.books.values():
             books.pending = None
         for job in loaded.jobs:
-            self._put(restart.resumed(job, self.now))
+            self._update_job(restart.resume_job(job, self.now))
 
     # -- what must always hold -----------------------------------------------------------------------------------------
 
@@ -501,15 +524,15 @@ class Batch(RuleBasedStateMachine):
     def one_request_at_a_time(self) -> None:
         for key, job in self.jobs.items():
             assert (job.submission is not None) == (self.books[key].pending is not None)
-            assert len([act for act in activities(job) if isinstance(act, Submit)]) <= (job.submission is None)
+            assert len([act for act in needed_activities(job) if isinstance(act, Submit)]) <= (job.submission is None)
 
     @invariant()
     def nothing_waits_that_was_not_agreed_to(self) -> None:
         """A dub that waits outside a request will be sent by itself: the user must have agreed to that."""
         for key, job in self.jobs.items():
-            for language in job.unsent:
-                assert self.books[key].entitled.get(language, 0) > 0, f"{language} waits to be paid for again"
-                assert not self.books[key].bars(job, language)
+            for language in job.unsent_languages:
+                assert self.books[key].agreed_requests.get(language, 0) > 0, f"{language} waits to be paid for again"
+                assert not self.books[key].forbids(job, language)
 
     @invariant()
     def toml_keeps_everything(self) -> None:
@@ -519,19 +542,19 @@ class Batch(RuleBasedStateMachine):
     @invariant()
     def there_is_something_to_do_just_while_a_job_can_go_on(self) -> None:
         for job in self.jobs.values():
-            acts = activities(job)
+            acts = needed_activities(job)
             checking = any(dub.state is DubState.UNKNOWN and not dub.checked for dub in job.dubs.values())
-            if job.can_go_on:
+            if job.can_continue:
                 assert acts or job.submission is not None
             else:
-                assert all(isinstance(act, Watch | Recall) for act in acts)
+                assert all(isinstance(act, PollProject | LookUpReceipts) for act in acts)
                 assert bool(acts) == checking
 
     @invariant()
     def what_is_held_waits_and_is_not_sent(self) -> None:
         for key, job in self.jobs.items():
             pending = self.books[key].pending
-            sent = {language for act in activities(job) if isinstance(act, Submit) for language in act.languages}
+            sent = {language for act in needed_activities(job) if isinstance(act, Submit) for language in act.languages}
             for language, dub in job.dubs.items():
                 if dub.hold is not None:
                     assert dub.state is DubState.WAITING
@@ -541,35 +564,35 @@ class Batch(RuleBasedStateMachine):
     @invariant()
     def the_stage_tells_the_truth(self) -> None:
         for job in self.jobs.values():
-            assert (job.stage is Stage.ENDED) == (not job.open)
+            assert (job.stage is Stage.ENDED) == (not job.is_open)
             if job.stage in (Stage.QUEUED, Stage.PREPARING):
-                assert job.in_state(DubState.WAITING)
+                assert job.languages_in_state(DubState.WAITING)
                 assert job.asset is None or not job.asset.uploaded
             if job.stage in (Stage.UPLOADING, Stage.PROCESSING):
                 assert job.asset is not None
                 assert job.asset.uploaded == (job.stage is Stage.PROCESSING)
                 assert not job.asset.ready
             if job.stage is Stage.DUBBING:
-                assert not job.in_state(DubState.WAITING) or (job.asset is not None and job.asset.ready)
+                assert not job.languages_in_state(DubState.WAITING) or (job.asset is not None and job.asset.ready)
 
     @invariant()
     def the_live_project_takes_languages(self) -> None:
         for key, job in self.jobs.items():
-            project = live_project(job)
+            project = extendable_project(job)
             if project:
                 assert job.asset is not None
-                assert self.books[key].made_from[project] == job.asset.id
-                assert project not in self.books[key].dead
+                assert self.books[key].assets_by_project[project] == job.asset.id
+                assert project not in self.books[key].dead_projects
 
     @invariant()
     def what_was_forgotten_would_change_nothing(self) -> None:
         """A job that remembered every project would do the same now, and after any retry."""
         for key, job in self.jobs.items():
-            every = self.books[key].every
-            assert activities(replace(job, projects=every)) == activities(job)
+            every = self.books[key].all_projects
+            assert needed_activities(replace(job, projects=every)) == needed_activities(job)
             for language in job.dubs:
-                remembering = retry_module.retried(replace(job, projects=every), language, self.now)
-                assert replace(remembering, projects=job.projects) == retry_module.retried(job, language, self.now)
+                remembering = retry_module.retry_dub(replace(job, projects=every), language, self.now)
+                assert replace(remembering, projects=job.projects) == retry_module.retry_dub(job, language, self.now)
 
     @invariant()
     def every_end_has_its_reason_and_a_way_on(self) -> None:
@@ -579,66 +602,66 @@ class Batch(RuleBasedStateMachine):
                     assert dub.failure is not None
                     assert explain(dub.failure.code).remedy
                 if dub.state not in (DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING):
-                    assert retry_module.rung(dub) is not None
+                    assert retry_module.cheapest_step(dub) is not None
                 if dub.state in (DubState.READY, DubState.DOWNLOADING, DubState.DUBBING):
                     assert dub.project
                 if dub.state is DubState.DONE:
                     assert dub.output is not None
 
 
-Batch.TestCase.settings = settings(
+JobMachine.TestCase.settings = settings(
     max_examples=25,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-TestBatch = Batch.TestCase
+TestBatch = JobMachine.TestCase
 """Hypothesis finds short stories and shrinks what it finds; the walks below go further than it does in the same time."""
 
 
-def always(batch: Batch) -> bool:
+def is_always_possible(batch: JobMachine) -> bool:
     """For events that need nothing."""
     return True
 
 
-class Walker(Batch):
+class RandomWalk(JobMachine):
     """The same batch, led by chance alone: the world's events are tried more often than the user's."""
 
-    EVENTS: ClassVar[dict[str, tuple[int, Callable[[Batch], bool], str]]] = {
-        "add_languages": (1, always, "number names"),
-        "retry": (6, always, "number language paid"),
-        "start_again": (1, always, "number"),
-        "cancel": (2, always, "number language"),
-        "renew": (1, always, "number names"),
-        "remove": (1, always, "number language"),
-        "the_source_changes": (1, always, "number edited"),
-        "move": (1, always, "number"),
-        "hold": (2, always, "number language reason"),
-        "release": (1, always, "number language"),
-        "deliver": (6, wanted(Deliver), "number goes"),
-        "submit": (8, wanted(Submit), "number"),
-        "post_accepted": (5, on_the_wire(put=False), "number"),
-        "put_answered": (5, on_the_wire(put=True), "number answers"),
-        "refused": (2, on_the_wire(), "number code named"),
-        "never_arrived": (1, on_the_wire(), "number"),
-        "unclear": (2, on_the_wire(), "number"),
-        "observed": (8, wanted(Watch), "number state code entries"),
-        "project_gone": (1, wanted(Watch), "number"),
-        "time_passes": (1, always, "seconds"),
-        "download": (3, wanted(Download), "number goes"),
-        "crash": (1, always, ""),
+    EVENTS: ClassVar[dict[str, tuple[int, Callable[[JobMachine], bool], str]]] = {
+        "add_languages": (1, is_always_possible, "number names"),
+        "retry": (6, is_always_possible, "number language paid"),
+        "start_again": (1, is_always_possible, "number"),
+        "cancel": (2, is_always_possible, "number language"),
+        "renew": (1, is_always_possible, "number names"),
+        "remove": (1, is_always_possible, "number language"),
+        "the_source_changes": (1, is_always_possible, "number edited"),
+        "move": (1, is_always_possible, "number"),
+        "hold": (2, is_always_possible, "number language reason"),
+        "release": (1, is_always_possible, "number language"),
+        "deliver": (6, some_job_wants(Upload), "number goes"),
+        "submit": (8, some_job_wants(Submit), "number"),
+        "post_accepted": (5, some_request_is_pending(put=False), "number"),
+        "put_answered": (5, some_request_is_pending(put=True), "number answers"),
+        "refused": (2, some_request_is_pending(), "number code named"),
+        "never_arrived": (1, some_request_is_pending(), "number"),
+        "unclear": (2, some_request_is_pending(), "number"),
+        "observed": (8, some_job_wants(PollProject), "number state code entries"),
+        "project_gone": (1, some_job_wants(PollProject), "number"),
+        "time_passes": (1, is_always_possible, "seconds"),
+        "download": (3, some_job_wants(Download), "number goes"),
+        "crash": (1, is_always_possible, ""),
     }
     """Weight, when it is possible, and what it takes."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.chance = random.Random(seed)
+        self.random = random.Random(seed)
 
     def step(self) -> None:
         """One event that is possible now, and everything that must hold after it."""
         names = [name for name, (_, possible, _) in self.EVENTS.items() if possible(self)]
-        name = self.chance.choices(names, [self.EVENTS[name][0] for name in names])[0]
+        name = self.random.choices(names, [self.EVENTS[name][0] for name in names])[0]
         arguments = {word: self._argument(name, word) for word in self.EVENTS[name][2].split()}
         getattr(self, name)(**arguments)
         self.one_request_at_a_time()
@@ -651,7 +674,7 @@ class Walker(Batch):
         self.every_end_has_its_reason_and_a_way_on()
 
     def _argument(self, rule: str, word: str) -> Any:
-        chance = self.chance
+        chance = self.random
         match word:
             case "number":
                 return chance.randrange(1 << 16)
@@ -662,28 +685,30 @@ class Walker(Batch):
             case "named":
                 return chance.choice(([], [], [chance.choice(LANGUAGES)]))
             case "reason":
-                return chance.choice((WaitsFor.REST, WaitsFor.ALREADY_PAID))
+                return chance.choice((WaitReason.SETTLING, WaitReason.ALREADY_PAID))
             case "edited":
                 return chance.random() < 0.3
             case "paid":
                 return chance.random() < 0.7
             case "goes" if rule == "deliver":
-                return chance.choice(DELIVERIES)
+                return chance.choice(UPLOAD_OUTCOMES)
             case "goes":
                 return chance.choice(("begins", "well", "pauses", "fails"))
             case "answers":
                 return chance.choices(("new", "no", "moderation", "skipped"), k=3)
             case "code" if rule == "refused":
-                return chance.choice(REFUSALS)
+                return chance.choice(REFUSAL_CODES)
             case "code":
-                return chance.choice(CODES)
+                return chance.choice(FAILURE_CODES)
             case "state":
-                return chance.choice((SeenState.RUNNING, SeenState.COMPLETE, SeenState.COMPLETE, SeenState.ERROR))
+                return chance.choice(
+                    (ObservedStatus.RUNNING, ObservedStatus.COMPLETE, ObservedStatus.COMPLETE, ObservedStatus.ERROR)
+                )
             case "entries":
-                states = (SeenState.RUNNING, SeenState.COMPLETE, SeenState.ERROR)
+                states = (ObservedStatus.RUNNING, ObservedStatus.COMPLETE, ObservedStatus.ERROR)
                 known = (True, False)
                 return [
-                    (chance.choice(LANGUAGES), chance.choice(states), chance.choice(known), chance.choice(CODES))
+                    (chance.choice(LANGUAGES), chance.choice(states), chance.choice(known), chance.choice(FAILURE_CODES))
                     for _ in range(chance.randint(0, 4))
                 ]
             case "seconds":
@@ -694,9 +719,9 @@ class Walker(Batch):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_long_walk(seed: int) -> None:
-    walker = Walker(seed)
+    walker = RandomWalk(seed)
     try:
-        walker.add_jobs(stages=walker.chance.choices(STAGES, k=2))
+        walker.add_jobs(stages=walker.random.choices(START_STAGES, k=2))
         for _ in range(150):
             walker.step()
     finally:

@@ -14,38 +14,42 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synthdub_tui.ipc.blocking_client import Control
-from synthdub_tui.ipc.protocol import Status
-from synthdub_tui.ipc.server import CLIENTS, REQUEST_LIMIT
+from synthdub_tui.ipc.blocking_client import BlockingRunnerClient
+from synthdub_tui.ipc.protocol import StatusRequest
+from synthdub_tui.ipc.server import MAX_CLIENTS, MAX_REQUEST_BYTES
 from synthdub_tui.sandbox.config import SandboxConfig
-from synthdub_tui.sandbox.service import running
+from synthdub_tui.sandbox.service import running_sandbox
 from tests.cli.conftest import Shell, until
-from tests.runner.conftest import FAST
-from tests.waiting import finished
+from tests.runner.conftest import FAST_SANDBOX
+from tests.waiting import wait_for_output
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Popen[str]]]:
+def running_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Popen[str]]]:
     """A run that goes on until its sandbox's clock is moved. All tests of this file attack the same one."""
     folder = tmp_path_factory.mktemp("work")
-    with running(SandboxConfig(**FAST | {"dubbing_seconds": (36000.0, 36000.0)}), folder / "sandbox") as sandbox:
+    with running_sandbox(
+        SandboxConfig(**FAST_SANDBOX | {"dubbing_seconds": (36000.0, 36000.0)}), folder / "sandbox"
+    ) as sandbox:
         shell = Shell(sandbox, folder)
-        process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.2")
-        until(lambda: shell.state.exists() and set(shell.dubs().values()) == {"dubbing"})
+        process = shell.start_command(
+            "run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.2"
+        )
+        until(lambda: shell.state.exists() and set(shell.dub_states().values()) == {"dubbing"})
         yield shell, process
         assert process.poll() is None, process.communicate()
         sandbox.advance(36000.0)
-        out, err = finished(process)
+        out, err = wait_for_output(process)
         assert (process.returncode, err) == (0, ""), (out, err)
-        assert len(sandbox.billed()) == 1
+        assert len(sandbox.billed_dubs()) == 1
 
 
 @pytest.fixture
-def shell(work: tuple[Shell, Popen[str]]) -> Shell:
-    return work[0]
+def shell(running_command: tuple[Shell, Popen[str]]) -> Shell:
+    return running_command[0]
 
 
-def connect(shell: Shell) -> socket.socket:
+def connect_socket(shell: Shell) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(20)
     while True:
@@ -57,28 +61,28 @@ def connect(shell: Shell) -> socket.socket:
             return connection
 
 
-def serves(shell: Shell) -> bool:
+def still_serves(shell: Shell) -> bool:
     """Whether the others are served; told, never raised."""
     try:
-        control = Control.connect(str(shell.state))
+        control = BlockingRunnerClient.connect(str(shell.state))
         assert control is not None
-        served = control.ask(Status(id=5)).id == 5
+        served = control.ask(StatusRequest(id=5)).id == 5
         control.close()
     except Exception:
         return False
     return served
 
 
-def memory(process: Popen[str], what: str = "VmRSS") -> int:
+def resident_megabytes(process: Popen[str], what: str = "VmRSS") -> int:
     """Megabytes."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(what)) // 1000
 
 
-def talk(shell: Shell, data: bytes) -> bytes:
+def send_and_read(shell: Shell, data: bytes) -> bytes:
     """Say that, and hear what comes until the other side has nothing more to say."""
     heard = b""
-    with connect(shell) as connection, contextlib.suppress(OSError):
+    with connect_socket(shell) as connection, contextlib.suppress(OSError):
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
         while data := connection.recv(65536):
@@ -89,14 +93,16 @@ def talk(shell: Shell, data: bytes) -> bytes:
 _words = st.sampled_from(
     ["hello", "subscribe", "status", "retry", "cancel", "review", "check_key", "add", "add_languages", "x", ""]
 )
-_junk = st.recursive(
+_junk_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
 )
 _fields = st.sampled_from(["id", "cells", "paid", "mark", "paths", "batch", "jobs", "languages", "version", "protocol"])
-_requests = st.builds(lambda do, rest: {"do": do} | rest, _words | _junk, st.dictionaries(_fields, _junk, max_size=4))
+_requests = st.builds(
+    lambda do, rest: {"do": do} | rest, _words | _junk_values, st.dictionaries(_fields, _junk_values, max_size=4)
+)
 _cells = st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=3)
-_sound = st.one_of(
+_valid_requests = st.one_of(
     st.builds(lambda cells, paid: {"do": "retry", "id": 1, "cells": cells, "paid": paid}, _cells, st.booleans()),
     st.builds(lambda cells: {"do": "cancel", "id": 1, "cells": cells}, _cells),
     st.builds(lambda paths, codes: {"do": "add", "id": 1, "paths": paths, "batch": {"targets": codes}},
@@ -104,23 +110,25 @@ _sound = st.one_of(
     st.builds(lambda jobs, codes: {"do": "add_languages", "id": 1, "jobs": jobs, "languages": codes},
               st.lists(st.text(max_size=5)), st.lists(st.sampled_from(["fr-FR", "xx", ""]))),
 )  # fmt: skip
-_lines = st.one_of(st.binary(max_size=200), st.builds(lambda value: json.dumps(value).encode(), _requests | _sound | _junk))
+_lines = st.one_of(
+    st.binary(max_size=200), st.builds(lambda value: json.dumps(value).encode(), _requests | _valid_requests | _junk_values)
+)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(lines=st.lists(_lines, min_size=1, max_size=5), ending=st.sampled_from([b"\n", b"", b"\r\n", b"\n\n"]))
 def test_lines_of_any_kind(shell: Shell, lines: list[bytes], ending: bytes) -> None:
     """Garbage, half messages, wrong types, requests about things that are not there."""
-    for line in talk(shell, b"\n".join(lines) + ending).splitlines():
+    for line in send_and_read(shell, b"\n".join(lines) + ending).splitlines():
         assert json.loads(line)["is"] in ("reply", "welcome", "snapshot", "changes")
-    assert serves(shell)
-    assert set(shell_states(shell)) == {"dubbing"}
+    assert still_serves(shell)
+    assert set(dub_states_over_socket(shell)) == {"dubbing"}
 
 
-def shell_states(shell: Shell) -> list[str]:
+def dub_states_over_socket(shell: Shell) -> list[str]:
     """From the socket: starting a command for each example would take minutes."""
     heard = b""
-    with connect(shell) as connection:
+    with connect_socket(shell) as connection:
         connection.sendall(b'{"do":"subscribe","id":1}\n')
         while b'"is":"reply"' not in heard:
             heard += connection.recv(65536)
@@ -131,8 +139,8 @@ def shell_states(shell: Shell) -> list[str]:
 @pytest.mark.parametrize(
     "line",
     [
-        b"x" * (REQUEST_LIMIT + 100_000),
-        b"x" * (REQUEST_LIMIT + 100_000) + b"\n",
+        b"x" * (MAX_REQUEST_BYTES + 100_000),
+        b"x" * (MAX_REQUEST_BYTES + 100_000) + b"\n",
         b"[" * 1_000_000 + b"\n",
         b'{"do":"retry","cells":' + b"[" * 1_000_000 + b"\n",
         b'{"do":"add","id":1,"paths":["' + b"a" * 3_000_000 + b'"],"batch":{"targets":["fr-FR"]}}\n',
@@ -144,58 +152,58 @@ def shell_states(shell: Shell) -> list[str]:
     ],
     ids=range(10),
 )
-def test_huge_and_strange_lines(work: tuple[Shell, Popen[str]], line: bytes) -> None:
-    shell, process = work
-    talk(shell, line)
-    assert serves(shell)
-    assert memory(process, "VmHWM") < 250
+def test_huge_and_strange_lines(running_command: tuple[Shell, Popen[str]], line: bytes) -> None:
+    shell, process = running_command
+    send_and_read(shell, line)
+    assert still_serves(shell)
+    assert resident_megabytes(process, "VmHWM") < 250
 
 
 def test_a_path_that_no_file_has_gets_an_answer(shell: Shell) -> None:
-    (reply,) = talk(shell, b'{"do":"add","id":9,"paths":["/a\\u0000b"],"batch":{"targets":["fr-FR"]}}\n').splitlines()
+    (reply,) = send_and_read(shell, b'{"do":"add","id":9,"paths":["/a\\u0000b"],"batch":{"targets":["fr-FR"]}}\n').splitlines()
     assert json.loads(reply)["id"] == 9
     assert json.loads(reply)["result"]["problem"] == "path_missing"
 
 
-MUCH = 16_000_000
+MUCH_DATA_BYTES = 16_000_000
 """Bytes of requests, far above what fits into buffers."""
 
 
-def test_one_that_asks_and_never_reads(work: tuple[Shell, Popen[str]]) -> None:
+def test_one_that_asks_and_never_reads(running_command: tuple[Shell, Popen[str]]) -> None:
     """It comes to wait for itself: what it is not told yet is not kept in memory without bound."""
-    shell, process = work
-    before = memory(process)
-    with connect(shell) as connection:
+    shell, process = running_command
+    before = resident_megabytes(process)
+    with connect_socket(shell) as connection:
         connection.settimeout(3.0)
         asked = 0
         with contextlib.suppress(TimeoutError):
-            while asked < MUCH:
+            while asked < MUCH_DATA_BYTES:
                 connection.sendall(b'{"do":"status","id":1}\n' * 1000)
                 asked += 23_000
-        assert asked < MUCH, "it was let ask without end"
-        assert serves(shell)
-        assert memory(process) - before < 30
-    assert serves(shell)
+        assert asked < MUCH_DATA_BYTES, "it was let ask without end"
+        assert still_serves(shell)
+        assert resident_megabytes(process) - before < 30
+    assert still_serves(shell)
 
 
-def test_thousands_of_connections(work: tuple[Shell, Popen[str]]) -> None:
+def test_thousands_of_connections(running_command: tuple[Shell, Popen[str]]) -> None:
     """Opened and dropped, and many held: the runner keeps descriptors for its work, and serves again when they are gone."""
-    shell, process = work
+    shell, process = running_command
     for number in range(3000):
-        with connect(shell) as connection:
+        with connect_socket(shell) as connection:
             if number % 3 == 0:
                 connection.sendall(b'{"do":"subscribe","id":1}\n'[: number % 30])
-    until(lambda: serves(shell))
-    held = [connect(shell) for _ in range(CLIENTS * 4)]
+    until(lambda: still_serves(shell))
+    held = [connect_socket(shell) for _ in range(MAX_CLIENTS * 4)]
     for connection in held:
         with contextlib.suppress(OSError):
             connection.sendall(b'{"do":"subscribe","id":1}\n')
-    until(lambda: descriptors(process) < CLIENTS + 60)
+    until(lambda: count_descriptors(process) < MAX_CLIENTS + 60)
     for connection in held:
         connection.close()
-    until(lambda: serves(shell))
-    until(lambda: descriptors(process) < 60)
+    until(lambda: still_serves(shell))
+    until(lambda: count_descriptors(process) < 60)
 
 
-def descriptors(process: Popen[str]) -> int:
+def count_descriptors(process: Popen[str]) -> int:
     return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))

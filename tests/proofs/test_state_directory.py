@@ -17,33 +17,33 @@ from typing import Any
 import pytest
 
 from synthdub_tui import files
-from synthdub_tui.errors import Trouble
-from synthdub_tui.ipc.blocking_client import Control
-from synthdub_tui.ipc.protocol import Status
-from synthdub_tui.ipc.server import Server
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.ipc.blocking_client import BlockingRunnerClient
+from synthdub_tui.ipc.protocol import StatusRequest
+from synthdub_tui.ipc.server import RunnerServer
 from synthdub_tui.ipc.socket_path import socket_path
-from synthdub_tui.jobs.model import SCHEMA
+from synthdub_tui.jobs.model import SCHEMA_VERSION
 from synthdub_tui.runner import live_jobs as ledger_module
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.settings.resolve import resolve_settings
 from tests.cli.conftest import MakeShell, Shell
 from tests.cli.conftest import until as until_blocking
-from tests.proofs.conftest import Disk
-from tests.proofs.sandbox_scene import PAID, Scene, flags, scene, until, working
-from tests.runner.conftest import QUICK
-from tests.waiting import exit_code, patience
+from tests.proofs.conftest import SmallDisk
+from tests.proofs.sandbox_scene import PAID_ENDPOINTS, RunningBatch, running_batch, running_runner, settings_flags, until
+from tests.runner.conftest import FAST_BACKOFF
+from tests.waiting import scale_timeout, wait_for_exit
 
-MakeDisk = Callable[[Path], Disk]
-ONE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
+MakeSmallDisk = Callable[[Path], SmallDisk]
+ONE_LANGUAGE: dict[str, Any] = {"targets": ("fr-FR",), "captions": False}
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "RETRY_SECONDS", 0.05)
+def fast_write_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "SAVE_RETRY_SECONDS", 0.05)
 
 
-def paid(stage: Scene) -> int:
-    return sum(stage.calls(endpoint) for endpoint in PAID)
+def count_paid_requests(stage: RunningBatch) -> int:
+    return sum(stage.count_calls(endpoint) for endpoint in PAID_ENDPOINTS)
 
 
 # -- full ----------------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ async def test_full_at_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes, number: int, calls: tuple[str, int]
 ) -> None:
     """The batch stops before the step that must be on disk first, says so, and goes on by itself when there is room."""
-    genuine, refused = files.write, 0
+    genuine, refused = files.write_durably, 0
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         nonlocal refused
@@ -72,196 +72,196 @@ async def test_full_at_each_step(
             raise OSError(number, os.strerror(number))
         genuine(path, data, mode)
 
-    async with scene(tmp_path) as stage:
-        monkeypatch.setattr(files, "write", write)
-        await stage.add(stage.video(), **ONE)
-        await until(lambda: refused >= 4 and stage.problem == "state_unwritable")
+    async with running_batch(tmp_path) as stage:
+        monkeypatch.setattr(files, "write_durably", write)
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
+        await until(lambda: refused >= 4 and stage.shown_problem == "state_unwritable")
         endpoint, most = calls
-        assert stage.calls(endpoint) <= most
+        assert stage.count_calls(endpoint) <= most
         assert not stage.runner.idle.is_set()
-        monkeypatch.setattr(files, "write", genuine)
-        await stage.ended()
-        await until(lambda: stage.problem == "")
-        assert stage.states() == {"fr-FR": "done"}
-        assert (paid(stage), len(stage.sandbox.billed())) == (1, 1)
+        monkeypatch.setattr(files, "write_durably", genuine)
+        await stage.wait_until_idle()
+        await until(lambda: stage.shown_problem == "")
+        assert stage.dub_states() == {"fr-FR": "done"}
+        assert (count_paid_requests(stage), len(stage.sandbox.billed_dubs())) == (1, 1)
 
 
 async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would wait for the paid request, which waits for the disk: that is told instead of waited for."""
-    genuine = files.write
+    genuine = files.write_durably
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         if b"submission" in data:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         genuine(path, data, mode)
 
-    async with scene(tmp_path) as stage:
-        monkeypatch.setattr(files, "write", write)
-        video = stage.video()
-        await stage.add(video, **ONE)
-        await until(lambda: stage.problem == "state_unwritable")
+    async with running_batch(tmp_path) as stage:
+        monkeypatch.setattr(files, "write_durably", write)
+        video = stage.write_video()
+        await stage.add_videos(video, **ONE_LANGUAGE)
+        await until(lambda: stage.shown_problem == "state_unwritable")
         video.write_bytes(b"another cut of it")
-        with pytest.raises(Trouble) as caught:
-            await asyncio.wait_for(stage.add(video, **ONE), patience())
+        with pytest.raises(ProblemError) as caught:
+            await asyncio.wait_for(stage.add_videos(video, **ONE_LANGUAGE), scale_timeout())
         assert caught.value.code == "state_unwritable"
-        monkeypatch.setattr(files, "write", genuine)
-        await stage.ended()
-        await stage.add(video, **ONE)
-        await stage.ended()
-        assert stage.states() == {"fr-FR": "done"}
-        assert (paid(stage), len(stage.sandbox.billed())) == (2, 2)
+        monkeypatch.setattr(files, "write_durably", genuine)
+        await stage.wait_until_idle()
+        await stage.add_videos(video, **ONE_LANGUAGE)
+        await stage.wait_until_idle()
+        assert stage.dub_states() == {"fr-FR": "done"}
+        assert (count_paid_requests(stage), len(stage.sandbox.billed_dubs())) == (2, 2)
 
 
-async def test_a_real_disk_without_room(tmp_path: Path, make_disk: MakeDisk) -> None:
-    disk = make_disk(tmp_path / "state")
-    async with scene(tmp_path) as stage:
-        filler = disk.fill()
-        await stage.add(stage.video(), **ONE)
-        await until(lambda: stage.problem == "state_unwritable")
-        assert paid(stage) == 0
+async def test_a_real_disk_without_room(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
+    disk = make_small_disk(tmp_path / "state")
+    async with running_batch(tmp_path) as stage:
+        filler = disk.fill_up()
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
+        await until(lambda: stage.shown_problem == "state_unwritable")
+        assert count_paid_requests(stage) == 0
         filler.unlink()
-        await stage.ended()
-        await until(lambda: stage.problem == "")
-        assert stage.states() == {"fr-FR": "done"}
+        await stage.wait_until_idle()
+        await until(lambda: stage.shown_problem == "")
+        assert stage.dub_states() == {"fr-FR": "done"}
         assert list((tmp_path / "state" / "jobs").glob("*.toml"))
 
 
-async def test_a_real_disk_without_inodes(tmp_path: Path, make_disk: MakeDisk) -> None:
-    disk = make_disk(tmp_path / "state")
-    async with scene(tmp_path) as stage:
+async def test_a_real_disk_without_inodes(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
+    disk = make_small_disk(tmp_path / "state")
+    async with running_batch(tmp_path) as stage:
         inodes = os.statvfs(disk.path)
         disk.remount(f"nr_inodes={inodes.f_files - inodes.f_ffree}")
-        await stage.add(stage.video(), **ONE)
-        await until(lambda: stage.problem == "state_unwritable")
-        assert paid(stage) == 0
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
+        await until(lambda: stage.shown_problem == "state_unwritable")
+        assert count_paid_requests(stage) == 0
         disk.remount("nr_inodes=1000")
-        await stage.ended()
-        assert stage.states() == {"fr-FR": "done"}
+        await stage.wait_until_idle()
+        assert stage.dub_states() == {"fr-FR": "done"}
 
 
 async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop tries once more, whenever the next try was due."""
-    genuine = files.write
+    genuine = files.write_durably
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ledger_module, "RETRY_SECONDS", 3600.0)
-    async with scene(tmp_path) as stage:
-        monkeypatch.setattr(files, "write", write)
-        await stage.add(stage.video(), **ONE)
-        await until(lambda: stage.problem == "state_unwritable")
-        monkeypatch.setattr(files, "write", genuine)
+    monkeypatch.setattr(ledger_module, "SAVE_RETRY_SECONDS", 3600.0)
+    async with running_batch(tmp_path) as stage:
+        monkeypatch.setattr(files, "write_durably", write)
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
+        await until(lambda: stage.shown_problem == "state_unwritable")
+        monkeypatch.setattr(files, "write_durably", genuine)
         assert await stage.runner.stop()
-        stage.stopped = True
+        stage.is_stopped = True
     assert list((tmp_path / "state" / "jobs").glob("*.toml"))
 
 
 async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are told about, tried again, and the trouble ends by itself although no job changes."""
-    genuine = files.write
+    genuine = files.write_durably
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         if path.endswith("quota.toml"):
             raise OSError(errno.ENOSPC, "No space left on device")
         genuine(path, data, mode)
 
-    async with scene(tmp_path, dubbing_seconds=(3600.0, 3600.0), settings={"poll_interval": 60.0}) as stage:
-        monkeypatch.setattr(files, "write", write)
-        await stage.add(stage.video(), **ONE)
-        await until(lambda: set(stage.states().values()) == {"dubbing"} and stage.problem == "state_unwritable")
-        monkeypatch.setattr(files, "write", genuine)
-        await until(lambda: stage.problem == "")
+    async with running_batch(tmp_path, dubbing_seconds=(3600.0, 3600.0), settings={"poll_interval": 60.0}) as stage:
+        monkeypatch.setattr(files, "write_durably", write)
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
+        await until(lambda: set(stage.dub_states().values()) == {"dubbing"} and stage.shown_problem == "state_unwritable")
+        monkeypatch.setattr(files, "write_durably", genuine)
+        await until(lambda: stage.shown_problem == "")
 
 
 # -- read-only, deleted, replaced ----------------------------------------------------------------------------------------
 
 
-def test_read_only(shell: Shell, make_disk: MakeDisk) -> None:
-    disk = make_disk(shell.state)
+def test_read_only(shell: Shell, make_small_disk: MakeSmallDisk) -> None:
+    disk = make_small_disk(shell.state)
     disk.remount("ro")
-    said = shell.run(str(shell.video("intro.mp4")), "--targets", "fr-FR")
-    assert (said.code, "state directory cannot be used" in said.err) == (2, True), said
+    said = shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
+    assert (said.exit_code, "state directory cannot be used" in said.err) == (2, True), said
     assert "Traceback" not in said.err
     assert shell.sandbox.journal == []
     disk.remount("rw")
-    assert shell.run(str(shell.videos / "intro.mp4"), "--targets", "fr-FR").code == 0
+    assert shell.run_batch(str(shell.videos / "intro.mp4"), "--targets", "fr-FR").exit_code == 0
 
 
 async def test_deleted_while_a_batch_runs(tmp_path: Path) -> None:
     """Nothing more is paid for; with the same directory back in its place it goes on."""
-    async with scene(tmp_path) as stage:
+    async with running_batch(tmp_path) as stage:
         (tmp_path / "state").rename(tmp_path / "moved")
-        await stage.add(stage.video(), **ONE)
-        await until(lambda: stage.problem == "state_unwritable")
-        assert paid(stage) == 0
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
+        await until(lambda: stage.shown_problem == "state_unwritable")
+        assert count_paid_requests(stage) == 0
         (tmp_path / "moved").rename(tmp_path / "state")
-        await stage.ended()
-        assert stage.states() == {"fr-FR": "done"}
+        await stage.wait_until_idle()
+        assert stage.dub_states() == {"fr-FR": "done"}
 
 
 async def test_replaced_while_a_batch_runs(tmp_path: Path) -> None:
     """Whoever deletes the directory and starts anew gets a runner beside the old one, which must then neither write nor pay."""
-    async with scene(tmp_path) as stage:
+    async with running_batch(tmp_path) as stage:
         first = stage.runner
         await first.pause(True)
-        await stage.add(stage.video(), **ONE)
+        await stage.add_videos(stage.write_video(), **ONE_LANGUAGE)
         await until(lambda: list((tmp_path / "state" / "jobs").glob("*.toml")))
         shutil.rmtree(tmp_path / "state")
-        async with working(stage.sandbox, tmp_path) as second:
+        async with running_runner(stage.sandbox, tmp_path) as second:
             await second.add([str(stage.videos / "intro.mp4")], second.settings.batch)
             await until(second.idle.is_set)
             files = {path: path.read_bytes() for path in (tmp_path / "state" / "jobs").iterdir()}
-            billed = stage.sandbox.billed()
-            first._shop.paused = False
-            first._go_on()
-            await until(lambda: stage.problem == "state_unwritable")
+            billed = stage.sandbox.billed_dubs()
+            first._context.paused = False
+            first._resume_held_work()
+            await until(lambda: stage.shown_problem == "state_unwritable")
             await first.add([str(stage.videos / "intro.mp4")], first.settings.batch)
             await asyncio.sleep(0.3)  # several tries to save
             assert {path: path.read_bytes() for path in (tmp_path / "state" / "jobs").iterdir()} == files
-            assert stage.sandbox.billed() == billed
+            assert stage.sandbox.billed_dubs() == billed
         assert await first.stop() is False
-        stage.stopped = True
+        stage.is_stopped = True
 
 
 # -- two at once, and the socket -----------------------------------------------------------------------------------------
 
 
 async def test_two_runners_by_two_names(tmp_path: Path) -> None:
-    async with scene(tmp_path) as stage:
+    async with running_batch(tmp_path) as stage:
         (tmp_path / "link").symlink_to(tmp_path / "state")
         for name in ("state", "link", "link/../state", "state/../link/."):
-            settings = resolve(flags(stage.sandbox, tmp_path, {"state_dir": str(tmp_path / name)}), {})
-            with pytest.raises(Trouble) as caught:
-                Runner(settings, patience=QUICK).open()
+            settings = resolve_settings(settings_flags(stage.sandbox, tmp_path, {"state_dir": str(tmp_path / name)}), {})
+            with pytest.raises(ProblemError) as caught:
+                Runner(settings, backoff=FAST_BACKOFF).open()
             assert caught.value.code == "state_busy"
 
 
-async def test_two_runners_over_a_bind_mount(tmp_path: Path, make_disk: MakeDisk) -> None:
-    async with scene(tmp_path) as stage:
-        other = make_disk(tmp_path / "other")  # skips where nothing can be mounted
+async def test_two_runners_over_a_bind_mount(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
+    async with running_batch(tmp_path) as stage:
+        other = make_small_disk(tmp_path / "other")  # skips where nothing can be mounted
         subprocess.run(["mount", "--bind", str(tmp_path / "state"), str(other.path)], check=True)
-        settings = resolve(flags(stage.sandbox, tmp_path, {"state_dir": str(other.path)}), {})
+        settings = resolve_settings(settings_flags(stage.sandbox, tmp_path, {"state_dir": str(other.path)}), {})
         try:
-            with pytest.raises(Trouble) as caught:
-                Runner(settings, patience=QUICK).open()
+            with pytest.raises(ProblemError) as caught:
+                Runner(settings, backoff=FAST_BACKOFF).open()
         finally:
-            other.free()
+            other.unmount()
         assert caught.value.code == "state_busy"
 
 
-async def served(stage: Scene) -> bool:
+async def is_served(stage: RunningBatch) -> bool:
     """Whether a runner's socket answers."""
-    server = Server(stage.runner, on_stop=lambda: None, read_key=lambda: "")
+    server = RunnerServer(stage.runner, on_stop=lambda: None, read_key=lambda: "")
     await server.start()
     try:
         path = socket_path(stage.runner.settings.state_dir)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
         def ask() -> bool:
-            control = Control.connect(stage.runner.settings.state_dir)
+            control = BlockingRunnerClient.connect(stage.runner.settings.state_dir)
             assert control is not None
-            answered = control.ask(Status(id=7)).id == 7
+            answered = control.ask(StatusRequest(id=7)).id == 7
             control.close()
             return answered
 
@@ -272,21 +272,21 @@ async def served(stage: Scene) -> bool:
 
 
 async def test_a_stale_socket_and_things_in_its_place(tmp_path: Path) -> None:
-    async with scene(tmp_path) as stage:
+    async with running_batch(tmp_path) as stage:
         path = tmp_path / "state" / "runner.sock"
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(path))
-        assert await served(stage)
+        assert await is_served(stage)
         path.write_text("a file")
-        assert await served(stage)
+        assert await is_served(stage)
         precious = tmp_path / "precious"
         precious.write_text("precious")
         path.symlink_to(precious)
-        assert await served(stage)
+        assert await is_served(stage)
         assert precious.read_text() == "precious"
         path.mkdir()
-        with pytest.raises(Trouble) as caught:
-            await served(stage)
+        with pytest.raises(ProblemError) as caught:
+            await is_served(stage)
         assert caught.value.code == "state_unwritable"
         path.rmdir()
 
@@ -294,20 +294,20 @@ async def test_a_stale_socket_and_things_in_its_place(tmp_path: Path) -> None:
 async def test_a_path_too_long_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The socket goes to a private folder; one that somebody else could have made is refused."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with scene(tmp_path, settings={"state_dir": str(tmp_path / ("s" * 120))}) as stage:
+    async with running_batch(tmp_path, settings={"state_dir": str(tmp_path / ("s" * 120))}) as stage:
         path = socket_path(stage.runner.settings.state_dir)
         private = path.parent
         assert private.parent == tmp_path
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
-        assert await served(stage)
+        assert await is_served(stage)
         private.chmod(0o777)
-        with pytest.raises(Trouble):
-            await served(stage)
+        with pytest.raises(ProblemError):
+            await is_served(stage)
         private.rmdir()
         (tmp_path / "elsewhere").mkdir(mode=0o700)
         private.symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(Trouble):
-            await served(stage)
+        with pytest.raises(ProblemError):
+            await is_served(stage)
         assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -323,13 +323,13 @@ async def test_a_file_system_without_sockets(tmp_path: Path, monkeypatch: pytest
                 raise OSError(number, os.strerror(number))
             genuine(self, address)
 
-    async with scene(tmp_path) as stage:
+    async with running_batch(tmp_path) as stage:
         with monkeypatch.context() as patch:
             patch.setattr(socket, "socket", Refusing)
-            assert await served(stage)
+            assert await is_served(stage)
         assert socket_path(str(state)).parent == tmp_path / f"synthdub-{os.getuid()}"
         assert list(socket_path(str(state)).parent.iterdir()) == []  # it goes with its runner
-        assert await served(stage)
+        assert await is_served(stage)
         assert socket_path(str(state)) == state / "runner.sock"
 
 
@@ -337,11 +337,11 @@ def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     shell.state = shell.home / ("s" * 130)
     shell.environment |= {"SYNTHDUB_STATE_DIR": str(shell.state), "TMPDIR": str(shell.home)}
-    process = shell.start("run", str(shell.video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1")
-    until_blocking(lambda: shell.state.exists() and shell.status()["runner"] == process.pid)
+    process = shell.start_command("run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1")
+    until_blocking(lambda: shell.state.exists() and shell.read_status()["runner"] == process.pid)
     assert not (shell.state / "runner.sock").exists()
-    assert shell.call("stop").code == 0
-    assert exit_code(process) == 130
+    assert shell.run_command("stop").exit_code == 0
+    assert wait_for_exit(process) == 130
     process.communicate()
 
 
@@ -349,11 +349,11 @@ def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
 
 
 def test_a_newer_directory_is_left_as_it_is_by_every_command(shell: Shell) -> None:
-    video = str(shell.video("intro.mp4"))
-    shell.run(video, "--targets", "fr-FR")
+    video = str(shell.write_video("intro.mp4"))
+    shell.run_batch(video, "--targets", "fr-FR")
     journal = len(shell.sandbox.journal)
     batch = shell.state / "batch.toml"
-    batch.write_text(batch.read_text().replace(f"schema = {SCHEMA}", f"schema = {SCHEMA + 1}"))
+    batch.write_text(batch.read_text().replace(f"schema = {SCHEMA_VERSION}", f"schema = {SCHEMA_VERSION + 1}"))
     (shell.state / "jobs" / ".new.toml.tmp").write_text("a newer one's business")
 
     def look() -> dict[str, tuple[int, int, bytes]]:
@@ -365,10 +365,10 @@ def test_a_newer_directory_is_left_as_it_is_by_every_command(shell: Shell) -> No
 
     before = look()
     for words in (("run",), ("run", video, "--targets", "es-ES"), ("retry", "intro.mp4"), ("cancel", "intro.mp4"), ("pause",)):
-        said = shell.call(*words)
-        assert (said.code, "newer synthdub" in said.err) == (2, True), (words, said)
+        said = shell.run_command(*words)
+        assert (said.exit_code, "newer synthdub" in said.err) == (2, True), (words, said)
         assert look() == before, words
-    assert "newer synthdub" in shell.call("doctor").out
+    assert "newer synthdub" in shell.run_command("doctor").out
     assert look() == before
     assert os.path.exists(video)
     assert (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from tests.runner.fake_service import Fact, PaidRequest
+from tests.runner.fake_service import Fact, SentPaidRequest
 from tests.virtual_time import VirtualClock
 
 HEARD: Final = 2.0
@@ -39,7 +39,7 @@ class Refusals:
         contents = {content for content, _, _ in self._told if content.split()[0].decode() == title}
         self._agreed |= {(content, language) for content in contents}
 
-    def send(self, paid: PaidRequest) -> list[str]:
+    def send(self, paid: SentPaidRequest) -> list[str]:
         """A request leaves: its languages that nobody agreed to."""
         keys = {(paid.content, language) for language in paid.languages}
         self._used[id(paid)] = keys & self._agreed
@@ -48,7 +48,7 @@ class Refusals:
         self._agreed -= keys
         return wrong
 
-    def give_back(self, paid: PaidRequest) -> None:
+    def give_back(self, paid: SentPaidRequest) -> None:
         """It was certainly not taken, and may be sent again, but for what moderation has just refused."""
         used = self._used.pop(id(paid), set())
         if paid.refused_as == "moderation":

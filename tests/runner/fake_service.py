@@ -14,27 +14,27 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from synthdub_tui.errors import Trouble
+from synthdub_tui.errors import ProblemError
 from synthdub_tui.jobs.model import Source
-from synthdub_tui.sources.digest import digest_of
-from synthdub_tui.sources.same_file import Stamp, same_version, stamp_of
+from synthdub_tui.sources.digest import compute_digest
+from synthdub_tui.sources.same_file import FileStamp, same_version, source_stamp
 from synthdub_tui.synthesia.rate_gate import Endpoint
 from synthdub_tui.transfer.download import (
-    Fetched,
+    DownloadedFile,
+    IsComplete,
     OnStart,
     Progress,
-    UrlExpired,
-    Whole,
-    no_progress,
-    nothing_tells,
-    nothing_to_note,
+    UrlExpiredError,
+    completeness_unknown,
+    ignore_progress,
+    ignore_start,
 )
 from synthdub_tui.transfer.upload import UploadTarget
 from tests.virtual_time import VirtualClock
 
-KEY: Final = "key-of-the-simulation"
-API: Final = "https://api.test"
-WIRE: Final = 0.05
+API_KEY: Final = "key-of-the-simulation"
+API_URL: Final = "https://api.test"
+NETWORK_DELAY_SECONDS: Final = 0.05
 """Seconds that a request takes to arrive, and an answer to come back."""
 
 READ_FAULTS: Final = ("refused", "lost before", "hangs", "lost after", "429", "500", "web page")
@@ -67,115 +67,115 @@ _ROUTES: Final = {
 
 
 @dataclass
-class Asset:
+class FakeAsset:
     title: str
     status: str = "awaiting_upload"
     content: bytes = b""  # as it was uploaded
 
 
 @dataclass
-class Language:
+class LanguageAttempt:
     """One try of a language in a project."""
 
     video: str
     status: str = "in_progress"
     code: str = ""
-    address: bool = True  # whether a complete one has its address yet
+    has_url: bool = True  # whether a complete one has its address yet
     listed: bool = True  # whether the project shows it yet
     mended: bool = False  # it ended in failure, and is complete all the same
 
 
 @dataclass
-class Project:
+class FakeProject:
     asset: str
     title: str
     status: str = "in_progress"
     code: str = ""
-    languages: dict[str, Language] = field(default_factory=dict)
-    earlier: list[tuple[str, Language]] = field(default_factory=list)  # tries that failed, where it goes on listing them
+    languages: dict[str, LanguageAttempt] = field(default_factory=dict)
+    earlier: list[tuple[str, LanguageAttempt]] = field(default_factory=list)  # tries that failed, where it goes on listing them
     lists_earlier: bool = False
     lists_in_error: bool = False  # its languages, although it ended in failure
     mended: bool = False
 
     @property
-    def under_way(self) -> list[Language]:
+    def unfinished_languages(self) -> list[LanguageAttempt]:
         """What has not ended."""
         running = self.status == "in_progress"
         return [each for each in self.languages.values() if running and each.status == "in_progress"]
 
 
 @dataclass(eq=False)
-class PaidRequest:
-    """One that left the client. It may have been taken for all its languages; once it arrived, it was for `new`."""
+class SentPaidRequest:
+    """One that left the client. It may have been taken for all its languages; once it arrived, it was for `new_languages`."""
 
     title: str
     languages: tuple[str, ...]
     asset: str
     content: bytes  # as it was uploaded
     lipsync: bool
-    arrived: bool = False
-    new: tuple[str, ...] = ()
-    project: Project | None = None
+    has_arrived: bool = False
+    new_languages: tuple[str, ...] = ()
+    project: FakeProject | None = None
     refused_as: str = ""  # what was said of it, where it was refused
-    tries: dict[str, Language] = field(default_factory=dict)  # what became of `new`
+    attempts: dict[str, LanguageAttempt] = field(default_factory=dict)  # what became of `new_languages`
 
     @property
-    def exposed(self) -> tuple[str, ...]:
+    def possibly_paid_languages(self) -> tuple[str, ...]:
         """What was paid for by it, or may have been."""
-        return self.new if self.arrived else self.languages
+        return self.new_languages if self.has_arrived else self.languages
 
-    def stands_for(self, language: str) -> bool:
+    def may_have_paid_for(self, language: str) -> bool:
         """Whether the language was paid for by it, or may have been, and has not ended in failure."""
         failed = self.project is not None and self.project.status == "error"
-        ended = language in self.tries and self.tries[language].status == "error"
-        return language in self.exposed and not failed and not ended
+        ended = language in self.attempts and self.attempts[language].status == "error"
+        return language in self.possibly_paid_languages and not failed and not ended
 
 
 Fact = tuple[bytes, str, str]
 """Moderation refused a content in a language, or as a whole (empty), in this try."""
 
 
-class Service:
+class FakeService:
     """`check_paid` is called with each paid request that leaves the client, `on_unpaid` where it certainly was not taken, and
     `on_facts` with what an answer says of moderation."""
 
     def __init__(
         self,
         clock: VirtualClock,
-        check_paid: Callable[[PaidRequest], None],
-        on_unpaid: Callable[[PaidRequest], None] = lambda _: None,
+        check_paid: Callable[[SentPaidRequest], None],
+        on_unpaid: Callable[[SentPaidRequest], None] = lambda _: None,
         on_facts: Callable[[list[Fact]], None] = lambda _: None,
     ) -> None:
-        self.assets: dict[str, Asset] = {}
-        self.projects: dict[str, Project] = {}
-        self.gone: dict[str, Project] = {}  # deleted
+        self.assets: dict[str, FakeAsset] = {}
+        self.projects: dict[str, FakeProject] = {}
+        self.deleted_projects: dict[str, FakeProject] = {}  # deleted
         self.hidden: set[str] = set()  # projects that are not known for a while
         self.lists_late = False  # whether projects show new languages only later
-        self.paid: list[PaidRequest] = []
-        self.calls: dict[Endpoint, list[float]] = {endpoint: [] for endpoint in Endpoint}
+        self.paid_requests: list[SentPaidRequest] = []
+        self.call_times: dict[Endpoint, list[float]] = {endpoint: [] for endpoint in Endpoint}
         self.faults: dict[str, deque[str]] = {}  # by endpoint, "upload" or "file": what befalls the next calls
-        self.refusals: deque[str] = deque()  # of the next paid requests, by what is said
+        self.next_refusals: deque[str] = deque()  # of the next paid requests, by what is said
         self.down_until = 0.0
-        self.key_good = True
-        self.credits = True  # whether there are any left
-        self.wrong: list[str] = []  # breaches that happened within a call, where an error would only look like a fault
+        self.accepts_key = True
+        self.has_credits = True  # whether there are any left
+        self.violations: list[str] = []  # breaches that happened within a call, where an error would only look like a fault
         self._clock = clock
         self._check_paid = check_paid
         self._on_unpaid = on_unpaid
         self._on_facts = on_facts
-        self._counts: Counter[str] = Counter()
+        self._id_counts: Counter[str] = Counter()
 
     # -- for the test --------------------------------------------------------------------------------------------------
 
-    def strike(self, where: str, fault: str, count: int) -> None:
+    def add_faults(self, where: str, fault: str, count: int) -> None:
         """Let it befall the next calls."""
         self.faults.setdefault(where, deque()).extend([fault] * count)
 
-    def heal(self) -> None:
+    def clear_faults(self) -> None:
         """Nothing goes wrong any more."""
         self.faults.clear()
-        self.refusals.clear()
-        self.down_until, self.key_good, self.credits = 0.0, True, True
+        self.next_refusals.clear()
+        self.down_until, self.accepts_key, self.has_credits = 0.0, True, True
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -186,38 +186,40 @@ class Service:
             for language in project.languages.values():
                 language.listed = True
 
-    def complete(self) -> None:
+    def complete_all(self) -> None:
         """All that is under way ends well."""
         for project in self.projects.values():
-            for language in project.under_way:
-                language.status, language.address = "complete", True
+            for language in project.unfinished_languages:
+                language.status, language.has_url = "complete", True
             for language in project.languages.values():
-                language.address = True
+                language.has_url = True
             if project.status == "in_progress":
                 project.status = "complete"
 
-    def exposures(self) -> Counter[tuple[str, str]]:
+    def count_possible_payments(self) -> Counter[tuple[str, str]]:
         """How often each language of each title was paid for, or may have been."""
-        return Counter((request.title, language) for request in self.paid for language in request.exposed)
+        return Counter(
+            (request.title, language) for request in self.paid_requests for language in request.possibly_paid_languages
+        )
 
-    def content(self, project: str, language: str) -> bytes:
+    def video_content(self, project: str, language: str) -> bytes:
         """The video of a language."""
-        known = self.projects.get(project) or self.gone[project]
+        known = self.projects.get(project) or self.deleted_projects[project]
         return f"{project} {language} {known.languages[language].video} ".encode() * 200
 
     # -- HTTP ----------------------------------------------------------------------------------------------------------
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
+    async def handle_request(self, request: httpx.Request) -> httpx.Response:
         """The API, for an httpx.MockTransport."""
         _, _, room, *rest = request.url.path.split("/")
         endpoint = _ROUTES[request.method, room]
-        paid = self._note_paid(endpoint, request, rest)
-        fault = self.fault(endpoint.value)
+        paid = self._record_paid_request(endpoint, request, rest)
+        fault = self.next_fault(endpoint.value)
         if self._clock.now < self.down_until or fault == "refused":
-            self._not_paid(paid)
+            self._drop_paid_request(paid)
             raise httpx.ConnectError("refused", request=request)
-        self.calls[endpoint].append(self._clock.now)
-        await asyncio.sleep(WIRE)
+        self.call_times[endpoint].append(self._clock.now)
+        await asyncio.sleep(NETWORK_DELAY_SECONDS)
         if fault == "lost before":
             raise httpx.ReadError("reset", request=request)
         if fault == "hangs":
@@ -225,23 +227,23 @@ class Service:
         kind, _, moment = fault.partition(", ")
         if moment == "before":
             return _gateway(kind)
-        response = self._early(fault, request) or self._handle(endpoint, request, rest, paid)
+        response = self._early_response(fault, request) or self._route(endpoint, request, rest, paid)
         facts = self._facts(endpoint, rest, paid, response)
-        await asyncio.sleep(WIRE)
+        await asyncio.sleep(NETWORK_DELAY_SECONDS)
         if moment == "after":
             return _gateway(kind)
         if fault == "lost after":
             raise httpx.ReadError("reset", request=request)
         if fault == "500 after":
-            return _said(500, "<html>")
+            return _response(500, "<html>")
         if fault == "web page":
-            return _said(200, "<html>Sign in</html>")
+            return _response(200, "<html>Sign in</html>")
         if 400 <= response.status_code < 500:
-            self._not_paid(paid)
+            self._drop_paid_request(paid)
         self._on_facts(facts)
         return response
 
-    def _facts(self, endpoint: Endpoint, rest: list[str], paid: PaidRequest | None, response: httpx.Response) -> list[Fact]:
+    def _facts(self, endpoint: Endpoint, rest: list[str], paid: SentPaidRequest | None, response: httpx.Response) -> list[Fact]:
         """What this answer says of moderation."""
         if paid is not None and paid.refused_as == "moderation":
             return [(paid.content, "", f"request {id(paid)}")]
@@ -255,129 +257,133 @@ class Service:
         refused = [(name, each) for name, each in _listed(project) if (each.status, each.code) == ("error", "moderation")]
         return whole + [(content, name, each.video) for name, each in refused]
 
-    def _early(self, fault: str, request: httpx.Request) -> httpx.Response | None:
+    def _early_response(self, fault: str, request: httpx.Request) -> httpx.Response | None:
         """Answers that come before anything is processed."""
-        if not self.key_good or request.headers["Authorization"] != KEY:
-            return _said(401, {"error": "Unauthorized"})
+        if not self.accepts_key or request.headers["Authorization"] != API_KEY:
+            return _response(401, {"error": "Unauthorized"})
         if fault == "429":
-            return _said(429, {"error": "Too Many Requests"}, {"Retry-After": "20"})
-        return _said(500, "<html>") if fault == "500" else None
+            return _response(429, {"error": "Too Many Requests"}, {"Retry-After": "20"})
+        return _response(500, "<html>") if fault == "500" else None
 
-    def fault(self, where: str) -> str:
+    def next_fault(self, where: str) -> str:
         """What befalls this call; empty if nothing does."""
         waiting = self.faults.get(where)
         return waiting.popleft() if waiting else ""
 
-    def _note_paid(self, endpoint: Endpoint, request: httpx.Request, rest: list[str]) -> PaidRequest | None:
+    def _record_paid_request(self, endpoint: Endpoint, request: httpx.Request, rest: list[str]) -> SentPaidRequest | None:
         if endpoint not in PAID:
             return None
-        content = _json(request)
-        known = {**self.gone, **self.projects}
+        content = _request_json(request)
+        known = {**self.deleted_projects, **self.projects}
         title = known[rest[0]].title if rest else content["title"]
         asset = known[rest[0]].asset if rest else content["sourceAssetId"]
         languages = tuple(content["targetLanguages"])
-        paid = PaidRequest(title, languages, asset, self.assets[asset].content, content.get("lipsyncEnabled", False))
-        self.paid.append(paid)
+        paid = SentPaidRequest(title, languages, asset, self.assets[asset].content, content.get("lipsyncEnabled", False))
+        self.paid_requests.append(paid)
         try:
             self._check_paid(paid)
         except AssertionError as error:
-            self.wrong.append(str(error))
+            self.violations.append(str(error))
         return paid
 
-    def _not_paid(self, paid: PaidRequest | None) -> None:
+    def _drop_paid_request(self, paid: SentPaidRequest | None) -> None:
         if paid is not None:
-            self.paid.remove(paid)
+            self.paid_requests.remove(paid)
             self._on_unpaid(paid)
 
-    def _new(self, prefix: str) -> str:
-        self._counts[prefix] += 1
-        return f"{prefix}{self._counts[prefix]}"
+    def _new_id(self, prefix: str) -> str:
+        self._id_counts[prefix] += 1
+        return f"{prefix}{self._id_counts[prefix]}"
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
-    def _handle(self, endpoint: Endpoint, request: httpx.Request, rest: list[str], paid: PaidRequest | None) -> httpx.Response:
+    def _route(
+        self, endpoint: Endpoint, request: httpx.Request, rest: list[str], paid: SentPaidRequest | None
+    ) -> httpx.Response:
         match endpoint:
             case Endpoint.CREATE_ASSET:
-                return self._create_asset(_json(request))
+                return self._create_asset(_request_json(request))
             case Endpoint.GET_ASSET if rest[0] in self.assets:
-                return _said(200, {"id": rest[0], "status": self.assets[rest[0]].status})
+                return _response(200, {"id": rest[0], "status": self.assets[rest[0]].status})
             case Endpoint.GET_DUBBING if rest[0] in self.projects and rest[0] not in self.hidden:
-                return _said(200, self._shown(rest[0]))
+                return _response(200, self._project_json(rest[0]))
             case Endpoint.CREATE_DUBBING:
                 assert paid is not None
-                return self._refused(paid) or self._create(_json(request), paid)
+                return self._refusal_response(paid) or self._create_project(_request_json(request), paid)
             case Endpoint.ADD_LOCALES if rest[0] in self.projects and rest[0] not in self.hidden:
                 assert paid is not None
-                return self._refused(paid) or self._add(self.projects[rest[0]], paid)
-        return _said(404, {"error": "Not Found"})
+                return self._refusal_response(paid) or self._add_languages(self.projects[rest[0]], paid)
+        return _response(404, {"error": "Not Found"})
 
     def _create_asset(self, content: dict[str, Any]) -> httpx.Response:
-        name = self._new("asset-")
-        self.assets[name] = Asset(content["title"])
+        name = self._new_id("asset-")
+        self.assets[name] = FakeAsset(content["title"])
         keys = {"accessKeyId": "A", "secretAccessKey": "S", "sessionToken": "T", "bucket": "uploads", "key": name}
-        return _said(201, {"id": name, "uploadCredentials": keys})
+        return _response(201, {"id": name, "uploadCredentials": keys})
 
-    def _refused(self, paid: PaidRequest) -> httpx.Response | None:
+    def _refusal_response(self, paid: SentPaidRequest) -> httpx.Response | None:
         """A no to all requests, to the whole of this one, or to its first language."""
-        if not self.credits:
-            return _said(402, {"error": "No credits left"})
-        said = paid.refused_as = self.refusals.popleft() if self.refusals else ""
+        if not self.has_credits:
+            return _response(402, {"error": "No credits left"})
+        said = paid.refused_as = self.next_refusals.popleft() if self.next_refusals else ""
         if not said:
             return None
         named = [{"language": paid.languages[0], "error": said.removeprefix("named ")}]
         body = {"dubbedErrors": named} if said.startswith("named ") else {"error": said}
-        return _said(400, body)
+        return _response(400, body)
 
-    def _create(self, content: dict[str, Any], paid: PaidRequest) -> httpx.Response:
+    def _create_project(self, content: dict[str, Any], paid: SentPaidRequest) -> httpx.Response:
         asset = content["sourceAssetId"]
         if asset not in self.assets:
-            return _said(404, {"error": "Not Found"})
+            return _response(404, {"error": "Not Found"})
         if self.assets[asset].status == "awaiting_upload":
-            return _said(400, {"error": "BrokenAssetUrlError"})
-        name = self._new("project-")
-        self.projects[name] = Project(asset, content["title"])
-        self._begin(self.projects[name], paid)
-        return _said(202, {"createdImportedAsset": {"id": name}})
+            return _response(400, {"error": "BrokenAssetUrlError"})
+        name = self._new_id("project-")
+        self.projects[name] = FakeProject(asset, content["title"])
+        self._start_languages(self.projects[name], paid)
+        return _response(202, {"createdImportedAsset": {"id": name}})
 
-    def _begin(self, project: Project, paid: PaidRequest) -> list[dict[str, str]]:
+    def _start_languages(self, project: FakeProject, paid: SentPaidRequest) -> list[dict[str, str]]:
         """Languages that the project does not have, or that failed in it, are dubbed, and billed."""
         again = {language for language, known in project.languages.items() if known.status != "error"}
-        paid.new = tuple(language for language in paid.languages if language not in again)
-        paid.arrived, paid.project = True, project
-        for language in paid.new:
+        paid.new_languages = tuple(language for language in paid.languages if language not in again)
+        paid.has_arrived, paid.project = True, project
+        for language in paid.new_languages:
             if language in project.languages:
                 project.earlier.append((language, project.languages[language]))
-            project.languages[language] = paid.tries[language] = Language(self._new("video-"), listed=not self.lists_late)
-        if paid.new:
+            project.languages[language] = paid.attempts[language] = LanguageAttempt(
+                self._new_id("video-"), listed=not self.lists_late
+            )
+        if paid.new_languages:
             project.status = "in_progress"
-        return [{"language": language, "id": project.languages[language].video} for language in paid.new]
+        return [{"language": language, "id": project.languages[language].video} for language in paid.new_languages]
 
-    def _add(self, project: Project, paid: PaidRequest) -> httpx.Response:
+    def _add_languages(self, project: FakeProject, paid: SentPaidRequest) -> httpx.Response:
         if project.status == "error":
-            return _said(404, {"error": "Not Found"})
-        created = self._begin(project, paid)
-        return _said(202, {"createdDubbedAssets": created}) if created else _said(204, "")
+            return _response(404, {"error": "Not Found"})
+        created = self._start_languages(project, paid)
+        return _response(202, {"createdDubbedAssets": created}) if created else _response(204, "")
 
-    def _shown(self, name: str) -> dict[str, Any]:
+    def _project_json(self, name: str) -> dict[str, Any]:
         project = self.projects[name]
         shown: dict[str, Any] = {"id": name, "status": project.status}
         if project.status == "error":
             shown["errorCode"] = project.code
         if listed := _listed(project):
-            shown["dubbedAssets"] = [self._entry(name, *item) for item in listed]
+            shown["dubbedAssets"] = [self._language_json(name, *item) for item in listed]
         return shown
 
-    def _entry(self, project: str, language: str, known: Language) -> dict[str, Any]:
+    def _language_json(self, project: str, language: str, known: LanguageAttempt) -> dict[str, Any]:
         entry: dict[str, Any] = {"id": known.video, "language": language, "status": known.status}
         if known.status == "error":
             entry["errorCode"] = known.code
-        elif known.status == "complete" and known.address:
+        elif known.status == "complete" and known.has_url:
             entry["download"] = f"https://files.test/{project}/{language}/mp4?signature=s"
             entry["captions"] = {"srt": f"https://files.test/{project}/{language}/srt?signature=s"}
         return entry
 
 
-def _listed(project: Project) -> list[tuple[str, Language]]:
+def _listed(project: FakeProject) -> list[tuple[str, LanguageAttempt]]:
     """What a project shows of its languages, earlier tries first."""
     if project.status == "error" and not project.lists_in_error:
         return []
@@ -385,7 +391,7 @@ def _listed(project: Project) -> list[tuple[str, Language]]:
     return [*earlier, *((name, each) for name, each in project.languages.items() if each.listed)]
 
 
-def mend(project: Project) -> None:
+def mend(project: FakeProject) -> None:
     """What failed is complete after all."""
     project.mended |= project.status == "error"
     for language in project.languages.values():
@@ -394,10 +400,10 @@ def mend(project: Project) -> None:
     project.status = "complete"
 
 
-class Storage:
+class FakeUploader:
     """In place of the Uploader."""
 
-    def __init__(self, service: Service, clock: VirtualClock) -> None:
+    def __init__(self, service: FakeService, clock: VirtualClock) -> None:
         self._service = service
         self._clock = clock
 
@@ -406,73 +412,73 @@ class Storage:
             progress(source.size * sent // 4)
             await asyncio.sleep(0.5)
         if self._clock.now < self._service.down_until:
-            raise Trouble("upload_failed", "refused")
-        if fault := self._service.fault("upload"):
-            raise Trouble(fault)
+            raise ProblemError("upload_failed", "refused")
+        if fault := self._service.next_fault("upload"):
+            raise ProblemError(fault)
         try:
             now = Path(source.path).stat()
         except FileNotFoundError as error:
-            raise Trouble("source_missing") from error
-        if not same_version(stamp_of(source), Stamp(now.st_size, now.st_mtime_ns)):
-            raise Trouble("source_changed")
+            raise ProblemError("source_missing") from error
+        if not same_version(source_stamp(source), FileStamp(now.st_size, now.st_mtime_ns)):
+            raise ProblemError("source_changed")
         asset = self._service.assets[target.key]
         asset.status, asset.content = "ready", Path(source.path).read_bytes()
-        return digest_of(source.path, size=source.size)
+        return compute_digest(source.path, size=source.size)
 
     async def close(self) -> None:
         pass
 
 
-class Files:
+class FakeDownloader:
     """In place of the Downloader: it continues parts, and one fault is what the real one gives up after several."""
 
-    def __init__(self, service: Service, clock: VirtualClock) -> None:
+    def __init__(self, service: FakeService, clock: VirtualClock) -> None:
         self._service = service
         self._clock = clock
 
-    async def fetch(
+    async def download(
         self,
         url: str,
         part: str,
         *,
         etag: str = "",
-        limit: int | None = None,
-        whole: Whole = nothing_tells,
-        on_start: OnStart = nothing_to_note,
-        progress: Progress = no_progress,
-    ) -> Fetched:
-        await asyncio.sleep(WIRE)
-        content, found = self._asked(url)
+        max_bytes: int | None = None,
+        is_complete: IsComplete = completeness_unknown,
+        on_start: OnStart = ignore_start,
+        on_progress: Progress = ignore_progress,
+    ) -> DownloadedFile:
+        await asyncio.sleep(NETWORK_DELAY_SECONDS)
+        content, found = self._content_of(url)
         if found != etag:
             Path(part).write_bytes(b"")
             await on_start(found, len(content))
-        cut = self._service.fault("file") == "cut"
+        cut = self._service.next_fault("file") == "cut"
         while (have := Path(part).stat().st_size) < len(content):
             with Path(part).open("ab") as file:
                 file.write(content[have : have + 2048])
-            progress(have, len(content))
-            await asyncio.sleep(WIRE)
+            on_progress(have, len(content))
+            await asyncio.sleep(NETWORK_DELAY_SECONDS)
             if cut:
-                raise Trouble("download_failed", "cut")
+                raise ProblemError("download_failed", "cut")
         now = Path(part).stat()
-        return Fetched(now.st_size, found, now.st_mtime_ns)
+        return DownloadedFile(now.st_size, found, now.st_mtime_ns)
 
-    def _asked(self, url: str) -> tuple[bytes, str]:
+    def _content_of(self, url: str) -> tuple[bytes, str]:
         """The content and its validator."""
         _, project, language, ending = urlsplit(url).path.split("/")
-        fault = self._service.fault("file")
+        fault = self._service.next_fault("file")
         if fault == "expired" or project not in self._service.projects:
-            raise UrlExpired(403)
+            raise UrlExpiredError(403)
         if fault == "broken" or self._clock.now < self._service.down_until:
-            raise Trouble("download_failed", "refused")
+            raise ProblemError("download_failed", "refused")
         video = self._service.projects[project].languages[language].video
-        return self._service.content(project, language)[: None if ending == "mp4" else 100], f'"{video}"'
+        return self._service.video_content(project, language)[: None if ending == "mp4" else 100], f'"{video}"'
 
     async def close(self) -> None:
         pass
 
 
-class _Body(httpx.AsyncByteStream):
+class _UnreadBody(httpx.AsyncByteStream):
     """A body that is not read yet."""
 
     def __init__(self, content: bytes) -> None:
@@ -482,22 +488,22 @@ class _Body(httpx.AsyncByteStream):
         yield self._content
 
 
-def _said(status: int, what: Any, headers: dict[str, str] | None = None) -> httpx.Response:
+def _response(status: int, what: Any, headers: dict[str, str] | None = None) -> httpx.Response:
     """An answer of JSON, or of text, that is not read yet."""
     text = what if isinstance(what, str) else json.dumps(what)
     kind = "text/html" if text.startswith("<") else "application/json"
-    return httpx.Response(status, headers={"Content-Type": kind} | (headers or {}), stream=_Body(text.encode()))
+    return httpx.Response(status, headers={"Content-Type": kind} | (headers or {}), stream=_UnreadBody(text.encode()))
 
 
 def _gateway(kind: str) -> httpx.Response:
-    return _said(*GATEWAYS[kind]) if kind in GATEWAYS else _said(204, "")
+    return _response(*GATEWAYS[kind]) if kind in GATEWAYS else _response(204, "")
 
 
-def _json(request: httpx.Request) -> dict[str, Any]:
+def _request_json(request: httpx.Request) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(request.content)
     return content
 
 
-def stored(folder: Path) -> list[dict[str, Any]]:
+def read_stored_jobs(folder: Path) -> list[dict[str, Any]]:
     """The jobs as they stand on disk."""
     return [tomllib.loads(path.read_text()) for path in (folder / "jobs").glob("*.toml")]

@@ -6,16 +6,16 @@ from typing import Any
 
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.runner.runner import Runner
-from synthdub_tui.settings.resolve import resolve
-from tests.runner.conftest import QUICK, Bench
+from synthdub_tui.settings.resolve import resolve_settings
+from tests.runner.conftest import FAST_BACKOFF, Workspace
 
 
-class Working:
+class RunningRunner:
     """A runner in this test's own loop, steered by hand."""
 
-    def __init__(self, bench: Bench, **options: Any) -> None:
-        settings = resolve(bench.flags(**options), {"SYNTHESIA_API_KEY": bench.sandbox.api_key})
-        self.runner = Runner(settings, patience=QUICK)
+    def __init__(self, bench: Workspace, **options: Any) -> None:
+        settings = resolve_settings(bench.settings_flags(**options), {"SYNTHESIA_API_KEY": bench.sandbox.api_key})
+        self.runner = Runner(settings, backoff=FAST_BACKOFF)
 
     async def __aenter__(self) -> Runner:
         self.runner.open()
@@ -26,14 +26,14 @@ class Working:
         assert await self.runner.stop()
 
 
-def only(runner: Runner) -> Job:
-    (job,) = runner.ledger.jobs.values()
+def only_job(runner: Runner) -> Job:
+    (job,) = runner.live_jobs.jobs.values()
     return job
 
 
-def states(runner: Runner) -> dict[str, str]:
-    return states_of(runner, only(runner).id)
+def only_job_states(runner: Runner) -> dict[str, str]:
+    return job_states(runner, only_job(runner).id)
 
 
-def states_of(runner: Runner, job: str) -> dict[str, str]:
-    return {language: dub.state.value for language, dub in runner.ledger.jobs[job].dubs.items()}
+def job_states(runner: Runner, job: str) -> dict[str, str]:
+    return {language: dub.state.value for language, dub in runner.live_jobs.jobs[job].dubs.items()}

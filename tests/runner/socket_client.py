@@ -8,23 +8,23 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from synthdub_tui.ipc import protocol as p
-from synthdub_tui.ipc.server import Server
+from synthdub_tui.ipc.server import RunnerServer
 from synthdub_tui.runner import runner as runner_module
-from tests.waiting import patience
+from tests.waiting import scale_timeout
 
 
-class Peer:
+class SocketClient:
     """A client of the control socket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
-    def say(self, request: p.Request) -> None:
+    def send(self, request: p.Request) -> None:
         self._writer.write(p.encode(request))
 
-    async def reply(self) -> p.Reply:
-        async with asyncio.timeout(patience()):
+    async def read_reply(self) -> p.Reply:
+        async with asyncio.timeout(scale_timeout()):
             while True:
                 message = p.decode_message(await self._reader.readline())
                 if isinstance(message, p.Reply):
@@ -32,12 +32,12 @@ class Peer:
 
 
 @asynccontextmanager
-async def attached(working: runner_module.Runner) -> AsyncIterator[Peer]:
-    server = Server(working, on_stop=lambda: None, read_key=lambda: "")
+async def connect_client(working: runner_module.Runner) -> AsyncIterator[SocketClient]:
+    server = RunnerServer(working, on_stop=lambda: None, read_key=lambda: "")
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(Path(working.store.folder) / "runner.sock"), limit=2**24)
     try:
-        yield Peer(reader, writer)
+        yield SocketClient(reader, writer)
     finally:
         writer.close()
         await server.close("stopped")

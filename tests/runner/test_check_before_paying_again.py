@@ -10,274 +10,274 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as struct_replace
 
-from synthdub_tui.ipc.protocol import Cell
+from synthdub_tui.ipc.protocol import DubRef
 from synthdub_tui.jobs.model import Dub, DubState
 from synthdub_tui.jobs.transitions import observation, submission
 from synthdub_tui.runner import request_handlers
-from synthdub_tui.sandbox.config import Failure, Fault
-from synthdub_tui.sandbox.service_state import Dubbed, Project
-from synthdub_tui.store.job_store import Store
-from tests.dub_refs import seen
-from tests.runner.conftest import Bench, MakeBench, Result
+from synthdub_tui.sandbox.config import Fault, SimulatedFailure
+from synthdub_tui.sandbox.service_state import DubbedVideo, Project
+from synthdub_tui.store.job_store import JobStore
+from tests.dub_refs import shown_dubs
+from tests.runner.conftest import MakeWorkspace, RunResult, Workspace
 
 FR, ES = "fr-FR", "es-ES"
 
-Heal = Callable[[Bench], None]
+ChangeService = Callable[[Workspace], None]
 
 
-def retry(bench: Bench, language: str = FR) -> None:
+def retry_failed_dub(bench: Workspace, language: str = FR) -> None:
     """As `synthdub retry FILE:LANG --yes` does without a runner."""
-    store = Store(str(bench.state))
+    store = JobStore(str(bench.state))
     store.open()
     (job,) = bench.jobs()
     jobs = {job.id: job}
-    assert request_handlers.retry(jobs, seen(jobs, [Cell(job.id, language)]), True, time.time(), store.save, lambda path: True)[
-        :2
-    ] == (
+    assert request_handlers.retry(
+        jobs, shown_dubs(jobs, [DubRef(job.id, language)]), True, time.time(), store.save, lambda path: True
+    )[:2] == (
         1,
         0,
     )
 
 
-def project(bench: Bench) -> Project:
+def last_project(bench: Workspace) -> Project:
     return list(bench.sandbox.state.projects.values())[-1]
 
 
-def change_project(bench: Bench, **fields: object) -> None:
-    old = project(bench)
+def change_project(bench: Workspace, **fields: object) -> None:
+    old = last_project(bench)
     bench.sandbox.state.projects[old.id] = replace(old, **fields)  # type: ignore[arg-type]
 
 
-def change_dub(bench: Bench, language: str = FR, **fields: object) -> None:
-    dubs = project(bench).dubs
+def change_dub(bench: Workspace, language: str = FR, **fields: object) -> None:
+    dubs = last_project(bench).dubs
     dubs[language] = replace(dubs[language], **fields)  # type: ignore[arg-type]
 
 
-def the_language_is_complete(bench: Bench) -> None:
+def complete_language(bench: Workspace) -> None:
     change_dub(bench, error="")
 
 
-def the_project_is_complete(bench: Bench) -> None:
+def complete_project(bench: Workspace) -> None:
     change_project(bench, error="")
 
 
-def as_it_was(bench: Bench) -> None:
+def change_nothing(bench: Workspace) -> None:
     pass
 
 
-def state(result: Result, language: str = FR) -> tuple[str, str]:
+def dub_state(result: RunResult, language: str = FR) -> tuple[str, str]:
     dub = result.jobs["intro.mp4"].dubs[language]
     return dub.state.value, dub.failure.code if dub.failure is not None else ""
 
 
-FAILED_LANGUAGE = Failure(languages=(FR,))
-FAILED_PROJECT = Failure(kind="project")
+FAILED_LANGUAGE = SimulatedFailure(languages=(FR,))
+FAILED_PROJECT = SimulatedFailure(kind="project")
 
 
 @pytest.mark.parametrize(
     ("failure", "heal"),
-    [(FAILED_LANGUAGE, the_language_is_complete), (FAILED_PROJECT, the_project_is_complete)],
+    [(FAILED_LANGUAGE, complete_language), (FAILED_PROJECT, complete_project)],
 )
 async def test_what_failed_first_and_is_complete_now_is_fetched_and_not_paid_again(
-    make_bench: MakeBench, failure: Failure, heal: Heal
+    make_workspace: MakeWorkspace, failure: SimulatedFailure, heal: ChangeService
 ) -> None:
-    bench = make_bench(failures=(failure,))
-    assert (await bench.run(bench.video("intro.mp4"), targets=(FR,))).code == 1
+    bench = make_workspace(failures=(failure,))
+    assert (await bench.run(bench.write_video("intro.mp4"), targets=(FR,))).exit_code == 1
     heal(bench)
-    retry(bench)
+    retry_failed_dub(bench)
     result = await bench.run()
-    assert (state(result), bench.billed, result.code) == (("done", ""), 1, 0)
-    assert bench.calls("POST /v2/assets") == 1
+    assert (dub_state(result), bench.billed_dubs, result.exit_code) == (("done", ""), 1, 0)
+    assert bench.count_calls("POST /v2/assets") == 1
 
 
-async def test_what_goes_on_after_all_is_followed_and_not_paid_again(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(FAILED_LANGUAGE,))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
+async def test_what_goes_on_after_all_is_followed_and_not_paid_again(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(FAILED_LANGUAGE,))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
     change_dub(bench, error="", ends=time.time() + 1.0)
-    retry(bench)
+    retry_failed_dub(bench)
     result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 1)
+    assert (dub_state(result), bench.billed_dubs) == (("done", ""), 1)
 
 
-async def test_an_old_failure_that_is_listed_still_does_not_count_as_there(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(Failure(languages=(FR,), times=1),))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    retry(bench)
+async def test_an_old_failure_that_is_listed_still_does_not_count_as_there(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(SimulatedFailure(languages=(FR,), times=1),))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
+    retry_failed_dub(bench)
     result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 2)
+    assert (dub_state(result), bench.billed_dubs) == (("done", ""), 2)
 
 
-async def test_a_project_that_failed_and_lists_complete_languages_gives_them_away(make_bench: MakeBench) -> None:
+async def test_a_project_that_failed_and_lists_complete_languages_gives_them_away(make_workspace: MakeWorkspace) -> None:
     """Of the languages that it does not list as complete, it is the failure."""
     listed = {"status": "error", "errorCode": "processing_error"}
-    bench = make_bench(
+    bench = make_workspace(
         dubbing_seconds_by_language={ES: (60.0, 60.0)},
         faults=(Fault("GET /v2/dubbing/{id}", "change", nth=tuple(range(8, 900)), set=listed),),
     )
-    result = await bench.run(bench.video("intro.mp4"))
-    assert state(result) == ("done", "")
-    assert state(result, ES) == ("failed", "processing_error")
+    result = await bench.run(bench.write_video("intro.mp4"))
+    assert dub_state(result) == ("done", "")
+    assert dub_state(result, ES) == ("failed", "processing_error")
 
 
-async def test_a_project_that_was_not_known_for_a_while_is_looked_for_however_often_it_was_lost(bench: Bench) -> None:
+async def test_a_project_that_was_not_known_for_a_while_is_looked_for_however_often_it_was_lost(workspace: Workspace) -> None:
     """As with the key of another workspace."""
-    video = bench.video("intro.mp4")
-    bench.sandbox.inject(
+    video = workspace.write_video("intro.mp4")
+    workspace.sandbox.inject(
         Fault("GET /v2/dubbing/{id}", "status", status=404, body='{"error": "Not Found"}', content_type="application/json")
     )
     for _ in range(3):
-        result = await bench.run(video, targets=(FR,))
-        assert state(result) == ("failed", "project_not_found")
-    bench.sandbox.clear_faults()
-    retry(bench)
-    result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 1)
+        result = await workspace.run(video, targets=(FR,))
+        assert dub_state(result) == ("failed", "project_not_found")
+    workspace.sandbox.clear_faults()
+    retry_failed_dub(workspace)
+    result = await workspace.run()
+    assert (dub_state(result), workspace.billed_dubs) == (("done", ""), 1)
 
 
-async def test_a_run_looks_for_a_lost_project_by_itself_which_is_free(bench: Bench) -> None:
-    video = bench.video("intro.mp4")
-    bench.sandbox.inject(
+async def test_a_run_looks_for_a_lost_project_by_itself_which_is_free(workspace: Workspace) -> None:
+    video = workspace.write_video("intro.mp4")
+    workspace.sandbox.inject(
         Fault("GET /v2/dubbing/{id}", "status", status=404, body='{"error": "Not Found"}', content_type="application/json")
     )
     for _ in range(3):
-        await bench.run(video, targets=(FR,))
-    bench.sandbox.clear_faults()
-    result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 1)
+        await workspace.run(video, targets=(FR,))
+    workspace.sandbox.clear_faults()
+    result = await workspace.run()
+    assert (dub_state(result), workspace.billed_dubs) == (("done", ""), 1)
 
 
-async def test_a_project_that_is_gone_is_paid_for_again_where_the_user_says_so(bench: Bench) -> None:
-    video = bench.video("intro.mp4")
-    bench.sandbox.inject(
+async def test_a_project_that_is_gone_is_paid_for_again_where_the_user_says_so(workspace: Workspace) -> None:
+    video = workspace.write_video("intro.mp4")
+    workspace.sandbox.inject(
         Fault("GET /v2/dubbing/{id}", "status", status=404, body='{"error": "Not Found"}', content_type="application/json")
     )
     for _ in range(2):
-        await bench.run(video, targets=(FR,))
-    bench.sandbox.state.projects.clear()
-    bench.sandbox.clear_faults()
-    retry(bench)
-    result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 2)
+        await workspace.run(video, targets=(FR,))
+    workspace.sandbox.state.projects.clear()
+    workspace.sandbox.clear_faults()
+    retry_failed_dub(workspace)
+    result = await workspace.run()
+    assert (dub_state(result), workspace.billed_dubs) == (("done", ""), 2)
 
 
-async def test_nothing_is_paid_as_long_as_a_look_is_not_answered(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(FAILED_LANGUAGE,))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    the_language_is_complete(bench)
-    retry(bench)
+async def test_nothing_is_paid_as_long_as_a_look_is_not_answered(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(FAILED_LANGUAGE,))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
+    complete_language(bench)
+    retry_failed_dub(bench)
     bench.sandbox.inject(Fault("GET /v2/dubbing/{id}", "status", status=503, count=3))
     result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 1)
+    assert (dub_state(result), bench.billed_dubs) == (("done", ""), 1)
 
 
-async def test_a_wrong_key_at_the_look_pays_nothing_and_leaves_the_dub_as_it_was(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(FAILED_LANGUAGE,))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    the_language_is_complete(bench)
-    retry(bench)
+async def test_a_wrong_key_at_the_look_pays_nothing_and_leaves_the_dub_as_it_was(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(FAILED_LANGUAGE,))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
+    complete_language(bench)
+    retry_failed_dub(bench)
     before = bench.jobs()[0].dubs[FR]
     bench.sandbox.inject(
         Fault("GET /v2/dubbing/{id}", "status", status=403, body='{"error": "Forbidden"}', content_type="application/json")
     )
     result = await bench.run()
-    assert (result.code, bench.billed) == (2, 1)
+    assert (result.exit_code, bench.billed_dubs) == (2, 1)
     assert result.jobs["intro.mp4"].dubs[FR] == before
     bench.sandbox.clear_faults()
-    assert state(await bench.run()) == ("done", "")
-    assert bench.billed == 1
+    assert dub_state(await bench.run()) == ("done", "")
+    assert bench.billed_dubs == 1
 
 
-async def test_an_answer_that_tells_nothing_is_no_reason_to_pay(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(FAILED_LANGUAGE,))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    retry(bench)
+async def test_an_answer_that_tells_nothing_is_no_reason_to_pay(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(FAILED_LANGUAGE,))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
+    retry_failed_dub(bench)
     bench.sandbox.inject(
         Fault("GET /v2/dubbing/{id}", "status", status=400, body='{"error": "Bad"}', content_type="application/json")
     )
     result = await bench.run()
-    assert (state(result), bench.billed) == (("failed", "request_refused"), 1)
+    assert (dub_state(result), bench.billed_dubs) == (("failed", "request_refused"), 1)
 
 
-async def test_a_look_that_finds_a_refusal_by_moderation_does_not_pay(make_bench: MakeBench) -> None:
+async def test_a_look_that_finds_a_refusal_by_moderation_does_not_pay(make_workspace: MakeWorkspace) -> None:
     """The user agreed to pay for what had failed by a mishap, and knows nothing of the refusal."""
-    bench = make_bench(failures=(FAILED_LANGUAGE,))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
+    bench = make_workspace(failures=(FAILED_LANGUAGE,))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
     change_dub(bench, error="moderation")
-    retry(bench)
+    retry_failed_dub(bench)
     result = await bench.run()
-    assert (state(result), bench.billed) == (("failed", "moderation"), 1)
+    assert (dub_state(result), bench.billed_dubs) == (("failed", "moderation"), 1)
 
 
-async def test_what_moderation_refused_is_sent_again_where_the_user_names_it(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(Failure(code="moderation", languages=(FR,), times=1),))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    retry(bench)
+async def test_what_moderation_refused_is_sent_again_where_the_user_names_it(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(SimulatedFailure(code="moderation", languages=(FR,), times=1),))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
+    retry_failed_dub(bench)
     result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 2)
+    assert (dub_state(result), bench.billed_dubs) == (("done", ""), 2)
 
 
-async def test_a_second_project_is_looked_at_too_and_so_is_the_first(make_bench: MakeBench) -> None:
-    bench = make_bench(failures=(FAILED_PROJECT,))
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    retry(bench)
+async def test_a_second_project_is_looked_at_too_and_so_is_the_first(make_workspace: MakeWorkspace) -> None:
+    bench = make_workspace(failures=(FAILED_PROJECT,))
+    await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
+    retry_failed_dub(bench)
     await bench.run()
-    assert bench.billed == 2
+    assert bench.billed_dubs == 2
     first, _ = bench.sandbox.state.projects.values()
     bench.sandbox.state.projects[first.id] = replace(first, error="")
-    retry(bench)
+    retry_failed_dub(bench)
     result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 2)
+    assert (dub_state(result), bench.billed_dubs) == (("done", ""), 2)
 
 
-async def test_a_held_dub_is_looked_for_again_before_it_is_paid_for(bench: Bench) -> None:
+async def test_a_held_dub_is_looked_for_again_before_it_is_paid_for(workspace: Workspace) -> None:
     """Held since nobody knew its project any more; by now the service does."""
-    video = bench.video("intro.mp4")
-    await bench.run(video, targets=(FR,))
-    shutil.rmtree(bench.state)
-    for path in bench.videos.glob("*.dubbed-*"):
+    video = workspace.write_video("intro.mp4")
+    await workspace.run(video, targets=(FR,))
+    shutil.rmtree(workspace.state)
+    for path in workspace.videos.glob("*.dubbed-*"):
         path.unlink()
-    known = dict(bench.sandbox.state.projects)
-    bench.sandbox.state.projects.clear()
-    assert (await bench.run(video, targets=(FR,))).code == 5
-    bench.sandbox.state.projects.update(known)
-    retry(bench)
-    result = await bench.run()
-    assert (state(result), bench.billed) == (("done", ""), 1)
+    known = dict(workspace.sandbox.state.projects)
+    workspace.sandbox.state.projects.clear()
+    assert (await workspace.run(video, targets=(FR,))).exit_code == 5
+    workspace.sandbox.state.projects.update(known)
+    retry_failed_dub(workspace)
+    result = await workspace.run()
+    assert (dub_state(result), workspace.billed_dubs) == (("done", ""), 1)
 
 
-async def test_of_an_old_failure_and_a_new_dub_in_one_list_the_new_one_is_downloaded(bench: Bench) -> None:
-    video = bench.video("intro.mp4")
-    await bench.run(video, targets=(ES,))
-    project(bench).dubs["old"] = Dubbed("old", FR, 0.0, 0.0, error="processing_error")  # listed first
-    result = await bench.run(video, targets=(FR,))
-    assert (state(result), bench.billed) == (("done", ""), 2)
+async def test_of_an_old_failure_and_a_new_dub_in_one_list_the_new_one_is_downloaded(workspace: Workspace) -> None:
+    video = workspace.write_video("intro.mp4")
+    await workspace.run(video, targets=(ES,))
+    last_project(workspace).dubs["old"] = DubbedVideo("old", FR, 0.0, 0.0, error="processing_error")  # listed first
+    result = await workspace.run(video, targets=(FR,))
+    assert (dub_state(result), workspace.billed_dubs) == (("done", ""), 2)
 
 
-async def test_an_unknown_addition_is_looked_for_with_each_run(make_bench: MakeBench) -> None:
+async def test_an_unknown_addition_is_looked_for_with_each_run(make_workspace: MakeWorkspace) -> None:
     """The service took it in, and was behind with listing it."""
-    bench = make_bench(faults=(Fault("PUT /v2/dubbing/{id}", "reset_after"),))
-    video = bench.video("intro.mp4")
+    bench = make_workspace(faults=(Fault("PUT /v2/dubbing/{id}", "reset_after"),))
+    video = bench.write_video("intro.mp4")
     await bench.run(video, targets=(ES,))
     listed = {"dubbedAssets": [], "status": "complete"}
     bench.sandbox.inject(Fault("GET /v2/dubbing/{id}", "change", set=listed))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(observation, "UNKNOWN_GRACE", 0.0)
+        patch.setattr(observation, "UNKNOWN_PUT_GRACE_SECONDS", 0.0)
         result = await bench.run(video, targets=(FR,))
-        assert state(result) == ("unknown", "submission_unknown")
+        assert dub_state(result) == ("unknown", "submission_unknown")
     bench.sandbox.clear_faults()
     result = await bench.run()
-    assert (state(result), bench.billed, result.code) == (("done", ""), 2, 0)
+    assert (dub_state(result), bench.billed_dubs, result.exit_code) == (("done", ""), 2, 0)
 
 
-async def test_a_receipt_whose_answer_came_resolves_an_unknown_request(bench: Bench) -> None:
+async def test_a_receipt_whose_answer_came_resolves_an_unknown_request(workspace: Workspace) -> None:
     """The runner was killed after the receipt was written and before the job was."""
-    await bench.run(bench.video("intro.mp4"), targets=(FR,))
-    (job,) = bench.jobs()
-    store = Store(str(bench.state))
+    await workspace.run(workspace.write_video("intro.mp4"), targets=(FR,))
+    (job,) = workspace.jobs()
+    store = JobStore(str(workspace.state))
     store.open()
     asset = struct_replace(job, dubs={FR: Dub(DubState.WAITING, job.added)}, projects={})
-    store.save(submission.intend(asset, [FR], "", job.added))
-    for path in bench.videos.glob("*.dubbed-*"):
+    store.save(submission.record_intent(asset, [FR], "", job.added))
+    for path in workspace.videos.glob("*.dubbed-*"):
         path.unlink()
-    result = await bench.run()
-    assert (state(result), bench.billed, result.code) == (("done", ""), 1, 0)
+    result = await workspace.run()
+    assert (dub_state(result), workspace.billed_dubs, result.exit_code) == (("done", ""), 1, 0)

@@ -11,42 +11,42 @@ import pytest
 from msgspec.structs import replace
 
 from synthdub_tui import humanize
-from synthdub_tui.jobs.model import Dub, DubState, Failure, Job, Output, Part, Scope, Source, count
+from synthdub_tui.jobs.model import Dub, DubState, Failure, FailureScope, Job, Output, PartRecord, Source, count_dubs
 from synthdub_tui.jobs.transitions import download, upload
-from synthdub_tui.problems import Retry, explain
+from synthdub_tui.problems import RetryAdvice, explain
 from synthdub_tui.runner import events as event_module
-from synthdub_tui.runner.events import Reporter
+from synthdub_tui.runner.events import EventPrinter
 from tests.jobs.factories import (
     ES,
     FR,
     NOW,
-    cancelled,
-    delivered,
-    done,
-    downloading,
-    dubbing,
-    failed_language,
-    queued,
-    ready,
-    unknown,
+    cancel_dub,
+    done_job,
+    downloading_job,
+    dubbing_job,
+    job_with_failed_language,
+    queued_job,
+    ready_job,
+    unknown_job,
+    uploaded_job,
 )
 
-HOSTILE = "in\x1b[31m\ntro\u202e\x9b.mp4"
+HOSTILE_NAME = "in\x1b[31m\ntro\u202e\x9b.mp4"
 
 
-def hostile(job: Job) -> Job:
-    return replace(job, source=Source(f"/videos/\x1b]0;x\x07/{HOSTILE}", 10, 1, "video/mp4"))
+def with_hostile_name(job: Job) -> Job:
+    return replace(job, source=Source(f"/videos/\x1b]0;x\x07/{HOSTILE_NAME}", 10, 1, "video/mp4"))
 
 
-def told(before: Job | None, job: Job) -> list[dict[str, Any]]:
+def events_between(before: Job | None, job: Job) -> list[dict[str, Any]]:
     return list(event_module.changes(before, job))
 
 
-def names(events: list[dict[str, Any]]) -> list[str]:
+def event_names(events: list[dict[str, Any]]) -> list[str]:
     return [event["event"] for event in events]
 
 
-class Terminal(io.StringIO):
+class FakeTty(io.StringIO):
     def isatty(self) -> bool:
         return True
 
@@ -55,8 +55,8 @@ class Terminal(io.StringIO):
 
 
 def test_every_event_has_its_time_and_file() -> None:
-    events = [*told(None, failed_language(FR)), event_module.progress(queued(), FR, 5, 10, 2.5)]
-    assert names(events) == ["added", "stage", "dub", "problem", "progress"]
+    events = [*events_between(None, job_with_failed_language(FR)), event_module.progress(queued_job(), FR, 5, 10, 2.5)]
+    assert event_names(events) == ["added", "stage", "dub", "problem", "progress"]
     for event in events:
         assert event["file"] == "/videos/intro.mp4"
         assert datetime.fromisoformat(event["time"]).tzinfo is not None
@@ -64,21 +64,21 @@ def test_every_event_has_its_time_and_file() -> None:
 
 
 def test_added() -> None:
-    (event,) = told(None, queued(FR, ES))
+    (event,) = events_between(None, queued_job(FR, ES))
     assert (event["event"], event["size"], event["languages"]) == ("added", 10, [FR, ES])
 
 
 def test_stages() -> None:
-    before = queued(FR)
+    before = queued_job(FR)
     seen = []
     for job in (
-        upload.preparing(before),
-        upload.asset_created(before, "a1", NOW),
-        upload.asset_uploaded(upload.asset_created(before, "a1", NOW)),
-        delivered(FR),
-        cancelled(delivered(FR), FR),
+        upload.start_preparing(before),
+        upload.record_asset_created(before, "a1", NOW),
+        upload.record_asset_uploaded(upload.record_asset_created(before, "a1", NOW)),
+        uploaded_job(FR),
+        cancel_dub(uploaded_job(FR), FR),
     ):
-        seen += [event["stage"] for event in told(before, job) if event["event"] == "stage"]
+        seen += [event["stage"] for event in events_between(before, job) if event["event"] == "stage"]
         before = job
     assert seen == ["preparing", "uploading", "processing", "dubbing", "ended"]
 
@@ -86,30 +86,30 @@ def test_stages() -> None:
 @pytest.mark.parametrize(
     ("before", "job", "state"),
     [
-        (delivered(FR), dubbing(FR), "dubbing"),
-        (dubbing(FR), ready(FR), "ready"),
-        (ready(FR), downloading(FR), "downloading"),
-        (dubbing(FR), cancelled(dubbing(FR), FR), "cancelled"),
+        (uploaded_job(FR), dubbing_job(FR), "dubbing"),
+        (dubbing_job(FR), ready_job(FR), "ready"),
+        (ready_job(FR), downloading_job(FR), "downloading"),
+        (dubbing_job(FR), cancel_dub(dubbing_job(FR), FR), "cancelled"),
     ],
 )
 def test_a_dub_that_changes_its_state(before: Job, job: Job, state: str) -> None:
-    (event,) = [event for event in told(before, job) if event["event"] == "dub"]
+    (event,) = [event for event in events_between(before, job) if event["event"] == "dub"]
     assert (event["language"], event["state"]) == (FR, state)
 
 
 def test_a_finished_dub_names_its_files() -> None:
-    job = downloading(FR)
-    finished = download.downloaded(job, FR, Output.of("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
-    event = told(job, finished)[-1]
+    job = downloading_job(FR)
+    finished = download.finish_download(job, FR, Output.of("/v/x.mp4", 5, 1, ("/v/x.srt", "/v/x.vtt")), NOW)
+    event = events_between(job, finished)[-1]
     assert (event["path"], event["size"], event["captions"]) == ("/v/x.mp4", 5, ["/v/x.srt", "/v/x.vtt"])
 
 
 def test_a_failed_dub_tells_its_problem() -> None:
-    events = told(dubbing(FR), failed_language(FR, code="moderation"))
+    events = events_between(dubbing_job(FR), job_with_failed_language(FR, code="moderation"))
     problem = events[-1]
-    assert names(events) == ["stage", "dub", "problem"]
+    assert event_names(events) == ["stage", "dub", "problem"]
     known = explain("moderation")
-    assert (problem["language"], problem["code"], problem["retry"]) == (FR, "moderation", Retry.ASK.value)
+    assert (problem["language"], problem["code"], problem["retry"]) == (FR, "moderation", RetryAdvice.ASK.value)
     assert (problem["title"], problem["cause"], problem["remedy"], problem["detail"]) == (
         known.title,
         known.cause,
@@ -119,24 +119,26 @@ def test_a_failed_dub_tells_its_problem() -> None:
 
 
 def test_an_unknown_dub_tells_its_problem_once() -> None:
-    assert names(told(delivered(FR), unknown(FR)))[-2:] == ["dub", "problem"]
-    assert names(told(unknown(FR), cancelled(unknown(FR), FR))) == ["dub"]
+    assert event_names(events_between(uploaded_job(FR), unknown_job(FR)))[-2:] == ["dub", "problem"]
+    assert event_names(events_between(unknown_job(FR), cancel_dub(unknown_job(FR), FR))) == ["dub"]
 
 
 def test_nothing_new_tells_nothing() -> None:
-    assert told(dubbing(FR), dubbing(FR)) == []
-    moved = download.download_started(downloading(FR), FR, Part(200), NOW)
-    assert told(downloading(FR), moved) == []
+    assert events_between(dubbing_job(FR), dubbing_job(FR)) == []
+    moved = download.start_download(downloading_job(FR), FR, PartRecord(200), NOW)
+    assert events_between(downloading_job(FR), moved) == []
 
 
 def test_progress_of_an_upload_has_no_language() -> None:
-    event = event_module.progress(queued(), "", 5, 10, 2.5)
+    event = event_module.progress(queued_job(), "", 5, 10, 2.5)
     assert "language" not in event
     assert (event["done"], event["total"], event["rate"]) == (5, 10, 2.5)
 
 
 def test_the_summary() -> None:
-    event = event_module.summary(count([done(FR, ES), failed_language(FR), unknown(FR), cancelled(queued(FR), FR)]), 12.345)
+    event = event_module.summary(
+        count_dubs([done_job(FR, ES), job_with_failed_language(FR), unknown_job(FR), cancel_dub(queued_job(FR), FR)]), 12.345
+    )
     assert {name: event[name] for name in event if name not in ("time", "event")} == {
         "jobs": 4,
         "dubs": 5,
@@ -167,33 +169,33 @@ def all_events(job: Job) -> list[dict[str, Any]]:
     states: list[Dub] = [
         replace(dub, state=DubState.DUBBING),
         replace(dub, state=DubState.CANCELLED),
-        replace(dub, state=DubState.FAILED, failure=Failure("flux\x1b[31m\n", Scope.LANGUAGE, NOW, HOSTILE)),
-        replace(dub, state=DubState.DONE, output=Output.of(f"/out/{HOSTILE}", 5, 1)),
+        replace(dub, state=DubState.FAILED, failure=Failure("flux\x1b[31m\n", FailureScope.LANGUAGE, NOW, HOSTILE_NAME)),
+        replace(dub, state=DubState.DONE, output=Output.of(f"/out/{HOSTILE_NAME}", 5, 1)),
     ]
-    events = told(None, job) + told(job, upload.asset_created(job, "a", NOW))
+    events = events_between(None, job) + events_between(job, upload.record_asset_created(job, "a", NOW))
     for state in states:
-        events += told(job, replace(job, dubs={FR: state}))
+        events += events_between(job, replace(job, dubs={FR: state}))
     return [*events, event_module.progress(job, FR, 1, 2, 3.0)]
 
 
 def test_no_name_steers_the_terminal() -> None:
-    for event in all_events(hostile(queued(FR))):
-        line = event_module.problem_line(event) if event["event"] == "problem" else event_module.text(event)
+    for event in all_events(with_hostile_name(queued_job(FR))):
+        line = event_module.problem_line(event) if event["event"] == "problem" else event_module.format_event(event)
         assert line.isprintable(), event
     job = replace(
-        hostile(failed_language(FR)),
-        dubs={FR: replace(failed_language(FR).dubs[FR], failure=Failure("\x1b[2J", Scope.LANGUAGE, 1))},
+        with_hostile_name(job_with_failed_language(FR)),
+        dubs={FR: replace(job_with_failed_language(FR).dubs[FR], failure=Failure("\x1b[2J", FailureScope.LANGUAGE, 1))},
     )
-    for line in event_module.summary_lines(count([job]), [job], 1.0):
+    for line in event_module.summary_lines(count_dubs([job]), [job], 1.0):
         assert line.isprintable()
 
 
 def test_json_is_one_object_a_line_whatever_the_names() -> None:
     out = io.StringIO()
-    reporter = Reporter(as_json=True, out=out, err=io.StringIO())
-    events = all_events(hostile(queued(FR)))
+    reporter = EventPrinter(as_json=True, out=out, err=io.StringIO())
+    events = all_events(with_hostile_name(queued_job(FR)))
     for event in events:
-        reporter.tell(event)
+        reporter.print_event(event)
     lines = out.getvalue().split("\n")
     assert [json.loads(line) for line in lines[:-1]] == events
     assert lines[-1] == ""
@@ -202,16 +204,16 @@ def test_json_is_one_object_a_line_whatever_the_names() -> None:
 
 def test_lines_for_people() -> None:
     out, err = io.StringIO(), io.StringIO()
-    reporter = Reporter(as_json=False, out=out, err=err)
-    job = failed_language(FR)
+    reporter = EventPrinter(as_json=False, out=out, err=err)
+    job = job_with_failed_language(FR)
     for event in (
-        *told(None, queued(FR)),
-        *told(queued(FR), dubbing(FR)),
-        *told(dubbing(FR), job),
-        *told(downloading(FR), done(FR)),
+        *events_between(None, queued_job(FR)),
+        *events_between(queued_job(FR), dubbing_job(FR)),
+        *events_between(dubbing_job(FR), job),
+        *events_between(downloading_job(FR), done_job(FR)),
     ):
-        reporter.tell(event)
-    reporter.say("a word")
+        reporter.print_event(event)
+    reporter.print_line("a word")
     lines = [line[10:] for line in out.getvalue().splitlines()[:-1]]
     assert lines == [
         "intro.mp4  added  10 B  → fr-FR",
@@ -225,49 +227,49 @@ def test_lines_for_people() -> None:
 
 def test_among_json_no_plain_words_but_errors() -> None:
     out, err = io.StringIO(), io.StringIO()
-    reporter = Reporter(as_json=True, out=out, err=err)
-    reporter.say("a word")
-    reporter.say("an error", error=True)
+    reporter = EventPrinter(as_json=True, out=out, err=err)
+    reporter.print_line("a word")
+    reporter.print_line("an error", error=True)
     assert (out.getvalue(), err.getvalue()) == ("", "an error\n")
 
 
 def test_a_live_line_is_replaced_and_gives_way() -> None:
-    out = Terminal()
-    reporter = Reporter(as_json=False, out=out, err=io.StringIO())
-    assert reporter.live
-    reporter.status("1/2 done")
-    reporter.status("1/2 done")
-    reporter.say("a word")
+    out = FakeTty()
+    reporter = EventPrinter(as_json=False, out=out, err=io.StringIO())
+    assert reporter.shows_status
+    reporter.show_status("1/2 done")
+    reporter.show_status("1/2 done")
+    reporter.print_line("a word")
     assert out.getvalue() == "\r\x1b[K1/2 done\r\x1b[Ka word\n"
-    assert not Reporter(as_json=True, out=Terminal(), err=io.StringIO()).live
+    assert not EventPrinter(as_json=True, out=FakeTty(), err=io.StringIO()).shows_status
 
 
-class Broken(io.StringIO):
+class BrokenOutput(io.StringIO):
     def write(self, words: str) -> int:
         raise BrokenPipeError
 
 
 def test_a_reader_that_went_away_stops_nothing() -> None:
     err = io.StringIO()
-    reporter = Reporter(as_json=False, out=Broken(), err=err)
-    reporter.say("a word")
-    reporter.say("an error", error=True)
+    reporter = EventPrinter(as_json=False, out=BrokenOutput(), err=err)
+    reporter.print_line("a word")
+    reporter.print_line("an error", error=True)
     assert err.getvalue() == "an error\n"
 
 
 def test_a_broken_stderr_does_not_silence_stdout() -> None:
     out = io.StringIO()
-    reporter = Reporter(as_json=False, out=out, err=Broken())
-    reporter.say("an error", error=True)
-    reporter.say("a word")
+    reporter = EventPrinter(as_json=False, out=out, err=BrokenOutput())
+    reporter.print_line("an error", error=True)
+    reporter.print_line("a word")
     assert out.getvalue() == "a word\n"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_of_another_encoding_stops_nothing(encoding: str) -> None:
     raw = io.BytesIO()
-    reporter = Reporter(as_json=False, out=io.TextIOWrapper(raw, encoding=encoding), err=io.StringIO())
-    reporter.tell(told(None, replace(queued(FR), source=Source("/v/日本.mp4", 10, 1, "video/mp4")))[0])
+    reporter = EventPrinter(as_json=False, out=io.TextIOWrapper(raw, encoding=encoding), err=io.StringIO())
+    reporter.print_event(events_between(None, replace(queued_job(FR), source=Source("/v/日本.mp4", 10, 1, "video/mp4")))[0])
     assert b"??.mp4  added  10 B  ? fr-FR\n" in raw.getvalue()
 
 
@@ -275,8 +277,8 @@ def test_a_terminal_of_another_encoding_stops_nothing(encoding: str) -> None:
 
 
 def test_the_summary_names_file_language_code_and_remedy() -> None:
-    jobs = [done(FR, ES), failed_language(FR, code="moderation"), unknown(ES), cancelled(queued(FR), FR)]
-    lines = list(event_module.summary_lines(count(jobs), jobs, 3725))
+    jobs = [done_job(FR, ES), job_with_failed_language(FR, code="moderation"), unknown_job(ES), cancel_dub(queued_job(FR), FR)]
+    lines = list(event_module.summary_lines(count_dubs(jobs), jobs, 3725))
     assert lines[0] == "2 of 5 dubs done, 4 files, 1 h 02 min"
     assert lines[1:4] == ["  1 failed", "  1 unknown", "  1 cancelled"]
     assert "intro.mp4 fr-FR" in lines[4]
@@ -290,9 +292,9 @@ def test_the_summary_names_file_language_code_and_remedy() -> None:
     ("count_of_bytes", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5_300_000, "5.3 MB"), (2e12, "2.0 TB")]
 )
 def test_sizes(count_of_bytes: float, words: str) -> None:
-    assert humanize.size(count_of_bytes) == words
+    assert humanize.format_size(count_of_bytes) == words
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59.6, "1 min 00 s"), (61, "1 min 01 s"), (7260, "2 h 01 min")])
 def test_durations(seconds: float, words: str) -> None:
-    assert humanize.duration(seconds) == words
+    assert humanize.format_duration(seconds) == words

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from synthdub_tui.commands import status as status_module
-from synthdub_tui.errors import Trouble
-from synthdub_tui.settings.resolve import resolve
-from tests.runner.conftest import Bench
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.settings.resolve import resolve_settings
+from tests.runner.conftest import Workspace
 
-COPIES = (
+COPY_PATHS = (
     "#recycle/old.mp4",
     "#recycle/course/a.mp4",
     "@Recycle/b.mp4",
@@ -34,62 +34,62 @@ COPIES = (
 
 
 @pytest.fixture
-def library(bench: Bench) -> Path:
+def library_folder(workspace: Workspace) -> Path:
     """Two videos and 18 other files that look like some."""
-    for name in ("intro.mp4", "course/outro.mov", *COPIES):
-        bench.video(name)
-    (bench.videos / "a link.mp4").symlink_to(bench.videos / "intro.mp4")
-    (bench.videos / "hard.mp4").hardlink_to(bench.videos / "intro.mp4")
-    return bench.videos
+    for name in ("intro.mp4", "course/outro.mov", *COPY_PATHS):
+        workspace.write_video(name)
+    (workspace.videos / "a link.mp4").symlink_to(workspace.videos / "intro.mp4")
+    (workspace.videos / "hard.mp4").hardlink_to(workspace.videos / "intro.mp4")
+    return workspace.videos
 
 
-def status_of(bench: Bench, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def status_output(bench: Workspace, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     import json
 
-    status_module.status(resolve({"state_dir": str(bench.state), "config": "/dev/null"}, {}), as_json=True)
+    status_module.status(resolve_settings({"state_dir": str(bench.state), "config": "/dev/null"}, {}), as_json=True)
     content: dict[str, Any] = json.loads(capsys.readouterr().out)
     return content
 
 
 async def test_a_library_with_bins_snapshots_copies_and_links_pays_for_its_videos_alone(
-    bench: Bench, library: Path, capsys: pytest.CaptureFixture[str]
+    workspace: Workspace, library_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = await bench.run(library)
-    assert (result.code, result.summary["jobs"], bench.billed) == (0, 2, 4)
+    result = await workspace.run(library_folder)
+    assert (result.exit_code, result.summary["jobs"], workspace.billed_dubs) == (0, 2, 4)
     assert sorted(result.jobs) == ["hard.mp4", "outro.mov"]
     skipped = result.summary["skipped"]
     assert sum(row["count"] for row in skipped["folders"]) == 18
-    counted = {(os.path.relpath(row["folder"], library), row["why"]): row["count"] for row in skipped["folders"]}
+    counted = {(os.path.relpath(row["folder"], library_folder), row["why"]): row["count"] for row in skipped["folders"]}
     assert counted[("#recycle", "reserved")] == 2
     assert counted[(".", "output_copy")] == 4
     assert {Path(names["file"]).name for names in skipped["same_files"]} == {"a link.mp4", "intro.mp4"}
-    assert status_of(bench, capsys)["skipped"] == skipped
-    again = await bench.run(library)
-    assert (again.code, bench.billed) == (0, 4)
+    assert status_output(workspace, capsys)["skipped"] == skipped
+    again = await workspace.run(library_folder)
+    assert (again.exit_code, workspace.billed_dubs) == (0, 4)
 
 
-async def test_another_name_of_a_file_gets_its_languages_from_the_job_that_there_is(bench: Bench) -> None:
-    bench.video("store/a.mp4")
-    (bench.videos / "farm").mkdir()
-    (bench.videos / "farm/b.mp4").hardlink_to(bench.videos / "store/a.mp4")
-    assert (await bench.run(bench.videos / "store", targets=("fr-FR",))).code == 0
-    assert (await bench.run(bench.videos / "farm", targets=("fr-FR",))).code == 0
-    assert bench.billed == 1
-    result = await bench.run(bench.videos / "farm", targets=("fr-FR", "de-DE"))
-    assert (result.code, list(result.jobs), bench.billed) == (0, ["a.mp4"], 2)
+async def test_another_name_of_a_file_gets_its_languages_from_the_job_that_there_is(workspace: Workspace) -> None:
+    workspace.write_video("store/a.mp4")
+    (workspace.videos / "farm").mkdir()
+    (workspace.videos / "farm/b.mp4").hardlink_to(workspace.videos / "store/a.mp4")
+    assert (await workspace.run(workspace.videos / "store", targets=("fr-FR",))).exit_code == 0
+    assert (await workspace.run(workspace.videos / "farm", targets=("fr-FR",))).exit_code == 0
+    assert workspace.billed_dubs == 1
+    result = await workspace.run(workspace.videos / "farm", targets=("fr-FR", "de-DE"))
+    assert (result.exit_code, list(result.jobs), workspace.billed_dubs) == (0, ["a.mp4"], 2)
     assert result.states("a.mp4") == {"fr-FR": "done", "de-DE": "done"}
 
 
-async def test_a_folder_of_nothing_but_copies_says_what_was_left_out(bench: Bench) -> None:
-    bench.video("#recycle/a.mp4")
-    with pytest.raises(Trouble) as caught:
-        await bench.run(bench.videos)
+async def test_a_folder_of_nothing_but_copies_says_what_was_left_out(workspace: Workspace) -> None:
+    workspace.write_video("#recycle/a.mp4")
+    with pytest.raises(ProblemError) as caught:
+        await workspace.run(workspace.videos)
     assert caught.value.code == "nothing_found"
     assert "#recycle 1" in caught.value.detail
 
 
-async def test_excluded_and_hidden_names_follow_the_options(bench: Bench) -> None:
+async def test_excluded_and_hidden_names_follow_the_options(workspace: Workspace) -> None:
     for name in ("a.mp4", "drafts/b.mp4", ".c.mp4"):
-        bench.video(name)
-    result = await bench.run(bench.videos, targets=("fr-FR",), exclude=["drafts"], include_hidden=True)
+        workspace.write_video(name)
+    result = await workspace.run(workspace.videos, targets=("fr-FR",), exclude=["drafts"], include_hidden=True)
     assert sorted(result.jobs) == [".c.mp4", "a.mp4"]

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.ipc.protocol import Cell, Reply, Request, Status, Thumbnail, decode_message, encode
-from synthdub_tui.ipc.server import Server
+from synthdub_tui.ipc.protocol import DubRef, Reply, Request, StatusRequest, ThumbnailRequest, decode_message, encode
+from synthdub_tui.ipc.server import RunnerServer
 from synthdub_tui.runner import thumbnail_cache
-from synthdub_tui.runner.thumbnail_cache import LIMIT, is_picture
+from synthdub_tui.runner.thumbnail_cache import MAX_PICTURE_BYTES, is_picture
 from synthdub_tui.sandbox.config import Fault
 from synthdub_tui.sandbox.media import thumbnail
-from tests.proofs.sandbox_scene import Scene, scene, until
-from tests.waiting import patience
+from tests.proofs.sandbox_scene import RunningBatch, running_batch, until
+from tests.waiting import scale_timeout
 
 PNG = thumbnail("intro", "fr-FR", "png")
 JPEG = (
@@ -30,25 +30,25 @@ JPEG = (
 
 
 @asynccontextmanager
-async def done(folder: Path, **more: Any) -> AsyncIterator[tuple[Scene, Cell]]:
+async def done_dub(folder: Path, **more: Any) -> AsyncIterator[tuple[RunningBatch, DubRef]]:
     """A finished dub."""
-    async with scene(folder, **more) as at:
-        await at.add(at.video(), targets=("fr-FR",))
-        await at.ended()
+    async with running_batch(folder, **more) as at:
+        await at.add_videos(at.write_video(), targets=("fr-FR",))
+        await at.wait_until_idle()
         (job,) = at.jobs
-        yield at, Cell(job.id, "fr-FR")
+        yield at, DubRef(job.id, "fr-FR")
 
 
-async def picture(at: Scene, cell: Cell) -> str:
+async def thumbnail_path(at: RunningBatch, cell: DubRef) -> str:
     return await at.runner.thumbnails.path(cell.job, cell.language)
 
 
 async def test_it_is_fetched_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
-    async with done(tmp_path) as (at, cell):
-        assert at.calls("thumbnail") == 0  # nobody asked yet
+    async with done_dub(tmp_path) as (at, cell):
+        assert at.count_calls("thumbnail") == 0  # nobody asked yet
         before = os.umask(0)
         try:
-            path = await picture(at, cell)
+            path = await thumbnail_path(at, cell)
         finally:
             os.umask(before)
         assert Path(path).read_bytes() == PNG
@@ -56,14 +56,14 @@ async def test_it_is_fetched_once_and_kept_for_its_owner_alone(tmp_path: Path) -
         assert folder.parent == tmp_path / "state"
         assert [stat.S_IMODE(os.stat(name).st_mode) for name in (folder, path)] == [0o700, 0o600]
         assert os.listdir(folder) == [Path(path).name]
-        assert await picture(at, cell) == path
-        assert at.calls("thumbnail") == 1
+        assert await thumbnail_path(at, cell) == path
+        assert at.count_calls("thumbnail") == 1
 
 
 async def test_an_address_that_expired_is_replaced(tmp_path: Path) -> None:
-    async with done(tmp_path, download_url_seconds=60) as (at, cell):
+    async with done_dub(tmp_path, download_url_seconds=60) as (at, cell):
         at.sandbox.advance(3600)
-        assert Path(await picture(at, cell)).read_bytes() == PNG
+        assert Path(await thumbnail_path(at, cell)).read_bytes() == PNG
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_an_address_that_expired_is_replaced(tmp_path: Path) -> None:
     [
         ("gone", Fault("thumbnail", "status", status=404)),
         ("no picture", Fault("thumbnail", "body", body="<svg/>", content_type="image/png")),
-        ("too large", Fault("thumbnail", "body", body="\x89" + "x" * LIMIT, content_type="image/png")),
+        ("too large", Fault("thumbnail", "body", body="\x89" + "x" * MAX_PICTURE_BYTES, content_type="image/png")),
         ("no address", Fault("GET /v2/dubbing/{id}", "change", drop=("dubbedAssets.*.thumbnail",))),
         (
             "unreachable",
@@ -82,54 +82,54 @@ async def test_an_address_that_expired_is_replaced(tmp_path: Path) -> None:
 async def test_without_a_picture_nothing_else_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, fault: Fault
 ) -> None:
-    monkeypatch.setattr(thumbnail_cache, "PATIENCE", 2.0)
-    async with done(tmp_path, faults=(fault,)) as (at, cell):
-        assert await picture(at, cell) == ""
+    monkeypatch.setattr(thumbnail_cache, "FETCH_TIMEOUT_SECONDS", 2.0)
+    async with done_dub(tmp_path, faults=(fault,)) as (at, cell):
+        assert await thumbnail_path(at, cell) == ""
         asked = len(at.sandbox.journal)
-        assert await picture(at, cell) == ""
+        assert await thumbnail_path(at, cell) == ""
         assert len(at.sandbox.journal) == asked  # it is not asked for again at once
-        assert at.states() == {"fr-FR": "done"} and at.problem == ""
+        assert at.dub_states() == {"fr-FR": "done"} and at.shown_problem == ""
         assert not [name for name in os.listdir(tmp_path / "state" / "thumbnails") if name != thumbnail_cache.PART]
 
 
 async def test_cells_without_a_video_have_none(tmp_path: Path) -> None:
-    async with done(tmp_path) as (at, cell):
+    async with done_dub(tmp_path) as (at, cell):
         for job, language in (("nobody", "fr-FR"), (cell.job, "es-ES"), (cell.job, "../../x")):
             assert await at.runner.thumbnails.path(job, language) == ""
         assert not (tmp_path / "state" / "thumbnails").exists()
 
 
 async def test_the_room_is_bounded_and_the_last_seen_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thumbnail_cache, "ROOM", 2 * len(PNG) + 100)
-    async with done(tmp_path) as (at, cell):
+    monkeypatch.setattr(thumbnail_cache, "MAX_CACHE_BYTES", 2 * len(PNG) + 100)
+    async with done_dub(tmp_path) as (at, cell):
         folder = tmp_path / "state" / "thumbnails"
         folder.mkdir(mode=0o700)
         for number in range(3):
             (folder / f"old{number}").write_bytes(PNG)
             os.utime(folder / f"old{number}", (number, number))
-        path = await picture(at, cell)
+        path = await thumbnail_path(at, cell)
         assert sorted(os.listdir(folder)) == sorted([Path(path).name, "old2"])
 
 
 async def test_a_slow_picture_holds_up_no_other_request(tmp_path: Path) -> None:
     """Over the socket, where a request that takes long comes before one that is urgent; and none of the address is told."""
-    async with done(tmp_path, faults=(Fault("thumbnail", "delay", seconds=3600.0),)) as (at, cell):
-        server = Server(at.runner, on_stop=lambda: None, read_key=lambda: "")
+    async with done_dub(tmp_path, faults=(Fault("thumbnail", "delay", seconds=3600.0),)) as (at, cell):
+        server = RunnerServer(at.runner, on_stop=lambda: None, read_key=lambda: "")
         await server.start()
         reader, writer = await asyncio.open_unix_connection(str(tmp_path / "state" / "runner.sock"))
-        writer.write(encode(Thumbnail(id=1, cell=cell)))
-        await until(lambda: at.calls("thumbnail") or at.runner.thumbnails._askers)
-        assert (await reply(reader, writer, Status(id=2))).id == 2
+        writer.write(encode(ThumbnailRequest(id=1, cell=cell)))
+        await until(lambda: at.count_calls("thumbnail") or at.runner.thumbnails._request_tasks)
+        assert (await send_and_read_reply(reader, writer, StatusRequest(id=2))).id == 2
         at.sandbox.clear_faults()
         at.runner.thumbnails.close()
-        assert (await reply(reader, writer, Thumbnail(id=3, cell=cell))).result.keys() == {"path"}
+        assert (await send_and_read_reply(reader, writer, ThumbnailRequest(id=3, cell=cell))).result.keys() == {"path"}
         writer.close()
         await server.close("done")
 
 
-async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Reply:
+async def send_and_read_reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Reply:
     writer.write(encode(request))
-    line = await asyncio.wait_for(reader.readline(), patience())
+    line = await asyncio.wait_for(reader.readline(), scale_timeout())
     assert b"X-Amz" not in line and b"http" not in line
     answer = decode_message(line)
     assert isinstance(answer, Reply)

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, settings
 from synthdub_tui import files
 from synthdub_tui.runner import runner as runner_module
 from synthdub_tui.runner.activities import submit as submit_module
-from synthdub_tui.sources.same_file import Stamp
+from synthdub_tui.sources.same_file import FileStamp
 from synthdub_tui.store import job_store as store_module
 from synthdub_tui.synthesia import client as client_module
-from tests.runner.fake_service import Files, Service, Storage
+from tests.runner.fake_service import FakeDownloader, FakeService, FakeUploader
 from tests.virtual_time import VirtualClock
 
 MEMORY: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -54,14 +54,14 @@ class Disk(Protocol):
 
     disk_full: bool
 
-    def look(self, path: str) -> Stamp | None:
+    def check(self, path: str) -> FileStamp | None:
         """In place of the look before a paid request."""
 
 
 @contextmanager
-def wired(service: Service, clock: VirtualClock, life: Disk) -> Iterator[None]:
+def wired(service: FakeService, clock: VirtualClock, life: Disk) -> Iterator[None]:
     """Runners made within talk to the simulated service, and write to a disk that may be full."""
-    genuine = files.write
+    genuine = files.write_durably
 
     def write(path: str, data: bytes, mode: int = 0o600) -> None:
         if life.disk_full:
@@ -69,14 +69,14 @@ def wired(service: Service, clock: VirtualClock, life: Disk) -> Iterator[None]:
         genuine(path, data, mode)
 
     def clients(base: str, timeouts: client_module.Timeouts) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
-        transport = httpx.MockTransport(service.answer)
+        transport = httpx.MockTransport(service.handle_request)
         return httpx.AsyncClient(transport=transport), httpx.AsyncClient(transport=transport)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "write", write)
-        patch.setattr(store_module, "CACHE_FROM", 1)
-        patch.setattr(submit_module, "_stamp_now", life.look)
+        patch.setattr(files, "write_durably", write)
+        patch.setattr(store_module, "MIN_CACHED_JOBS", 1)
+        patch.setattr(submit_module, "_stamp_now", life.check)
         patch.setattr(client_module, "_http_clients", clients)
-        patch.setattr(runner_module, "Downloader", lambda *_, **__: Files(service, clock))
-        patch.setattr(runner_module, "Uploader", lambda *_, **__: Storage(service, clock))
+        patch.setattr(runner_module, "Downloader", lambda *_, **__: FakeDownloader(service, clock))
+        patch.setattr(runner_module, "Uploader", lambda *_, **__: FakeUploader(service, clock))
         yield

@@ -14,48 +14,48 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from synthdub_tui.sandbox import Sandbox, SandboxConfig, running
+from synthdub_tui.sandbox import Sandbox, SandboxConfig, running_sandbox
 
-FAST: dict[str, Any] = {"processing_seconds": 60.0, "dubbing_seconds": (100.0, 200.0)}
+SLOW_SANDBOX: dict[str, Any] = {"processing_seconds": 60.0, "dubbing_seconds": (100.0, 200.0)}
 """Long on the sandbox's clock, which the tests move: nothing ends by itself while a test looks."""
 
-PLAIN: dict[str, Any] = {"timeout": 60, "verify": False, "trust_env": False}
+CLIENT_OPTIONS: dict[str, Any] = {"timeout": 60, "verify": False, "trust_env": False}
 """Loading certificates takes longer than most of these tests."""
 
 
-class Caller:
+class ApiCaller:
     """The API as a stranger would call it."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.api_url, headers={"Authorization": sandbox.api_key}, **PLAIN)
-        self.plain = httpx.Client(**PLAIN)
+        self.api_client = httpx.Client(base_url=sandbox.api_url, headers={"Authorization": sandbox.api_key}, **CLIENT_OPTIONS)
+        self.plain_client = httpx.Client(**CLIENT_OPTIONS)
 
     def close(self) -> None:
-        self.http.close()
-        self.plain.close()
+        self.api_client.close()
+        self.plain_client.close()
 
-    def new_asset(self, **changes: Any) -> httpx.Response:
+    def post_asset(self, **changes: Any) -> httpx.Response:
         body = {"contentType": "video/mp4", "configuration": {"name": "dubbing"}, "title": "intro", **changes}
-        return self.http.post("/v2/assets", json=body)
+        return self.api_client.post("/v2/assets", json=body)
 
-    def asset(self, **changes: Any) -> dict[str, Any]:
-        answer = self.new_asset(**changes)
+    def create_asset(self, **changes: Any) -> dict[str, Any]:
+        answer = self.post_asset(**changes)
         assert answer.status_code == 201
         document: dict[str, Any] = answer.json()
         return document
 
     def upload(self, asset: dict[str, Any], body: bytes = b"a video") -> None:
-        assert self.signed("PUT", asset, body=body).status_code == 200
+        assert self.send_signed("PUT", asset, body=body).status_code == 200
 
-    def uploaded(self, **changes: Any) -> str:
+    def upload_new_asset(self, **changes: Any) -> str:
         """Id of a new asset that was uploaded and processed."""
-        asset = self.asset(**changes)
+        asset = self.create_asset(**changes)
         self.upload(asset)
         self.sandbox.advance(60)
         return str(asset["id"])
 
-    def dub(self, asset: str, *languages: str, **changes: Any) -> httpx.Response:
+    def post_dubbing(self, asset: str, *languages: str, **changes: Any) -> httpx.Response:
         body = {
             "title": "intro",
             "sourceAssetId": asset,
@@ -63,27 +63,27 @@ class Caller:
             "targetLanguages": list(languages),
             **changes,
         }
-        return self.http.post("/v2/dubbing", json=body)
+        return self.api_client.post("/v2/dubbing", json=body)
 
-    def project(self, *languages: str, **changes: Any) -> str:
+    def create_project(self, *languages: str, **changes: Any) -> str:
         """Id of a new project."""
-        answer = self.dub(self.uploaded(), *languages, **changes)
+        answer = self.post_dubbing(self.upload_new_asset(), *languages, **changes)
         assert answer.status_code == 202
         return str(answer.json()["createdImportedAsset"]["id"])
 
     def look(self, project: str) -> dict[str, Any]:
-        document: dict[str, Any] = self.http.get(f"/v2/dubbing/{project}").json()
+        document: dict[str, Any] = self.api_client.get(f"/v2/dubbing/{project}").json()
         return document
 
-    def complete(self, *languages: str) -> list[dict[str, Any]]:
+    def complete_dubs(self, *languages: str) -> list[dict[str, Any]]:
         """The dubs of a new project, all complete."""
-        project = self.project(*languages)
+        project = self.create_project(*languages)
         self.sandbox.advance(200)
         document = self.look(project)
         assert document["status"] == "complete"
         return list(document["dubbedAssets"])
 
-    def signed(
+    def send_signed(
         self,
         method: str,
         asset: dict[str, Any],
@@ -100,7 +100,7 @@ class Caller:
         request = AWSRequest(method, url, headers={"X-Amz-Content-SHA256": content_hash, **(headers or {})}, data=body)
         credentials = Credentials(given["accessKeyId"], given["secretAccessKey"], given["sessionToken"])
         _Signer(credentials, "s3", region).add_auth(request)
-        return self.plain.request(method, url, headers=dict(request.headers.items()), content=body)
+        return self.plain_client.request(method, url, headers=dict(request.headers.items()), content=body)
 
 
 class _Signer(S3SigV4Auth):
@@ -113,17 +113,17 @@ class _Signer(S3SigV4Auth):
         request.headers["X-Amz-Content-SHA256"] = named
 
 
-Make = Callable[..., Caller]
+MakeCaller = Callable[..., ApiCaller]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make_caller(tmp_path: Path) -> Iterator[MakeCaller]:
     """Starts a sandbox with the given configuration; any number in a test."""
     with ExitStack() as stack:
 
-        def start(**config: Any) -> Caller:
+        def start(**config: Any) -> ApiCaller:
             root = tmp_path / f"sandbox-{len(list(tmp_path.iterdir()))}"
-            caller = Caller(stack.enter_context(running(SandboxConfig(**{**FAST, **config}), root)))
+            caller = ApiCaller(stack.enter_context(running_sandbox(SandboxConfig(**{**SLOW_SANDBOX, **config}), root)))
             stack.callback(caller.close)
             return caller
 
@@ -131,5 +131,5 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
-def caller(make: Make) -> Caller:
-    return make()
+def caller(make_caller: MakeCaller) -> ApiCaller:
+    return make_caller()

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.sandbox import ConfigError, Failure, Fault, Rate, SandboxConfig, load
-from synthdub_tui.sandbox.config import parse
+from synthdub_tui.sandbox import ConfigError, EndpointRate, Fault, SandboxConfig, SimulatedFailure, load_config
+from synthdub_tui.sandbox.config import parse_config
 
-EXAMPLE = """
+EXAMPLE_CONFIG = """
 api_key = "another"
 style = "guide"
 dubbing_seconds = [1, 2]
@@ -38,8 +38,8 @@ set = { status = "thinking" }
 
 def test_a_whole_configuration(tmp_path: Path) -> None:
     path = tmp_path / "sandbox.toml"
-    path.write_text(EXAMPLE)
-    config = load(path)
+    path.write_text(EXAMPLE_CONFIG)
+    config = load_config(path)
     assert config == SandboxConfig(
         api_key="another",
         style="guide",
@@ -47,8 +47,8 @@ def test_a_whole_configuration(tmp_path: Path) -> None:
         dubbing_seconds_by_language={"fr-*": (5.0, 6.0)},
         tier="creator",
         bandwidth_up=1e6,
-        limits={"POST /v2/dubbing": Rate(minute=2)},
-        failures=(Failure(code="moderation", languages=("de",)), Failure("project", title="intro*")),
+        limits={"POST /v2/dubbing": EndpointRate(minute=2)},
+        failures=(SimulatedFailure(code="moderation", languages=("de",)), SimulatedFailure("project", title="intro*")),
         faults=(
             Fault("S3 *", "reset_after", nth=(1, 3)),
             Fault("GET /v2/dubbing/{id}", "change", set={"status": "thinking"}),
@@ -57,7 +57,7 @@ def test_a_whole_configuration(tmp_path: Path) -> None:
 
 
 def test_nothing_is_a_configuration() -> None:
-    assert parse("") == SandboxConfig()
+    assert parse_config("") == SandboxConfig()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_nothing_is_a_configuration() -> None:
 )
 def test_errors_say_where_and_what(text: str, line: int | None, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        parse(text, "sandbox.toml")
+        parse_config(text, "sandbox.toml")
     message = str(error.value)
     assert message.startswith(f"sandbox.toml:{line}: " if line else "sandbox.toml: ")
     assert said in message
@@ -86,7 +86,7 @@ def test_errors_say_where_and_what(text: str, line: int | None, said: str) -> No
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path / "absent.toml")
+        load_config(tmp_path / "absent.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path / "binary.toml")
+        load_config(tmp_path / "binary.toml")

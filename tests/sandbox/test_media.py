@@ -10,10 +10,10 @@ import pytest
 from synthdub_tui import languages
 from synthdub_tui.sandbox import dubbed_video, make_sources, media
 
-FORMATS = {".mp4": ("mov", "h264", "aac"), ".mov": ("mov", "h264", "aac"), ".webm": ("matroska", "vp8", "opus")}
+EXPECTED_FORMATS = {".mp4": ("mov", "h264", "aac"), ".mov": ("mov", "h264", "aac"), ".webm": ("matroska", "vp8", "opus")}
 
 
-def decode(source: Any) -> tuple[float, list[bytes], list[bytes]]:
+def decode_media(source: Any) -> tuple[float, list[bytes], list[bytes]]:
     """Seconds, pictures and sounds; raises on anything a decoder does not like."""
     with av.open(source) as container:
         for stream in container.streams:
@@ -34,12 +34,12 @@ def test_sources(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in paths}) == 9
     for path in paths:
         with av.open(str(path)) as container:
-            kind, video, audio = FORMATS[path.suffix]
+            kind, video, audio = EXPECTED_FORMATS[path.suffix]
             assert kind in container.format.name
             assert container.streams.video[0].codec_context.name == video
             assert container.streams.audio[0].codec_context.name in (audio, f"lib{audio}")
             assert container.metadata["title"] == path.stem
-        seconds, pictures, sounds = decode(str(path))
+        seconds, pictures, sounds = decode_media(str(path))
         assert 3 <= seconds <= 5.1
         assert len(pictures) == round(seconds * 10)
         assert any(any(sound) for sound in sounds)
@@ -58,7 +58,7 @@ def test_dubs_differ_per_language_in_picture_and_sound() -> None:
     seen = {}
     for language in ("fr-FR", "fr-CA", "de", "zh-CN"):
         content = dubbed_video("intro", language, 2.0, 0)
-        seconds, pictures, sounds = decode(io.BytesIO(b"".join(content.pieces())))
+        seconds, pictures, sounds = decode_media(io.BytesIO(b"".join(content.pieces())))
         assert 2 <= seconds < 2.1
         assert len(pictures) == 20
         seen[language] = (pictures[0], b"".join(sounds))
@@ -67,23 +67,23 @@ def test_dubs_differ_per_language_in_picture_and_sound() -> None:
 
 
 def test_the_bar_grows() -> None:
-    _, pictures, _ = decode(io.BytesIO(dubbed_video("intro", "de", 3.0, 0).head))
+    _, pictures, _ = decode_media(io.BytesIO(dubbed_video("intro", "de", 3.0, 0).head))
     assert len(set(pictures)) >= 20
 
 
 @pytest.mark.parametrize("title", ["", "a" * 256, "日本語 ✓", "<&>\x1b[31m"])
 def test_any_title(title: str) -> None:
-    _, pictures, _ = decode(io.BytesIO(dubbed_video(title, "fr-FR", 1.0, 0).head))
+    _, pictures, _ = decode_media(io.BytesIO(dubbed_video(title, "fr-FR", 1.0, 0).head))
     assert len(pictures) == 10
 
 
 def test_every_language_can_be_shown() -> None:
-    videos = {dubbed_video("intro", language, 0.2, 0).head for language in languages.OUTPUT}
-    assert len(videos) == len(languages.OUTPUT)
+    videos = {dubbed_video("intro", language, 0.2, 0).head for language in languages.OUTPUT_CODES}
+    assert len(videos) == len(languages.OUTPUT_CODES)
 
 
 def test_no_video_is_empty() -> None:
-    _, pictures, sounds = decode(io.BytesIO(dubbed_video("intro", "de", 0.0, 0).head))
+    _, pictures, sounds = decode_media(io.BytesIO(dubbed_video("intro", "de", 0.0, 0).head))
     assert pictures
     assert sounds
 
@@ -95,7 +95,7 @@ def test_padding_is_passed_over_and_the_same_from_any_place(padding: int) -> Non
     assert len(whole) == content.size == len(dubbed_video("intro", "de", 1.0, 0).head) + max(16, padding)
     for start, length in ((0, 10), (len(content.head) - 5, 10), (content.size - 7, 7), (content.size // 2, 1000)):
         assert b"".join(content.pieces(start, length)) == whole[start : start + length]
-    assert len(decode(io.BytesIO(whole))[1]) == 10
+    assert len(decode_media(io.BytesIO(whole))[1]) == 10
 
 
 def test_padding_takes_no_memory() -> None:

@@ -18,87 +18,87 @@ from botocore.credentials import Credentials
 from synthdub_tui.sandbox.awschunked import Decoder
 from synthdub_tui.sandbox.checksums import CHECKSUMS
 from synthdub_tui.sandbox.s3_errors import S3Error
-from tests.sandbox.conftest import Caller, Make
+from tests.sandbox.conftest import ApiCaller, MakeCaller
 
 MIB = 1024 * 1024
 
 
-def code(answer: httpx.Response) -> tuple[int, str]:
+def status_and_code(answer: httpx.Response) -> tuple[int, str]:
     found = re.search("<Code>(.*?)</Code>", answer.text)
     assert found is not None, answer.text
     return answer.status_code, found[1]
 
 
-def test_wrong_region(caller: Caller) -> None:
-    answer = caller.signed("PUT", caller.asset(), body=b"x", region="us-east-1")
-    assert code(answer) == (400, "AuthorizationHeaderMalformed")
+def test_wrong_region(caller: ApiCaller) -> None:
+    answer = caller.send_signed("PUT", caller.create_asset(), body=b"x", region="us-east-1")
+    assert status_and_code(answer) == (400, "AuthorizationHeaderMalformed")
     assert "<Region>eu-west-1</Region>" in answer.text
 
 
-def test_boto3_finds_the_region_by_itself(caller: Caller) -> None:
+def test_boto3_finds_the_region_by_itself(caller: ApiCaller) -> None:
     """As against S3: it reads the region from the error and signs again."""
-    asset = caller.asset()
+    asset = caller.create_asset()
     given = asset["uploadCredentials"]
-    client(caller, asset, region="us-east-1").put_object(Bucket=given["bucket"], Key=given["key"], Body=b"x")
+    boto3_client(caller, asset, region="us-east-1").put_object(Bucket=given["bucket"], Key=given["key"], Body=b"x")
     answers = [record.status for record in caller.sandbox.journal if record.endpoint == "S3 PutObject"]
     assert answers == [400, 200]
 
 
-def test_wrong_secret_token_and_key(caller: Caller) -> None:
-    asset, other = caller.asset(), caller.asset()["uploadCredentials"]
-    assert code(caller.signed("PUT", asset, secretAccessKey="x")) == (403, "SignatureDoesNotMatch")
-    assert code(caller.signed("PUT", asset, sessionToken=other["sessionToken"])) == (400, "InvalidToken")
-    assert code(caller.signed("PUT", asset, accessKeyId="ASIAAAAAAAAAAAAAAAAA")) == (403, "InvalidAccessKeyId")
-    assert code(caller.signed("PUT", asset, key=other["key"])) == (403, "AccessDenied")
-    assert code(caller.signed("PUT", asset, bucket="another")) == (403, "AccessDenied")
+def test_wrong_secret_token_and_key(caller: ApiCaller) -> None:
+    asset, other = caller.create_asset(), caller.create_asset()["uploadCredentials"]
+    assert status_and_code(caller.send_signed("PUT", asset, secretAccessKey="x")) == (403, "SignatureDoesNotMatch")
+    assert status_and_code(caller.send_signed("PUT", asset, sessionToken=other["sessionToken"])) == (400, "InvalidToken")
+    assert status_and_code(caller.send_signed("PUT", asset, accessKeyId="ASIAAAAAAAAAAAAAAAAA")) == (403, "InvalidAccessKeyId")
+    assert status_and_code(caller.send_signed("PUT", asset, key=other["key"])) == (403, "AccessDenied")
+    assert status_and_code(caller.send_signed("PUT", asset, bucket="another")) == (403, "AccessDenied")
 
 
-def test_no_signature(caller: Caller) -> None:
-    given = caller.asset()["uploadCredentials"]
+def test_no_signature(caller: ApiCaller) -> None:
+    given = caller.create_asset()["uploadCredentials"]
     url = f"{caller.sandbox.s3_url}/{given['bucket']}/{given['key']}"
-    assert code(caller.plain.put(url, content=b"x")) == (403, "AccessDenied")
+    assert status_and_code(caller.plain_client.put(url, content=b"x")) == (403, "AccessDenied")
     headers = {"Authorization": "sandbox-key"}
-    assert code(caller.plain.put(url, content=b"x", headers=headers)) == (400, "AuthorizationHeaderMalformed")
+    assert status_and_code(caller.plain_client.put(url, content=b"x", headers=headers)) == (400, "AuthorizationHeaderMalformed")
 
 
-def test_expiry(make: Make) -> None:
-    caller = make(upload_credentials_seconds=20.0)
-    asset = caller.asset()
-    assert caller.signed("PUT", asset, body=b"x").status_code == 200
+def test_expiry(make_caller: MakeCaller) -> None:
+    caller = make_caller(upload_credentials_seconds=20.0)
+    asset = caller.create_asset()
+    assert caller.send_signed("PUT", asset, body=b"x").status_code == 200
     caller.sandbox.advance(20)
-    assert code(caller.signed("PUT", asset, body=b"x")) == (400, "ExpiredToken")
+    assert status_and_code(caller.send_signed("PUT", asset, body=b"x")) == (400, "ExpiredToken")
 
 
-def test_expiry_in_the_middle_of_a_multipart_upload(make: Make) -> None:
-    caller = make(upload_credentials_seconds=20.0)
-    asset = caller.asset()
-    upload = started(caller, asset)
-    assert caller.signed("PUT", asset, f"?partNumber=1&uploadId={upload}", b"x").status_code == 200
+def test_expiry_in_the_middle_of_a_multipart_upload(make_caller: MakeCaller) -> None:
+    caller = make_caller(upload_credentials_seconds=20.0)
+    asset = caller.create_asset()
+    upload = start_upload(caller, asset)
+    assert caller.send_signed("PUT", asset, f"?partNumber=1&uploadId={upload}", b"x").status_code == 200
     caller.sandbox.advance(20)
-    assert code(caller.signed("PUT", asset, f"?partNumber=2&uploadId={upload}", b"x")) == (400, "ExpiredToken")
+    assert status_and_code(caller.send_signed("PUT", asset, f"?partNumber=2&uploadId={upload}", b"x")) == (400, "ExpiredToken")
 
 
-def test_unsigned_header(caller: Caller) -> None:
-    asset = caller.asset()
+def test_unsigned_header(caller: ApiCaller) -> None:
+    asset = caller.create_asset()
     given = asset["uploadCredentials"]
     url = f"{caller.sandbox.s3_url}/{given['bucket']}/{given['key']}"
     request = AWSRequest("PUT", url, data=b"x")
     credentials = Credentials(given["accessKeyId"], given["secretAccessKey"], given["sessionToken"])
     S3SigV4Auth(credentials, "s3", "eu-west-1").add_auth(request)
     headers = {**dict(request.headers.items()), "x-amz-acl": "public-read"}
-    assert code(caller.plain.put(url, headers=headers, content=b"x")) == (403, "AccessDenied")
+    assert status_and_code(caller.plain_client.put(url, headers=headers, content=b"x")) == (403, "AccessDenied")
 
 
-def test_skewed_clock(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skewed_clock(caller: ApiCaller, monkeypatch: pytest.MonkeyPatch) -> None:
     late = datetime.fromtimestamp(time.time() - 3600, UTC).replace(tzinfo=None)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: late)
-    assert code(caller.signed("PUT", caller.asset(), body=b"x")) == (403, "RequestTimeTooSkewed")
+    assert status_and_code(caller.send_signed("PUT", caller.create_asset(), body=b"x")) == (403, "RequestTimeTooSkewed")
 
 
-def test_body_and_hash_differ(caller: Caller) -> None:
-    asset = caller.asset()
+def test_body_and_hash_differ(caller: ApiCaller) -> None:
+    asset = caller.create_asset()
     wrong = {"X-Amz-Content-SHA256": hashlib.sha256(b"other").hexdigest()}
-    assert code(caller.signed("PUT", asset, body=b"x", headers=wrong)) == (400, "XAmzContentSHA256Mismatch")
+    assert status_and_code(caller.send_signed("PUT", asset, body=b"x", headers=wrong)) == (400, "XAmzContentSHA256Mismatch")
     assert caller.sandbox.storage.uploads.objects == {}
     assert not list((caller.sandbox.root / "incoming").iterdir())
 
@@ -114,57 +114,57 @@ def test_body_and_hash_differ(caller: Caller) -> None:
         ({"X-Amz-Content-SHA256": "STREAMING-NONSENSE"}, "InvalidRequest"),
     ],
 )
-def test_wrong_digests(caller: Caller, headers: dict[str, str], error: str) -> None:
-    assert code(caller.signed("PUT", caller.asset(), body=b"x", headers=headers)) == (400, error)
+def test_wrong_digests(caller: ApiCaller, headers: dict[str, str], error: str) -> None:
+    assert status_and_code(caller.send_signed("PUT", caller.create_asset(), body=b"x", headers=headers)) == (400, error)
 
 
-def started(caller: Caller, asset: dict[str, Any]) -> str:
-    answer = caller.signed("POST", asset, "?uploads")
+def start_upload(caller: ApiCaller, asset: dict[str, Any]) -> str:
+    answer = caller.send_signed("POST", asset, "?uploads")
     assert answer.status_code == 200
     return answer.text.partition("<UploadId>")[2].partition("<")[0]
 
 
-def complete(caller: Caller, asset: dict[str, Any], upload: str, *parts: tuple[int, str]) -> httpx.Response:
+def complete_upload(caller: ApiCaller, asset: dict[str, Any], upload: str, *parts: tuple[int, str]) -> httpx.Response:
     inner = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{tag}</ETag></Part>" for n, tag in parts)
     body = f"<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>".encode()
-    return caller.signed("POST", asset, f"?uploadId={upload}", body)
+    return caller.send_signed("POST", asset, f"?uploadId={upload}", body)
 
 
-def test_completions_that_do_not_fit(caller: Caller) -> None:
-    asset = caller.asset()
-    upload = started(caller, asset)
+def test_completions_that_do_not_fit(caller: ApiCaller) -> None:
+    asset = caller.create_asset()
+    upload = start_upload(caller, asset)
     tags = []
     for number in (1, 2):
-        part = caller.signed("PUT", asset, f"?partNumber={number}&uploadId={upload}", bytes(5 * MIB))
+        part = caller.send_signed("PUT", asset, f"?partNumber={number}&uploadId={upload}", bytes(5 * MIB))
         tags.append(part.headers["etag"])
     one, two = (1, tags[0]), (2, tags[1])
-    assert code(complete(caller, asset, upload, two, one)) == (400, "InvalidPartOrder")
-    assert code(complete(caller, asset, upload)) == (400, "InvalidPartOrder")
-    assert code(complete(caller, asset, upload, one, (3, tags[0]))) == (400, "InvalidPart")
-    assert code(caller.signed("POST", asset, f"?uploadId={upload}", b"<not xml")) == (400, "MalformedXML")
-    assert code(caller.signed("POST", asset, f"?uploadId={upload}", b"<a><b/></a>")) == (400, "MalformedXML")
-    assert code(complete(caller, asset, "unknown", one)) == (404, "NoSuchUpload")
-    first = complete(caller, asset, upload, one, two)
-    again = complete(caller, asset, upload, one, two)
+    assert status_and_code(complete_upload(caller, asset, upload, two, one)) == (400, "InvalidPartOrder")
+    assert status_and_code(complete_upload(caller, asset, upload)) == (400, "InvalidPartOrder")
+    assert status_and_code(complete_upload(caller, asset, upload, one, (3, tags[0]))) == (400, "InvalidPart")
+    assert status_and_code(caller.send_signed("POST", asset, f"?uploadId={upload}", b"<not xml")) == (400, "MalformedXML")
+    assert status_and_code(caller.send_signed("POST", asset, f"?uploadId={upload}", b"<a><b/></a>")) == (400, "MalformedXML")
+    assert status_and_code(complete_upload(caller, asset, "unknown", one)) == (404, "NoSuchUpload")
+    first = complete_upload(caller, asset, upload, one, two)
+    again = complete_upload(caller, asset, upload, one, two)
     assert (first.status_code, first.text) == (200, again.text)
     assert caller.sandbox.source_file(asset["id"]).stat().st_size == 10 * MIB
     assert not list((caller.sandbox.root / "parts").iterdir())
 
 
 @pytest.mark.parametrize("number", ["0", "10001", "x"])
-def test_part_numbers(caller: Caller, number: str) -> None:
-    asset = caller.asset()
-    answer = caller.signed("PUT", asset, f"?partNumber={number}&uploadId={started(caller, asset)}", b"x")
-    assert code(answer) == (400, "InvalidArgument")
+def test_part_numbers(caller: ApiCaller, number: str) -> None:
+    asset = caller.create_asset()
+    answer = caller.send_signed("PUT", asset, f"?partNumber={number}&uploadId={start_upload(caller, asset)}", b"x")
+    assert status_and_code(answer) == (400, "InvalidArgument")
 
 
-def test_other_operations(caller: Caller) -> None:
-    asset = caller.asset()
-    assert code(caller.signed("GET", asset, "?acl")) == (501, "NotImplemented")
-    assert code(caller.signed("PUT", asset, "?tagging", b"x")) == (501, "NotImplemented")
+def test_other_operations(caller: ApiCaller) -> None:
+    asset = caller.create_asset()
+    assert status_and_code(caller.send_signed("GET", asset, "?acl")) == (501, "NotImplemented")
+    assert status_and_code(caller.send_signed("PUT", asset, "?tagging", b"x")) == (501, "NotImplemented")
 
 
-def client(caller: Caller, asset: dict[str, Any], region: str = "eu-west-1") -> Any:
+def boto3_client(caller: ApiCaller, asset: dict[str, Any], region: str = "eu-west-1") -> Any:
     given = asset["uploadCredentials"]
     return boto3.client(
         "s3",
@@ -176,21 +176,21 @@ def client(caller: Caller, asset: dict[str, Any], region: str = "eu-west-1") -> 
     )
 
 
-def test_lists(caller: Caller) -> None:
-    asset = caller.asset()
-    started(caller, caller.asset())
-    upload = started(caller, asset)
+def test_lists(caller: ApiCaller) -> None:
+    asset = caller.create_asset()
+    start_upload(caller, caller.create_asset())
+    upload = start_upload(caller, asset)
     for number in range(1, 6):
-        caller.signed("PUT", asset, f"?partNumber={number}&uploadId={upload}", b"x" * number)
-    s3, given = client(caller, asset), asset["uploadCredentials"]
+        caller.send_signed("PUT", asset, f"?partNumber={number}&uploadId={upload}", b"x" * number)
+    s3, given = boto3_client(caller, asset), asset["uploadCredentials"]
     pages = s3.get_paginator("list_parts").paginate(
         Bucket=given["bucket"], Key=given["key"], UploadId=upload, PaginationConfig={"PageSize": 2}
     )
     assert [(p["PartNumber"], p["Size"]) for page in pages for p in page["Parts"]] == [(n, n) for n in range(1, 6)]
     uploads = s3.list_multipart_uploads(Bucket=given["bucket"], Prefix=given["key"])["Uploads"]
     assert [(each["Key"], each["UploadId"]) for each in uploads] == [(given["key"], upload)]
-    wrong = caller.signed("GET", asset, f"?max-parts=many&uploadId={upload}")
-    assert code(wrong) == (400, "InvalidArgument")
+    wrong = caller.send_signed("GET", asset, f"?max-parts=many&uploadId={upload}")
+    assert status_and_code(wrong) == (400, "InvalidArgument")
     with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
         s3.list_multipart_uploads(Bucket=given["bucket"])
 
@@ -202,19 +202,19 @@ def crc32(data: bytes) -> str:
     return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
-def put_chunked(caller: Caller, asset: dict[str, Any], payload: str, body: bytes, size: int, **more: str) -> httpx.Response:
+def put_chunked(caller: ApiCaller, asset: dict[str, Any], payload: str, body: bytes, size: int, **more: str) -> httpx.Response:
     headers = {
         "X-Amz-Content-SHA256": payload,
         "Content-Encoding": "aws-chunked",
         "x-amz-decoded-content-length": str(size),
         **{name.replace("_", "-"): value for name, value in more.items()},
     }
-    return caller.signed("PUT", asset, body=body, headers=headers)
+    return caller.send_signed("PUT", asset, body=body, headers=headers)
 
 
 @pytest.mark.parametrize(("sent", "status"), [(b"hello world", 200), (b"hello w0rld", 400)])
-def test_unsigned_chunks_with_trailer(caller: Caller, sent: bytes, status: int) -> None:
-    asset = caller.asset()
+def test_unsigned_chunks_with_trailer(caller: ApiCaller, sent: bytes, status: int) -> None:
+    asset = caller.create_asset()
     body = b"5\r\n" + sent[:5] + b"\r\n6\r\n" + sent[5:] + b"\r\n0\r\nx-amz-checksum-crc32:%b\r\n\r\n"
     body %= crc32(b"hello world").encode()
     answer = put_chunked(caller, asset, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", body, 11, x_amz_trailer="x-amz-checksum-crc32")
@@ -223,25 +223,25 @@ def test_unsigned_chunks_with_trailer(caller: Caller, sent: bytes, status: int) 
         assert caller.sandbox.source_file(asset["id"]).read_bytes() == sent
         assert answer.headers["x-amz-checksum-crc32"] == crc32(sent)
     else:
-        assert code(answer) == (400, "BadDigest")
+        assert status_and_code(answer) == (400, "BadDigest")
 
 
 @pytest.mark.parametrize("body", [b"5\r\nhello\r\n", b"5\r\nhelloXX0\r\n\r\n", b"zz\r\n", b"5\r\nhello\r\n0\r\n\r\n"])
-def test_broken_chunks(caller: Caller, body: bytes) -> None:
+def test_broken_chunks(caller: ApiCaller, body: bytes) -> None:
     """Unfinished, not separated, not a size, and another number of bytes than announced."""
-    answer = put_chunked(caller, caller.asset(), "STREAMING-UNSIGNED-PAYLOAD-TRAILER", body, 6)
-    assert code(answer) == (400, "IncompleteBody")
+    answer = put_chunked(caller, caller.create_asset(), "STREAMING-UNSIGNED-PAYLOAD-TRAILER", body, 6)
+    assert status_and_code(answer) == (400, "IncompleteBody")
 
 
-def signer(credentials: Credentials, timestamp: str, region: str) -> tuple[Any, str]:
+def chunk_signer(credentials: Credentials, timestamp: str, region: str) -> tuple[Any, str]:
     auth = S3SigV4Auth(credentials, "s3", region)
     request = AWSRequest("PUT", "http://host/")
     request.context["timestamp"] = timestamp
     return lambda text: auth.signature(text, request), auth.credential_scope(request)
 
 
-SEED = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
-EXAMPLE = (
+SEED_SIGNATURE = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"
+EXAMPLE_CHUNKS = (
     ("10000", b"a" * 65536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
     ("400", b"a" * 1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
     ("0", b"", "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
@@ -251,7 +251,7 @@ EXAMPLE = (
 
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 def test_signed_chunks_of_the_reference(step: int) -> None:
-    body = b"".join(f"{size};chunk-signature={mark}\r\n".encode() + data + b"\r\n" for size, data, mark in EXAMPLE)
+    body = b"".join(f"{size};chunk-signature={mark}\r\n".encode() + data + b"\r\n" for size, data, mark in EXAMPLE_CHUNKS)
     decoder = example_decoder()
     data = b"".join(piece for at in range(0, len(body), step) for piece in decoder.feed(body[at : at + step]))
     assert decoder.done
@@ -259,20 +259,20 @@ def test_signed_chunks_of_the_reference(step: int) -> None:
 
 
 def test_a_changed_byte_in_signed_chunks() -> None:
-    size, data, mark = EXAMPLE[0]
+    size, data, mark = EXAMPLE_CHUNKS[0]
     with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
         list(example_decoder().feed(f"{size};chunk-signature={mark}\r\n".encode() + data[:-1] + b"b\r\n"))
 
 
 def example_decoder() -> Decoder:
     credentials = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-    sign, scope = signer(credentials, "20130524T000000Z", "us-east-1")
-    return Decoder(sign, "20130524T000000Z", scope, SEED)
+    sign, scope = chunk_signer(credentials, "20130524T000000Z", "us-east-1")
+    return Decoder(sign, "20130524T000000Z", scope, SEED_SIGNATURE)
 
 
 @pytest.mark.parametrize("spoiled", [False, True])
 def test_signed_trailer(spoiled: bool) -> None:
-    sign, scope = signer(Credentials("key", "secret"), "20260101T000000Z", "eu-west-1")
+    sign, scope = chunk_signer(Credentials("key", "secret"), "20260101T000000Z", "eu-west-1")
     start = f"20260101T000000Z\n{scope}\n"
     empty = hashlib.sha256(b"").hexdigest()
     first = sign(f"AWS4-HMAC-SHA256-PAYLOAD\n{start}seed\n{empty}\n{hashlib.sha256(b'hello').hexdigest()}")

@@ -13,15 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
-FOLDER: Final = ROOT / "screenshots"
-PATIENCE: Final = 300
+REPO_ROOT: Final = Path(__file__).parents[2]
+SCREENSHOT_FOLDER: Final = REPO_ROOT / "screenshots"
+MAX_DRAW_SECONDS: Final = 300
 
 _DRAWN_BY: Final = re.compile(r"<!-- Drawn by .* -->")
-_TEXT: Final = re.compile(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>')
+_TEXT_ELEMENT: Final = re.compile(r'<text class="[^"]*-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>')
 
 
-def draw() -> dict[str, str]:
+def draw_all() -> dict[str, str]:
     """Every picture by its file name."""
     with tempfile.TemporaryDirectory(prefix="synthdub-pictures-") as place:
         environment = {
@@ -35,42 +35,42 @@ def draw() -> dict[str, str]:
             "TEXTUAL_ANIMATIONS": "none",
         }
         command = [sys.executable, "-m", "tests.screenshots.draw_screens", place]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+        subprocess.run(command, cwd=REPO_ROOT, env=environment, check=True, timeout=MAX_DRAW_SECONDS, stdin=subprocess.DEVNULL)
         return {path.name: path.read_text("utf-8") for path in sorted(Path(place).glob("*.svg"))}
 
 
-def outdated(drawn: dict[str, str]) -> list[str]:
+def outdated_names(drawn: dict[str, str]) -> list[str]:
     """Names of stored pictures that differ from these, are missing, or are of no screen any more."""
-    stored = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.svg")}
-    alike = {name for name in stored.keys() & drawn.keys() if _same(stored[name], drawn[name])}
+    stored = {path.name: path.read_text("utf-8") for path in SCREENSHOT_FOLDER.glob("*.svg")}
+    alike = {name for name in stored.keys() & drawn.keys() if _is_same_picture(stored[name], drawn[name])}
     return sorted((stored.keys() | drawn.keys()) - alike)
 
 
-def store(drawn: dict[str, str]) -> None:
+def store_pictures(drawn: dict[str, str]) -> None:
     """Write what differs, and remove pictures of no screen."""
-    FOLDER.mkdir(exist_ok=True)
-    for name in outdated(drawn):
-        path = FOLDER / name
+    SCREENSHOT_FOLDER.mkdir(exist_ok=True)
+    for name in outdated_names(drawn):
+        path = SCREENSHOT_FOLDER / name
         if name in drawn:
             path.write_text(drawn[name], "utf-8")
         else:
             path.unlink()
 
 
-def _same(stored: str, drawn: str) -> bool:
+def _is_same_picture(stored: str, drawn: str) -> bool:
     """Byte for byte; but where another Textual or Rich drew the stored one, its shades and shapes may differ, the words not."""
     if stored == drawn:
         return True
     before, after = _DRAWN_BY.search(stored), _DRAWN_BY.search(drawn)
     if before is None or after is None or before[0] == after[0]:
         return False
-    return words(stored) == words(drawn)
+    return text_lines(stored) == text_lines(drawn)
 
 
-def words(picture: str) -> list[str]:
+def text_lines(picture: str) -> list[str]:
     """What stands in each line of the terminal."""
     lines: dict[float, list[tuple[float, str]]] = {}
-    for x, y, text in _TEXT.findall(picture):
+    for x, y, text in _TEXT_ELEMENT.findall(picture):
         lines.setdefault(float(y), []).append((float(x), text.replace("&#160;", " ")))
     joined = [" ".join(text for _, text in sorted(line)) for _, line in sorted(lines.items())]
     return [" ".join(line.split()) for line in joined]

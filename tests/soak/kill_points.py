@@ -26,18 +26,18 @@ import msgspec
 
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.sandbox.config import SandboxConfig
-from tests.proofs.exfat_volume import Volume
-from tests.soak.batch_checks import Watch, paid_twice
-from tests.soak.sandbox_process import Service
-from tests.soak.self_killing_runner import Order
-from tests.soak.service_records import PaidRequest, Unfinished
-from tests.waiting import answering, finished
+from tests.proofs.exfat_volume import ExfatVolume
+from tests.soak.batch_checks import BatchChecker, find_double_payments
+from tests.soak.sandbox_process import SandboxProcess
+from tests.soak.self_killing_runner import RunOrder
+from tests.soak.service_records import PaidRequestRecord, UnfinishedUpload
+from tests.waiting import kill_after_timeout, wait_for_output
 
-KILLED = -9
-TRIES = 3
+SIGKILL_EXIT_CODE = -9
+MAX_TRIES_PER_POINT = 3
 """Runs in which a point that depends on timing may show itself."""
 
-LARGE = 9_000_000
+MULTIPART_SOURCE_BYTES = 9_000_000
 
 
 class Scenario(NamedTuple):
@@ -45,35 +45,35 @@ class Scenario(NamedTuple):
 
     name: str
     size: int
-    before: tuple[str, ...]  # languages of an undisturbed run before; none without
+    languages_before: tuple[str, ...]  # languages of an undisturbed run before; none without
     languages: tuple[str, ...]
-    wanted: Callable[[str], bool]
-    links: bool = True  # whether the file system has hard links
+    is_relevant_point: Callable[[str], bool]
+    has_hard_links: bool = True  # whether the file system has hard links
 
 
-def _all(point: str) -> bool:
+def _is_any_point(point: str) -> bool:
     return True
 
 
-def _storage(point: str) -> bool:
+def _is_storage_point(point: str) -> bool:
     return point.startswith("S3")
 
 
-def _outputs(point: str) -> bool:
+def _is_output_point(point: str) -> bool:
     return "video" in point and not point.startswith("write")
 
 
 SCENARIOS = (
-    Scenario("POST", 2000, (), ("fr-FR", "es-ES"), _all),
-    Scenario("PUT", 2000, ("fr-FR",), ("fr-FR", "es-ES"), _all),
-    Scenario("multipart", LARGE, (), ("fr-FR", "es-ES"), _storage),
-    Scenario("no links", 2000, (), ("fr-FR", "es-ES"), _outputs, links=False),
+    Scenario("POST", 2000, (), ("fr-FR", "es-ES"), _is_any_point),
+    Scenario("PUT", 2000, ("fr-FR",), ("fr-FR", "es-ES"), _is_any_point),
+    Scenario("multipart", MULTIPART_SOURCE_BYTES, (), ("fr-FR", "es-ES"), _is_storage_point),
+    Scenario("no links", 2000, (), ("fr-FR", "es-ES"), _is_output_point, has_hard_links=False),
 )
 
-CONFIG = SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.05, 0.15), output_seconds=1.0, output_padding=5000)
+SANDBOX_CONFIG = SandboxConfig(processing_seconds=0.05, dubbing_seconds=(0.05, 0.15), output_seconds=1.0, output_padding=5000)
 
 
-class Outcome(NamedTuple):
+class KillOutcome(NamedTuple):
     """What killing at one point came to."""
 
     scenario: str
@@ -82,110 +82,110 @@ class Outcome(NamedTuple):
     intent: bool  # the intent of a paid request was on disk at the kill
     billed: bool  # and the service had taken the request
     unknown: bool  # the user had to decide
-    wrong: tuple[str, ...]
+    violations: tuple[str, ...]
 
 
-class Forks:
+class ForkServers:
     """Processes that fork runners, one for each thread that wants one."""
 
     def __init__(self, number: int) -> None:
-        self._free: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+        self._idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
         self._all = [self._start() for _ in range(number)]
         for fork in self._all:
-            self._free.put(fork)
+            self._idle.put(fork)
 
     @staticmethod
     def _start() -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.soak.self_killing_runner"]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def run(self, order: Order) -> int:
+    def run_forked(self, order: RunOrder) -> int:
         """Exit code, or less than 0 for a signal."""
-        fork = self._free.get()
+        fork = self._idle.get()
         try:
             assert fork.stdin is not None
             assert fork.stdout is not None
             fork.stdin.write(msgspec.json.encode(order).decode() + "\n")
             fork.stdin.flush()
-            with answering(fork, f"the end of {order.words}"):
+            with kill_after_timeout(fork, f"the end of {order.words}"):
                 line = fork.stdout.readline()
             assert line, f"the process that forks runners ended during {order.words}"
             return int(line)
         finally:
-            self._free.put(fork)
+            self._idle.put(fork)
 
     def close(self) -> None:
         for fork in self._all:
-            finished(fork)
+            wait_for_output(fork)
 
 
-class Torture:
+class KillHarness:
     """Jobs on one sandbox, each killed once."""
 
     def __init__(self, folder: Path, workers: int = 2) -> None:
         self._folder = folder
-        self._service = Service(CONFIG, folder / "sandbox")
-        self._forks = Forks(workers)
+        self._service = SandboxProcess(SANDBOX_CONFIG, folder / "sandbox")
+        self._fork_servers = ForkServers(workers)
         self._threads = ThreadPoolExecutor(workers)
-        self._count = 0
+        self._job_count = 0
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
-        self._forks.close()
+        self._fork_servers.close()
         self._service.close()
 
-    def points(self, scenario: Scenario) -> list[str]:
+    def find_points(self, scenario: Scenario) -> list[str]:
         """What whole runs pass, in the order in which they first do."""
         found: dict[str, None] = {}
         for _ in range(2):
-            record = self._folder / f"points-{self._count}"
-            victim = self._victim(scenario)
-            code = victim.run("run", str(victim.video), languages=scenario.languages, record=str(record))
+            record = self._folder / f"points-{self._job_count}"
+            victim = self._make_job(scenario)
+            code = victim.run_command("run", str(victim.video), languages=scenario.languages, record=str(record))
             assert code == 0, f"an undisturbed run ended with {code}"
             found |= dict.fromkeys(record.read_text().splitlines())
-        return [point for point in found if scenario.wanted(point)]
+        return [point for point in found if scenario.is_relevant_point(point)]
 
-    def points_after_kill(self, scenario: Scenario, point: str) -> list[str]:
+    def find_points_after_kill(self, scenario: Scenario, point: str) -> list[str]:
         """What the run after a kill at that point passes."""
-        victim = self._victim(scenario)
-        record = self._folder / f"points-{self._count}"
+        victim = self._make_job(scenario)
+        record = self._folder / f"points-{self._job_count}"
         words = ("run", str(victim.video))
-        assert victim.run(*words, languages=scenario.languages, at=point) == KILLED
-        assert victim.run(*words, languages=scenario.languages, record=str(record)) == 0
+        assert victim.run_command(*words, languages=scenario.languages, at=point) == SIGKILL_EXIT_CODE
+        assert victim.run_command(*words, languages=scenario.languages, record=str(record)) == 0
         return record.read_text().splitlines()
 
-    def kill_at(self, scenario: Scenario, points: Iterable[str]) -> list[Outcome]:
+    def kill_at_points(self, scenario: Scenario, points: Iterable[str]) -> list[KillOutcome]:
         """The outcomes, in the order of the points."""
-        victims = [(point, [self._victim(scenario) for _ in range(TRIES)]) for point in points]
-        return list(self._threads.map(lambda pair: _killed(scenario, *pair), victims))
+        victims = [(point, [self._make_job(scenario) for _ in range(MAX_TRIES_PER_POINT)]) for point in points]
+        return list(self._threads.map(lambda pair: _kill_at_point(scenario, *pair), victims))
 
-    def _victim(self, scenario: Scenario) -> Victim:
-        self._count += 1
-        return Victim(self._service, self._forks, self._folder / f"p{self._count}", scenario)
+    def _make_job(self, scenario: Scenario) -> KilledJob:
+        self._job_count += 1
+        return KilledJob(self._service, self._fork_servers, self._folder / f"p{self._job_count}", scenario)
 
 
-class Victim:
+class KilledJob:
     """One job in a folder of its own."""
 
-    def __init__(self, service: Service, forks: Forks, folder: Path, scenario: Scenario) -> None:
+    def __init__(self, service: SandboxProcess, forks: ForkServers, folder: Path, scenario: Scenario) -> None:
         self._service = service
-        self._forks = forks
+        self._fork_servers = forks
         self._folder = folder
         self._scenario = scenario
         self.video = folder / f"{folder.name}.mp4"
-        self.watch = Watch(folder / "state", service.config, scenario.links)
+        self.checker = BatchChecker(folder / "state", service.config, scenario.has_hard_links)
 
     @property
     def job(self) -> Job | None:
-        return next(iter(self.watch.jobs()), None)
+        return next(iter(self.checker.jobs()), None)
 
-    def run(self, *words: str, languages: Sequence[str] = (), **order: Any) -> int:
+    def run_command(self, *words: str, languages: Sequence[str] = (), **order: Any) -> int:
         """A runner, after what the scenario wants before."""
         if not self._folder.exists():
             self._folder.mkdir()
             self.video.write_bytes((self.video.name.encode() * self._scenario.size)[: self._scenario.size])
-            if self._scenario.before:
-                assert self.run("run", str(self.video), languages=self._scenario.before) == 0
+            if self._scenario.languages_before:
+                assert self.run_command("run", str(self.video), languages=self._scenario.languages_before) == 0
         flags: dict[str, Any] = {
             "config": "/dev/null",
             "api_url": self._service.api_url,
@@ -197,67 +197,69 @@ class Victim:
         }
         if languages:
             flags["targets"] = languages
-        links = self._scenario.links
-        return self._forks.run(Order(words, flags, self._service.config.api_key, str(self._folder), links=links, **order))
+        links = self._scenario.has_hard_links
+        return self._fork_servers.run_forked(
+            RunOrder(words, flags, self._service.config.api_key, str(self._folder), links=links, **order)
+        )
 
-    def billed(self) -> set[str]:
+    def billed_languages(self) -> set[str]:
         """Languages whose paid work has begun."""
-        return {language for request in self._paid() for language in request.billed}
+        return {language for request in self._paid_requests() for language in request.billed}
 
-    def _paid(self) -> list[PaidRequest]:
-        return [request for request in self._service.paid() if request.title == self._folder.name]
+    def _paid_requests(self) -> list[PaidRequestRecord]:
+        return [request for request in self._service.paid_requests() if request.title == self._folder.name]
 
-    def outcome(self, point: str) -> Outcome:
+    def recover_and_check(self, point: str) -> KillOutcome:
         """After the kill: look, run again, decide what is unknown, and look again."""
-        wrong = list(self.watch.now())
+        wrong = list(self.checker.check_now())
         at_kill = self.job
         intent = at_kill.submission.languages if at_kill and at_kill.submission else ()
-        taken = bool(intent) and set(intent) <= self.billed()
+        taken = bool(intent) and set(intent) <= self.billed_languages()
         permits: dict[tuple[str, str], list[float]] = {}
         unknown: tuple[str, ...] = ()
         for _ in range(4):
-            code = self.run("run", str(self.video), languages=self._scenario.languages)
+            code = self.run_command("run", str(self.video), languages=self._scenario.languages)
             job = self.job
-            open_questions = job.in_state(DubState.UNKNOWN) if job else ()
+            open_questions = job.languages_in_state(DubState.UNKNOWN) if job else ()
             unknown += open_questions
             if code == 0 or not open_questions:
                 break
             for language in open_questions:
                 permits.setdefault((self._folder.name, language), []).append(time.time())
-            self.run("retry", *(f"{self.video}:{language}" for language in open_questions))
+            self.run_command("retry", *(f"{self.video}:{language}" for language in open_questions))
         if not set(unknown) <= set(intent):
             wrong.append(f"unknown: {unknown}, but recorded was the intent of {intent}")
         if set(intent) - set(unknown) and not taken:
             wrong.append(f"{intent} may have been sent, and was sent again without a question")
-        wrong += self.watch.at_the_end()
-        wrong += paid_twice(self._paid(), permits)
-        left = [upload for upload in self._service_unfinished() if upload.title == self._folder.name]
+        wrong += self.checker.check_at_end()
+        wrong += find_double_payments(self._paid_requests(), permits)
+        left = [upload for upload in self._unfinished_uploads() if upload.title == self._folder.name]
         if len(left) > 1:
             wrong.append(f"{len(left)} unfinished uploads of one kill")
-        return Outcome(self._scenario.name, point, True, bool(intent), taken, bool(unknown), tuple(wrong))
+        return KillOutcome(self._scenario.name, point, True, bool(intent), taken, bool(unknown), tuple(wrong))
 
-    def _service_unfinished(self) -> list[Unfinished]:
-        return self._service.unfinished() if self._scenario.size > 5_000_000 else []
+    def _unfinished_uploads(self) -> list[UnfinishedUpload]:
+        return self._service.unfinished_uploads() if self._scenario.size > 5_000_000 else []
 
-    def remove(self) -> None:
+    def delete_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _killed(scenario: Scenario, point: str, victims: list[Victim]) -> Outcome:
+def _kill_at_point(scenario: Scenario, point: str, victims: list[KilledJob]) -> KillOutcome:
     for victim in victims:
-        code = victim.run("run", str(victim.video), languages=scenario.languages, at=point)
-        if code == KILLED:
-            outcome = victim.outcome(point)
-            if not outcome.wrong:
-                victim.remove()
+        code = victim.run_command("run", str(victim.video), languages=scenario.languages, at=point)
+        if code == SIGKILL_EXIT_CODE:
+            outcome = victim.recover_and_check(point)
+            if not outcome.violations:
+                victim.delete_folder()
             return outcome
-        victim.remove()
+        victim.delete_folder()
         if code != 0:
-            return Outcome(scenario.name, point, False, False, False, False, (f"ended with {code} before it was killed",))
-    return Outcome(scenario.name, point, False, False, False, False, ())
+            return KillOutcome(scenario.name, point, False, False, False, False, (f"ended with {code} before it was killed",))
+    return KillOutcome(scenario.name, point, False, False, False, False, ())
 
 
-def around_paid(points: Sequence[str]) -> list[str]:
+def points_around_payment(points: Sequence[str]) -> list[str]:
     """From the first step of recording the intent to the last one of recording the answer."""
     first = next(n for n, point in enumerate(points) if "write" in point and "intent" in point)
     paid = next(n for n, point in enumerate(points) if point.startswith(("POST dubbing", "PUT dubbing")))
@@ -265,14 +267,14 @@ def around_paid(points: Sequence[str]) -> list[str]:
     return list(points[first : last + 1])
 
 
-def thinned(points: Sequence[str], others: int) -> list[str]:
+def thin_out(points: Sequence[str], others: int) -> list[str]:
     """All around the paid call, and so many of the others, evenly."""
-    window = around_paid(points)
+    window = points_around_payment(points)
     rest = [point for point in points if point not in set(window)]
     return window + rest[:: max(1, len(rest) // others)]
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
+def format_table(outcomes: Iterable[KillOutcome]) -> str:
     """Numbers for each scenario."""
     counts: dict[str, Counter[str]] = {}
     for outcome in outcomes:
@@ -280,7 +282,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
         count["points"] += 1
         for name in ("reached", "intent", "billed", "unknown"):
             count[name] += bool(getattr(outcome, name))
-        count["violations"] += len(outcome.wrong)
+        count["violations"] += len(outcome.violations)
     names = ("points", "reached", "intent", "billed", "unknown", "violations")
     lines = [f"{'scenario':12}" + "".join(f"{name:>12}" for name in names)]
     lines += [f"{scenario:12}" + "".join(f"{count[name]:12}" for name in names) for scenario, count in counts.items()]
@@ -298,37 +300,37 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="synthdub-torture-"))
     started = time.monotonic()
     if arguments.volume:
-        volume = Volume(folder / "volume", 512_000_000)
+        volume = ExfatVolume(folder / "volume", 512_000_000)
         try:
-            without = [scenario._replace(links=False) for scenario in scenarios]
-            outcomes = _outcomes(without, volume.path, arguments)
+            without = [scenario._replace(has_hard_links=False) for scenario in scenarios]
+            outcomes = _run_scenarios(without, volume.path, arguments)
         finally:
-            volume.remove()
+            volume.delete()
     else:
-        outcomes = _outcomes(scenarios, folder, arguments)
-    print(table(outcomes))
+        outcomes = _run_scenarios(scenarios, folder, arguments)
+    print(format_table(outcomes))
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     for outcome in outcomes:
         if not outcome.reached:
             print(f"not reached: {outcome.scenario}: {outcome.point}")
-        for words in outcome.wrong:
+        for words in outcome.violations:
             print(f"VIOLATION: {outcome.scenario}, {outcome.point}: {words}")
-    if any(outcome.wrong for outcome in outcomes):
+    if any(outcome.violations for outcome in outcomes):
         print(f"kept: {folder}")
         return 1
     shutil.rmtree(folder)
     return 0
 
 
-def _outcomes(scenarios: Sequence[Scenario], folder: Path, arguments: argparse.Namespace) -> list[Outcome]:
-    torture = Torture(folder, arguments.workers)
-    outcomes: list[Outcome] = []
+def _run_scenarios(scenarios: Sequence[Scenario], folder: Path, arguments: argparse.Namespace) -> list[KillOutcome]:
+    torture = KillHarness(folder, arguments.workers)
+    outcomes: list[KillOutcome] = []
     try:
         for scenario in scenarios:
-            points = torture.points(scenario)
-            if arguments.others is not None and scenario.wanted is _all:
-                points = thinned(points, arguments.others)
-            outcomes += torture.kill_at(scenario, points)
+            points = torture.find_points(scenario)
+            if arguments.others is not None and scenario.is_relevant_point is _is_any_point:
+                points = thin_out(points, arguments.others)
+            outcomes += torture.kill_at_points(scenario, points)
     finally:
         torture.close()
     return outcomes

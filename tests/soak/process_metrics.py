@@ -11,36 +11,36 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.soak.soak_batch import until
+from tests.soak.soak_batch import becomes_true
 
 MIB = 1024 * 1024
 
 MEASURES = ("rss", "pss", "uss", "descriptors", "threads", "tasks", "objects")
 """Names of what is sampled; bytes for the first three. `objects`: those that the garbage collector follows."""
 
-Series = Sequence[tuple[float, float]]
+TimeSeries = Sequence[tuple[float, float]]
 """Seconds since the start, and a value."""
 
 
-class Allowed(NamedTuple):
+class AllowedGrowth(NamedTuple):
     """Growth that counts as none: a share of the median, or an amount, whichever is more."""
 
     share: float
     amount: float
 
 
-ALLOWED = {
-    "rss": Allowed(0.06, 4 * MIB),
-    "pss": Allowed(0.06, 4 * MIB),
-    "uss": Allowed(0.06, 4 * MIB),
-    "descriptors": Allowed(0.1, 6),
-    "threads": Allowed(0.0, 3),
-    "tasks": Allowed(0.1, 25),
-    "objects": Allowed(0.06, 10_000),
+ALLOWED_GROWTH = {
+    "rss": AllowedGrowth(0.06, 4 * MIB),
+    "pss": AllowedGrowth(0.06, 4 * MIB),
+    "uss": AllowedGrowth(0.06, 4 * MIB),
+    "descriptors": AllowedGrowth(0.1, 6),
+    "threads": AllowedGrowth(0.0, 3),
+    "tasks": AllowedGrowth(0.1, 25),
+    "objects": AllowedGrowth(0.06, 10_000),
 }
 
 
-OF_THE_WORK = frozenset({"descriptors", "threads", "tasks"})
+WORKLOAD_MEASURES = frozenset({"descriptors", "threads", "tasks"})
 """Measures that what is under way moves up and down threefold, so that growth is told from their lows."""
 
 
@@ -49,15 +49,15 @@ class Trend(NamedTuple):
 
     median: float
     growth: float
-    allowed: float
+    allowed_growth: float
 
     @property
-    def flat(self) -> bool:
+    def is_flat(self) -> bool:
         """Growth only: what shrinks leaks nothing."""
-        return self.growth <= self.allowed
+        return self.growth <= self.allowed_growth
 
 
-def trend(series: Series, allowed: Allowed) -> Trend:
+def estimate_trend(series: TimeSeries, allowed: AllowedGrowth) -> Trend:
     """By the estimator of Theil and Sen (the median of the slopes of all pairs), which single spikes do not move."""
     slopes = [(v - u) / (t - s) for (s, u), (t, v) in combinations(series, 2) if t > s]
     middle = median(value for _, value in series)
@@ -65,40 +65,40 @@ def trend(series: Series, allowed: Allowed) -> Trend:
     return Trend(middle, growth, max(allowed.share * middle, allowed.amount))
 
 
-def lows(series: Series, window: int = 12) -> Series:
+def window_minima(series: TimeSeries, window: int = 12) -> TimeSeries:
     """The least of every `window` samples: what is leaked is there at the quietest moments, too."""
     return [min(series[at : at + window], key=lambda sample: sample[1]) for at in range(0, len(series), window)]
 
 
-class Probe:
+class ProcessProbe:
     """Looks at one process from outside and, by a signal that `process_inspection/sitecustomize.py` answers, from inside."""
 
     def __init__(self, name: str, pid: int, folder: Path) -> None:
         self.name = name
         self.pid = pid
-        self._answer = folder / f"{pid}.json"
+        self._answer_file = folder / f"{pid}.json"
 
     def look(self) -> dict[str, float]:
         """The measures now. Raises OSError if the process is gone."""
-        outside = _outside(self.pid)
-        inside = self._inside()
+        outside = _measure_outside(self.pid)
+        inside = self._measure_inside()
         return outside | {"tasks": inside["tasks"], "objects": inside["objects"]}
 
-    def types(self) -> Mapping[str, int]:
+    def object_types(self) -> Mapping[str, int]:
         """How many objects there are of the most frequent types, by the last look."""
-        found: dict[str, int] = json.loads(self._answer.read_text())["types"]
+        found: dict[str, int] = json.loads(self._answer_file.read_text())["types"]
         return found
 
-    def _inside(self) -> dict[str, float]:
-        self._answer.unlink(missing_ok=True)
+    def _measure_inside(self) -> dict[str, float]:
+        self._answer_file.unlink(missing_ok=True)
         os.kill(self.pid, signal.SIGUSR2)
-        if not until(self._answer.exists, 300, 0.02):
+        if not becomes_true(self._answer_file.exists, 300, 0.02):
             raise TimeoutError(f"{self.name} does not answer")
-        found: dict[str, float] = json.loads(self._answer.read_text())
+        found: dict[str, float] = json.loads(self._answer_file.read_text())
         return found
 
 
-def _outside(pid: int) -> dict[str, float]:
+def _measure_outside(pid: int) -> dict[str, float]:
     process = Path(f"/proc/{pid}")
     words = [line.split() for line in (process / "smaps_rollup").read_text().splitlines()[1:]]
     size = {line[0].rstrip(":"): int(line[1]) * 1024 for line in words}

@@ -29,14 +29,21 @@ from botocore.httpsession import URLLib3Session
 from synthdub_tui.commands import retry
 from synthdub_tui.commands.run import run_batch
 from synthdub_tui.jobs.transitions import observation
-from synthdub_tui.runner.backoff import Patience
-from synthdub_tui.runner.events import Reporter
-from synthdub_tui.settings.resolve import resolve
+from synthdub_tui.runner.backoff import Backoff
+from synthdub_tui.runner.events import EventPrinter
+from synthdub_tui.settings.resolve import resolve_settings
 from synthdub_tui.transfer.s3_client import isolated_session
 
-QUICK = Patience(back_off=0.02, back_off_limit=0.1, asset_first=0.05, asset_longest=0.1, asset_unseen=1.0, upload_pause=0.02)
+FAST_BACKOFF = Backoff(
+    initial_delay=0.02,
+    max_delay=0.1,
+    asset_poll_initial_delay=0.05,
+    asset_poll_max_delay=0.1,
+    asset_unseen_timeout=1.0,
+    upload_retry_delay=0.02,
+)
 
-GRACE = 0.3
+UNKNOWN_GRACE_SECONDS = 0.3
 """Seconds instead of twenty until a project is believed that does not list a language; the sandbox is never behind."""
 
 LATE_IMPORTS = (
@@ -45,10 +52,10 @@ LATE_IMPORTS = (
 )
 """What a runner imports while it works: a third of the processor time of a short run."""
 
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-class Order(msgspec.Struct):
+class RunOrder(msgspec.Struct):
     """What one runner is to do. `at`: the point at which it kills itself; `record`: where it writes the points it passes."""
 
     words: tuple[str, ...]  # `run PATH …` or `retry SELECT …`
@@ -60,31 +67,31 @@ class Order(msgspec.Struct):
     links: bool = True  # else as on a file system without hard links
 
 
-class Points:
+class FaultPoints:
     """Counts what passes, and kills at the point that was asked for."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: RunOrder) -> None:
         self._order = order
         self._lock = threading.Lock()
-        self._seen: Counter[str] = Counter()
-        self._files: dict[int, str] = {}
-        self._fresh: set[int] = set()
+        self._counts: Counter[str] = Counter()
+        self._open_files: dict[int, str] = {}
+        self._unwritten: set[int] = set()
         self._record = os.open(order.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if order.record else -1
         self.phase = "new"
 
-    def passed(self, name: str, when: str) -> None:
+    def pass_point(self, name: str, when: str) -> None:
         """This is a point."""
         with self._lock:
-            self._seen[name, when] += 1  # type: ignore[index]
-            point = f"{name} #{self._seen[name, when]} {when}"  # type: ignore[index]
+            self._counts[name, when] += 1  # type: ignore[index]
+            point = f"{name} #{self._counts[name, when]} {when}"  # type: ignore[index]
             if self._record >= 0:
                 _write(self._record, f"{point}\n".encode())
             if point == self._order.at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def role(self, path: object) -> str:
+    def file_role(self, path: object) -> str:
         """The part that a file plays; empty for those that are not ours to look at."""
-        text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else self._files.get(path, "")  # type: ignore[call-overload]
+        text = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else self._open_files.get(path, "")  # type: ignore[call-overload]
         if not text.startswith(self._order.root):
             return ""
         where, name = os.path.split(text)
@@ -94,23 +101,23 @@ class Points:
             return f"job[{self.phase}]" + (" temporary" if name.startswith(".") else "")
         return re.sub(r"^p\d+", "video", name)
 
-    def opened(self, handle: int, path: object) -> None:
+    def note_opened(self, handle: int, path: object) -> None:
         """From now on the descriptor means that file."""
         if isinstance(path, str):
-            self._files[handle] = path
-            self._fresh.add(handle)
+            self._open_files[handle] = path
+            self._unwritten.add(handle)
 
-    def first_written(self, handle: int, data: bytes) -> bool:
+    def is_first_write(self, handle: int, data: bytes) -> bool:
         """Whether this is the first write since the file was opened; of a job's file it tells the phase."""
-        if handle not in self._fresh:
+        if handle not in self._unwritten:
             return False
-        self._fresh.discard(handle)
-        if "/jobs/." in self._files[handle]:
-            self.phase = _phase(bytes(data))
+        self._unwritten.discard(handle)
+        if "/jobs/." in self._open_files[handle]:
+            self.phase = _job_phase(bytes(data))
         return True
 
 
-def _phase(text: bytes) -> str:
+def _job_phase(text: bytes) -> str:
     """How far a job has come, by its file."""
     if b"[submission]" in text:
         return "intent"
@@ -128,30 +135,30 @@ def _no_link(*_: Any, **__: Any) -> None:
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-def _wrap_files(points: Points, links: bool) -> None:
+def _wrap_files(points: FaultPoints, links: bool) -> None:
     def opening(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-        role = points.role(path) if flags & _WRITING else ""
+        role = points.file_role(path) if flags & _WRITE_FLAGS else ""
         if role:
-            points.passed(f"open {role}", "before")
+            points.pass_point(f"open {role}", "before")
         handle = _open(path, flags, *rest, **named)
-        points.opened(handle, path)
+        points.note_opened(handle, path)
         if role:
-            points.passed(f"open {role}", "after")
+            points.pass_point(f"open {role}", "after")
         return handle
 
     def writing(real: Callable[..., int]) -> Callable[..., int]:
         def write(handle: int, data: Any, *rest: Any) -> int:
-            first = points.first_written(handle, data)
-            role = points.role(handle)
+            first = points.is_first_write(handle, data)
+            role = points.file_role(handle)
             if not role:
                 return real(handle, data, *rest)
-            points.passed(f"write {role}", "before")
+            points.pass_point(f"write {role}", "before")
             if first and len(data) > 1:  # the kernel may take less than all at any time, and a kill may come then
                 half = real(handle, bytes(data[: len(data) // 2]), *rest)
-                points.passed(f"write {role}", "halfway")
+                points.pass_point(f"write {role}", "halfway")
                 return half
             count = real(handle, data, *rest)
-            points.passed(f"write {role}", "after")
+            points.pass_point(f"write {role}", "after")
             return count
 
         return write
@@ -160,12 +167,12 @@ def _wrap_files(points: Points, links: bool) -> None:
         real = getattr(os, name)
 
         def change(path: Any, *rest: Any, **named: Any) -> Any:
-            role = points.role(path)
+            role = points.file_role(path)
             if not role:
                 return real(path, *rest, **named)
-            points.passed(f"{name} {role}", "before")
+            points.pass_point(f"{name} {role}", "before")
             result = real(path, *rest, **named)
-            points.passed(f"{name} {role}", "after")
+            points.pass_point(f"{name} {role}", "after")
             return result
 
         setattr(os, name, change)
@@ -177,61 +184,61 @@ def _wrap_files(points: Points, links: bool) -> None:
         changing(name)
 
 
-def _wrap_requests(points: Points) -> None:
+def _wrap_requests(points: FaultPoints) -> None:
     send = httpx.AsyncHTTPTransport.handle_async_request
     send_s3 = URLLib3Session.send
 
     async def sending(self: Any, request: httpx.Request) -> httpx.Response:
-        name = _named(request.method, request.url.path)
+        name = _request_name(request.method, request.url.path)
 
         async def trace(event: str, info: Any) -> None:
             if event.endswith("send_request_body.complete"):
-                points.passed(name, "sent")
+                points.pass_point(name, "sent")
             if event.endswith("receive_response_headers.complete"):
-                points.passed(name, "answered")
+                points.pass_point(name, "answered")
 
         request.extensions["trace"] = trace
-        points.passed(name, "before")
+        points.pass_point(name, "before")
         response = await send(self, request)
-        points.passed(name, "after")
+        points.pass_point(name, "after")
         return response
 
     def sending_s3(self: Any, request: Any) -> Any:
-        name = "S3 " + _operation(request.method, request.url)
-        points.passed(name, "before")
+        name = "S3 " + _s3_operation(request.method, request.url)
+        points.pass_point(name, "before")
         response = send_s3(self, request)
-        points.passed(name, "after")
+        points.pass_point(name, "after")
         return response
 
     httpx.AsyncHTTPTransport.handle_async_request = sending  # type: ignore[method-assign]
     URLLib3Session.send = sending_s3
 
 
-def _named(method: str, path: str) -> str:
+def _request_name(method: str, path: str) -> str:
     if path.startswith("/v2/"):
         return f"{method} {'/'.join(path.split('/')[2:3])}{'/id' if path.count('/') > 2 else ''}"
     return f"{method} output {path.split('/')[3]}.{path.rpartition('.')[2]}"
 
 
-def _operation(method: str, url: str) -> str:
+def _s3_operation(method: str, url: str) -> str:
     there = {"uploadId": "uploadId" in url, "uploads": "?uploads" in url, "part": "partNumber" in url}
     return " ".join([method, *(word for word, found in there.items() if found)])
 
 
-def _work(order: Order) -> int:
-    observation.UNKNOWN_GRACE = GRACE  # type: ignore[misc]
-    settings = resolve(order.flags, {"SYNTHESIA_API_KEY": order.key})
+def _run_order(order: RunOrder) -> int:
+    observation.UNKNOWN_PUT_GRACE_SECONDS = UNKNOWN_GRACE_SECONDS  # type: ignore[misc]
+    settings = resolve_settings(order.flags, {"SYNTHESIA_API_KEY": order.key})
     command, *words = order.words
-    points = Points(order)
+    points = FaultPoints(order)
     _wrap_files(points, order.links)
     _wrap_requests(points)
     if command == "retry":
         return retry.retry(settings, words, yes=True)
-    reporter = Reporter(as_json=True, out=io.StringIO(), err=io.StringIO())
-    return asyncio.run(run_batch(settings, words, reporter, lambda: order.key, patience=QUICK))
+    reporter = EventPrinter(as_json=True, out=io.StringIO(), err=io.StringIO())
+    return asyncio.run(run_batch(settings, words, reporter, lambda: order.key, backoff=FAST_BACKOFF))
 
 
-def _fork(order: Order) -> int:
+def _run_in_fork(order: RunOrder) -> int:
     """The runner's wait status: its exit code, or less than 0 for the signal that ended it."""
     child = os.fork()
     if child:
@@ -241,7 +248,7 @@ def _fork(order: Order) -> int:
         quiet = _open(os.devnull, os.O_RDWR)
         os.dup2(quiet, 0)
         os.dup2(quiet, 1)
-        code = _work(order)
+        code = _run_order(order)
     except BaseException as error:
         print(f"the runner failed: {error!r}", file=sys.stderr, flush=True)
         raise
@@ -255,7 +262,7 @@ def main() -> None:
     for name in LATE_IMPORTS:
         importlib.import_module(name)
     for line in sys.stdin:
-        print(json.dumps(_fork(msgspec.json.decode(line, type=Order))), flush=True)
+        print(json.dumps(_run_in_fork(msgspec.json.decode(line, type=RunOrder))), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from synthdub_tui.sandbox.service import Sandbox
 
 
-class PaidRequest(msgspec.Struct, frozen=True):
+class PaidRequestRecord(msgspec.Struct, frozen=True):
     """A paid request that arrived whole. `status` is that of the answer if it was sent whole, else 0."""
 
     time: float
@@ -22,18 +22,18 @@ class PaidRequest(msgspec.Struct, frozen=True):
     title: str
 
     @property
-    def surely_untaken(self) -> bool:
+    def surely_not_accepted(self) -> bool:
         """Whether whoever read the answer knows that nothing was begun, so that repeating it is safe."""
         return 400 <= self.status < 500
 
-    def begins(self, language: str) -> bool:
+    def may_have_started(self, language: str) -> bool:
         """Whether this request may have begun a dub into that language, as far as anybody but the service can know."""
-        if self.surely_untaken:
+        if self.surely_not_accepted:
             return False
         return language in self.billed or self.status not in (202, 204)
 
 
-class Unfinished(msgspec.Struct, frozen=True):
+class UnfinishedUpload(msgspec.Struct, frozen=True):
     """A multipart upload that was neither completed nor aborted."""
 
     asset: str
@@ -41,11 +41,11 @@ class Unfinished(msgspec.Struct, frozen=True):
     started: float
 
 
-def uploads_of(sandbox: Sandbox) -> list[Unfinished]:
+def unfinished_uploads(sandbox: Sandbox) -> list[UnfinishedUpload]:
     """The open multipart uploads of a sandbox."""
     assets = sandbox.state.assets
     found = []
-    for upload in sandbox.storage.uploads.open.values():
+    for upload in sandbox.storage.uploads.open_uploads.values():
         identity = upload.key.split("/")[1]
-        found.append(Unfinished(identity, assets[identity].title, upload.started))
+        found.append(UnfinishedUpload(identity, assets[identity].title, upload.started))
     return found

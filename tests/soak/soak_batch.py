@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.ipc.blocking_client import Control
-from tests.soak.sandbox_process import Service
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.ipc.blocking_client import BlockingRunnerClient
+from tests.soak.sandbox_process import SandboxProcess
 from tests.waiting import block_until
 
-ROOT = Path(__file__).parents[2]
+REPO_ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "synthdub_tui")
 
 
-class World:
+class SoakBatch:
     """A folder of videos and a state directory."""
 
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: SandboxProcess, folder: Path) -> None:
         self.service = service
         self.videos = folder / "videos"
         self.videos.mkdir(parents=True)
@@ -42,30 +42,30 @@ class World:
             "TERM": "xterm-256color",
         }
 
-    def video(self, name: str, size: int) -> Path:
+    def write_video(self, name: str, size: int) -> Path:
         """A source; the sandbox does not look into it."""
         path = self.videos / name
         path.write_bytes((name.encode() * (size // len(name) + 1))[:size])
         return path
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
+    def start_command(self, *words: str) -> subprocess.Popen[bytes]:
         """A command that nobody listens to."""
         return subprocess.Popen(
             [*COMMAND, *words],
             env=self.environment,
-            cwd=ROOT,
+            cwd=REPO_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run_command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command, to its end."""
         return subprocess.run(
             [*COMMAND, *words],
             env=self.environment,
-            cwd=ROOT,
+            cwd=REPO_ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -73,18 +73,18 @@ class World:
             check=False,
         )
 
-    def runner(self) -> int | None:
+    def runner_pid(self) -> int | None:
         """Process id of the runner that answers on the socket."""
         try:
-            control = Control.connect(str(self.state))
-        except Trouble:
+            control = BlockingRunnerClient.connect(str(self.state))
+        except ProblemError:
             return None
         if control is None:
             return None
         control.close()
         return control.welcome.pid
 
-    def runners(self) -> list[int]:
+    def background_runner_pids(self) -> list[int]:
         """Background runners of this state directory, those that have not opened their socket yet included."""
         wanted = ["-m", "synthdub_tui", "runner", "--state-dir", str(self.state)]
         found = []
@@ -94,21 +94,21 @@ class World:
             except OSError:
                 continue
             start = words.index("-m") if "-m" in words else 0  # after the interpreter's own options
-            if words[start : start + len(wanted)] == wanted and not _gone(int(folder.name)):
+            if words[start : start + len(wanted)] == wanted and not _is_gone(int(folder.name)):
                 found.append(int(folder.name))
         return found
 
 
-class Terminal:
+class DashboardTerminal:
     """The dashboard in a pseudo-terminal; only the last of its output is kept."""
 
-    def __init__(self, world: World, *words: str) -> None:
+    def __init__(self, world: SoakBatch, *words: str) -> None:
         self._master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         self.process = subprocess.Popen(
             [*COMMAND, *words],
             env=world.environment,
-            cwd=ROOT,
+            cwd=REPO_ROOT,
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -116,16 +116,16 @@ class Terminal:
         )
         os.close(slave)
         self.output = b""
-        self._drain = threading.Thread(target=self._read, daemon=True)
-        self._drain.start()
+        self._reader_thread = threading.Thread(target=self._read, daemon=True)
+        self._reader_thread.start()
 
-    def press(self, keys: str) -> None:
+    def type_keys(self, keys: str) -> None:
         """Type on its keyboard."""
         os.write(self._master, keys.encode())
 
     def close(self) -> None:
         """After the dashboard has ended."""
-        self._drain.join(5)
+        self._reader_thread.join(5)
         os.close(self._master)
 
     def _read(self) -> None:
@@ -136,16 +136,16 @@ class Terminal:
             return  # the other end is closed
 
 
-def kill(pid: int) -> None:
+def kill_process(pid: int) -> None:
     """SIGKILL to a process of this soak; returns when it is gone, so that its lock is free."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
-    block_until(lambda: _gone(pid), f"process {pid} to be gone after SIGKILL")
+    block_until(lambda: _is_gone(pid), f"process {pid} to be gone after SIGKILL")
 
 
-def until(condition: Callable[[], object], seconds: float, step: float = 0.005) -> bool:
+def becomes_true(condition: Callable[[], object], seconds: float, step: float = 0.005) -> bool:
     """Whether it came to pass in time."""
     end = time.monotonic() + seconds
     while not condition():
@@ -155,7 +155,7 @@ def until(condition: Callable[[], object], seconds: float, step: float = 0.005) 
     return True
 
 
-def _gone(pid: int) -> bool:
+def _is_gone(pid: int) -> bool:
     """Dead with all its threads: until the last one is, files and locks are still open. Who waits for it does not matter."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

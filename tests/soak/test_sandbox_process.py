@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from synthdub_tui.sandbox.config import SandboxConfig
-from tests.soak.sandbox_process import Service
+from tests.soak.sandbox_process import SandboxProcess
 
 
 def test_threads_get_the_answers_to_their_own_questions(tmp_path: Path) -> None:
-    service = Service(SandboxConfig(), tmp_path / "sandbox")
+    service = SandboxProcess(SandboxConfig(), tmp_path / "sandbox")
     try:
         with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(service.ask, ["assets", "uploads"] * 300))
+            answers = list(threads.map(service.send_command, ["assets", "uploads"] * 300))
         assert answers == [{}, []] * 300
     finally:
         service.close()

@@ -7,103 +7,111 @@ from msgspec.structs import replace
 
 from synthdub_tui.jobs.model import DubState, Job
 from synthdub_tui.jobs.transitions import upload
-from synthdub_tui.sources.add_file import TITLE_LIMIT, Admitted, Batch, Effect, Rejected, admit, title_of
-from synthdub_tui.sources.job_index import Known
-from synthdub_tui.sources.scan import Found
+from synthdub_tui.sources.add_file import (
+    MAX_TITLE_CHARACTERS,
+    AddedFile,
+    AddEffect,
+    BatchOptions,
+    RejectedFile,
+    add_file,
+    make_title,
+)
+from synthdub_tui.sources.job_index import JobIndex
+from synthdub_tui.sources.scan import FoundVideo
 from tests.jobs.factories import DE, ES, FR, NOW
 
-FOUND = Found("/videos/course/intro.mp4", "/videos", 10, 1, "video/mp4")
-BATCH = Batch(targets=(FR, ES))
-FORCE = replace(BATCH, force_new=True)
+FOUND_VIDEO = FoundVideo("/videos/course/intro.mp4", "/videos", 10, 1, "video/mp4")
+BATCH = BatchOptions(targets=(FR, ES))
+FORCE_NEW_BATCH = replace(BATCH, force_new=True)
 
 
-def admitted(jobs: dict[str, Job], found: Found = FOUND, batch: Batch = BATCH) -> Admitted:
-    outcome = admit(Known(jobs), found, batch, NOW)
-    assert isinstance(outcome, Admitted)
+def add_video(jobs: dict[str, Job], found: FoundVideo = FOUND_VIDEO, batch: BatchOptions = BATCH) -> AddedFile:
+    outcome = add_file(JobIndex(jobs), found, batch, NOW)
+    assert isinstance(outcome, AddedFile)
     return outcome
 
 
-def batch_of(*jobs: Job) -> dict[str, Job]:
+def batch_of_jobs(*jobs: Job) -> dict[str, Job]:
     return {job.id: job for job in jobs}
 
 
 def test_a_new_file() -> None:
-    job, effect = admitted({})
-    assert effect is Effect.NEW
-    assert (job.source.path, job.source.size, job.options.title, tuple(job.dubs)) == (FOUND.path, 10, "intro", (FR, ES))
+    job, effect = add_video({})
+    assert effect is AddEffect.NEW
+    assert (job.source.path, job.source.size, job.options.title, tuple(job.dubs)) == (FOUND_VIDEO.path, 10, "intro", (FR, ES))
     assert (job.outputs, job.captions) == ("", True)
 
 
 def test_the_same_file_again() -> None:
-    job, _ = admitted({})
-    assert admitted(batch_of(job)) == (job, Effect.KNOWN)
+    job, _ = add_video({})
+    assert add_video(batch_of_jobs(job)) == (job, AddEffect.KNOWN)
 
 
 def test_further_languages_are_added_to_it() -> None:
-    job, _ = admitted({})
-    extended, effect = admitted(batch_of(job), batch=replace(BATCH, targets=(ES, DE)))
-    assert effect is Effect.EXTENDED
+    job, _ = add_video({})
+    extended, effect = add_video(batch_of_jobs(job), batch=replace(BATCH, targets=(ES, DE)))
+    assert effect is AddEffect.EXTENDED
     assert tuple(extended.dubs) == (FR, ES, DE)
 
 
 @pytest.mark.parametrize("change", [{"size": 11}, {"mtime_ns": 2}])
 def test_a_changed_file_is_a_new_version(change: dict[str, int]) -> None:
-    job, _ = admitted({})
-    job = upload.asset_created(job, "a1", NOW)
-    renewed, effect = admitted(batch_of(job), FOUND._replace(**change))
-    assert effect is Effect.RENEWED
+    job, _ = add_video({})
+    job = upload.record_asset_created(job, "a1", NOW)
+    renewed, effect = add_video(batch_of_jobs(job), FOUND_VIDEO._replace(**change))
+    assert effect is AddEffect.RENEWED
     assert renewed.asset is None
     assert (renewed.source.size, renewed.source.mtime_ns) != (10, 1)
 
 
 @pytest.mark.parametrize("step", [100, 1_000_000_000, 2_000_000_000])
 def test_a_file_whose_time_is_only_coarser_is_known(step: int) -> None:
-    fine = FOUND._replace(mtime_ns=1_795_410_723_274_186_359)
-    coarse = FOUND._replace(mtime_ns=fine.mtime_ns // step * step)
+    fine = FOUND_VIDEO._replace(mtime_ns=1_795_410_723_274_186_359)
+    coarse = FOUND_VIDEO._replace(mtime_ns=fine.mtime_ns // step * step)
     for first, then in ((fine, coarse), (coarse, fine)):
-        job, _ = admitted({}, first)
+        job, _ = add_video({}, first)
         job = replace(job, source=replace(job.source, digest="xxh3:1"))
-        known, effect = admitted(batch_of(job), then)
-        assert effect is Effect.KNOWN
+        known, effect = add_video(batch_of_jobs(job), then)
+        assert effect is AddEffect.KNOWN
         assert (known.source.mtime_ns, known.source.digest) == (fine.mtime_ns, "xxh3:1"), "the finer time is kept"
 
 
 def test_forcing() -> None:
-    job, _ = admitted({})
-    forced, effect = admitted(batch_of(job), batch=FORCE)
-    assert (effect, forced.forced) == (Effect.RENEWED, NOW)
+    job, _ = add_video({})
+    forced, effect = add_video(batch_of_jobs(job), batch=FORCE_NEW_BATCH)
+    assert (effect, forced.forced) == (AddEffect.RENEWED, NOW)
 
 
-def ended(job: Job, state: DubState) -> Job:
+def ended_job(job: Job, state: DubState) -> Job:
     return replace(job, dubs={language: replace(dub, state=state) for language, dub in job.dubs.items()})
 
 
 @pytest.mark.parametrize("state", [DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING, DubState.UNKNOWN])
 def test_forcing_again_does_not_begin_anew_what_it_began_and_did_not_finish(state: DubState) -> None:
-    job = ended(admitted({}, batch=FORCE).job, state)
-    again, effect = admitted(batch_of(job), batch=FORCE)
-    assert effect is Effect.GOING_ON
+    job = ended_job(add_video({}, batch=FORCE_NEW_BATCH).job, state)
+    again, effect = add_video(batch_of_jobs(job), batch=FORCE_NEW_BATCH)
+    assert effect is AddEffect.UNFINISHED
     assert (again.version, again.dubs) == (job.version, job.dubs)
 
 
 @pytest.mark.parametrize("state", [DubState.DONE, DubState.FAILED, DubState.CANCELLED])
 def test_forcing_again_begins_anew_what_has_ended(state: DubState) -> None:
-    job = ended(admitted({}, batch=FORCE).job, state)
-    assert admitted(batch_of(job), batch=FORCE).effect is Effect.RENEWED
+    job = ended_job(add_video({}, batch=FORCE_NEW_BATCH).job, state)
+    assert add_video(batch_of_jobs(job), batch=FORCE_NEW_BATCH).effect is AddEffect.RENEWED
 
 
 def test_forcing_again_with_another_language_adds_that_one_alone() -> None:
-    job, _ = admitted({}, batch=FORCE)
-    again, effect = admitted(batch_of(job), batch=replace(FORCE, targets=(*BATCH.targets, "it-IT")))
-    assert effect is Effect.GOING_ON
+    job, _ = add_video({}, batch=FORCE_NEW_BATCH)
+    again, effect = add_video(batch_of_jobs(job), batch=replace(FORCE_NEW_BATCH, targets=(*BATCH.targets, "it-IT")))
+    assert effect is AddEffect.UNFINISHED
     assert {language: again.dubs[language] for language in job.dubs} == job.dubs
     assert again.dubs["it-IT"].agreed == ("already_paid",)
 
 
 def test_a_new_version_of_the_file_ends_what_was_forced() -> None:
-    job, _ = admitted({}, batch=FORCE)
-    renewed, effect = admitted(batch_of(job), FOUND._replace(size=FOUND.size + 1))
-    assert (effect, renewed.forced) == (Effect.RENEWED, 0.0)
+    job, _ = add_video({}, batch=FORCE_NEW_BATCH)
+    renewed, effect = add_video(batch_of_jobs(job), FOUND_VIDEO._replace(size=FOUND_VIDEO.size + 1))
+    assert (effect, renewed.forced) == (AddEffect.RENEWED, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -112,18 +120,18 @@ def test_a_new_version_of_the_file_ends_what_was_forced() -> None:
 )
 def test_other_options_make_another_job(options: dict[str, object]) -> None:
     """“The wrong file resumes” of the vendor's guide: the options belong to the identity."""
-    job, _ = admitted({})
-    other, effect = admitted(batch_of(job), batch=replace(BATCH, **options))
-    assert effect is Effect.NEW
+    job, _ = add_video({})
+    other, effect = add_video(batch_of_jobs(job), batch=replace(BATCH, **options))
+    assert effect is AddEffect.NEW
     assert other.id != job.id
 
 
 def test_outputs_and_captions_may_be_changed_later() -> None:
-    job, _ = admitted({})
-    moved, effect = admitted(batch_of(job), batch=replace(BATCH, output_dir="/out", captions=False))
-    assert effect is Effect.KNOWN
+    job, _ = add_video({})
+    moved, effect = add_video(batch_of_jobs(job), batch=replace(BATCH, output_dir="/out", captions=False))
+    assert effect is AddEffect.KNOWN
     assert (moved.outputs, moved.captions) == ("/out/course", False)
-    assert admitted(batch_of(moved)).job.outputs == "/out/course"  # not taken back by leaving the option out
+    assert add_video(batch_of_jobs(moved)).job.outputs == "/out/course"  # not taken back by leaving the option out
 
 
 @pytest.mark.parametrize(
@@ -136,18 +144,18 @@ def test_outputs_and_captions_may_be_changed_later() -> None:
     ],
 )
 def test_titles(path: str, prefix: str, title: str) -> None:
-    assert title_of(path, prefix) == title
+    assert make_title(path, prefix) == title
 
 
 def test_a_title_that_is_too_long() -> None:
-    long = FOUND._replace(path="/v/" + "a" * 250 + ".mp4")
-    assert isinstance(admit(Known({}), long, replace(BATCH, title="a" * (TITLE_LIMIT - 253)), NOW), Admitted)
-    outcome = admit(Known({}), long, replace(BATCH, title="a" * (TITLE_LIMIT - 252)), NOW)
-    assert outcome == Rejected(long.path, "title_too_long", "257 characters")
+    long = FOUND_VIDEO._replace(path="/v/" + "a" * 250 + ".mp4")
+    assert isinstance(add_file(JobIndex({}), long, replace(BATCH, title="a" * (MAX_TITLE_CHARACTERS - 253)), NOW), AddedFile)
+    outcome = add_file(JobIndex({}), long, replace(BATCH, title="a" * (MAX_TITLE_CHARACTERS - 252)), NOW)
+    assert outcome == RejectedFile(long.path, "title_too_long", "257 characters")
 
 
 def test_a_renewed_job_asks_for_the_named_languages_only() -> None:
-    job, _ = admitted({})
+    job, _ = add_video({})
     job = replace(job, dubs={language: replace(dub, state=DubState.CANCELLED) for language, dub in job.dubs.items()})
-    renewed, _ = admitted(batch_of(job), batch=replace(BATCH, targets=(ES,), force_new=True))
-    assert renewed.in_state(DubState.WAITING) == (ES,)
+    renewed, _ = add_video(batch_of_jobs(job), batch=replace(BATCH, targets=(ES,), force_new=True))
+    assert renewed.languages_in_state(DubState.WAITING) == (ES,)

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.sources.write_probe import look_at
+from synthdub_tui.sources.write_probe import observe_files
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux shows what others have open")
 
-HOLDERS = {
+WRITER_PROGRAMS = {
     "appending": "f = open(path, 'ab')",
     "writing in place": "f = open(path, 'r+b')",
     "mapped": "import mmap; f = open(path, 'r+b'); m = mmap.mmap(f.fileno(), 0); f.close()",
     "by a duplicate": "import os; fd = os.open(path, os.O_RDWR); d = os.dup(fd); os.close(fd)",
 }
-READERS = {
+READER_PROGRAMS = {
     "reading": "f = open(path, 'rb')",
     "mapped to read": "import mmap; f = open(path, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); f.close()",
     "path only": "import os; fd = os.open(path, os.O_PATH)",
@@ -30,7 +30,7 @@ READERS = {
 
 
 @contextmanager
-def holding(path: Path, program: str) -> Iterator[None]:
+def hold_file(path: Path, program: str) -> Iterator[None]:
     """Another process that has the file in its hands."""
     code = f"import sys; path = sys.argv[1]; {program}; print('ready', flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -49,22 +49,22 @@ def video(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def written(path: Path) -> bool:
-    return look_at([str(path)])[str(path)].written
+def is_open_for_writing(path: Path) -> bool:
+    return observe_files([str(path)])[str(path)].is_open_for_writing
 
 
-@pytest.mark.parametrize("program", HOLDERS.values(), ids=HOLDERS)
+@pytest.mark.parametrize("program", WRITER_PROGRAMS.values(), ids=WRITER_PROGRAMS)
 def test_a_file_that_somebody_can_write_is_seen_as_that_until_it_is_closed(video: Path, program: str) -> None:
-    assert not written(video)
-    with holding(video, program):
-        assert written(video)
-    assert not written(video)
+    assert not is_open_for_writing(video)
+    with hold_file(video, program):
+        assert is_open_for_writing(video)
+    assert not is_open_for_writing(video)
 
 
-@pytest.mark.parametrize("program", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("program", READER_PROGRAMS.values(), ids=READER_PROGRAMS)
 def test_who_only_reads_holds_nothing_up(video: Path, program: str) -> None:
-    with holding(video, program):
-        assert not written(video)
+    with hold_file(video, program):
+        assert not is_open_for_writing(video)
 
 
 def test_a_file_is_the_same_by_whatever_name(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_file_is_the_same_by_whatever_name(tmp_path: Path) -> None:
     video.write_bytes(b"video")
     link.symlink_to(video)
     hard.hardlink_to(video)
-    with holding(video, HOLDERS["appending"]):
-        assert {path: look.written for path, look in look_at([str(link), str(hard)]).items()} == {
+    with hold_file(video, WRITER_PROGRAMS["appending"]):
+        assert {path: look.is_open_for_writing for path, look in observe_files([str(link), str(hard)]).items()} == {
             str(link): True,
             str(hard): True,
         }
@@ -84,7 +84,7 @@ def test_what_is_gone_empty_or_no_file_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     os.mkfifo(tmp_path / "pipe.mp4")
     names = ("empty.mp4", "folder.mp4", "pipe.mp4", "none.mp4", "none/a.mp4")
-    assert look_at([*(str(tmp_path / name) for name in names), "a\0b"]) == {}
+    assert observe_files([*(str(tmp_path / name) for name in names), "a\0b"]) == {}
 
 
 def test_a_process_that_ends_while_we_look_is_no_error(tmp_path: Path) -> None:
@@ -93,6 +93,6 @@ def test_a_process_that_ends_while_we_look_is_no_error(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for _ in range(5):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "pass"]))
-            assert not written(video)
+            assert not is_open_for_writing(video)
             process.kill()
-        assert not written(video)
+        assert not is_open_for_writing(video)

@@ -7,31 +7,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthdub_tui.jobs.model import NEVER, Dub, DubState, Job, Output
-from synthdub_tui.store.interning import share
-from tests.jobs.factories import DE, FR, done, in_every_state
+from synthdub_tui.store.interning import share_equal_values
+from tests.jobs.factories import DE, FR, done_job, jobs_in_every_state
 
 NAMES = st.sampled_from(["/v/a", "/v/b.dubbed-x", "/w/a", "a", ""])
 ENDINGS = st.sampled_from([".dubbed-fr-FR.mp4", ".dubbed-fr-FR.srt", ".mp4", ""])
 PATHS = st.builds(str.__add__, NAMES, ENDINGS)
 
 
-def decoded(job: Job) -> Job:
+def encode_and_decode(job: Job) -> Job:
     """A copy that has nothing in common with another."""
     return msgspec.json.decode(msgspec.json.encode(job), type=Job)
 
 
-def finished(*languages: str) -> Job:
+def finished_job(*languages: str) -> Job:
     """A job as its runner tells of it: equal values are objects of their own."""
-    job = decoded(done(*languages))
+    job = encode_and_decode(done_job(*languages))
     for language, dub in job.dubs.items():
         output = Output.of(f"/v/lesson.dubbed-{language}.mp4", 5, 7, (f"/v/lesson.dubbed-{language}.srt",))
         msgspec.structs.force_setattr(dub, "output", output)
-    return decoded(job)
+    return encode_and_decode(job)
 
 
 def test_the_dubs_of_a_job_share_project_times_and_stem() -> None:
-    job = finished(FR, DE)
-    share([job])
+    job = finished_job(FR, DE)
+    share_equal_values([job])
     one, other = job.dubs.values()
     assert one.project is other.project
     assert one.since is other.since
@@ -42,8 +42,8 @@ def test_the_dubs_of_a_job_share_project_times_and_stem() -> None:
 
 
 def test_the_dubs_of_a_language_share_how_their_paths_end() -> None:
-    jobs = [finished(FR), finished(FR)]
-    share(jobs)
+    jobs = [finished_job(FR), finished_job(FR)]
+    share_equal_values(jobs)
     one, other = [job.dubs[FR].output for job in jobs]
     assert one is not None
     assert other is not None
@@ -58,15 +58,15 @@ def test_outputs_that_are_made_share_as_those_that_are_read() -> None:
 
 def test_a_time_that_never_was_is_left_out_as_before() -> None:
     """What has its default is left out where it is the default's very object, and 0.0 may be a time that was."""
-    job = decoded(msgspec.structs.replace(done(FR), dubs={FR: Dub(DubState.WAITING, 0.0, project="p")}))
-    share([job])
+    job = encode_and_decode(msgspec.structs.replace(done_job(FR), dubs={FR: Dub(DubState.WAITING, 0.0, project="p")}))
+    share_equal_values([job])
     assert job.dubs[FR].submitted is NEVER
 
 
 def test_nothing_that_is_said_changes() -> None:
-    for job in in_every_state().values():
-        shared = decoded(job)
-        share([shared])
+    for job in jobs_in_every_state().values():
+        shared = encode_and_decode(job)
+        share_equal_values([shared])
         assert shared == job
         assert msgspec.json.encode(shared) == msgspec.json.encode(job)
 
@@ -77,4 +77,4 @@ def test_an_output_says_what_it_was_made_from(path: str, captions: list[str], si
     assert (output.path, output.captions) == (path, tuple(captions))
     assert (output.size, output.mtime_ns, output.seconds) == (size, at, 2.5)
     assert output.captions_ns == tuple(times)
-    assert output.with_captions((1, 2)) == Output.of(path, size, at, captions, seconds=2.5, captions_ns=(1, 2))
+    assert output.with_caption_times((1, 2)) == Output.of(path, size, at, captions, seconds=2.5, captions_ns=(1, 2))

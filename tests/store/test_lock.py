@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.store.lock import Lock
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.store.lock import StateLock
 
-HOLDER = """
+LOCK_HOLDER_PROGRAM = """
 import sys
 from synthdub_tui.store.lock import Lock
 Lock(sys.argv[1]).acquire()
@@ -26,10 +26,10 @@ sys.stdin.read()
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+def hold_lock(path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock until its input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LOCK_HOLDER_PROGRAM, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -38,11 +38,11 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
             process.stdin.close()
 
 
-def busy(path: Path) -> bool:
-    lock = Lock(str(path))
+def is_locked(path: Path) -> bool:
+    lock = StateLock(str(path))
     try:
         lock.acquire()
-    except Trouble as trouble:
+    except ProblemError as trouble:
         assert trouble.code == "state_busy"
         return True
     lock.release()
@@ -50,42 +50,42 @@ def busy(path: Path) -> bool:
 
 
 def test_a_lock_is_held_once_and_released(tmp_path: Path) -> None:
-    lock = Lock(str(tmp_path / "lock"))
+    lock = StateLock(str(tmp_path / "lock"))
     lock.acquire()
-    assert busy(tmp_path / "lock")
+    assert is_locked(tmp_path / "lock")
     lock.release()
     lock.release()
-    assert not busy(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
     assert (tmp_path / "lock").exists()
     assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    with holder(tmp_path / "lock"):
-        assert busy(tmp_path / "lock")
-    assert not busy(tmp_path / "lock")
+    with hold_lock(tmp_path / "lock"):
+        assert is_locked(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
 
 
 def test_a_killed_holder_frees_it(tmp_path: Path) -> None:
-    with holder(tmp_path / "lock") as process:
+    with hold_lock(tmp_path / "lock") as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not busy(tmp_path / "lock")
+        assert not is_locked(tmp_path / "lock")
 
 
 def test_children_do_not_inherit_it(tmp_path: Path) -> None:
-    lock = Lock(str(tmp_path / "lock"))
+    lock = StateLock(str(tmp_path / "lock"))
     lock.acquire()
     command = [sys.executable, "-c", "print('here', flush=True); input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"here\n"
         lock.release()
-        assert not busy(tmp_path / "lock")
+        assert not is_locked(tmp_path / "lock")
         child.communicate(b"\n")
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        Lock(str(tmp_path / "missing" / "lock")).acquire()
+        StateLock(str(tmp_path / "missing" / "lock")).acquire()
     assert os.listdir(tmp_path) == []

@@ -13,7 +13,7 @@ import h11
 
 
 @dataclass
-class Seen:
+class ReceivedRequest:
     """A request that arrived."""
 
     method: str
@@ -28,50 +28,52 @@ class Seen:
 
 
 @dataclass
-class Reply:
-    """What to do with a request. `cut` closes after that many bytes of the body; `fault` does something worse."""
+class ScriptedReply:
+    """What to do with a request. `cut_after_bytes` closes after that many bytes of the body; `fault` does something worse."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    length: int | None = None  # a Content-Length other than the true one
-    cut: int | None = None
+    announced_length: int | None = None  # a Content-Length other than the true one
+    cut_after_bytes: int | None = None
     fault: str = ""  # "reset": no answer but an RST; "hang": no answer at all; "reset_body": an RST within the body
 
-    def head(self) -> bytes:
-        length = len(self.body) if self.length is None else self.length
+    def head_bytes(self) -> bytes:
+        length = len(self.body) if self.announced_length is None else self.announced_length
         headers = {"Content-Type": "application/json", "Content-Length": str(length)} | self.headers
         lines = [f"HTTP/1.1 {self.status} Because", *(f"{name}: {value}" for name, value in headers.items() if value)]
         return "\r\n".join([*lines, "", ""]).encode()
 
 
-def answer(status: int, value: object = None, **headers: str) -> Reply:
+def json_reply(status: int, value: object = None, **headers: str) -> ScriptedReply:
     """A JSON answer; header names with `_` for `-`."""
     body = b"" if value is None else json.dumps(value).encode()
-    return Reply(status, body, {name.replace("_", "-"): text for name, text in headers.items()})
+    return ScriptedReply(status, body, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
-def html(status: int, **headers: str) -> Reply:
+def html_reply(status: int, **headers: str) -> ScriptedReply:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Reply(status, b"<html><body>Something</body></html>", {"Content-Type": "text/html"} | named)
+    return ScriptedReply(status, b"<html><body>Something</body></html>", {"Content-Type": "text/html"} | named)
 
 
 class FaultServer:
     """Use as an async context manager. `script` decides about each request; `on_accept`: "", "reset" or "reset_in_request"."""
 
-    def __init__(self, script: Callable[[Seen], Reply] = lambda seen: answer(200, {}), on_accept: str = "") -> None:
+    def __init__(
+        self, script: Callable[[ReceivedRequest], ScriptedReply] = lambda seen: json_reply(200, {}), on_accept: str = ""
+    ) -> None:
         self.script = script
         self.on_accept = on_accept
-        self.seen: list[Seen] = []
-        self.accepted = 0
-        self.active = 0
-        self.most_active = 0
-        self.hold: asyncio.Event | None = None  # requests wait for it before they are answered
+        self.received: list[ReceivedRequest] = []
+        self.connection_count = 0
+        self.active_requests = 0
+        self.max_active_requests = 0
+        self.may_answer: asyncio.Event | None = None  # requests wait for it before they are answered
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> FaultServer:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve_connection, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         return self
@@ -83,16 +85,16 @@ class FaultServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self.accepted += 1
-        number = self.accepted
+        self.connection_count += 1
+        number = self.connection_count
         try:
             if self.on_accept == "reset":
-                reset(writer)
+                reset_connection(writer)
                 return
             while await self._serve_one(reader, writer, number):
                 pass
@@ -112,7 +114,7 @@ class FaultServer:
             elif isinstance(event, h11.Request):
                 head = event
                 if self.on_accept == "reset_in_request":
-                    reset(writer)
+                    reset_connection(writer)
                     return False
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
@@ -121,36 +123,36 @@ class FaultServer:
         if head is None:
             return False
         headers = {name.decode(): value.decode() for name, value in head.headers}
-        seen = Seen(head.method.decode(), head.target.decode(), headers, body, number)
-        self.seen.append(seen)
-        self.active += 1
-        self.most_active = max(self.most_active, self.active)
+        seen = ReceivedRequest(head.method.decode(), head.target.decode(), headers, body, number)
+        self.received.append(seen)
+        self.active_requests += 1
+        self.max_active_requests = max(self.max_active_requests, self.active_requests)
         try:
-            if self.hold is not None:
-                await self.hold.wait()
-            return await self._reply(self.script(seen), writer) and headers.get("connection") != "close"
+            if self.may_answer is not None:
+                await self.may_answer.wait()
+            return await self._send_reply(self.script(seen), writer) and headers.get("connection") != "close"
         finally:
-            self.active -= 1
+            self.active_requests -= 1
 
-    async def _reply(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
+    async def _send_reply(self, reply: ScriptedReply, writer: asyncio.StreamWriter) -> bool:
         if reply.fault == "reset":
-            reset(writer)
+            reset_connection(writer)
             return False
         if reply.fault == "hang":
             await self._stop.wait()
             return False
-        body = reply.body if reply.cut is None else reply.body[: reply.cut]
-        writer.write(reply.head() + body)
+        body = reply.body if reply.cut_after_bytes is None else reply.body[: reply.cut_after_bytes]
+        writer.write(reply.head_bytes() + body)
         await writer.drain()
         if reply.fault == "reset_body":
-            reset(writer)
+            reset_connection(writer)
             return False
         if reply.fault == "hang_body":
             await self._stop.wait()
-        return reply.cut is None
+        return reply.cut_after_bytes is None
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
+def reset_connection(writer: asyncio.StreamWriter) -> None:
     """Ends a connection with an RST."""
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

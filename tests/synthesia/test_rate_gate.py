@@ -11,11 +11,20 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthdub_tui.synthesia.rate_arithmetic import TRANSIT
-from synthdub_tui.synthesia.rate_gate import BURST, TIERS, Budget, Endpoint, Limit, Priority, Quota, Tier
+from synthdub_tui.synthesia.rate_arithmetic import MAX_TRANSIT_SECONDS
+from synthdub_tui.synthesia.rate_gate import (
+    MAX_BURST_CALLS,
+    TIERS,
+    Endpoint,
+    Priority,
+    RateBudget,
+    RateGate,
+    RateLimit,
+    RateTier,
+)
 
-START = 1_800_000_000.0
-LIMITS = (Limit(20, 60), Limit(60, 3600), Limit(100, 86_400))
+START_EPOCH_SECONDS = 1_800_000_000.0
+LIMITS = (RateLimit(20, 60), RateLimit(60, 3600), RateLimit(100, 86_400))
 
 waits = st.one_of(st.floats(0, 5), st.floats(0, 120), st.floats(0, 8000), st.floats(0, 200_000))
 steps = st.one_of(
@@ -27,85 +36,85 @@ steps = st.one_of(
 )
 
 
-def assert_within(calls: list[float], limits: tuple[Limit, ...]) -> None:
+def assert_within_limits(calls: list[float], limits: tuple[RateLimit, ...]) -> None:
     """No window of any limit holds more calls than are usable."""
     for limit in limits:
-        for first, after in zip(calls, calls[limit.usable :], strict=False):
+        for first, after in zip(calls, calls[limit.usable_calls :], strict=False):
             assert after - first >= limit.seconds - 1e-6, limit
 
 
-def through_toml(value: dict[str, object]) -> dict[str, object]:
+def encode_and_decode(value: dict[str, object]) -> dict[str, object]:
     return tomllib.loads(tomli_w.dumps(value))
 
 
 @given(st.lists(steps, max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_no_window_ever_holds_too_many(script: list[tuple[str, float]]) -> None:
-    budget, now, calls = Budget(LIMITS), START, []
+    budget, now, calls = RateBudget(LIMITS), START_EPOCH_SECONDS, []
     for what, amount in script:
         if what == "wait":
             now += amount
         elif what == "pause":
             budget.pause(now + amount)
         elif what == "restart":
-            saved, budget = through_toml(budget.dump()), Budget(LIMITS)
+            saved, budget = encode_and_decode(budget.dump()), RateBudget(LIMITS)
             budget.load(saved, now)
         for _ in range(int(amount) if what in {"flood", "queue"} else 0):
-            at = budget.allows(now)
+            at = budget.next_call_at(now)
             assert now <= at <= now + 86_400 * (1 + 1 / 96) + 1000
             if at > now and what == "flood":
                 break
             now = at
-            budget.spend(now)
+            budget.count_call(now)
             calls.append(now)
-    assert_within(calls, LIMITS)
+    assert_within_limits(calls, LIMITS)
 
 
 @pytest.mark.parametrize("tier", [tier for tier in TIERS.values() if tier.writes])
-def test_a_tier_gives_what_it_promises(tier: Tier) -> None:
+def test_a_tier_gives_what_it_promises(tier: RateTier) -> None:
     """All day long as fast as allowed: never too much, and not much less than 95 %."""
     for limits in (tier.writes, tier.reads[:1]):
-        budget, now, calls = Budget(limits), START, []
-        while now < START + limits[-1].seconds * 2:
-            now = budget.allows(now)
-            budget.spend(now)
+        budget, now, calls = RateBudget(limits), START_EPOCH_SECONDS, []
+        while now < START_EPOCH_SECONDS + limits[-1].seconds * 2:
+            now = budget.next_call_at(now)
+            budget.count_call(now)
             calls.append(now)
-        assert_within(calls, limits)
-        assert sum(call < START + limits[-1].seconds for call in calls) >= limits[-1].usable
+        assert_within_limits(calls, limits)
+        assert sum(call < START_EPOCH_SECONDS + limits[-1].seconds for call in calls) >= limits[-1].usable_calls
 
 
 def test_a_burst_then_an_even_pace() -> None:
-    budget, now, calls = Budget(TIERS["creator"].writes), START, []
+    budget, now, calls = RateBudget(TIERS["creator"].writes), START_EPOCH_SECONDS, []
     for _ in range(50):
-        now = budget.allows(now)
-        budget.spend(now)
+        now = budget.next_call_at(now)
+        budget.count_call(now)
         calls.append(now)
-    assert calls[BURST - 1] == START < calls[BURST]
-    assert calls[BURST] == pytest.approx(START + 60 / 57, abs=0.01)
-    gaps = [after - before for before, after in zip(calls[BURST:], calls[BURST + 1 :], strict=False)]
+    assert calls[MAX_BURST_CALLS - 1] == START_EPOCH_SECONDS < calls[MAX_BURST_CALLS]
+    assert calls[MAX_BURST_CALLS] == pytest.approx(START_EPOCH_SECONDS + 60 / 57, abs=0.01)
+    gaps = [after - before for before, after in zip(calls[MAX_BURST_CALLS:], calls[MAX_BURST_CALLS + 1 :], strict=False)]
     assert all(gap == pytest.approx(60 / 57, abs=1e-5) for gap in gaps)
 
 
 def test_the_first_minute_holds_no_double_burst() -> None:
     """aiolimiter's AsyncLimiter(60, 60) lets 120 through here."""
-    budget, now, calls = Budget((Limit(60, 60),)), START, []
-    while now < START + 60:
-        now = budget.allows(now)
-        budget.spend(now)
+    budget, now, calls = RateBudget((RateLimit(60, 60),)), START_EPOCH_SECONDS, []
+    while now < START_EPOCH_SECONDS + 60:
+        now = budget.next_call_at(now)
+        budget.count_call(now)
         calls.append(now)
-    assert sum(call < START + 60 for call in calls) == 57
+    assert sum(call < START_EPOCH_SECONDS + 60 for call in calls) == 57
 
 
 @pytest.mark.parametrize("tier", [tier for tier in TIERS.values() if tier.writes])
-def test_what_the_line_does_to_calls_keeps_the_limit(tier: Tier) -> None:
+def test_what_the_line_does_to_calls_keeps_the_limit(tier: RateTier) -> None:
     """The service counts when they arrive: those at the begin of a minute may be late, and those after it early."""
     chance = random.Random(1)
     for limits in (tier.writes, tier.reads):
-        budget, now, arrivals = Budget(limits), START, []
+        budget, now, arrivals = RateBudget(limits), START_EPOCH_SECONDS, []
         for _ in range(1000):
-            now = budget.allows(now)
-            budget.spend(now)
-            arrivals.append(now + chance.uniform(0, TRANSIT))
+            now = budget.next_call_at(now)
+            budget.count_call(now)
+            arrivals.append(now + chance.uniform(0, MAX_TRANSIT_SECONDS))
         arrivals.sort()
         for limit in limits:
             spans = [after - first for first, after in zip(arrivals, arrivals[limit.calls :], strict=False)]
@@ -113,37 +122,37 @@ def test_what_the_line_does_to_calls_keeps_the_limit(tier: Tier) -> None:
 
 
 def test_a_pause_holds_for_its_time_and_ends_without_a_burst() -> None:
-    budget = Budget(TIERS["creator"].writes)
-    budget.pause(START + 30)
-    budget.pause(START + 10)  # a shorter one does not end it
-    assert budget.allows(START) == START + 30
-    budget.spend(START + 30)
-    assert budget.allows(START + 30) == pytest.approx(START + 30 + 60 / 57, abs=0.01)
-    assert budget.usage(START + 31).paused == 0
+    budget = RateBudget(TIERS["creator"].writes)
+    budget.pause(START_EPOCH_SECONDS + 30)
+    budget.pause(START_EPOCH_SECONDS + 10)  # a shorter one does not end it
+    assert budget.next_call_at(START_EPOCH_SECONDS) == START_EPOCH_SECONDS + 30
+    budget.count_call(START_EPOCH_SECONDS + 30)
+    assert budget.next_call_at(START_EPOCH_SECONDS + 30) == pytest.approx(START_EPOCH_SECONDS + 30 + 60 / 57, abs=0.01)
+    assert budget.usage(START_EPOCH_SECONDS + 31).paused_seconds == 0
 
 
 def test_a_pause_survives_a_restart() -> None:
-    budget, again = Budget(LIMITS), Budget(LIMITS)
-    budget.pause(START + 3000)
-    again.load(through_toml(budget.dump()), START + 1)
-    assert again.allows(START + 1) == START + 3000
+    budget, again = RateBudget(LIMITS), RateBudget(LIMITS)
+    budget.pause(START_EPOCH_SECONDS + 3000)
+    again.load(encode_and_decode(budget.dump()), START_EPOCH_SECONDS + 1)
+    assert again.next_call_at(START_EPOCH_SECONDS + 1) == START_EPOCH_SECONDS + 3000
 
 
 def test_time_that_goes_back_gives_nothing_away() -> None:
-    budget = Budget((Limit(1, 60),))
-    budget.spend(START)
-    assert budget.allows(START - 1000) == START + 60 + TRANSIT
+    budget = RateBudget((RateLimit(1, 60),))
+    budget.count_call(START_EPOCH_SECONDS)
+    assert budget.next_call_at(START_EPOCH_SECONDS - 1000) == START_EPOCH_SECONDS + 60 + MAX_TRANSIT_SECONDS
 
 
 def test_a_call_never_sent_is_given_back() -> None:
-    budget = Budget(LIMITS)
-    before = budget.usage(START)
-    budget.spend(START)
-    budget.refund(START)
-    assert budget.usage(START) == before
-    for _ in range(BURST):
-        assert budget.allows(START) == START
-        budget.spend(START)
+    budget = RateBudget(LIMITS)
+    before = budget.usage(START_EPOCH_SECONDS)
+    budget.count_call(START_EPOCH_SECONDS)
+    budget.undo_call(START_EPOCH_SECONDS)
+    assert budget.usage(START_EPOCH_SECONDS) == before
+    for _ in range(MAX_BURST_CALLS):
+        assert budget.next_call_at(START_EPOCH_SECONDS) == START_EPOCH_SECONDS
+        budget.count_call(START_EPOCH_SECONDS)
 
 
 @given(
@@ -158,53 +167,53 @@ def test_a_call_never_sent_is_given_back() -> None:
 )
 @settings(deadline=None)
 def test_a_damaged_file_never_breaks_or_blocks_for_long(part: object) -> None:
-    quota = Quota(Tier("test", LIMITS, LIMITS), wall=lambda: START, clock=lambda: 0.0)
+    quota = RateGate(RateTier("test", LIMITS, LIMITS), wall=lambda: START_EPOCH_SECONDS, clock=lambda: 0.0)
     quota.restore({"saved": part, "create_asset": part, "get_asset": {"windows": part, "paused_until": part}})
     for endpoint in Endpoint:
-        assert 0 <= quota.next_free(endpoint) <= 90_000
+        assert 0 <= quota.seconds_until_free(endpoint) <= 90_000
     quota.usage()
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:
     for calls, seconds in ((0, 60), (1, 0), (1, -5), (1, float("nan")), (1, 1e9)):
         with pytest.raises(ValueError, match="no rate limit"):
-            Limit(calls, seconds)
-    assert Limit(1, 1).usable == 1
+            RateLimit(calls, seconds)
+    assert RateLimit(1, 1).usable_calls == 1
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------------
 
 
-class Time:
+class FakeTime:
     """A clock that only sleeping moves, and a wall clock beside it that can be put forward and back."""
 
     def __init__(self) -> None:
         self.now = 50.0
-        self.wall_ahead = START
+        self.wall_ahead_seconds = START_EPOCH_SECONDS
 
     def clock(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return self.now + self.wall_ahead
+        return self.now + self.wall_ahead_seconds
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
         self.now += seconds
         await asyncio.sleep(0)
 
-    def quota(self, *limits: Limit) -> Quota:
-        return Quota(Tier("test", limits, limits), clock=self.clock, wall=self.wall, sleep=self.sleep)
+    def make_rate_gate(self, *limits: RateLimit) -> RateGate:
+        return RateGate(RateTier("test", limits, limits), clock=self.clock, wall=self.wall, sleep=self.sleep)
 
 
-async def settle() -> None:
+async def run_ready_tasks() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 async def test_the_best_waits_least() -> None:
-    time = Time()
-    quota, order = time.quota(Limit(2, 10)), []
+    time = FakeTime()
+    quota, order = time.make_rate_gate(RateLimit(2, 10)), []
     await quota.acquire(Endpoint.GET_DUBBING, Priority.POLL)
 
     async def call(name: str, priority: Priority) -> None:
@@ -220,8 +229,8 @@ async def test_the_best_waits_least() -> None:
 
 
 async def test_a_newcomer_does_not_overtake_equals() -> None:
-    time = Time()
-    quota = time.quota(Limit(2, 10))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     waiting = asyncio.create_task(quota.acquire(Endpoint.GET_ASSET, Priority.USER))
     await asyncio.sleep(0)
@@ -231,8 +240,8 @@ async def test_a_newcomer_does_not_overtake_equals() -> None:
 
 
 async def test_thousands_wait_within_the_limits() -> None:
-    time = Time()
-    quota, calls = time.quota(Limit(60, 60), Limit(300, 3600)), []
+    time = FakeTime()
+    quota, calls = time.make_rate_gate(RateLimit(60, 60), RateLimit(300, 3600)), []
 
     async def call() -> None:
         await quota.acquire(Endpoint.CREATE_ASSET, Priority.SUBMISSION)
@@ -242,12 +251,12 @@ async def test_thousands_wait_within_the_limits() -> None:
         for _ in range(3000):
             group.create_task(call())
     assert len(calls) == 3000
-    assert_within(calls, (Limit(60, 60), Limit(300, 3600)))
+    assert_within_limits(calls, (RateLimit(60, 60), RateLimit(300, 3600)))
 
 
 async def test_who_gives_up_takes_no_slot() -> None:
-    time = Time()
-    quota = time.quota(Limit(2, 10))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     tasks = [asyncio.create_task(quota.acquire(Endpoint.GET_ASSET, Priority.USER)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -261,23 +270,23 @@ async def test_who_gives_up_takes_no_slot() -> None:
 
 async def test_cancelled_in_the_moment_of_the_grant() -> None:
     """The slot was given, its owner is gone before it runs: the slot comes back."""
-    time = Time()
+    time = FakeTime()
     woken = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
         await woken.wait()
         time.now += seconds
 
-    limits = (Limit(2, 10),)
-    quota = Quota(Tier("test", limits, limits), clock=time.clock, wall=time.wall, sleep=sleep)
+    limits = (RateLimit(2, 10),)
+    quota = RateGate(RateTier("test", limits, limits), clock=time.clock, wall=time.wall, sleep=sleep)
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     task = asyncio.create_task(quota.acquire(Endpoint.GET_ASSET, Priority.USER))
-    await settle()
+    await run_ready_tasks()
     used = quota.usage()[Endpoint.GET_ASSET].windows[0].used
     woken.set()
     await asyncio.sleep(0)  # the event's waiter is scheduled, the pump not run yet
     for _ in range(3):
-        if quota.usage()[Endpoint.GET_ASSET].next_in > 0 and time.now > 50:
+        if quota.usage()[Endpoint.GET_ASSET].next_call_in > 0 and time.now > 50:
             break
         await asyncio.sleep(0)
     task.cancel()
@@ -289,20 +298,20 @@ async def test_cancelled_in_the_moment_of_the_grant() -> None:
 
 
 async def test_a_429_pauses_its_endpoint_for_all_and_no_other() -> None:
-    time = Time()
-    quota = Quota(TIERS["unlimited"], clock=time.clock, wall=time.wall, sleep=time.sleep)
+    time = FakeTime()
+    quota = RateGate(TIERS["unlimited"], clock=time.clock, wall=time.wall, sleep=time.sleep)
     quota.pause(Endpoint.GET_DUBBING, 120)
     await quota.acquire(Endpoint.GET_ASSET, Priority.POLL)
     assert time.now == 50
     await quota.acquire(Endpoint.GET_DUBBING, Priority.USER)
     assert time.now == 170
     quota.pause(Endpoint.GET_DUBBING, 1e12)
-    assert quota.next_free(Endpoint.GET_DUBBING) == 86_400
+    assert quota.seconds_until_free(Endpoint.GET_DUBBING) == 86_400
 
 
 async def test_a_pause_that_comes_while_others_wait_holds_them_too() -> None:
-    time = Time()
-    quota = time.quota(Limit(2, 10))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     task = asyncio.create_task(quota.acquire(Endpoint.GET_ASSET, Priority.USER))
     await asyncio.sleep(0)
@@ -312,60 +321,60 @@ async def test_a_pause_that_comes_while_others_wait_holds_them_too() -> None:
 
 
 async def test_dismissed_waiters_fail_and_take_no_slot() -> None:
-    time = Time()
-    quota = time.quota(Limit(2, 10))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     tasks = [asyncio.create_task(quota.acquire(Endpoint.GET_ASSET, Priority.USER)) for _ in range(3)]
     await asyncio.sleep(0)
-    quota.dismiss(lambda: LookupError("gone"))
+    quota.fail_waiting_calls(lambda: LookupError("gone"))
     assert all(isinstance(result, LookupError) for result in await asyncio.gather(*tasks, return_exceptions=True))
-    await settle()
+    await run_ready_tasks()
     assert time.now < 65
-    assert quota.next_free(Endpoint.GET_ASSET) <= 10.4
+    assert quota.seconds_until_free(Endpoint.GET_ASSET) <= 10.4
 
 
 async def test_closing_ends_waiters_and_tasks() -> None:
-    time = Time()
-    quota = time.quota(Limit(2, 10))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     task = asyncio.create_task(quota.acquire(Endpoint.GET_ASSET, Priority.USER))
     await asyncio.sleep(0)
     quota.close()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await settle()
+    await run_ready_tasks()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_snapshot_and_restore() -> None:
-    time, told = Time(), []
-    limits = (Limit(20, 60), Limit(60, 3600))
-    tier = Tier("test", limits, limits)
-    quota = Quota(tier, on_change=lambda: told.append(1), clock=time.clock, wall=time.wall, sleep=time.sleep)
-    assert not quota.changed
+    time, told = FakeTime(), []
+    limits = (RateLimit(20, 60), RateLimit(60, 3600))
+    tier = RateTier("test", limits, limits)
+    quota = RateGate(tier, on_change=lambda: told.append(1), clock=time.clock, wall=time.wall, sleep=time.sleep)
+    assert not quota.has_unsaved_changes
     for _ in range(10):
         await quota.acquire(Endpoint.ADD_LOCALES, Priority.USER)
     quota.pause(Endpoint.GET_ASSET, 100)
-    assert quota.changed and len(told) == 11
-    saved = through_toml(quota.snapshot())
-    assert not quota.changed
+    assert quota.has_unsaved_changes and len(told) == 11
+    saved = encode_and_decode(quota.snapshot())
+    assert not quota.has_unsaved_changes
 
     time.now += 20
-    again = time.quota(*limits)
+    again = time.make_rate_gate(*limits)
     again.restore(saved)
     assert [window.used for window in again.usage()[Endpoint.ADD_LOCALES].windows] == [10, 10]
-    assert again.next_free(Endpoint.GET_ASSET) == pytest.approx(80)
+    assert again.seconds_until_free(Endpoint.GET_ASSET) == pytest.approx(80)
     assert again.usage()[Endpoint.CREATE_ASSET].windows[0].used == 0
 
 
 async def test_calls_that_never_arrived_use_up_no_day() -> None:
     """A night without a network would. But who cannot be reached is not asked more often for that."""
-    time = Time()
-    quota = Quota(TIERS["creator"], clock=time.clock, wall=time.wall, sleep=time.sleep)
+    time = FakeTime()
+    quota = RateGate(TIERS["creator"], clock=time.clock, wall=time.wall, sleep=time.sleep)
     begin = time.now
     for _ in range(1001):
-        quota.never_arrived(Endpoint.CREATE_DUBBING, await quota.acquire(Endpoint.CREATE_DUBBING, Priority.SUBMISSION))
-    assert quota.changed
+        quota.undo_arrival(Endpoint.CREATE_DUBBING, await quota.acquire(Endpoint.CREATE_DUBBING, Priority.SUBMISSION))
+    assert quota.has_unsaved_changes
     assert [window.used for window in quota.usage()[Endpoint.CREATE_DUBBING].windows] == [0, 0, 0]
     assert time.now - begin == pytest.approx(1001 * 60 / 57, rel=0.02)
 
@@ -373,53 +382,53 @@ async def test_calls_that_never_arrived_use_up_no_day() -> None:
 @pytest.mark.parametrize(("jump", "used"), [(-1e6, 10), (-3600 * 24 * 365, 10), (30.0, 10), (63.0, 0)])
 async def test_the_wall_clock_between_two_runs(jump: float, used: int) -> None:
     """Put back: counts as no time passed. Put forward: as time passed."""
-    time = Time()
-    quota = time.quota(Limit(20, 60))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(20, 60))
     for _ in range(10):
         await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
     quota.pause(Endpoint.GET_DUBBING, 100)
-    saved = through_toml(quota.snapshot())
-    time.wall_ahead += jump
-    again = time.quota(Limit(20, 60))
+    saved = encode_and_decode(quota.snapshot())
+    time.wall_ahead_seconds += jump
+    again = time.make_rate_gate(RateLimit(20, 60))
     again.restore(saved)
     use = again.usage()[Endpoint.GET_ASSET]
     assert use.windows[0].used == used
-    assert use.next_in <= 60
-    assert again.next_free(Endpoint.GET_DUBBING) == pytest.approx(100 - max(0.0, jump))
+    assert use.next_call_in <= 60
+    assert again.seconds_until_free(Endpoint.GET_DUBBING) == pytest.approx(100 - max(0.0, jump))
 
 
 async def test_the_wall_clock_during_a_run_does_not_matter() -> None:
-    time = Time()
-    quota = time.quota(Limit(2, 10))
+    time = FakeTime()
+    quota = time.make_rate_gate(RateLimit(2, 10))
     await quota.acquire(Endpoint.GET_ASSET, Priority.USER)
-    wait = quota.next_free(Endpoint.GET_ASSET)
+    wait = quota.seconds_until_free(Endpoint.GET_ASSET)
     assert wait >= 10
     for jump in (1e6, -5e6):
-        time.wall_ahead += jump
-        assert quota.next_free(Endpoint.GET_ASSET) == pytest.approx(wait)
+        time.wall_ahead_seconds += jump
+        assert quota.seconds_until_free(Endpoint.GET_ASSET) == pytest.approx(wait)
 
 
 async def test_another_tier_keeps_the_counters() -> None:
-    time = Time()
-    quota = Quota(TIERS["creator"], clock=time.clock, wall=time.wall, sleep=time.sleep)
+    time = FakeTime()
+    quota = RateGate(TIERS["creator"], clock=time.clock, wall=time.wall, sleep=time.sleep)
     for _ in range(30):
         await quota.acquire(Endpoint.CREATE_DUBBING, Priority.USER)
-    bigger = Quota(TIERS["enterprise-1"], clock=time.clock, wall=time.wall, sleep=time.sleep)
-    bigger.restore(through_toml(quota.snapshot()))
+    bigger = RateGate(TIERS["enterprise-1"], clock=time.clock, wall=time.wall, sleep=time.sleep)
+    bigger.restore(encode_and_decode(quota.snapshot()))
     windows = bigger.usage()[Endpoint.CREATE_DUBBING].windows
     assert [(window.used, window.limit) for window in windows] == [(30, 120), (30, 600), (30, 3000)]
 
 
 def test_the_pace_that_lasts() -> None:
-    quota = Quota(TIERS["creator"])
-    assert quota.pace(Endpoint.GET_DUBBING) == pytest.approx(86_400 / 19_000)
-    assert quota.pace(Endpoint.CREATE_DUBBING) == pytest.approx(86_400 / 950)
-    assert Quota(TIERS["unlimited"]).pace(Endpoint.GET_DUBBING) == 0
+    quota = RateGate(TIERS["creator"])
+    assert quota.sustainable_interval(Endpoint.GET_DUBBING) == pytest.approx(86_400 / 19_000)
+    assert quota.sustainable_interval(Endpoint.CREATE_DUBBING) == pytest.approx(86_400 / 950)
+    assert RateGate(TIERS["unlimited"]).sustainable_interval(Endpoint.GET_DUBBING) == 0
 
 
 def test_a_day_on_creator_stays_small_on_disk() -> None:
-    budget, now = Budget(TIERS["creator"].reads), START
+    budget, now = RateBudget(TIERS["creator"].reads), START_EPOCH_SECONDS
     for _ in range(19_000):
-        now = budget.allows(now)
-        budget.spend(now)
+        now = budget.next_call_at(now)
+        budget.count_call(now)
     assert len(tomli_w.dumps(budget.dump())) < 6_000

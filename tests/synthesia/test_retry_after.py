@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synthdub_tui.synthesia.retry_after import asked_wait
+from synthdub_tui.synthesia.retry_after import requested_wait
 
 NOW = 1_792_584_000.0  # Wed, 21 Oct 2026 12:00:00 GMT
 
@@ -39,4 +39,4 @@ NOW = 1_792_584_000.0  # Wed, 21 Oct 2026 12:00:00 GMT
     ],
 )
 def test_asked_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert asked_wait(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))
+    assert requested_wait(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))

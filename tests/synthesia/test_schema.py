@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthdub_tui.synthesia import schema
-from synthdub_tui.synthesia.errors import BadAnswer, Refused
+from synthdub_tui.synthesia.errors import BadResponseError, RequestRejectedError
 from synthdub_tui.synthesia.schema import (
     AssetStatus,
-    LanguageState,
+    LanguageStatus,
     LocalesAdded,
     ProjectStatus,
     read_asset,
@@ -25,8 +25,8 @@ from synthdub_tui.synthesia.schema import (
     read_project_id,
 )
 
-URL = "https://bucket.example/video.mp4?X-Amz-Signature=hidden"
-ENTRY = {
+SIGNED_URL = "https://bucket.example/video.mp4?X-Amz-Signature=hidden"
+LANGUAGE_ENTRY = {
     "id": "8b7e0d7e-7a2c-4a62-9f0b-000000000001",
     "title": "T",
     "description": "",
@@ -34,9 +34,9 @@ ENTRY = {
     "status": "complete",
     "createdAt": 1,
     "visibility": "private",
-    "download": URL,
-    "thumbnail": {"image": URL, "gif": None},
-    "captions": {"srt": URL, "vtt": URL},
+    "download": SIGNED_URL,
+    "thumbnail": {"image": SIGNED_URL, "gif": None},
+    "captions": {"srt": SIGNED_URL, "vtt": SIGNED_URL},
 }
 CREDENTIALS = {
     "accessKeyId": "AKIA",
@@ -45,16 +45,16 @@ CREDENTIALS = {
     "bucket": "b",
     "key": "a/k é.mp4",
 }
-CREATED = {"id": "a-1", "uploadUrl": None, "uploadCredentials": CREDENTIALS}
-ASSET = {"id": "a-1", "title": "T", "status": "ready", "metadata": {"detectedLanguage": "en"}, "errorCode": None}
-PROJECT = {"id": "p-1", "status": "complete", "dubbedAssets": [ENTRY]}
-PROJECT_ID = {"createdImportedAsset": {"id": "p-1"}}
-ADDED = {"createdDubbedAssets": [ENTRY], "dubbedErrors": [{"language": "xx", "error": "no"}]}
+CREATED_ASSET = {"id": "a-1", "uploadUrl": None, "uploadCredentials": CREDENTIALS}
+ASSET_BODY = {"id": "a-1", "title": "T", "status": "ready", "metadata": {"detectedLanguage": "en"}, "errorCode": None}
+PROJECT_BODY = {"id": "p-1", "status": "complete", "dubbedAssets": [LANGUAGE_ENTRY]}
+CREATED_PROJECT = {"createdImportedAsset": {"id": "p-1"}}
+ADDED_LANGUAGES = {"createdDubbedAssets": [LANGUAGE_ENTRY], "dubbedErrors": [{"language": "xx", "error": "no"}]}
 
 
-def one(**changes: object) -> dict[str, object]:
+def entry_with(**changes: object) -> dict[str, object]:
     """The valid entry with changes; None leaves the field out."""
-    entry = ENTRY | changes
+    entry = LANGUAGE_ENTRY | changes
     return {name: value for name, value in entry.items() if value is not None}
 
 
@@ -86,36 +86,36 @@ def test_project_status(word: str, status: ProjectStatus) -> None:
 @pytest.mark.parametrize("language", ["language", "locale"])
 @pytest.mark.parametrize("url", ["download", "downloadUrl", "url"])
 def test_other_names_of_the_guide(name: str, language: str, url: str) -> None:
-    info = read_project({"status": "complete", "dubbedAssets": None, name: [{"id": 7, language: "fr-FR", url: URL}]})
+    info = read_project({"status": "complete", "dubbedAssets": None, name: [{"id": 7, language: "fr-FR", url: SIGNED_URL}]})
     (found,) = info.languages
-    assert (found.language, found.video, found.state, found.download) == ("fr-FR", "7", LanguageState.COMPLETE, URL)
+    assert (found.language, found.video, found.state, found.download) == ("fr-FR", "7", LanguageStatus.COMPLETE, SIGNED_URL)
 
 
 @pytest.mark.parametrize(
     ("entry", "project", "state", "code"),
     [
-        (one(), "in_progress", "complete", ""),
-        (one(status=None), "in_progress", "complete", ""),
-        (one(status="COMPLETED"), "in_progress", "complete", ""),
-        (one(download=None), "complete", "running", ""),  # complete, but no download URL: keep polling
-        (one(download="javascript:alert(1)"), "complete", "running", ""),
-        (one(download="https://x/\x1b[2J"), "complete", "running", ""),
-        (one(download=["https://x"]), "complete", "running", ""),
-        (one(download=None, downloadUrl=URL), "complete", "complete", ""),
-        (one(status="in_progress"), "in_progress", "running", ""),
-        (one(status="in_progress"), "complete", "running", ""),
-        (one(status="finished"), "in_progress", "running", ""),
-        (one(status="finished"), "complete", "complete", ""),
-        (one(status="error", errorCode="moderation"), "complete", "error", "moderation"),
-        (one(status="ERROR"), "complete", "error", "processing_error"),
-        (one(status="rejected"), "complete", "error", "moderation"),
-        (one(status="Content-Rejected"), "in_progress", "error", "moderation"),
-        (one(status="rejected", errorCode="invalid_target_language"), "complete", "error", "invalid_target_language"),
-        (one(status="canceled"), "in_progress", "error", "cancelled_by_service"),
-        (one(status="Cancelled", errorCode="processing_error"), "in_progress", "error", "processing_error"),
-        (one(status=None, download=None, errorCode="moderation"), "in_progress", "error", "moderation"),
-        (one(status=["complete"]), "in_progress", "complete", ""),
-        (one(captions="none", thumbnail=[1]), "in_progress", "complete", ""),
+        (entry_with(), "in_progress", "complete", ""),
+        (entry_with(status=None), "in_progress", "complete", ""),
+        (entry_with(status="COMPLETED"), "in_progress", "complete", ""),
+        (entry_with(download=None), "complete", "running", ""),  # complete, but no download URL: keep polling
+        (entry_with(download="javascript:alert(1)"), "complete", "running", ""),
+        (entry_with(download="https://x/\x1b[2J"), "complete", "running", ""),
+        (entry_with(download=["https://x"]), "complete", "running", ""),
+        (entry_with(download=None, downloadUrl=SIGNED_URL), "complete", "complete", ""),
+        (entry_with(status="in_progress"), "in_progress", "running", ""),
+        (entry_with(status="in_progress"), "complete", "running", ""),
+        (entry_with(status="finished"), "in_progress", "running", ""),
+        (entry_with(status="finished"), "complete", "complete", ""),
+        (entry_with(status="error", errorCode="moderation"), "complete", "error", "moderation"),
+        (entry_with(status="ERROR"), "complete", "error", "processing_error"),
+        (entry_with(status="rejected"), "complete", "error", "moderation"),
+        (entry_with(status="Content-Rejected"), "in_progress", "error", "moderation"),
+        (entry_with(status="rejected", errorCode="invalid_target_language"), "complete", "error", "invalid_target_language"),
+        (entry_with(status="canceled"), "in_progress", "error", "cancelled_by_service"),
+        (entry_with(status="Cancelled", errorCode="processing_error"), "in_progress", "error", "processing_error"),
+        (entry_with(status=None, download=None, errorCode="moderation"), "in_progress", "error", "moderation"),
+        (entry_with(status=["complete"]), "in_progress", "complete", ""),
+        (entry_with(captions="none", thumbnail=[1]), "in_progress", "complete", ""),
     ],
 )
 def test_language_states(entry: dict[str, object], project: str, state: str, code: str) -> None:
@@ -124,14 +124,24 @@ def test_language_states(entry: dict[str, object], project: str, state: str, cod
 
 
 def test_captions_and_thumbnail() -> None:
-    (found,) = read_project(PROJECT).languages
-    assert found.srt == found.vtt == found.image == URL
-    (bare,) = read_project({"status": "complete", "dubbedAssets": [one(captions={"srt": None})]}).languages
+    (found,) = read_project(PROJECT_BODY).languages
+    assert found.srt == found.vtt == found.image == SIGNED_URL
+    (bare,) = read_project({"status": "complete", "dubbedAssets": [entry_with(captions={"srt": None})]}).languages
     assert bare.srt == bare.vtt == ""
 
 
 def test_entries_that_are_none_are_skipped() -> None:
-    entries = [None, 1, "fr-FR", [], {}, {"language": "../../etc"}, {"language": ["fr"]}, {"language": "x" * 999}, ENTRY]
+    entries = [
+        None,
+        1,
+        "fr-FR",
+        [],
+        {},
+        {"language": "../../etc"},
+        {"language": ["fr"]},
+        {"language": "x" * 999},
+        LANGUAGE_ENTRY,
+    ]
     assert [entry.language for entry in read_project({"status": "complete", "dubbedAssets": entries}).languages] == ["fr-FR"]
 
 
@@ -157,7 +167,7 @@ def test_a_failed_project_has_a_code() -> None:
     ],
 )
 def test_an_answer_without_anything_of_a_project_is_none(answer: dict[str, object]) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(BadResponseError):
         read_project(answer)
 
 
@@ -179,29 +189,29 @@ def test_an_answer_without_anything_of_a_project_is_none(answer: dict[str, objec
     ],
 )
 def test_addresses_are_quoted_as_clients_do_and_what_is_quoted_stays(said: str, quoted: str) -> None:
-    (found,) = read_project({"status": "complete", "dubbedAssets": [one(download=said)]}).languages
+    (found,) = read_project({"status": "complete", "dubbedAssets": [entry_with(download=said)]}).languages
     assert found.download == quoted
 
 
 @pytest.mark.parametrize(
     ("entry", "oddity"),
     [
-        (one(), ""),
-        (one(status="in_progress"), ""),
-        (one(status="on_hold"), "on_hold"),
-        (one(download=None), "complete, without an address to download from"),
+        (entry_with(), ""),
+        (entry_with(status="in_progress"), ""),
+        (entry_with(status="on_hold"), "on_hold"),
+        (entry_with(download=None), "complete, without an address to download from"),
     ],
 )
 def test_what_is_odd_about_a_language_is_told(entry: dict[str, object], oddity: str) -> None:
     (found,) = read_project({"status": "in_progress", "dubbedAssets": [entry]}).languages
-    assert found.oddity == oddity
-    assert read_project({"id": "p", "status": "on_hold"}).oddity == "on_hold"
+    assert found.unknown_status == oddity
+    assert read_project({"id": "p", "status": "on_hold"}).unknown_status == "on_hold"
 
 
 def test_a_project_without_a_status() -> None:
-    assert read_project({"dubbedAssets": [ENTRY]}).status is ProjectStatus.RUNNING
+    assert read_project({"dubbedAssets": [LANGUAGE_ENTRY]}).status is ProjectStatus.RUNNING
     for answer in ({}, {"id": "p"}, {"status": None}, {"status": 5, "dubbedAssets": []}, [], None, 3, "complete"):
-        with pytest.raises(BadAnswer):
+        with pytest.raises(BadResponseError):
             read_project(answer)
 
 
@@ -209,9 +219,9 @@ def test_a_project_without_a_status() -> None:
 
 
 def test_asset_created() -> None:
-    created = read_asset_created(CREATED)
+    created = read_asset_created(CREATED_ASSET)
     assert created.id == "a-1" and created.credentials.key == "a/k é.mp4"
-    assert read_asset_created(CREATED | {"id": 42}).id == "42"
+    assert read_asset_created(CREATED_ASSET | {"id": 42}).id == "42"
 
 
 @pytest.mark.parametrize(
@@ -228,8 +238,8 @@ def test_asset_created() -> None:
     ],
 )
 def test_asset_created_without_its_parts(changes: dict[str, object]) -> None:
-    with pytest.raises(BadAnswer) as caught:
-        read_asset_created(CREATED | changes)
+    with pytest.raises(BadResponseError) as caught:
+        read_asset_created(CREATED_ASSET | changes)
     assert "s3cr3t" not in repr(caught.value) + str(caught.value)
 
 
@@ -247,31 +257,31 @@ def test_asset_created_without_its_parts(changes: dict[str, object]) -> None:
     ],
 )
 def test_asset(changes: dict[str, object], expected: tuple[AssetStatus, str, str]) -> None:
-    info = read_asset(ASSET | changes)
+    info = read_asset(ASSET_BODY | changes)
     assert (info.status, info.language, info.error_code) == expected
 
 
 @pytest.mark.parametrize("status", [None, "", 7, {}])
 def test_asset_without_status(status: object) -> None:
-    with pytest.raises(BadAnswer):
-        read_asset(ASSET | {"status": status})
+    with pytest.raises(BadResponseError):
+        read_asset(ASSET_BODY | {"status": status})
 
 
 def test_project_id() -> None:
-    assert read_project_id(PROJECT_ID) == "p-1"
+    assert read_project_id(CREATED_PROJECT) == "p-1"
     assert read_project_id({"createdImportedAsset": {"id": 5, "more": 1}}) == "5"
     for answer in ({}, {"createdImportedAsset": None}, {"createdImportedAsset": {}}, {"createdImportedAsset": {"id": "a b"}}):
-        with pytest.raises(BadAnswer):
+        with pytest.raises(BadResponseError):
             read_project_id(answer)
 
 
 def test_locales_added() -> None:
-    added = read_locales_added(ADDED)
+    added = read_locales_added(ADDED_LANGUAGES)
     assert not added.nothing_new and [entry.language for entry in added.created] == ["fr-FR"]
     assert added.refused == (("xx", "no"),)
     errors = [{"locale": "de-DE", "error": None}, {"error": "all of it"}, None]
     assert read_locales_added({"dubbedErrors": errors}) == LocalesAdded(False, (), (("de-DE", ""), ("", "all of it")))
-    with pytest.raises(BadAnswer):
+    with pytest.raises(BadResponseError):
         read_locales_added({"id": "p-1"})
 
 
@@ -279,23 +289,25 @@ def test_locales_added() -> None:
 
 
 def test_error_bodies() -> None:
-    assert read_error(b'{"error": "E", "context": "why"}').words == "E; why"
-    assert read_error(b'{"message": "Forbidden"}').words == "Forbidden"
+    assert read_error(b'{"error": "E", "context": "why"}').message == "E; why"
+    assert read_error(b'{"message": "Forbidden"}').message == "Forbidden"
     body = json.dumps({"dubbedErrors": [{"language": "xx-XX", "error": "bad"}]}).encode()
-    assert read_error(body).languages == (("xx-XX", "bad"),) and read_error(body).words == "xx-XX: bad"
+    assert read_error(body).languages == (("xx-XX", "bad"),) and read_error(body).message == "xx-XX: bad"
     for nothing in (b"", b"<html>", b"[]", b'{"error": 5}', b"\xff\xfe", b"[" * 100_000):
         assert read_error(nothing) == schema.ErrorBody()
 
 
 def test_words_are_short_plain_and_without_signatures() -> None:
-    said = schema.words(f"broken \x1b[31m {URL} and\nmore " + "x" * 10_000)
+    said = schema.clean_message(f"broken \x1b[31m {SIGNED_URL} and\nmore " + "x" * 10_000)
     assert len(said) <= 300 and said.isprintable()
     assert "hidden" not in said and "https://bucket.example/video.mp4" in said
-    assert schema.words(None) == schema.words({"a": 1}) == ""
+    assert schema.clean_message(None) == schema.clean_message({"a": 1}) == ""
 
 
 def test_secrets_stay_out_of_reprs() -> None:
-    shown = repr(read_asset_created(CREATED)) + repr(read_project(PROJECT)) + repr(read_locales_added(ADDED))
+    shown = (
+        repr(read_asset_created(CREATED_ASSET)) + repr(read_project(PROJECT_BODY)) + repr(read_locales_added(ADDED_LANGUAGES))
+    )
     for secret in ("AKIA", "s3cr3t", "t0k3n", "Signature", "bucket.example"):
         assert secret not in shown
 
@@ -306,26 +318,30 @@ def test_secrets_stay_out_of_reprs() -> None:
 def test_decode() -> None:
     assert schema.decode(b'\xef\xbb\xbf {"a": 1}') == {"a": 1}
     for body in (b"", b"{", b"<html>", b'{"a": 1} x', b'"\xff"', b"[" * 1_000_000, b'{"a":' * 200_000, b"1" * 100_000):
-        with pytest.raises(BadAnswer):
+        with pytest.raises(BadResponseError):
             schema.decode(body)
 
 
 def test_odd_values_of_unneeded_fields() -> None:
     odd = b'{"createdImportedAsset": {"id": "p-1"}, "title": "\\ud800", "size": 99999999999999999999999, "x": NaN}'
     assert read_project_id(schema.decode(odd)) == "p-1"
-    assert schema.read_error(b'{"error": "\\ud800"}').words.isprintable()
+    assert schema.read_error(b'{"error": "\\ud800"}').message.isprintable()
 
 
 @given(st.binary(max_size=200))
 @settings(deadline=None)
 def test_any_bytes(body: bytes) -> None:
     read_error(body)
-    with contextlib.suppress(BadAnswer):
+    with contextlib.suppress(BadResponseError):
         schema.decode(body)
 
 
-scalars = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20) | st.sampled_from(["error", URL, ""])
-names = st.sampled_from([*ENTRY, *CREATED, *CREDENTIALS, *ADDED, "dubbedVideos", "locale", "url", "metadata", "error"])
+scalars = (
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20) | st.sampled_from(["error", SIGNED_URL, ""])
+)
+names = st.sampled_from(
+    [*LANGUAGE_ENTRY, *CREATED_ASSET, *CREDENTIALS, *ADDED_LANGUAGES, "dubbedVideos", "locale", "url", "metadata", "error"]
+)
 anything = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5), max_leaves=20
 )
@@ -336,7 +352,7 @@ def read_all(data: object) -> None:
     for reader in READERS:
         try:
             repr(reader(data))
-        except BadAnswer as error:
+        except BadResponseError as error:
             assert error.code == "service_answer" and str(error)
 
 
@@ -346,15 +362,15 @@ def test_any_json(data: object) -> None:
     read_all(data)
 
 
-def paths(value: object, here: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+def paths_of(value: object, here: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [here] + [path for key, item in inner for path in paths(item, (*here, key))]
+    return [here] + [path for key, item in inner for path in paths_of(item, (*here, key))]
 
 
-@given(st.sampled_from([CREATED, ASSET, PROJECT, PROJECT_ID, ADDED]), st.data(), anything)
+@given(st.sampled_from([CREATED_ASSET, ASSET_BODY, PROJECT_BODY, CREATED_PROJECT, ADDED_LANGUAGES]), st.data(), anything)
 @settings(deadline=None, max_examples=150)
 def test_any_part_replaced_by_anything(valid: dict[str, object], data: st.DataObject, strange: object) -> None:
-    path = data.draw(st.sampled_from(paths(valid)))
+    path = data.draw(st.sampled_from(paths_of(valid)))
     damaged: object = {"": copy.deepcopy(valid)}
     spot = damaged
     for key in ("", *path)[:-1]:
@@ -365,8 +381,13 @@ def test_any_part_replaced_by_anything(valid: dict[str, object], data: st.DataOb
 
 # -- building ----------------------------------------------------------------------------------------------------------
 
-OPTIONS: dict[str, object] = {"targets": ["fr-FR"], "lipsync": False, "video_duration": "adaptive", "visibility": "private"}
-DUBBING: dict[str, object] = OPTIONS | {"title": "T", "asset": "a-1", "source_language": "en"}
+DUBBING_OPTIONS: dict[str, object] = {
+    "targets": ["fr-FR"],
+    "lipsync": False,
+    "video_duration": "adaptive",
+    "visibility": "private",
+}
+DUBBING_BODY: dict[str, object] = DUBBING_OPTIONS | {"title": "T", "asset": "a-1", "source_language": "en"}
 
 
 @pytest.mark.parametrize(
@@ -384,22 +405,22 @@ DUBBING: dict[str, object] = OPTIONS | {"title": "T", "asset": "a-1", "source_la
     ],
 )
 def test_a_wrong_request_is_not_built(changes: dict[str, object], code: str) -> None:
-    with pytest.raises(Refused) as caught:
-        schema.dubbing_request(**(DUBBING | changes))  # type: ignore[arg-type]
+    with pytest.raises(RequestRejectedError) as caught:
+        schema.encode_dubbing_request(**(DUBBING_BODY | changes))  # type: ignore[arg-type]
     assert (caught.value.code, caught.value.status) == (code, 0)
 
 
 def test_a_wrong_asset_request_is_not_built() -> None:
     for changes, code in (({"content_type": "image/png"}, "media_type"), ({"size": 0}, "source_empty")):
-        with pytest.raises(Refused) as caught:
-            schema.asset_request(**({"title": "T", "content_type": "video/mp4", "size": 1} | changes))  # type: ignore[arg-type]
+        with pytest.raises(RequestRejectedError) as caught:
+            schema.encode_asset_request(**({"title": "T", "content_type": "video/mp4", "size": 1} | changes))  # type: ignore[arg-type]
         assert caught.value.code == code
 
 
 def test_titles() -> None:
-    built = json.loads(schema.dubbing_request(**(DUBBING | {"title": "caf\udce9 ☕"})))  # type: ignore[arg-type]
+    built = json.loads(schema.encode_dubbing_request(**(DUBBING_BODY | {"title": "caf\udce9 ☕"})))  # type: ignore[arg-type]
     assert built["title"] == "caf? ☕"
-    built = json.loads(schema.asset_request(title="", content_type="video/mp4", size=1))
+    built = json.loads(schema.encode_asset_request(title="", content_type="video/mp4", size=1))
     assert built["title"] == "Untitled"
 
 

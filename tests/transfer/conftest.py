@@ -11,11 +11,11 @@ import pytest
 
 from synthdub_tui.jobs.model import Source
 from synthdub_tui.transfer.upload import Uploader, UploadTarget
-from tests.transfer.fault_servers import Bucket, serving
+from tests.transfer.fault_servers import FakeBucket, running_server
 from tests.waiting import until as until
 
-TARGET = UploadTarget("AKIDOFTHEUPLOAD", "very-secret-key", "very-long-session-token", "bucket", "some/key.mp4")
-OBJECT = "/bucket/some/key.mp4"
+UPLOAD_TARGET = UploadTarget("AKIDOFTHEUPLOAD", "very-secret-key", "very-long-session-token", "bucket", "some/key.mp4")
+OBJECT_PATH = "/bucket/some/key.mp4"
 
 
 def make_source(path: Path, size: int) -> Source:
@@ -33,23 +33,23 @@ def source_of(path: Path) -> Source:
     return Source(str(path), now.st_size, now.st_mtime_ns, "video/mp4")
 
 
-def digests(path: Path, part: int | None = None) -> str:
-    """What `Bucket` keeps for a file sent in parts of this size."""
+def part_digests(path: Path, part: int | None = None) -> str:
+    """What `FakeBucket` keeps for a file sent in parts of this size."""
     data = path.read_bytes()
     step = part or max(len(data), 1)
     return ",".join(hashlib.sha256(data[at : at + step]).hexdigest() for at in range(0, len(data), step))
 
 
 @pytest.fixture
-async def bucket() -> AsyncIterator[tuple[Bucket, str]]:
-    storage = Bucket()
-    async with serving(storage.handle) as url:
+async def bucket_and_url() -> AsyncIterator[tuple[FakeBucket, str]]:
+    storage = FakeBucket()
+    async with running_server(storage.handle) as url:
         yield storage, url
 
 
 @pytest.fixture
-async def uploader(bucket: tuple[Bucket, str]) -> AsyncIterator[Uploader]:
-    made = Uploader(bucket[1], connect_timeout=20, read_timeout=20, attempts=3, backoff=0.01)
+async def uploader(bucket_and_url: tuple[FakeBucket, str]) -> AsyncIterator[Uploader]:
+    made = Uploader(bucket_and_url[1], connect_timeout=20, read_timeout=20, attempts=3, backoff=0.01)
     yield made
     await made.close()
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 @dataclass
-class Request:
+class ServerRequest:
     """One request; the body is still to be read from `reader`."""
 
     method: str
@@ -32,14 +32,14 @@ class Request:
         parsed = parse_qs(urlsplit(self.target).query, keep_blank_values=True)
         return {name: values[0] for name, values in parsed.items()}
 
-    async def go_ahead(self) -> None:
+    async def send_continue(self) -> None:
         """What a client that sent `Expect: 100-continue` waits for."""
         if self.headers.get("expect", "").lower() == "100-continue":
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self.writer.drain()
 
-    async def chunks(self, pause: float = 0.0) -> AsyncIterator[bytes]:
-        """The body as it comes; over TLS, S3's clients send one of unknown length, see `unwrapped`."""
+    async def read_chunks(self, pause: float = 0.0) -> AsyncIterator[bytes]:
+        """The body as it comes; over TLS, S3's clients send one of unknown length, see `decode_aws_chunks`."""
         if self.headers.get("transfer-encoding") == "chunked":
             while length := int(await self.reader.readline(), 16):
                 yield await self.reader.readexactly(length)
@@ -55,7 +55,7 @@ class Request:
             yield data
             await asyncio.sleep(pause)
 
-    async def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+    async def send_answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         """Headers with `_` for `-`. Content-Length is added unless it is given as ""."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         named.setdefault("Content-Length", str(len(body)))
@@ -64,15 +64,15 @@ class Request:
         await self.writer.drain()
 
 
-Handler = Callable[[Request], Awaitable[None]]
+RequestHandler = Callable[[ServerRequest], Awaitable[None]]
 
 
-class Hangup(Exception):
+class HangupError(Exception):
     """Raised by a handler to close the connection there and then."""
 
 
 @asynccontextmanager
-async def serving(handle: Handler, *, tls: bool = False) -> AsyncIterator[str]:
+async def running_server(handle: RequestHandler, *, tls: bool = False) -> AsyncIterator[str]:
     """Serve requests with `handle` on a free port; the address is `http://127.0.0.1:PORT`, or `https` with `tls`."""
     connections: set[asyncio.Task[None]] = set()
 
@@ -81,15 +81,15 @@ async def serving(handle: Handler, *, tls: bool = False) -> AsyncIterator[str]:
         assert task is not None
         connections.add(task)
         try:
-            while await _one(reader, writer, handle):
+            while await _serve_one(reader, writer, handle):
                 pass
-        except (Hangup, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (HangupError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             connections.discard(task)
             writer.transport.abort() if task.cancelling() else writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=_identity() if tls else None)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=_tls_context() if tls else None)
     try:
         yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
@@ -103,21 +103,21 @@ CERTIFICATE = Path(__file__).parents[1] / "data" / "localhost.pem"
 """With its key; of 127.0.0.1, localhost and videos.example. To be trusted through SSL_CERT_FILE."""
 
 
-def _identity() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     return context
 
 
-async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: Handler) -> bool:
+async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handle: RequestHandler) -> bool:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, target, _ = head[0].split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-    await handle(Request(method, target, headers, reader, writer))
+    await handle(ServerRequest(method, target, headers, reader, writer))
     return True
 
 
-def unwrapped(body: bytes) -> list[bytes]:
+def decode_aws_chunks(body: bytes) -> list[bytes]:
     """The chunks in a body of the encoding `aws-chunked`, without the trailer that follows the last, which is empty."""
     chunks = []
     while True:
@@ -128,39 +128,39 @@ def unwrapped(body: bytes) -> list[bytes]:
         body = body[int(length, 16) + 2 :]
 
 
-def s3_error(code: str, extra: str = "") -> bytes:
+def s3_error_body(code: str, extra: str = "") -> bytes:
     return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>words</Message>{extra}</Error>'.encode()
 
 
 @dataclass
-class Bucket:
+class FakeBucket:
     """S3-like storage that keeps digests, not bytes. `fault` may answer a request itself (True) or leave it (False)."""
 
     objects: dict[str, str] = field(default_factory=dict)
     uploads: dict[str, dict[int, str]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of the parts by the key's path, also of parts that were sent again."""
-    ended: list[str] = field(default_factory=list)
-    seen: list[Request] = field(default_factory=list)
-    fault: Callable[[Request], Awaitable[bool]] | None = None
-    pause: float = 0.0
+    aborted_uploads: list[str] = field(default_factory=list)
+    received: list[ServerRequest] = field(default_factory=list)
+    fault: Callable[[ServerRequest], Awaitable[bool]] | None = None
+    read_pause_seconds: float = 0.0
     """Seconds between two reads of 64 KiB."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
 
     def operations(self) -> list[str]:
-        return [operation(request) for request in self.seen]
+        return [s3_operation(request) for request in self.received]
 
-    async def handle(self, request: Request) -> None:
-        self.seen.append(request)
+    async def handle(self, request: ServerRequest) -> None:
+        self.received.append(request)
         if self.fault is not None and await self.fault(request):
             return
-        await getattr(self, operation(request))(request)
+        await getattr(self, s3_operation(request))(request)
 
-    async def put(self, request: Request) -> None:
+    async def put(self, request: ServerRequest) -> None:
         self.objects[request.path] = await self._digest(request)
-        await request.answer(200, ETag='"e"')
+        await request.send_answer(200, ETag='"e"')
 
-    async def create(self, request: Request) -> None:
+    async def create(self, request: ServerRequest) -> None:
         upload = f"u{next(self._ids)}"
         self.uploads[upload] = {}
         bucket, _, key = request.path[1:].partition("/")
@@ -168,41 +168,41 @@ class Bucket:
             f"<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>"
             f"<UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
         )
-        await request.answer(200, body.encode())
+        await request.send_answer(200, body.encode())
 
-    async def part(self, request: Request) -> None:
+    async def part(self, request: ServerRequest) -> None:
         digest = await self._digest(request)
         self.uploads[request.query["uploadId"]][int(request.query["partNumber"])] = digest
-        await request.answer(200, ETag=f'"{digest}"')
+        await request.send_answer(200, ETag=f'"{digest}"')
 
-    async def complete(self, request: Request) -> None:
-        async for _ in request.chunks():
+    async def complete(self, request: ServerRequest) -> None:
+        async for _ in request.read_chunks():
             pass
         parts = self.uploads.pop(request.query["uploadId"])
         self.objects[request.path] = ",".join(parts[number] for number in sorted(parts))
-        await request.answer(200, b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>")
+        await request.send_answer(200, b"<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>")
 
-    async def abort(self, request: Request) -> None:
+    async def abort(self, request: ServerRequest) -> None:
         del self.uploads[request.query["uploadId"]]
-        self.ended.append(request.query["uploadId"])
-        await request.answer(204, Content_Length="")
+        self.aborted_uploads.append(request.query["uploadId"])
+        await request.send_answer(204, Content_Length="")
 
-    async def head(self, request: Request) -> None:
+    async def head(self, request: ServerRequest) -> None:
         if request.path in self.objects:
-            await request.answer(200, Content_Length=str(self.sizes[request.path]))
+            await request.send_answer(200, Content_Length=str(self.sizes[request.path]))
         else:
-            await request.answer(404, Content_Length="")
+            await request.send_answer(404, Content_Length="")
 
-    async def _digest(self, request: Request) -> str:
+    async def _digest(self, request: ServerRequest) -> str:
         digest = hashlib.sha256()
-        await request.go_ahead()
-        async for data in request.chunks(self.pause):
+        await request.send_continue()
+        async for data in request.read_chunks(self.read_pause_seconds):
             digest.update(data)
             self.sizes[request.path] = self.sizes.get(request.path, 0) + len(data)
         return digest.hexdigest()
 
 
-def operation(request: Request) -> str:
+def s3_operation(request: ServerRequest) -> str:
     query = request.query
     match request.method:
         case "PUT":
@@ -215,77 +215,77 @@ def operation(request: Request) -> str:
 
 
 @dataclass
-class Site:
+class FakeSite:
     """One file under a signed URL. `script` holds handlers for the first requests; the rest is served properly."""
 
     content: bytes
     etag: str = '"v1"'
-    ranges: bool = True
-    script: list[Handler] = field(default_factory=list)
-    seen: list[Request] = field(default_factory=list)
+    supports_ranges: bool = True
+    script: list[RequestHandler] = field(default_factory=list)
+    received: list[ServerRequest] = field(default_factory=list)
 
-    async def handle(self, request: Request) -> None:
-        self.seen.append(request)
+    async def handle(self, request: ServerRequest) -> None:
+        self.received.append(request)
         await (self.script.pop(0) if self.script else self.serve)(request)
 
-    async def serve(self, request: Request) -> None:
-        start = self.wanted(request)
+    async def serve(self, request: ServerRequest) -> None:
+        start = self.requested_start(request)
         if start is None:
-            await request.answer(200, self.content, ETag=self.etag)
+            await request.send_answer(200, self.content, ETag=self.etag)
         elif start >= len(self.content):
-            await request.answer(416, Content_Range=f"bytes */{len(self.content)}")
+            await request.send_answer(416, Content_Range=f"bytes */{len(self.content)}")
         else:
-            await request.answer(206, self.content[start:], ETag=self.etag, Content_Range=self.span(start))
+            await request.send_answer(206, self.content[start:], ETag=self.etag, Content_Range=self.content_range(start))
 
-    def wanted(self, request: Request) -> int | None:
+    def requested_start(self, request: ServerRequest) -> int | None:
         """Where the range starts, as a server must see it: none if the validator is another one."""
         asked = request.headers.get("range", "")
-        if not self.ranges or not asked or request.headers.get("if-range", self.etag) != self.etag:
+        if not self.supports_ranges or not asked or request.headers.get("if-range", self.etag) != self.etag:
             return None
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 
-    def span(self, start: int) -> str:
+    def content_range(self, start: int) -> str:
         return f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
 
-    def asked(self) -> list[str]:
+    def requested_ranges(self) -> list[str]:
         """The Range header of each request so far, "" for none."""
-        return [request.headers.get("range", "") for request in self.seen]
+        return [request.headers.get("range", "") for request in self.received]
 
-    def breaking(self, count: int) -> Handler:
+    def break_after(self, count: int) -> RequestHandler:
         """Send the right headers and `count` bytes of what was asked for, then break the connection."""
 
-        async def handle(request: Request) -> None:
-            start = self.wanted(request) or 0
-            status, extra = (206, {"Content_Range": self.span(start)}) if start else (200, {})
+        async def handle(request: ServerRequest) -> None:
+            start = self.requested_start(request) or 0
+            status, extra = (206, {"Content_Range": self.content_range(start)}) if start else (200, {})
             body = self.content[start:]
-            await request.answer(status, body[:count], ETag=self.etag, Content_Length=str(len(body)), **extra)
-            raise Hangup
+            await request.send_answer(status, body[:count], ETag=self.etag, Content_Length=str(len(body)), **extra)
+            raise HangupError
 
         return handle
 
 
-def saying(status: int, body: bytes = b"", **headers: str) -> Handler:
+def always_answer(status: int, body: bytes = b"", **headers: str) -> RequestHandler:
     """A handler that always gives this answer."""
 
-    async def handle(request: Request) -> None:
-        await request.answer(status, body, **headers)
+    async def handle(request: ServerRequest) -> None:
+        await request.send_answer(status, body, **headers)
 
     return handle
 
 
-async def relaying(request: Request) -> None:
+async def relay_connect(request: ServerRequest) -> None:
     """A handler that is a proxy: connects, whatever the name, to that port of this machine."""
     port = int(request.target.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request.writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
     try:
-        await asyncio.gather(_pipe(request.reader, writer), _pipe(reader, request.writer))
+        await asyncio.gather(_copy_stream(request.reader, writer), _copy_stream(reader, request.writer))
     finally:
         writer.close()
-    raise Hangup
+    raise HangupError
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.transfer.daemon_executor import DaemonPool, detached
+from synthdub_tui.transfer.daemon_executor import DaemonThreadPool, await_detached
 
 
 def test_no_more_threads_than_work_at_the_same_time() -> None:
     """One that is done may take a task for which another was woken; that one still counts as idle."""
-    pool = DaemonPool(64)
+    pool = DaemonThreadPool(64)
     ran = set()
     for _ in range(3000):
         for task in [pool.submit(lambda: ran.add(threading.get_ident())) for _ in range(2)]:
@@ -25,7 +25,7 @@ def test_no_more_threads_than_work_at_the_same_time() -> None:
 
 
 def test_as_many_threads_as_there_is_work_for() -> None:
-    pool = DaemonPool(3)
+    pool = DaemonThreadPool(3)
     together = threading.Barrier(3)
     for _ in range(20):
         for task in [pool.submit(together.wait, 30) for _ in range(3)]:
@@ -34,7 +34,7 @@ def test_as_many_threads_as_there_is_work_for() -> None:
 
 
 def test_shut_down_what_is_queued_is_done() -> None:
-    pool = DaemonPool(1)
+    pool = DaemonThreadPool(1)
     done: list[int] = []
     for number in range(5):
         pool.submit(done.append, number)
@@ -42,7 +42,7 @@ def test_shut_down_what_is_queued_is_done() -> None:
     assert done == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("how", [detached, asyncio.shield])
+@pytest.mark.parametrize("how", [await_detached, asyncio.shield])
 async def test_an_error_after_the_waiter_was_cancelled_is_not_reported_as_forgotten(how: Callable[[Any], Any]) -> None:
     reported: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
@@ -56,4 +56,4 @@ async def test_an_error_after_the_waiter_was_cancelled_is_not_reported_as_forgot
     del work
     await asyncio.sleep(0)
     gc.collect()
-    assert bool(reported) is (how is asyncio.shield)  # the difference is what `detached` is for
+    assert bool(reported) is (how is asyncio.shield)  # the difference is what `await_detached` is for

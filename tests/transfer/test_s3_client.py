@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.transfer.s3_client import Link, isolated_session, make_client
+from synthdub_tui.transfer.s3_client import S3Config, isolated_session, make_s3_client
 from synthdub_tui.transfer.upload import Uploader
-from tests.transfer.conftest import OBJECT, TARGET, digests, make_source
-from tests.transfer.fault_servers import Bucket
+from tests.transfer.conftest import OBJECT_PATH, UPLOAD_TARGET, make_source, part_digests
+from tests.transfer.fault_servers import FakeBucket
 
-HOSTILE = {
+HOSTILE_ENVIRONMENT = {
     "AWS_PROFILE": "nobody",
     "AWS_DEFAULT_PROFILE": "nobody",
     "AWS_ACCESS_KEY_ID": "AKIDOFTHEUSER",
@@ -51,10 +51,10 @@ HOSTILE = {
     "AWS_SDK_UA_APP_ID": "x" * 200,
 }
 
-NETWORK = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+NETWORK_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 """These stay honoured, so they must not differ between the places compared."""
 
-FILES = """
+AWS_CONFIG_FILES = """
 [default]
 region = nowhere-1
 endpoint_url = http://127.0.0.1:9
@@ -81,65 +81,67 @@ def fresh_session() -> None:
 
 
 @pytest.fixture(params=["environment", "files", "broken files", "both"])
-def hostile(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def hostile_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that a plain boto3 client would follow or stumble over."""
-    for name in [name for name in os.environ if name.startswith("AWS_") or name in NETWORK]:
+    for name in [name for name in os.environ if name.startswith("AWS_") or name in NETWORK_VARIABLES]:
         monkeypatch.delenv(name)
     folder = tmp_path / "home" / ".aws"
     folder.mkdir(parents=True)
     monkeypatch.setenv("HOME", str(folder.parent))
     if request.param in ("environment", "both"):
-        for name, value in HOSTILE.items():
+        for name, value in HOSTILE_ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
     if request.param != "environment":
-        text = "[default\nregion" if request.param == "broken files" else FILES
+        text = "[default\nregion" if request.param == "broken files" else AWS_CONFIG_FILES
         for name in ("config", "credentials"):
             (folder / name).write_text(text)
 
 
-@pytest.mark.usefixtures("hostile")
-async def test_an_upload_goes_where_it_is_told(bucket: tuple[Bucket, str], uploader: Uploader, tmp_path: Path) -> None:
-    await uploader.upload(make_source(tmp_path / "a.mp4", 9 * 1024 * 1024), TARGET, lambda sent: None)
-    assert bucket[0].objects == {OBJECT: digests(tmp_path / "a.mp4")}
-    for request in bucket[0].seen:
-        assert f"Credential={TARGET.access_key_id}/" in request.headers["authorization"]
+@pytest.mark.usefixtures("hostile_settings")
+async def test_an_upload_goes_where_it_is_told(
+    bucket_and_url: tuple[FakeBucket, str], uploader: Uploader, tmp_path: Path
+) -> None:
+    await uploader.upload(make_source(tmp_path / "a.mp4", 9 * 1024 * 1024), UPLOAD_TARGET, lambda sent: None)
+    assert bucket_and_url[0].objects == {OBJECT_PATH: part_digests(tmp_path / "a.mp4")}
+    for request in bucket_and_url[0].received:
+        assert f"Credential={UPLOAD_TARGET.access_key_id}/" in request.headers["authorization"]
         assert "/eu-west-1/s3/aws4_request" in request.headers["authorization"]
-        assert request.headers["x-amz-security-token"] == TARGET.session_token
-    assert "x-amz-checksum-crc32" in bucket[0].seen[1].headers
+        assert request.headers["x-amz-security-token"] == UPLOAD_TARGET.session_token
+    assert "x-amz-checksum-crc32" in bucket_and_url[0].received[1].headers
 
 
-@pytest.mark.usefixtures("hostile")
+@pytest.mark.usefixtures("hostile_settings")
 def test_without_an_endpoint_the_client_is_for_aws_in_ireland() -> None:
-    assert _made(make_client(_link(), TARGET)) == _made_in_a_clean_place()
+    assert _client_facts(make_s3_client(_s3_config(), UPLOAD_TARGET)) == _clean_client_facts()
 
 
-@pytest.mark.usefixtures("hostile")
+@pytest.mark.usefixtures("hostile_settings")
 def test_the_settings_are_hostile_indeed(tmp_path: Path) -> None:
     """A plain client in the same place does something else, or cannot even be made."""
     try:
-        made = _made(_plain_client())
+        made = _client_facts(_plain_boto3_client())
     except Exception as error:
         made = {"error": type(error).__name__}
-    assert made != _made_in_a_clean_place()
+    assert made != _clean_client_facts()
 
 
-def _link() -> Link:
-    return Link(None, 6, 15, 60, 6, 1.0)
+def _s3_config() -> S3Config:
+    return S3Config(None, 6, 15, 60, 6, 1.0)
 
 
-def _plain_client() -> Any:
+def _plain_boto3_client() -> Any:
     import boto3
 
     return boto3.Session().client(
         "s3",
         region_name="eu-west-1",
-        aws_access_key_id=TARGET.access_key_id,
-        aws_secret_access_key=TARGET.secret_access_key,
-        aws_session_token=TARGET.session_token,
+        aws_access_key_id=UPLOAD_TARGET.access_key_id,
+        aws_secret_access_key=UPLOAD_TARGET.secret_access_key,
+        aws_session_token=UPLOAD_TARGET.session_token,
     )
 
 
-def _made(client: Any) -> dict[str, Any]:
+def _client_facts(client: Any) -> dict[str, Any]:
     """What a client would do, as a whole."""
     sent: list[str] = []
 
@@ -164,7 +166,7 @@ def _made(client: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _made_in_a_clean_place() -> dict[str, Any]:
+def _clean_client_facts() -> dict[str, Any]:
     code = (
         "import json; from tests.transfer.test_s3_client import _link, _made; "
         "from synthdub_tui.transfer.s3_client import make_client; from tests.transfer.conftest import TARGET; "
@@ -183,7 +185,7 @@ def _made_in_a_clean_place() -> dict[str, Any]:
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    client = make_client(_link(), TARGET)
+    client = make_s3_client(_s3_config(), UPLOAD_TARGET)
     assert client._endpoint.http_session._proxy_config.proxy_url_for("https://s3.eu-west-1.amazonaws.com/") == (
         "http://proxy.example:3128"
     )

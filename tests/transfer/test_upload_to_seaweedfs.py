@@ -13,32 +13,32 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from synthdub_tui.errors import Trouble
-from synthdub_tui.sources.digest import digest_of
-from synthdub_tui.transfer.upload import MIB, PART, Uploader, UploadTarget
+from synthdub_tui.errors import ProblemError
+from synthdub_tui.sources.digest import compute_digest
+from synthdub_tui.transfer.upload import MIB, MIN_PART_BYTES, Uploader, UploadTarget
 from tests.seaweedfs_server import SeaweedFS, seaweedfs
 from tests.transfer.conftest import make_source, until
 
 __all__ = ["seaweedfs"]
 
 
-def _target(storage: SeaweedFS, key: str, seconds: int = 900, *, granted: str = "") -> UploadTarget:
+def _upload_target(storage: SeaweedFS, key: str, seconds: int = 900, *, granted: str = "") -> UploadTarget:
     given = storage.credentials_for(granted or key, seconds)
     return UploadTarget(given.access_key, given.secret_key, given.token, storage.bucket, key)
 
 
-def _uploader(storage: SeaweedFS) -> Uploader:
-    return Uploader(storage.endpoint_url, attempts=3, backoff=0.05, grace=10)
+def _make_uploader(storage: SeaweedFS) -> Uploader:
+    return Uploader(storage.endpoint_url, attempts=3, backoff=0.05, grace_seconds=10)
 
 
-@pytest.mark.parametrize("size", [MIB + 1, 2 * PART + 5 * MIB + 3], ids=["small", "multipart"])
+@pytest.mark.parametrize("size", [MIB + 1, 2 * MIN_PART_BYTES + 5 * MIB + 3], ids=["small", "multipart"])
 async def test_every_byte_arrives(seaweedfs: SeaweedFS, tmp_path: Path, size: int) -> None:
-    uploader = _uploader(seaweedfs)
+    uploader = _make_uploader(seaweedfs)
     source = make_source(tmp_path / "a.mp4", size)
     key = f"folder/with spaces & ümlauts/{size}.mp4"
-    made = await uploader.upload(source, _target(seaweedfs, key), lambda sent: None)
+    made = await uploader.upload(source, _upload_target(seaweedfs, key), lambda sent: None)
     await uploader.close()
-    assert made == digest_of(source.path, size=size)
+    assert made == compute_digest(source.path, size=size)
     found = seaweedfs.admin().get_object(Bucket=seaweedfs.bucket, Key=key)
     assert found["ContentType"] == "video/mp4"
     digest = hashlib.sha256()
@@ -48,11 +48,11 @@ async def test_every_byte_arrives(seaweedfs: SeaweedFS, tmp_path: Path, size: in
 
 
 async def test_a_cancel_leaves_nothing(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
-    uploader = _uploader(seaweedfs)
-    source = make_source(tmp_path / "a.mp4", 8 * PART)
+    uploader = _make_uploader(seaweedfs)
+    source = make_source(tmp_path / "a.mp4", 8 * MIN_PART_BYTES)
     admin = seaweedfs.admin()
     sent = [0]
-    upload = uploader.upload(source, _target(seaweedfs, "cancelled.mp4"), sent.append)
+    upload = uploader.upload(source, _upload_target(seaweedfs, "cancelled.mp4"), sent.append)
     task = asyncio.create_task(upload)
     await until(lambda: sent[-1] > MIB)
     assert admin.list_multipart_uploads(Bucket=seaweedfs.bucket, Prefix="cancelled").get("Uploads")
@@ -65,7 +65,7 @@ async def test_a_cancel_leaves_nothing(seaweedfs: SeaweedFS, tmp_path: Path) -> 
 
 
 @asynccontextmanager
-async def losing_the_last_answer(storage: SeaweedFS) -> AsyncIterator[tuple[str, list[str]]]:
+async def relay_that_loses_last_answer(storage: SeaweedFS) -> AsyncIterator[tuple[str, list[str]]]:
     """The storage's address by way of a relay, which lets it put the parts together and never tells; and the requests seen."""
     host, port = urlsplit(storage.endpoint_url).hostname, urlsplit(storage.endpoint_url).port
     seen: list[str] = []
@@ -97,26 +97,26 @@ async def losing_the_last_answer(storage: SeaweedFS) -> AsyncIterator[tuple[str,
 
 
 async def test_a_lost_answer_to_the_last_request_is_found_out(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
-    source = make_source(tmp_path / "a.mp4", PART + 5)
-    target = _target(seaweedfs, "lost.mp4")
-    async with losing_the_last_answer(seaweedfs) as (url, seen):
-        uploader = Uploader(url, attempts=3, backoff=0.05, grace=10)
-        assert await uploader.upload(source, target, lambda sent: None) == digest_of(source.path, size=source.size)
+    source = make_source(tmp_path / "a.mp4", MIN_PART_BYTES + 5)
+    target = _upload_target(seaweedfs, "lost.mp4")
+    async with relay_that_loses_last_answer(seaweedfs) as (url, seen):
+        uploader = Uploader(url, attempts=3, backoff=0.05, grace_seconds=10)
+        assert await uploader.upload(source, target, lambda sent: None) == compute_digest(source.path, size=source.size)
         await uploader.close()
     assert "HEAD" in seen
     assert seaweedfs.admin().head_object(Bucket=seaweedfs.bucket, Key="lost.mp4")["ContentLength"] == source.size
 
 
-@pytest.mark.parametrize("size", [MIB, PART], ids=["small", "multipart"])
+@pytest.mark.parametrize("size", [MIB, MIN_PART_BYTES], ids=["small", "multipart"])
 async def test_credentials_that_ran_out(seaweedfs: SeaweedFS, tmp_path: Path, size: int) -> None:
     # AWS says ExpiredToken; SeaweedFS only that it does not know the key id
-    assert await _fails(seaweedfs, tmp_path, size, _target(seaweedfs, "late.mp4", -60)) == "upload_denied"
+    assert await _upload_error(seaweedfs, tmp_path, size, _upload_target(seaweedfs, "late.mp4", -60)) == "upload_denied"
 
 
 async def test_credentials_that_run_out_under_way(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
     """The first part was taken in time; what is not whole is never there."""
     seconds = 3
-    uploader = _uploader(seaweedfs)
+    uploader = _make_uploader(seaweedfs)
     late = threading.Event()
 
     def sent(so_far: int) -> None:
@@ -124,30 +124,30 @@ async def test_credentials_that_run_out_under_way(seaweedfs: SeaweedFS, tmp_path
             late.set()
             time.sleep(seconds + 1)
 
-    target = _target(seaweedfs, "midway.mp4", seconds)
-    with pytest.raises(Trouble) as caught:
-        await uploader.upload(make_source(tmp_path / "a.mp4", 12 * PART), target, sent)
+    target = _upload_target(seaweedfs, "midway.mp4", seconds)
+    with pytest.raises(ProblemError) as caught:
+        await uploader.upload(make_source(tmp_path / "a.mp4", 12 * MIN_PART_BYTES), target, sent)
     await uploader.close()
     assert caught.value.code == "upload_denied"
     assert late.is_set()
     assert not seaweedfs.admin().list_objects_v2(Bucket=seaweedfs.bucket, Prefix="midway").get("Contents")
 
 
-@pytest.mark.parametrize("size", [MIB, PART], ids=["small", "multipart"])
+@pytest.mark.parametrize("size", [MIB, MIN_PART_BYTES], ids=["small", "multipart"])
 async def test_credentials_for_another_key(seaweedfs: SeaweedFS, tmp_path: Path, size: int) -> None:
-    target = _target(seaweedfs, "not-mine.mp4", granted="mine.mp4")
-    assert await _fails(seaweedfs, tmp_path, size, target) == "upload_denied"
+    target = _upload_target(seaweedfs, "not-mine.mp4", granted="mine.mp4")
+    assert await _upload_error(seaweedfs, tmp_path, size, target) == "upload_denied"
 
 
 async def test_credentials_that_are_wrong(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
-    right = _target(seaweedfs, "mine.mp4")
+    right = _upload_target(seaweedfs, "mine.mp4")
     wrong = UploadTarget(right.access_key_id, "wrong", right.session_token, right.bucket, right.key)
-    assert await _fails(seaweedfs, tmp_path, MIB, wrong) == "upload_denied"
+    assert await _upload_error(seaweedfs, tmp_path, MIB, wrong) == "upload_denied"
 
 
-async def _fails(storage: SeaweedFS, folder: Path, size: int, target: UploadTarget) -> str:
-    uploader = _uploader(storage)
-    with pytest.raises(Trouble) as caught:
+async def _upload_error(storage: SeaweedFS, folder: Path, size: int, target: UploadTarget) -> str:
+    uploader = _make_uploader(storage)
+    with pytest.raises(ProblemError) as caught:
         await uploader.upload(make_source(folder / "a.mp4", size), target, lambda sent: None)
     await uploader.close()
     return caught.value.code

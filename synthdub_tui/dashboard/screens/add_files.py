@@ -11,23 +11,30 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from synthdub_tui.dashboard.directory_listing import Entry, Listing, complete, is_video, list_folder, resolved
-from synthdub_tui.dashboard.file_marks import Count, Marks
+from synthdub_tui.dashboard.directory_listing import (
+    DirectoryEntry,
+    DirectoryListing,
+    complete_path,
+    is_video,
+    list_folder,
+    resolve_path,
+)
+from synthdub_tui.dashboard.file_marks import FileMarks, MarkedVideoCount
 from synthdub_tui.dashboard.screens.base import Page
-from synthdub_tui.dashboard.text_layout import Line, fit, fit_end, size
-from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.dashboard.widgets.key_hints import Hints
-from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.text_layout import Line, fit, fit_end, format_size
+from synthdub_tui.dashboard.thread_task import ThreadTask
+from synthdub_tui.dashboard.widgets.key_hints import KeyHints
+from synthdub_tui.dashboard.widgets.plain_text import PlainText
 from synthdub_tui.dashboard.widgets.row_list import RowList
 from synthdub_tui.dashboard.widgets.search_box import SearchBox
-from synthdub_tui.humanize import many
-from synthdub_tui.jobs.batch_options import Batch
+from synthdub_tui.humanize import format_count
+from synthdub_tui.jobs.batch_options import BatchOptions
 from synthdub_tui.problems import explain
-from synthdub_tui.text import printable
+from synthdub_tui.text import make_printable
 
 SIZE_WIDTH: Final = 9
 
-OFFERED: Final = 12
+MAX_COMPLETIONS_SHOWN: Final = 12
 """Most completions that are listed."""
 
 
@@ -48,38 +55,38 @@ class AddFilesScreen(Page[list[str]]):
         Binding("q", "close", "back", show=False),
     ]
 
-    def __init__(self, start: Path, batch: Batch | None = None, *, title: str = "Add videos") -> None:
+    def __init__(self, start: Path, batch: BatchOptions | None = None, *, title: str = "Add videos") -> None:
         super().__init__()
         self._title = title
-        self._listing = Listing(os.path.abspath(start), [])
-        self._shown: list[Entry] = []
-        self._marks = Marks(self, batch or Batch(), self._update)
-        self._errand: Errand | None = None
-        self._completing: Errand | None = None
-        self._want = ""  # name that gets the cursor as soon as it is listed
-        self._chose = False  # the user moved the cursor here: keep it on its entry while more are read
+        self._listing = DirectoryListing(os.path.abspath(start), [])
+        self._shown: list[DirectoryEntry] = []
+        self._marks = FileMarks(self, batch or BatchOptions(), self._update)
+        self._listing_task: ThreadTask | None = None
+        self._completion_task: ThreadTask | None = None
+        self._name_to_select = ""  # name that gets the cursor as soon as it is listed
+        self._user_moved_cursor = False  # the user moved the cursor here: keep it on its entry while more are read
         self._show_hidden = False
-        self._said = ""
-        self.count = Count()  # of the chosen paths
+        self._message = ""
+        self.video_count = MarkedVideoCount()  # of the chosen paths
 
     def compose(self) -> ComposeResult:
-        yield Words(id="title")
+        yield PlainText(id="title")
         yield RowList(self._row, id="entries")
-        yield Words(id="note", classes="notes")
-        yield Words(id="count", classes="status")
-        yield SearchBox(placeholder="part of a name", id="filter", passes=("up", "down", "tab"))
-        yield SearchBox(placeholder="path; tab completes", id="path", passes=("up", "down", "tab"))
-        yield Hints()
+        yield PlainText(id="note", classes="notes")
+        yield PlainText(id="count", classes="status")
+        yield SearchBox(placeholder="part of a name", id="filter", keys_for_screen=("up", "down", "tab"))
+        yield SearchBox(placeholder="path; tab completes", id="path", keys_for_screen=("up", "down", "tab"))
+        yield KeyHints()
 
     def on_mount(self) -> None:
         for box in self.query(SearchBox):
             box.add_class("hidden")
         self._list.focus()
-        self._go(self._listing.path)
+        self._open_folder(self._listing.path)
 
     def on_unmount(self) -> None:
         self._marks.clear()
-        for errand in (self._errand, self._completing):
+        for errand in (self._listing_task, self._completion_task):
             if errand is not None:
                 errand.stop()
 
@@ -91,64 +98,66 @@ class AddFilesScreen(Page[list[str]]):
         return self.query_one("#entries", RowList)
 
     @property
-    def _at_cursor(self) -> Entry | None:
+    def _entry_at_cursor(self) -> DirectoryEntry | None:
         return self._shown[self._list.cursor] if self._shown else None
 
     # -- the folder ----------------------------------------------------------------------------------------------------
 
-    def _go(self, path: str, want: str = "") -> None:
+    def _open_folder(self, path: str, name_to_select: str = "") -> None:
         """Show another folder, and stop reading the old one."""
-        if self._errand is not None:
-            self._errand.stop()
-        self._want = want
-        self._chose = False
+        if self._listing_task is not None:
+            self._listing_task.stop()
+        self._name_to_select = name_to_select
+        self._user_moved_cursor = False
         self._box("filter").value = ""
         self._box("filter").add_class("hidden")
-        self._listed(Listing(path, []))
+        self._handle_listing(DirectoryListing(path, []))
         hidden = self._show_hidden
-        self._errand = Errand(self, lambda errand: list_folder(errand, path, hidden, self._listed, self._sized))
+        self._listing_task = ThreadTask(
+            self, lambda errand: list_folder(errand, path, hidden, self._handle_listing, self._handle_sizes)
+        )
 
-    def _listed(self, listing: Listing) -> None:
-        at = self._at_cursor
-        name = self._want or (at.name if at is not None and self._chose else "")
+    def _handle_listing(self, listing: DirectoryListing) -> None:
+        at = self._entry_at_cursor
+        name = self._name_to_select or (at.name if at is not None and self._user_moved_cursor else "")
         self._listing = listing
-        self._said = ""
-        self._arrange(name)
-        if listing.done:
-            self._want = ""
+        self._message = ""
+        self._apply_filter(name)
+        if listing.is_complete:
+            self._name_to_select = ""
 
-    def _sized(self) -> None:
-        self._marks.sizes_known()
+    def _handle_sizes(self) -> None:
+        self._marks.forget_summary()
         self._list.refresh()
         self._update()
 
-    def _arrange(self, name: str) -> None:
+    def _apply_filter(self, name: str) -> None:
         """Filter again. The cursor goes to the entry with this name, else to the first."""
         needle = self._box("filter").value.strip().casefold()
         entries = self._listing.entries
-        self._shown = [entry for entry in entries if needle in entry.low] if needle else entries
+        self._shown = [entry for entry in entries if needle in entry.folded_name] if needle else entries
         cursor = next((index for index, entry in enumerate(self._shown) if entry.name == name), 0) if name else 0
         self._list.show(len(self._shown), cursor)
         self._update()
 
     def action_open(self) -> None:
-        entry = self._at_cursor
-        if entry is not None and entry.folder:
-            self._go(entry.path)
+        entry = self._entry_at_cursor
+        if entry is not None and entry.is_folder:
+            self._open_folder(entry.path)
 
     def action_up(self) -> None:
         above, name = os.path.split(self._listing.path)
         if name:
-            self._go(above, name)
+            self._open_folder(above, name)
 
     def action_hidden(self) -> None:
         self._show_hidden = not self._show_hidden
-        self._go(self._listing.path, self._at_cursor.name if self._at_cursor else "")
+        self._open_folder(self._listing.path, self._entry_at_cursor.name if self._entry_at_cursor else "")
 
     # -- marks ---------------------------------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
-        entry = self._at_cursor
+        entry = self._entry_at_cursor
         if entry is None:
             return
         if self._mark(entry):
@@ -158,56 +167,56 @@ class AddFilesScreen(Page[list[str]]):
 
     def action_mark_all(self) -> None:
         """Mark all shown videos, or unmark them if all are marked already."""
-        videos = [entry for entry in self._shown if not entry.folder and not self._refusal(entry)]
+        videos = [entry for entry in self._shown if not entry.is_folder and not self._why_not_markable(entry)]
         left = [entry for entry in videos if entry.path not in self._marks]
         for entry in left or videos:
             self._marks.toggle(entry)
         self._list.refresh()
-        self._said = ""
+        self._message = ""
         self._update()
 
     def action_unmark(self) -> None:
         self._marks.clear()
         self._list.refresh()
-        self._said = ""
+        self._message = ""
         self._update()
 
-    def _mark(self, entry: Entry) -> bool:
-        self._said = "" if entry.path in self._marks else self._refusal(entry)
-        if not self._said:
+    def _mark(self, entry: DirectoryEntry) -> bool:
+        self._message = "" if entry.path in self._marks else self._why_not_markable(entry)
+        if not self._message:
             self._marks.toggle(entry)
-        return not self._said
+        return not self._message
 
-    def _refusal(self, entry: Entry) -> str:
+    def _why_not_markable(self, entry: DirectoryEntry) -> str:
         """Why an entry cannot be marked; empty if it can."""
-        above = self._marks.above(entry.path)
+        above = self._marks.marked_ancestor(entry.path)
         if above is not None:
-            return f"Included already: {printable(os.path.basename(above) or '/')} is marked as a whole."
+            return f"Included already: {make_printable(os.path.basename(above) or '/')} is marked as a whole."
         if not entry.path.isascii() and any("\ud800" <= char <= "\udfff" for char in entry.path):
-            return explain("name_invalid").line()
+            return explain("name_invalid").one_line()
         if entry.size == 0:
-            return explain("source_empty").line()
-        return explain("source_unreadable").line() if entry.size == -1 else ""
+            return explain("source_empty").one_line()
+        return explain("source_unreadable").one_line() if entry.size == -1 else ""
 
     def action_confirm(self) -> None:
-        entry = self._at_cursor
+        entry = self._entry_at_cursor
         if len(self._marks):
             self._dismiss_marked()
-        elif entry is not None and entry.folder:
-            self._go(entry.path)
+        elif entry is not None and entry.is_folder:
+            self._open_folder(entry.path)
         elif entry is not None and self._mark(entry):
             self._dismiss_marked()
         self._update()
 
     def _dismiss_marked(self) -> None:
-        self.count = self._marks.count
+        self.video_count = self._marks.video_count
         self.dismiss(self._marks.paths)
 
     @on(RowList.Clicked)
-    def _clicked(self) -> None:
-        entry = self._at_cursor
-        if entry is not None and entry.folder:
-            self._go(entry.path)
+    def _handle_row_activated(self) -> None:
+        entry = self._entry_at_cursor
+        if entry is not None and entry.is_folder:
+            self._open_folder(entry.path)
         else:
             self.action_mark()
 
@@ -217,12 +226,12 @@ class AddFilesScreen(Page[list[str]]):
         return self.query_one(f"#{name}", SearchBox)
 
     def action_filter(self) -> None:
-        self.open_box(self._box("filter"))
+        self.open_input(self._box("filter"))
 
     def action_path(self) -> None:
         box = self._box("path")
         box.value = os.path.join(self._listing.path, "") if self._listing.path.isprintable() else ""
-        self.open_box(box)
+        self.open_input(box)
         box.cursor_position = len(box.value)
 
     def action_back(self) -> None:
@@ -243,56 +252,58 @@ class AddFilesScreen(Page[list[str]]):
         self.dismiss(None)
 
     @on(Input.Changed, "#filter")
-    def _filtered(self) -> None:
-        at = self._at_cursor
-        self._arrange(at.name if at is not None else "")
+    def _handle_filter_change(self) -> None:
+        at = self._entry_at_cursor
+        self._apply_filter(at.name if at is not None else "")
 
     @on(Input.Submitted, "#filter")
-    def _filter_done(self, event: Input.Submitted) -> None:
+    def _handle_filter_submit(self, event: Input.Submitted) -> None:
         if not event.value:
             self._box("filter").add_class("hidden")
         self._list.focus()
 
     @on(Input.Submitted, "#path")
-    def _path_done(self, event: Input.Submitted) -> None:
+    def _handle_path_submit(self, event: Input.Submitted) -> None:
         """Open a folder, or show a video in its folder. The name decides which it is: this must not read the disk."""
         typed = event.value.strip()
         self._box("path").add_class("hidden")
         self._list.focus()
         if not typed:
             return
-        path = resolved(typed, self._listing.path)
+        path = resolve_path(typed, self._listing.path)
         name = os.path.basename(path)
         if is_video(name) and not typed.endswith("/"):
-            self._go(os.path.dirname(path), name)
+            self._open_folder(os.path.dirname(path), name)
         else:
-            self._go(path)
+            self._open_folder(path)
 
     def action_complete(self) -> None:
         box = self._box("path")
-        if box.has_class("hidden") or (self._completing is not None and not self._completing.done):
+        if box.has_class("hidden") or (self._completion_task is not None and not self._completion_task.is_done):
             return
         typed, base = box.value, self._listing.path
-        self._completing = Errand(self, lambda errand: errand.tell(self._completed, typed, *complete(typed, base)))
+        self._completion_task = ThreadTask(
+            self, lambda errand: errand.report(self._show_completions, typed, *complete_path(typed, base))
+        )
 
-    def _completed(self, typed: str, longer: str, offers: list[str]) -> None:
+    def _show_completions(self, typed: str, longer: str, offers: list[str]) -> None:
         box = self._box("path")
         if box.value != typed:  # the user typed more meanwhile
             return
         if longer.isprintable():
             box.value = longer
             box.cursor_position = len(longer)
-        more = f"  and {len(offers) - OFFERED} more" if len(offers) > OFFERED else ""
-        self._said = "  ".join(printable(name, 40) for name in offers[:OFFERED]) + more if offers else ""
+        more = f"  and {len(offers) - MAX_COMPLETIONS_SHOWN} more" if len(offers) > MAX_COMPLETIONS_SHOWN else ""
+        self._message = "  ".join(make_printable(name, 40) for name in offers[:MAX_COMPLETIONS_SHOWN]) + more if offers else ""
         self._update()
 
     # -- drawing -------------------------------------------------------------------------------------------------------
 
     def _row(self, index: int, width: int) -> Line:
         entry = self._shown[index]
-        marked = entry.path in self._marks or self._marks.above(entry.path) is not None
-        name = fit(entry.shown + ("/" if entry.folder else ""), width - SIZE_WIDTH - 5)
-        role = "strong" if marked else "faint" if entry.size in {0, -1} else "key" if entry.folder else ""
+        marked = entry.path in self._marks or self._marks.marked_ancestor(entry.path) is not None
+        name = fit(entry.display_name + ("/" if entry.is_folder else ""), width - SIZE_WIDTH - 5)
+        role = "strong" if marked else "faint" if entry.size in {0, -1} else "key" if entry.is_folder else ""
         return ((f"[{'x' if marked else ' '}] ", "strong" if marked else ""), (name, role), (" " + _size(entry), "faint"))
 
     def _update(self) -> None:
@@ -300,13 +311,15 @@ class AddFilesScreen(Page[list[str]]):
         if not self.is_mounted:
             return
         listing = self._listing
-        path = printable(listing.path, 4096)
-        self.query_one("#title", Words).show(f"{self._title}: {fit_end(path, max(10, self.size.width - len(self._title) - 2))}")
-        self.query_one("#note", Words).show(self._marked_line())
-        self.query_one("#count", Words).show(_counted(listing, self._shown))
+        path = make_printable(listing.path, 4096)
+        self.query_one("#title", PlainText).show(
+            f"{self._title}: {fit_end(path, max(10, self.size.width - len(self._title) - 2))}"
+        )
+        self.query_one("#note", PlainText).show(self._marked_line())
+        self.query_one("#count", PlainText).show(_count_text(listing, self._shown))
         marks = len(self._marks)
-        entry = self._at_cursor
-        enter = f"add {marks}" if marks else "open" if entry is not None and entry.folder else "add"
+        entry = self._entry_at_cursor
+        enter = f"add {marks}" if marks else "open" if entry is not None and entry.is_folder else "add"
         keys = [
             ("enter", enter),
             ("space", "mark"),
@@ -315,38 +328,38 @@ class AddFilesScreen(Page[list[str]]):
             ("/", "filter"),
             ("p", "path"),
         ]
-        self.query_one(Hints).show([*keys, ("*", "all"), ("u", "none"), (".", "hidden")])
+        self.query_one(KeyHints).show([*keys, ("*", "all"), ("u", "none"), (".", "hidden")])
 
     def _marked_line(self) -> str:
-        if self._said:
-            return self._said
+        if self._message:
+            return self._message
         problem = self._listing.problem
         if problem is not None:
-            return f"{problem.line()} h goes up."
-        return f"{len(self._marks):,} marked: {self._marks.sum()}" if len(self._marks) else "Nothing is marked."
+            return f"{problem.one_line()} h goes up."
+        return f"{len(self._marks):,} marked: {self._marks.summary()}" if len(self._marks) else "Nothing is marked."
 
     @on(RowList.Moved)
-    def _moved(self) -> None:
-        self._chose = True
-        self._said = ""
+    def _handle_cursor_move(self) -> None:
+        self._user_moved_cursor = True
+        self._message = ""
         self._update()
 
 
-def _size(entry: Entry) -> str:
-    if entry.folder or entry.size is None:
+def _size(entry: DirectoryEntry) -> str:
+    if entry.is_folder or entry.size is None:
         return " " * SIZE_WIDTH
     words = {0: "empty", -1: "unread"}
-    return fit(words.get(entry.size) or size(entry.size), SIZE_WIDTH, right=True)
+    return fit(words.get(entry.size) or format_size(entry.size), SIZE_WIDTH, right=True)
 
 
-def _counted(listing: Listing, shown: list[Entry]) -> str:
+def _count_text(listing: DirectoryListing, shown: list[DirectoryEntry]) -> str:
     """How many videos and folders are shown, and how many files are not."""
-    if not listing.done:
+    if not listing.is_complete:
         return f"Reading… {len(listing.entries):,} so far"
-    videos = sum(not entry.folder for entry in shown)
-    counted = many(videos, "video") + ", " + many(len(shown) - videos, "folder")
+    videos = sum(not entry.is_folder for entry in shown)
+    counted = format_count(videos, "video") + ", " + format_count(len(shown) - videos, "folder")
     if len(shown) != len(listing.entries):
         counted += f" of {len(listing.entries):,}"
     left = [("output", listing.outputs), ("other", listing.others), ("hidden file", listing.hidden)]
-    hidden = ", ".join(many(number, word) for word, number in left if number)
+    hidden = ", ".join(format_count(number, word) for word, number in left if number)
     return f"{counted}; not shown: {hidden}" if hidden else counted

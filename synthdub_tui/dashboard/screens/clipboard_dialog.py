@@ -10,12 +10,12 @@ from textual.containers import Vertical
 from textual.geometry import Size
 
 from synthdub_tui.dashboard.screens.base import Dialog
-from synthdub_tui.dashboard.widgets.key_hints import Hints
-from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.widgets.key_hints import KeyHints
+from synthdub_tui.dashboard.widgets.lines import TextView
+from synthdub_tui.dashboard.widgets.plain_text import PlainText
 
 
-class CopiedScreen(Dialog[None]):
+class ClipboardDialog(Dialog[None]):
     """For text that is too long for the note below a list. Full width and no border, so that it can be copied from here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,y,Y", "close", "Close", show=False)]
@@ -23,15 +23,15 @@ class CopiedScreen(Dialog[None]):
     def __init__(self, text: str, what: str) -> None:
         super().__init__()
         lines = ["Sent to your clipboard. If it did not arrive, copy it from here:", "", *text.split("\n")]
-        self._reader = Reader([((line, ""),) for line in lines], id="text")
+        self._reader = TextView([((line, ""),) for line in lines], id="text")
         self._what = what
 
     def compose(self) -> ComposeResult:
         self._fit(self.app.size)  # a first frame of another height would flash
         with Vertical(id="window", classes="plain"):
-            yield Words(self._what, id="title")
+            yield PlainText(self._what, id="title")
             yield self._reader
-            yield Hints([("esc", "back"), ("↑↓", "scroll")])
+            yield KeyHints([("esc", "back"), ("↑↓", "scroll")])
 
     def on_mount(self) -> None:
         self._reader.focus()
@@ -39,8 +39,8 @@ class CopiedScreen(Dialog[None]):
     def on_resize(self) -> None:
         self._fit(self.size)
 
-    def _fit(self, room: Size) -> None:
-        self._reader.styles.height = max(1, min(self._reader.wrapped_height(room.width - 3), room.height - 2))
+    def _fit(self, available: Size) -> None:
+        self._reader.styles.height = max(1, min(self._reader.wrapped_height(available.width - 3), available.height - 2))
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -15,22 +15,22 @@ from textual.strip import Strip
 from textual.widgets import Button
 
 from synthdub_tui.dashboard.screens.base import Dialog
-from synthdub_tui.dashboard.widgets.key_hints import Hints
-from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.plain_text import Words
-from synthdub_tui.text import printable
+from synthdub_tui.dashboard.widgets.key_hints import KeyHints
+from synthdub_tui.dashboard.widgets.lines import TextView
+from synthdub_tui.dashboard.widgets.plain_text import PlainText
+from synthdub_tui.text import make_printable
 
-AROUND = 7
+NON_TEXT_ROWS = 7
 """Rows of the window around the lines: border, title, choices with their margin, hints."""
 
 
-class _Lines(Reader):
-    """The lines that say what will be touched. `drawn`: whether they were on the screen."""
+class _DrawnTextView(TextView):
+    """The lines that say what will be touched. `was_drawn`: whether they were on the screen."""
 
-    drawn = False
+    was_drawn = False
 
     def render_line(self, y: int) -> Strip:
-        self.drawn = True
+        self.was_drawn = True
         return super().render_line(y)
 
 
@@ -55,7 +55,7 @@ class ConfirmScreen(Dialog[bool]):
     ) -> None:
         super().__init__()
         self._title = title
-        self._reader = _Lines([((printable(line), ""),) for line in lines], id="lines")
+        self._reader = _DrawnTextView([((make_printable(line), ""),) for line in lines], id="lines")
         self._reader.can_focus = False
         self._danger = danger
         self._labels = (cancel_label, confirm_label)
@@ -63,12 +63,12 @@ class ConfirmScreen(Dialog[bool]):
     def compose(self) -> ComposeResult:
         self._fit(self.app.size)  # a first frame of another height would flash
         with Vertical(id="window", classes="danger" if self._danger else ""):
-            yield Words(printable(self._title), id="title")
+            yield PlainText(make_printable(self._title), id="title")
             yield self._reader
             with Horizontal(id="choices"):
-                yield choice(f"{self._labels[0]} (n)", "no")
-                yield choice(f"{self._labels[1]} (y)", "yes")
-            yield Hints([("enter", "choose"), ("esc", self._labels[0].lower()), ("↑↓", "scroll")])
+                yield make_choice_button(f"{self._labels[0]} (n)", "no")
+                yield make_choice_button(f"{self._labels[1]} (y)", "yes")
+            yield KeyHints([("enter", "choose"), ("esc", self._labels[0].lower()), ("↑↓", "scroll")])
 
     def on_mount(self) -> None:
         self.query_one("#no" if self._danger else "#yes").focus()
@@ -76,13 +76,13 @@ class ConfirmScreen(Dialog[bool]):
     def on_resize(self) -> None:
         self._fit(self.size)
 
-    def _fit(self, room: Size) -> None:
+    def _fit(self, available: Size) -> None:
         """Make the lines as high as they need, if there is room."""
-        lines = self._reader.wrapped_height(min(room.width, 76) - 5)
-        self._reader.styles.height = max(1, min(lines, room.height - AROUND))
+        lines = self._reader.wrapped_height(min(available.width, 76) - 5)
+        self._reader.styles.height = max(1, min(lines, available.height - NON_TEXT_ROWS))
 
     def action_answer(self, answer: bool) -> None:
-        if self._reader.drawn or not (answer and self._danger):
+        if self._reader.was_drawn or not (answer and self._danger):
             self.dismiss(answer)
 
     def action_other(self) -> None:
@@ -92,10 +92,10 @@ class ConfirmScreen(Dialog[bool]):
         self._reader.scroll_relative(y=rows, animate=False)
 
     @on(Button.Pressed)
-    def _pressed(self, event: Button.Pressed) -> None:
+    def _handle_button(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
 
 
-def choice(label: str, id: str) -> Button:
+def make_choice_button(label: str, id: str) -> Button:
     """A button of one line."""
     return Button(Content(label), id=id, classes="choice", compact=True)

@@ -16,36 +16,44 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from synthdub_tui.dashboard import images
-from synthdub_tui.dashboard.output_file_check import Checker
-from synthdub_tui.dashboard.output_rows import SORTS, Key, OutputRow, Query, QueryError, parse, select
+from synthdub_tui.dashboard.output_file_check import OutputFileChecker
+from synthdub_tui.dashboard.output_rows import (
+    SORT_KEYS,
+    OutputFilter,
+    OutputFilterError,
+    OutputKey,
+    OutputRow,
+    filter_and_sort,
+    parse_output_filter,
+)
 from synthdub_tui.dashboard.screens.base import Page
 from synthdub_tui.dashboard.screens.captions import CaptionsScreen
-from synthdub_tui.dashboard.screens.clipboard_dialog import CopiedScreen
+from synthdub_tui.dashboard.screens.clipboard_dialog import ClipboardDialog
 from synthdub_tui.dashboard.terminal import clipboard, player
-from synthdub_tui.dashboard.text_layout import Line, duration, fit, fit_end, size, wrap
-from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.dashboard.widgets.key_hints import Hints
-from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.text_layout import Line, fit, fit_end, format_playing_time, format_size, wrap
+from synthdub_tui.dashboard.thread_task import ThreadTask
+from synthdub_tui.dashboard.widgets.key_hints import KeyHints
+from synthdub_tui.dashboard.widgets.plain_text import PlainText
 from synthdub_tui.dashboard.widgets.row_list import RowList
 from synthdub_tui.dashboard.widgets.search_box import SearchBox
-from synthdub_tui.dashboard.widgets.thumbnail_pane import Thumbnail
-from synthdub_tui.humanize import ago, many
-from synthdub_tui.text import printable
+from synthdub_tui.dashboard.widgets.thumbnail_pane import ThumbnailPane
+from synthdub_tui.humanize import format_age, format_count
+from synthdub_tui.text import make_printable
 
-RELOAD: Final = 2.0
-LOOK: Final = 5.0
-BELIEVED: Final = 10.0
+RELOAD_SECONDS: Final = 2.0
+FILE_CHECK_SECONDS: Final = 5.0
+UNCONFIRMED_REVIEW_SECONDS: Final = 10.0
 """Seconds for which a review mark is shown that the runner has not confirmed yet."""
 
-NARROW: Final = 60
+NARROW_BELOW_CELLS: Final = 60
 """Below this width in cells, a row shows only name, language and state; the rest is below the list."""
 
-NOTE_ROWS: Final = 3
+MAX_NOTE_ROWS: Final = 3
 
-SHELL_LINE: Final = " \\\n"
+SHELL_LINE_CONTINUATION: Final = " \\\n"
 """Separates the lines of one command, so that it can be copied from the screen."""
 
-STATES: Final = {
+FILE_STATE_TEXTS: Final = {
     "moved": (
         "moved",
         "The file is gone from here: it was moved or deleted since. A retry in the grid fetches it again, free.",
@@ -54,7 +62,7 @@ STATES: Final = {
     "unread": ("unread", "The file cannot be looked at: a folder above it is not readable."),
 }
 
-KEYS: Final = [
+KEY_HINT_PAIRS: Final = [
     ("enter", "play"),
     ("y", "path"),
     ("Y", "scp"),
@@ -88,59 +96,61 @@ class OutputsScreen(Page[None]):
 
     def __init__(
         self,
-        rows: Callable[[], list[OutputRow]],
+        load_rows: Callable[[], list[OutputRow]],
         *,
         on_review: Callable[[list[OutputRow], bool], None],
         play_command: str = "",
         host: str = "",
         read_only: bool = False,
-        thumbnail: Callable[[Key], Awaitable[str]] | None = None,
+        find_thumbnail: Callable[[OutputKey], Awaitable[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
-        self._source = rows
+        self._load_rows = load_rows
         self._on_review = on_review
         self._play_command = play_command
         self._host = host
         self._read_only = read_only
-        self._find_thumbnail = thumbnail
+        self._find_thumbnail = find_thumbnail
         self._clock = clock
-        self._given: list[OutputRow] = []  # as `rows` returned them
+        self._loaded_rows: list[OutputRow] = []  # as `rows` returned them
         self._rows: list[OutputRow] = []  # with review marks that are not confirmed yet
         self._shown: list[OutputRow] = []
-        self._states: dict[Key, str] = {}
-        self._marked: set[Key] = set()
-        self._believed: dict[Key, tuple[bool, float]] = {}
-        self._query = Query()
+        self._states: dict[OutputKey, str] = {}
+        self._marked: set[OutputKey] = set()
+        self._unconfirmed_reviews: dict[OutputKey, tuple[bool, float]] = {}
+        self._query = OutputFilter()
         self._sort = "newest"
-        self._look_at_all = True
-        self._said = ""  # stays below the list until the cursor leaves the row
-        self._said_at = -1
+        self._must_check_all = True
+        self._message = ""  # stays below the list until the cursor leaves the row
+        self._message_row = -1
 
     def compose(self) -> ComposeResult:
-        yield Words(id="title")
-        yield Words(id="header", classes="status")
+        yield PlainText(id="title")
+        yield PlainText(id="header", classes="status")
         with Horizontal(id="beside"):
-            yield RowList(self._row, id="outputs", resized=self._headings)
-            yield Thumbnail()
-        yield Words(id="note", classes="notes")
-        yield SearchBox(placeholder="name lang:fr reviewed:no state:moved sort:size", id="filter", passes=("up", "down"))
-        yield Hints(KEYS)
+            yield RowList(self._row, id="outputs", on_width_change=self._headings)
+            yield ThumbnailPane()
+        yield PlainText(id="note", classes="notes")
+        yield SearchBox(
+            placeholder="name lang:fr reviewed:no state:moved sort:size", id="filter", keys_for_screen=("up", "down")
+        )
+        yield KeyHints(KEY_HINT_PAIRS)
 
     def on_mount(self) -> None:
         self._box.add_class("hidden")
         self._list.focus()
-        self._checker = Checker(self, self._checked)
+        self._checker = OutputFileChecker(self, self._handle_file_states)
         self.reload()
-        self.set_interval(RELOAD, self.reload)
-        self.set_interval(LOOK, self._time_passed)
+        self.set_interval(RELOAD_SECONDS, self.reload)
+        self.set_interval(FILE_CHECK_SECONDS, self._update_states_and_ages)
 
     def on_unmount(self) -> None:
         self._checker.stop()
 
     def on_resize(self) -> None:
-        self._note()
-        self._look_at_picture()
+        self._update_note()
+        self._update_thumbnail()
 
     # -- the list ------------------------------------------------------------------------------------------------------
 
@@ -153,60 +163,64 @@ class OutputsScreen(Page[None]):
         return self.query_one("#filter", SearchBox)
 
     @property
-    def _at_cursor(self) -> OutputRow | None:
+    def _row_at_cursor(self) -> OutputRow | None:
         return self._shown[self._list.cursor] if self._shown else None
 
-    def _time_passed(self) -> None:
+    def _update_states_and_ages(self) -> None:
         """Check the files again, and draw their ages. Timers must not be longer: asyncio keeps a stopped timer until it is due,
         and with it this screen and all of its rows."""
-        self._look()
+        self._check_files()
         self._list.refresh()
 
     def reload(self) -> None:
         """Ask for the rows again; cheap if nothing changed."""
         now = self._clock()
-        late = [key for key, (_, until) in self._believed.items() if until < now]
-        given = self._source()
-        same = given is self._given or given == self._given
+        late = [key for key, (_, until) in self._unconfirmed_reviews.items() if until < now]
+        given = self._load_rows()
+        same = given is self._loaded_rows or given == self._loaded_rows
         if same and not late and self._rows:
             return
         for key in late:
-            del self._believed[key]
-        self._given = given
-        self._rows = [self._with_belief(row) for row in given]
+            del self._unconfirmed_reviews[key]
+        self._loaded_rows = given
+        self._rows = [self._with_unconfirmed_review(row) for row in given]
         self._arrange()
-        self._look_at_all = True
-        self._look()
+        self._must_check_all = True
+        self._check_files()
 
-    def _with_belief(self, row: OutputRow) -> OutputRow:
-        belief = self._believed.get(row.key)
+    def _with_unconfirmed_review(self, row: OutputRow) -> OutputRow:
+        belief = self._unconfirmed_reviews.get(row.key)
         if belief is None:
             return row
         if row.reviewed is belief[0]:
-            del self._believed[row.key]
+            del self._unconfirmed_reviews[row.key]
             return row
         return replace(row, reviewed=belief[0])
 
     def _arrange(self) -> None:
         """Filter and sort again; the cursor stays with its file."""
-        at = self._at_cursor
-        self._shown = select(self._rows, self._query, self._sort, self._states)
+        at = self._row_at_cursor
+        self._shown = filter_and_sort(self._rows, self._query, self._sort, self._states)
         cursor = next((index for index, row in enumerate(self._shown) if at is not None and row.key == at.key), None)
         self._list.show(len(self._shown), cursor)
         self._headings()
-        self._note()
-        if at != self._at_cursor:
-            self._look_at_picture()
+        self._update_note()
+        if at != self._row_at_cursor:
+            self._update_thumbnail()
 
     def _headings(self) -> None:
-        found = f"{len(self._shown):,} of {many(len(self._rows), 'file')}" if self._box.value else many(len(self._rows), "file")
-        total = size(sum(row.size for row in self._shown))
+        found = (
+            f"{len(self._shown):,} of {format_count(len(self._rows), 'file')}"
+            if self._box.value
+            else format_count(len(self._rows), "file")
+        )
+        total = format_size(sum(row.size for row in self._shown))
         marked = f", {len(self._marked):,} marked" if self._marked else ""
         order = self._query.sort or self._sort
         back = "unmark" if self._marked else "back"
-        self.query_one(Hints).show([(key, back if key == "esc" else word) for key, word in KEYS])
-        self.query_one("#title", Words).show(f"Outputs: {found}, {total}{marked}, by {order}")
-        self.query_one("#header", Words).show(
+        self.query_one(KeyHints).show([(key, back if key == "esc" else word) for key, word in KEY_HINT_PAIRS])
+        self.query_one("#title", PlainText).show(f"Outputs: {found}, {total}{marked}, by {order}")
+        self.query_one("#header", PlainText).show(
             "    " + self._columns("file", "lang", "size", "length", "finished", "", self._width)
         )
 
@@ -216,7 +230,7 @@ class OutputsScreen(Page[None]):
         return self._list.scrollable_content_region.width - 2
 
     def _columns(self, name: str, language: str, bytes_: str, length: str, old: str, state: str, width: int) -> str:
-        if width < NARROW:
+        if width < NARROW_BELOW_CELLS:
             return f"{fit(name, width - 19)} {fit(language, 7)} {fit(state, 8)}"
         rest = f"{fit(bytes_, 9, right=True)} {fit(length, 8, right=True)} {fit(old, 10, right=True)}"
         return f"{fit(name, width - 51)} {fit(language, 7)} {rest}  {fit(state, 9)}"
@@ -224,50 +238,63 @@ class OutputsScreen(Page[None]):
     def _row(self, index: int, width: int) -> Line:
         row = self._shown[index]
         state = self._states.get(row.key, "")
-        word = STATES[state][0] if state else "reviewed" if row.reviewed else ""
-        old = ago(self._clock() - row.finished)
-        columns = self._columns(printable(row.name), row.language, size(row.size), duration(row.seconds), old, word, width)
+        word = FILE_STATE_TEXTS[state][0] if state else "reviewed" if row.reviewed else ""
+        old = format_age(self._clock() - row.finished_at)
+        columns = self._columns(
+            make_printable(row.name),
+            row.language,
+            format_size(row.size),
+            format_playing_time(row.playing_seconds),
+            old,
+            word,
+            width,
+        )
         role = "bad" if state == "moved" else "warn" if state else "faint" if row.reviewed else ""
         return (("* " if row.key in self._marked else "  ", "strong"), (columns, role))
 
     @on(RowList.Moved)
-    def _moved(self) -> None:
-        if self._list.cursor != self._said_at:  # in a burst of keys, this message comes after them
-            self._said = ""
-        self._note()
-        self._look_at_picture()
+    def _handle_cursor_move(self) -> None:
+        if self._list.cursor != self._message_row:  # in a burst of keys, this message comes after them
+            self._message = ""
+        self._update_note()
+        self._update_thumbnail()
 
-    def _look_at_picture(self) -> None:
-        row, find = self._at_cursor, self._find_thumbnail
-        if find is not None and images.possible(self.app):
-            self.query_one(Thumbnail).look(partial(find, row.key) if row is not None else None)
+    def _update_thumbnail(self) -> None:
+        row, find = self._row_at_cursor, self._find_thumbnail
+        if find is not None and images.terminal_shows_images(self.app):
+            self.query_one(ThumbnailPane).look(partial(find, row.key) if row is not None else None)
 
-    def _note(self) -> None:
+    def _update_note(self) -> None:
         """Show the last message, else facts about the row under the cursor."""
-        self.query_one("#note", Words).show(self._said or self._facts())
+        self.query_one("#note", PlainText).show(self._message or self._facts())
 
     def _facts(self) -> str:
-        row = self._at_cursor
+        row = self._row_at_cursor
         if row is None:
             none = "No finished files yet. They appear here as soon as a language is downloaded."
             return "Nothing passes the filter." if self._rows else none
         state = self._states.get(row.key, "")
-        path = fit_end(printable(row.path, 4096), max(10, self.size.width - 1))
-        facts = [size(row.size), duration(row.seconds), ago(self._clock() - row.finished), "reviewed" if row.reviewed else ""]
-        return path + "\n" + (STATES[state][1] if state else ", ".join(fact for fact in facts if fact))
+        path = fit_end(make_printable(row.path, 4096), max(10, self.size.width - 1))
+        facts = [
+            format_size(row.size),
+            format_playing_time(row.playing_seconds),
+            format_age(self._clock() - row.finished_at),
+            "reviewed" if row.reviewed else "",
+        ]
+        return path + "\n" + (FILE_STATE_TEXTS[state][1] if state else ", ".join(fact for fact in facts if fact))
 
-    def _say(self, text: str) -> None:
-        self._said, self._said_at = text, self._list.cursor
-        self._note()
+    def _show_message(self, text: str) -> None:
+        self._message, self._message_row = text, self._list.cursor
+        self._update_note()
 
     # -- the files on disk ---------------------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        rows = self._rows if self._look_at_all else [self._shown[index] for index in self._list.in_view()]
+    def _check_files(self) -> None:
+        rows = self._rows if self._must_check_all else [self._shown[index] for index in self._list.visible_range()]
         if rows and self._checker.look(rows):
-            self._look_at_all = False
+            self._must_check_all = False
 
-    def _checked(self, found: dict[Key, str]) -> None:
+    def _handle_file_states(self, found: dict[OutputKey, str]) -> None:
         changed = {key: state for key, state in found.items() if self._states.get(key, "") != state}
         if changed:
             self._states.update(changed)
@@ -276,20 +303,20 @@ class OutputsScreen(Page[None]):
     # -- finding -------------------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        self.open_box(self._box)
+        self.open_input(self._box)
 
     @on(Input.Changed, "#filter")
-    def _filter_changed(self, event: Input.Changed) -> None:
+    def _handle_filter_change(self, event: Input.Changed) -> None:
         try:
-            self._query = parse(event.value)
-        except QueryError as error:
-            self._say(str(error))
+            self._query = parse_output_filter(event.value)
+        except OutputFilterError as error:
+            self._show_message(str(error))
             return
-        self._said = ""
+        self._message = ""
         self._arrange()
 
     @on(Input.Submitted, "#filter")
-    def _filter_done(self) -> None:
+    def _handle_filter_submit(self) -> None:
         if not self._box.value:
             self._box.add_class("hidden")
         self._list.focus()
@@ -299,20 +326,20 @@ class OutputsScreen(Page[None]):
         if self._marked and not self._box.has_focus:
             self.action_unmark()
         else:
-            self.leave_box(self._box, self._list)
+            self.close_input_or_page(self._box, self._list)
 
     def action_close(self) -> None:
         self.dismiss(None)
 
     def action_sort(self) -> None:
-        names = list(SORTS)
+        names = list(SORT_KEYS)
         self._sort = names[(names.index(self._sort) + 1) % len(names)]
         self._arrange()
 
     # -- marks ---------------------------------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
-        row = self._at_cursor
+        row = self._row_at_cursor
         if row is not None:
             self._marked ^= {row.key}
             self._list.refresh()
@@ -332,7 +359,7 @@ class OutputsScreen(Page[None]):
     def _chosen(self) -> list[OutputRow]:
         """The marked files, else the one under the cursor."""
         marked = [row for row in self._rows if row.key in self._marked]
-        at = self._at_cursor
+        at = self._row_at_cursor
         return marked or ([at] if at is not None else [])
 
     # -- acting --------------------------------------------------------------------------------------------------------
@@ -340,70 +367,73 @@ class OutputsScreen(Page[None]):
     def action_review(self) -> None:
         rows = self._chosen()
         if self._read_only:
-            self._say("This dashboard only watches (--read-only).")
+            self._show_message("This dashboard only watches (--read-only).")
         elif rows:
-            self._said = ""
+            self._message = ""
             mark = not all(row.reviewed for row in rows)
-            until = self._clock() + BELIEVED
-            self._believed.update({row.key: (mark, until) for row in rows})
+            until = self._clock() + UNCONFIRMED_REVIEW_SECONDS
+            self._unconfirmed_reviews.update({row.key: (mark, until) for row in rows})
             self._on_review(rows, mark)
-            self._rows = [self._with_belief(row) for row in self._rows]
+            self._rows = [self._with_unconfirmed_review(row) for row in self._rows]
             self._arrange()
 
     def action_copy_path(self) -> None:
         rows = self._chosen()
         if rows:
-            self._copy("\n".join(clipboard.path_text(row.path) for row in rows), many(len(rows), "path"))
+            self._copy("\n".join(clipboard.path_text(row.path) for row in rows), format_count(len(rows), "path"))
 
     def action_copy_scp(self) -> None:
         chosen = self._chosen()
         rows = [row for row in chosen if self._states.get(row.key) != "moved"]
         if rows:
             target = clipboard.ssh_target(self._host, os.environ)
-            left_out = f", {many(len(chosen) - len(rows), 'moved file')} left out" if len(rows) < len(chosen) else ""
+            left_out = f", {format_count(len(chosen) - len(rows), 'moved file')} left out" if len(rows) < len(chosen) else ""
             paths = [row.path for row in rows]
-            shown = clipboard.scp_command(paths, target, SHELL_LINE)
+            shown = clipboard.scp_command(paths, target, SHELL_LINE_CONTINUATION)
             self._copy(clipboard.scp_command(paths, target), f"scp command{left_out}", shown)
         elif chosen:
-            self._say(STATES["moved"][1])
+            self._show_message(FILE_STATE_TEXTS["moved"][1])
 
     def _copy(self, text: str, what: str, shown: str = "") -> None:
         """Copy a text, and show it. `shown`: the text for the screen, if it is long."""
-        clipboard.copy(self.app, text)
+        clipboard.copy_text(self.app, text)
         said = f"Sent to your clipboard ({what}). If it did not arrive:"
         lines = sum(len(wrap(((line, ""),), self.size.width)) for line in (said, *text.split("\n")))
-        if lines <= NOTE_ROWS:
-            self._say(f"{said}\n{text}")
+        if lines <= MAX_NOTE_ROWS:
+            self._show_message(f"{said}\n{text}")
         else:
-            self.app.push_screen(CopiedScreen(shown or text, what))
+            self.app.push_screen(ClipboardDialog(shown or text, what))
 
     def action_captions(self) -> None:
-        row = self._at_cursor
+        row = self._row_at_cursor
         if row is None:
             return
         if row.captions:
             self.app.push_screen(CaptionsScreen(row.captions))
         else:
-            self._say("There are no captions of this file: they were not asked for, or the service had none.")
+            self._show_message("There are no captions of this file: they were not asked for, or the service had none.")
 
     @on(RowList.Clicked)
     def action_play(self) -> None:
-        row = self._at_cursor
+        row = self._row_at_cursor
         if row is None:
             return
         if self._states.get(row.key) == "moved":
-            self._say(STATES["moved"][1])
+            self._show_message(FILE_STATE_TEXTS["moved"][1])
             return
-        opening = player.plan(row.path, self._play_command, os.environ)
-        if opening.way == "terminal":
-            self._play_here(opening.argv)
-        elif opening.way == "window":
-            self._say(f"Opening with {opening.argv[0]}…")
-            Errand(self, lambda errand: errand.tell(self._opened, opening.argv[0], player.start_beside(opening.argv)))
+        opening = player.plan_open(row.path, self._play_command, os.environ)
+        if opening.mode == "terminal":
+            self._play_in_terminal(opening.argv)
+        elif opening.mode == "window":
+            self._show_message(f"Opening with {opening.argv[0]}…")
+            ThreadTask(
+                self,
+                lambda errand: errand.report(self._show_open_result, opening.argv[0], player.start_in_window(opening.argv)),
+            )
         else:
-            self._say(opening.explain)
+            self._show_message(opening.reason)
 
-    def _play_here(self, argv: tuple[str, ...]) -> None:
+    def _play_in_terminal(self, argv: tuple[str, ...]) -> None:
         """Give the terminal to a program. This blocks the event loop on purpose: nothing may be drawn meanwhile."""
         try:
             with self.app.suspend():
@@ -411,7 +441,7 @@ class OutputsScreen(Page[None]):
         except SuspendNotSupported:
             failure = "This terminal cannot be given to another program."
         if failure:
-            self._say(failure)
+            self._show_message(failure)
 
-    def _opened(self, program: str, failure: str) -> None:
-        self._say(failure or f"Opened with {program}.")
+    def _show_open_result(self, program: str, failure: str) -> None:
+        self._show_message(failure or f"Opened with {program}.")

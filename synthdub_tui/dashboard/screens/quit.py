@@ -12,12 +12,12 @@ from textual.content import Content
 from textual.widgets import Button
 
 from synthdub_tui.dashboard.screens.base import Dialog
-from synthdub_tui.dashboard.screens.confirm import choice
-from synthdub_tui.dashboard.widgets.plain_text import Words
-from synthdub_tui.humanize import many
+from synthdub_tui.dashboard.screens.confirm import make_choice_button
+from synthdub_tui.dashboard.widgets.plain_text import PlainText
+from synthdub_tui.humanize import format_count
 
-STAYS: Final = "esc stays here. Nothing is lost either way."
-ASKS_AGAIN: Final = "ctrl+p, “Quit asks again” takes that back."
+STAY_TEXT: Final = "esc stays here. Nothing is lost either way."
+REMEMBER_TEXT: Final = "ctrl+p, “Quit asks again” takes that back."
 
 
 class QuitChoice(NamedTuple):
@@ -46,11 +46,13 @@ class QuitScreen(Dialog[QuitChoice]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="window"):
-            yield Words(f"Quit while {many(self._in_flight, 'dub')} {_are(self._in_flight)} under way?", id="title")
-            yield choice("Keep working in the background (b)", "background")
-            yield choice("Stop now, resume at the next start (s)", "stop")
-            yield choice(self._remember_label(), "remember")
-            yield Words(STAYS, id="says")
+            yield PlainText(
+                f"Quit while {format_count(self._in_flight, 'dub')} {_is_or_are(self._in_flight)} under way?", id="title"
+            )
+            yield make_choice_button("Keep working in the background (b)", "background")
+            yield make_choice_button("Stop now, resume at the next start (s)", "stop")
+            yield make_choice_button(self._remember_label(), "remember")
+            yield PlainText(STAY_TEXT, id="says")
 
     def on_mount(self) -> None:
         self.query_one("#background").focus()
@@ -64,7 +66,7 @@ class QuitScreen(Dialog[QuitChoice]):
     def action_remember(self) -> None:
         self._remember = not self._remember
         self.query_one("#remember", Button).label = Content(self._remember_label())
-        self.query_one("#says", Words).show(ASKS_AGAIN if self._remember else STAYS)
+        self.query_one("#says", PlainText).show(REMEMBER_TEXT if self._remember else STAY_TEXT)
 
     def action_step(self, step: int) -> None:
         if step > 0:
@@ -73,7 +75,7 @@ class QuitScreen(Dialog[QuitChoice]):
             self.focus_previous(".choice")
 
     @on(Button.Pressed)
-    def _pressed(self, event: Button.Pressed) -> None:
+    def _handle_button(self, event: Button.Pressed) -> None:
         if event.button.id == "remember":
             self.action_remember()
         else:
@@ -83,5 +85,5 @@ class QuitScreen(Dialog[QuitChoice]):
         return f"[{'x' if self._remember else ' '}] Remember, do not ask again (m)"
 
 
-def _are(number: int) -> str:
+def _is_or_are(number: int) -> str:
     return "is" if number == 1 else "are"

@@ -15,22 +15,22 @@ from textual.worker import Worker, WorkerState
 
 from synthdub_tui.dashboard.screens.base import Dialog
 from synthdub_tui.dashboard.text_layout import wrap
-from synthdub_tui.dashboard.thread_task import Errand
-from synthdub_tui.dashboard.widgets.key_hints import Hints
-from synthdub_tui.dashboard.widgets.lines import Reader
-from synthdub_tui.dashboard.widgets.plain_text import Words
+from synthdub_tui.dashboard.thread_task import ThreadTask
+from synthdub_tui.dashboard.widgets.key_hints import KeyHints
+from synthdub_tui.dashboard.widgets.lines import TextView
+from synthdub_tui.dashboard.widgets.plain_text import PlainText
 from synthdub_tui.dashboard.widgets.search_box import SearchBox
 from synthdub_tui.problems import Problem
-from synthdub_tui.settings.api_key_file import KeyFileError, clean, store_key
-from synthdub_tui.text import printable
+from synthdub_tui.settings.api_key_file import KeyFileError, clean_key, store_key
+from synthdub_tui.text import make_printable
 
-Check = Callable[[str], Awaitable[Problem | None]]
+KeyCheck = Callable[[str], Awaitable[Problem | None]]
 """Asks the service whether it accepts a key; None if it does."""
 
-AROUND = 5
+NON_TEXT_ROWS = 5
 """Rows of the window around the guide and the message: border, title, input, hints."""
 
-SAYS = 6
+MAX_MESSAGE_ROWS = 6
 """Most rows of the message."""
 
 GUIDE = (
@@ -41,13 +41,15 @@ GUIDE = (
 )
 
 
-def _guide(config_path: Path, ahead: str) -> list[str]:
+def _guide(config_path: Path, key_override: str) -> list[str]:
     """The guide for entering a key. `ahead`: the flag or variable that takes precedence over a stored key."""
-    keeps = f"It is stored in {printable(str(config_path))}, readable by you only. "
-    if not ahead:
+    keeps = f"It is stored in {make_printable(str(config_path))}, readable by you only. "
+    if not key_override:
         return [*GUIDE, keeps + "To keep it elsewhere, press esc, set SYNTHESIA_API_KEY and start again."]
-    change = f"start without {ahead}" if ahead.startswith("-") else f"unset {ahead}, or put the new key there"
-    now = f"The key in use comes from {ahead}, which goes before a stored one."
+    change = (
+        f"start without {key_override}" if key_override.startswith("-") else f"unset {key_override}, or put the new key there"
+    )
+    now = f"The key in use comes from {key_override}, which goes before a stored one."
     then = f"A key entered here is used at once. After that, {change}: else the next start uses the old key again."
     return [f"{now} {then}", *GUIDE, keeps.rstrip()]
 
@@ -61,101 +63,101 @@ class SetupKeyScreen(Dialog[bool]):
         Binding("down", "scroll(1)", "Down", show=False),
     ]
 
-    def __init__(self, check: Check, config_path: Path, ahead: str = "") -> None:
+    def __init__(self, check: KeyCheck, config_path: Path, key_override: str = "") -> None:
         super().__init__()
         self._check = check
         self._path = config_path
-        self._reader = Reader([((line, ""),) for line in _guide(config_path, ahead)], id="guide")
+        self._reader = TextView([((line, ""),) for line in _guide(config_path, key_override)], id="guide")
         self._reader.can_focus = False
         self._busy = False
 
     def compose(self) -> ComposeResult:
         self._fit(self.app.size, 0)  # a first frame of another height would flash
         with Vertical(id="window"):
-            yield Words("An API key is needed", id="title")
+            yield PlainText("An API key is needed", id="title")
             yield self._reader
-            yield SearchBox(placeholder="API key", password=True, id="key", passes=("up", "down"))
-            yield Words(id="says")
-            yield Hints([("enter", "check and store"), ("esc", "later"), ("↑↓", "read")])
+            yield SearchBox(placeholder="API key", password=True, id="key", keys_for_screen=("up", "down"))
+            yield PlainText(id="says")
+            yield KeyHints([("enter", "check and store"), ("esc", "later"), ("↑↓", "read")])
 
     def on_mount(self) -> None:
         self._box.focus()
 
     def on_resize(self) -> None:
-        self._share_height()
+        self._update_height()
 
     @property
     def _box(self) -> SearchBox:
         return self.query_one("#key", SearchBox)
 
     def action_later(self) -> None:
-        self._forget()
+        self._clear_key_input()
         self.dismiss(False)
 
     def action_scroll(self, rows: int) -> None:
         self._reader.scroll_relative(y=rows, animate=False)
 
     @on(SearchBox.Submitted)
-    def _submitted(self) -> None:
+    def _handle_key_submit(self) -> None:
         if self._busy:
             return
         try:
-            clean(self._box.value)
+            clean_key(self._box.value)
         except KeyFileError as error:
-            self._say(str(error))
+            self._show_message(str(error))
             return
         self._busy = True
-        self._say("Asking the service…")
-        self._ask()
+        self._show_message("Asking the service…")
+        self._check_and_store()
 
     @work(exit_on_error=False, name="check key")
-    async def _ask(self) -> None:
+    async def _check_and_store(self) -> None:
         """Reads the key from the box, not from an argument: Textual describes workers with their arguments."""
-        problem = await self._check(clean(self._box.value))
+        problem = await self._check(clean_key(self._box.value))
         if problem is None:
-            self._say("The service takes it. Storing…")
-            Errand(self, self._store)
+            self._show_message("The service takes it. Storing…")
+            ThreadTask(self, self._store)
             return
         self._busy = False
         self._box.select_all()  # the next paste replaces it
         remedy = "Check it in Synthesia Studio and paste it again." if problem.code == "key_rejected" else problem.remedy
-        self._say(f"{problem.title}. {problem.cause} {remedy}")
+        self._show_message(f"{problem.title}. {problem.cause} {remedy}")
 
-    def _store(self, errand: Errand) -> None:
+    def _store(self, task: ThreadTask) -> None:
         try:
             store_key(self._path, self._box.value)
         except KeyFileError as error:
-            errand.tell(self._not_stored, str(error))
+            task.report(self._handle_not_stored, str(error))
         else:
-            errand.tell(self._stored)
+            task.report(self._handle_stored)
 
-    def _stored(self) -> None:
-        self._forget()
+    def _handle_stored(self) -> None:
+        self._clear_key_input()
         self.dismiss(True)
 
-    def _not_stored(self, why: str) -> None:
+    def _handle_not_stored(self, why: str) -> None:
         self._busy = False
-        self._say(why)
+        self._show_message(why)
 
     @on(Worker.StateChanged)
-    def _worker_changed(self, event: Worker.StateChanged) -> None:
+    def _handle_worker_state(self, event: Worker.StateChanged) -> None:
         if event.state is WorkerState.ERROR:
             # Only the kind of error: its text might quote the request, and with it the key.
-            self._not_stored(f"The key could not be checked ({type(event.worker.error).__name__}). Try again.")
+            self._handle_not_stored(f"The key could not be checked ({type(event.worker.error).__name__}). Try again.")
 
-    def _forget(self) -> None:
+    def _clear_key_input(self) -> None:
         self._box.value = ""
 
-    def _say(self, text: str) -> None:
-        self.query_one("#says", Words).show(text)
-        self._share_height()
+    def _show_message(self, text: str) -> None:
+        self.query_one("#says", PlainText).show(text)
+        self._update_height()
 
-    def _share_height(self) -> None:
+    def _update_height(self) -> None:
         """Shrink the guide to make room for the message below it."""
         width = min(self.size.width, 76) - 5
-        said = len(wrap(((self.query_one("#says", Words).text, ""),), width))
+        said = len(wrap(((self.query_one("#says", PlainText).text, ""),), width))
         self._fit(self.size, said)
 
-    def _fit(self, room: Size, said: int) -> None:
-        height = room.height - AROUND - min(said, SAYS)
-        self._reader.styles.height = max(1, min(self._reader.wrapped_height(min(room.width, 76) - 5), height))
+    def _fit(self, available: Size, said: int) -> None:
+        height = available.height - NON_TEXT_ROWS - min(said, MAX_MESSAGE_ROWS)
+        self._reader.styles.height = max(1, min(self._reader.wrapped_height(min(available.width, 76) - 5), height))

@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-_PLAIN: Final = str.maketrans(
+_ASCII_SUBSTITUTES: Final = str.maketrans(
     dict.fromkeys("─▔▁▂▃╌", "-")
     | dict.fromkeys("━▄▅▆▇", "=")
     | dict.fromkeys("│┃▌▐▊▎▏▕", "|")
@@ -18,13 +18,13 @@ _PLAIN: Final = str.maketrans(
 )
 
 
-def plain_output() -> None:
+def use_ascii_output() -> None:
     """From now on, write only ASCII. Replacements are as wide as the characters that they replace."""
-    codecs.register_error("synthdub-plain", _plain)
+    codecs.register_error("synthdub-plain", _encode_as_ascii)
     sys.__stderr__.reconfigure(encoding="ascii", errors="synthdub-plain")  # type: ignore[union-attr]
 
 
-def _plain(error: UnicodeError) -> tuple[str, int]:
+def _encode_as_ascii(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    text = error.object[error.start : error.end].translate(_PLAIN)
+    text = error.object[error.start : error.end].translate(_ASCII_SUBSTITUTES)
     return "".join(char if char.isascii() else "?" * cell_len(char) for char in text), error.end

@@ -16,49 +16,51 @@ from typing import Any, Final
 
 from textual.app import App
 
-SCREEN_CHUNK: Final = 700
+SCREEN_CHUNK_CHARACTERS: Final = 700
 """Most characters of one string that passes through GNU screen, which drops longer ones."""
 
 _SAFE: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./+,:@%=")
 
 
-def copy(app: App[Any], text: str) -> None:
+def copy_text(app: App[Any], text: str) -> None:
     """Send text to the terminal's clipboard. The terminal does not answer: show the text too."""
     app.copy_to_clipboard(text)
-    outer = passed_through(text, os.environ)
+    outer = wrap_for_multiplexer(text, os.environ)
     driver = app._driver
     if outer and driver is not None:
         driver.write(outer)
 
 
-def passed_through(text: str, environ: Mapping[str, str]) -> str:
+def wrap_for_multiplexer(text: str, environ: Mapping[str, str]) -> str:
     """The sequence wrapped for the terminal outside tmux or screen, which keep a plain one; empty if neither is in use."""
     sequence = f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a"
     if environ.get("TMUX"):
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     if environ.get("STY"):
-        chunks = (sequence[start : start + SCREEN_CHUNK] for start in range(0, len(sequence), SCREEN_CHUNK))
+        chunks = (
+            sequence[start : start + SCREEN_CHUNK_CHARACTERS] for start in range(0, len(sequence), SCREEN_CHUNK_CHARACTERS)
+        )
         return "".join(f"\x1bP{chunk}\x1b\\" for chunk in chunks)
     return ""
 
 
 def path_text(path: str) -> str:
     """A path for copying: as it is, or in the shell's `$'…'` form if it contains characters that are unsafe to paste."""
-    return path if path.isprintable() else quoted(path)
+    return path if path.isprintable() else quote_for_shell(path)
 
 
-def quoted(text: str) -> str:
+def quote_for_shell(text: str) -> str:
     """One word for a shell: `shlex.quote`, or `$'…'` (bash, zsh, ksh) if there are control characters or stray bytes."""
     if text.isprintable():
         return shlex.quote(text)
-    return "$'" + "".join(_escaped(char) for char in text) + "'"
+    return "$'" + "".join(_escape_character(char) for char in text) + "'"
 
 
 def scp_command(paths: Sequence[str], target: tuple[str, str], between: str = " ") -> str:
     """A command to run on the user's own machine. `target` is (user@host, port or ""); `between` separates the files."""
     host, port = target
     words = ["scp", *(["-P", port] if port else [])]
-    return f"{' '.join(words)} {between.join(quoted(f'{host}:{_remote(path)}') for path in paths)} ."
+    return f"{' '.join(words)} {between.join(quote_for_shell(f'{host}:{_remote(path)}') for path in paths)} ."
 
 
 def ssh_target(host: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -80,7 +82,7 @@ def _remote(path: str) -> str:
     return "".join(char if char in _SAFE or not char.isascii() or not char.isprintable() else "\\" + char for char in path)
 
 
-def _escaped(char: str) -> str:
+def _escape_character(char: str) -> str:
     if char in "\\'":
         return "\\" + char
     if char.isprintable():

@@ -19,16 +19,16 @@ from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-from synthdub_tui.dashboard.terminal.input import Escapes
-from synthdub_tui.dashboard.terminal.signals import _end_hung_up, _watch_hangup
+from synthdub_tui.dashboard.terminal.input import EscapeSplitter
+from synthdub_tui.dashboard.terminal.signals import exit_after_hangup, wait_for_hangup
 
 
-class _Output:
+class _CountingOutput:
     """The terminal's file. Counts the texts that the terminal has accepted."""
 
-    def __init__(self, file: IO[str], on_taken: Callable[[], None]) -> None:
-        self.taken = 0
-        self._file, self._on_taken = file, on_taken
+    def __init__(self, file: IO[str], on_flushed: Callable[[], None]) -> None:
+        self.flushed_count = 0
+        self._file, self._on_flushed = file, on_flushed
         self._written = 0
 
     def write(self, text: str) -> None:
@@ -37,42 +37,42 @@ class _Output:
 
     def flush(self) -> None:
         self._file.flush()
-        self.taken = self._written
-        self._on_taken()
+        self.flushed_count = self._written
+        self._on_flushed()
 
     def fileno(self) -> int:
         return self._file.fileno()
 
 
-class SteadyDriver(LinuxDriver):
+class ResilientDriver(LinuxDriver):
     """Textual's driver, but its input accepts any bytes, its output knows whether the terminal keeps up, and it ends when the
     terminal is gone. It can release the mouse."""
 
     def __init__(self, app: App[Any], **settings: Any) -> None:
         super().__init__(app, **settings)
         assert self._file is not None
-        self._output = _Output(self._file, self._taken)
-        self._file = self._output  # type: ignore[assignment]
-        self._given = 0
-        self.alt_keys = False  # whether keys with alt are configured
+        self._counting_output = _CountingOutput(self._file, self._handle_flushed)
+        self._file = self._counting_output  # type: ignore[assignment]
+        self._write_count = 0
+        self.has_alt_keys = False  # whether keys with alt are configured
         self._callback: Callable[[], None] | None = None
 
     def write(self, data: str) -> None:
-        self._given += 1
+        self._write_count += 1
         super().write(data)
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether the terminal has not yet accepted everything that was written."""
-        return self._output.taken < self._given
+        return self._counting_output.flushed_count < self._write_count
 
-    def call_when_taken(self, callback: Callable[[], None]) -> None:
+    def call_when_flushed(self, callback: Callable[[], None]) -> None:
         """Call once, in the app, as soon as the terminal is no longer behind."""
         self._callback = callback
-        if not self.behind:
-            self._taken()
+        if not self.is_behind:
+            self._handle_flushed()
 
-    def _taken(self) -> None:
+    def _handle_flushed(self) -> None:
         """The terminal has accepted what was written. Also called by the thread that writes."""
         callback, self._callback = self._callback, None
         if callback is not None:
@@ -84,9 +84,9 @@ class SteadyDriver(LinuxDriver):
 
     def watch_hangup(self) -> None:
         """End the process when the terminal hangs up, also while the app is suspended."""
-        threading.Thread(target=_watch_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
+        threading.Thread(target=wait_for_hangup, args=(self.fileno,), name="terminal-hangup", daemon=True).start()
 
-    def switch_mouse(self) -> bool:
+    def toggle_mouse(self) -> bool:
         """Release the mouse to the terminal, or capture it again. Returns whether the dashboard has it now."""
         if self._mouse:
             self._disable_mouse_support()
@@ -99,7 +99,7 @@ class SteadyDriver(LinuxDriver):
     def run_input_thread(self) -> None:
         """As Textual's, but invalid bytes become replacement characters, and the end of input ends the process."""
         parser = XTermParser(self._debug)
-        escapes = Escapes()
+        escapes = EscapeSplitter()
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         while not self.exit_event.is_set():
             if select.select([self.fileno], [], [], 0.1)[0]:
@@ -108,11 +108,11 @@ class SteadyDriver(LinuxDriver):
                 except OSError:
                     data = b""  # EIO: the other end is closed
                 if not data:
-                    _end_hung_up()
-                for piece, alone in escapes.split(decode(data), whole=self.alt_keys):
-                    self._take([events.Key("escape", piece)] if alone else parser.feed(piece))
-            self._take(parser.tick())
+                    exit_after_hangup()
+                for piece, alone in escapes.split(decode(data), keep_alt_sequences=self.has_alt_keys):
+                    self._process_messages([events.Key("escape", piece)] if alone else parser.feed(piece))
+            self._process_messages(parser.tick())
 
-    def _take(self, messages: Iterable[Message]) -> None:
+    def _process_messages(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self.process_message(message)

@@ -14,56 +14,57 @@ from typing import Any, Final
 
 from textual.app import App
 
-INTERRUPTED: Final = 130
+INTERRUPTED_EXIT_CODE: Final = 130
 
-GRACE: Final = 2.0
+EXIT_GRACE_SECONDS: Final = 2.0
 """Seconds that an orderly exit may take after a signal; a stalled terminal accepts no output at all."""
 
-_RESTORE: Final = (
+_RESTORE_SEQUENCES: Final = (
     b"\x1b[r\x1b[?2004l\x1b[?7h\x1b[?2048l\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l"
     b"\x1b[<u\x1b[?1049l\x1b[?25h\x1b[?1004l\x1b[0m"
 )
 
-hung_up: list[Callable[[], object]] = []
+hangup_tasks: list[Callable[[], object]] = []
 """Tasks for when the terminal is gone. They run in another thread: they must be short, and not use the event loop."""
 
 
-def _watch_hangup(fileno: int) -> None:
+def wait_for_hangup(fileno: int) -> None:
     """Wait, at no cost, until the terminal hangs up. Without SIGHUP (sudo, nohup), only this sees it while output stalls."""
     poll = select.poll()
     poll.register(fileno, 0)
     found = poll.poll()
     if any(event & select.POLLHUP for _, event in found):
-        _end_hung_up()
+        exit_after_hangup()
 
 
-def _end_hung_up() -> None:
-    for task in hung_up:
+def exit_after_hangup() -> None:
+    for task in hangup_tasks:
         task()
-    os._exit(INTERRUPTED)
+    os._exit(INTERRUPTED_EXIT_CODE)
 
 
-def end_on_signals(app: App[Any], fileno: int) -> None:
-    """Exit in order on SIGHUP, SIGTERM and SIGINT. After `GRACE` seconds, restore the terminal if possible, and exit."""
+def install_signal_handlers(app: App[Any], fileno: int) -> None:
+    """Exit in order on SIGHUP, SIGTERM and SIGINT. After `EXIT_GRACE_SECONDS` seconds, restore the terminal if possible, and
+    exit."""
     before = termios.tcgetattr(fileno)
 
     def leave(number: int, frame: FrameType | None) -> None:
         del number, frame
-        watchdog = threading.Timer(GRACE, _give_up, (fileno, before))
+        watchdog = threading.Timer(EXIT_GRACE_SECONDS, _force_exit, (fileno, before))
         watchdog.daemon = True
         watchdog.start()
-        app.call_later(app.exit, None, INTERRUPTED)
+        app.call_later(app.exit, None, INTERRUPTED_EXIT_CODE)
 
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
 
 
-def _give_up(fileno: int, attributes: list[Any]) -> None:
-    for task in hung_up:
+def _force_exit(fileno: int, attributes: list[Any]) -> None:
+    for task in hangup_tasks:
         task()
     # The terminal may be gone, or accept nothing: write only as much as it accepts without waiting.
     with contextlib.suppress(OSError, termios.error):
         termios.tcsetattr(fileno, termios.TCSANOW, attributes)
         terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        os.write(terminal, _RESTORE)
-    os._exit(INTERRUPTED)
+        os.write(terminal, _RESTORE_SEQUENCES)
+    os._exit(INTERRUPTED_EXIT_CODE)

@@ -8,13 +8,13 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.suggester import Suggester
 
-from synthdub_tui.dashboard.grid_model import Batch
-from synthdub_tui.dashboard.widgets.ordered_input import Typed
-from synthdub_tui.jobs.filters import complete
+from synthdub_tui.dashboard.grid_model import GridModel
+from synthdub_tui.dashboard.widgets.ordered_input import OrderedInput
+from synthdub_tui.jobs.filters import complete_filter
 from synthdub_tui.jobs.model import DubState
 
 
-class _Completion(Suggester):
+class _FilterSuggester(Suggester):
     """Shows the first completion faintly behind the cursor."""
 
     def __init__(self, completions: Callable[[str], list[str]]) -> None:
@@ -25,18 +25,18 @@ class _Completion(Suggester):
         return next((whole for whole in self._completions(value) if whole.startswith(value)), None)
 
 
-class FilterBox(Typed):
+class FilterInput(OrderedInput):
     """One input line. Its cursor does not blink, because that would send bytes for ever."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "accept", "Complete", show=False)]
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: GridModel) -> None:
         super().__init__(
             placeholder="state:failed lang:fr name:intro reason:processing",
             id="filter",
             compact=True,
             select_on_focus=False,
-            suggester=_Completion(self.completions),
+            suggester=_FilterSuggester(self.completions),
         )
         self.cursor_blink = False
         self._batch = batch
@@ -47,7 +47,7 @@ class FilterBox(Typed):
         if "reason:" in text:
             for job in self._batch.jobs():
                 reasons.update(dub.failure.code for dub in job.dubs.values() if dub.state is DubState.FAILED and dub.failure)
-        return complete(text, self._batch.languages, sorted(reasons))
+        return complete_filter(text, self._batch.languages, sorted(reasons))
 
     def action_accept(self) -> None:
         """Accept the first completion."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from textual.widgets import Static
 
-from synthdub_tui.dashboard.text_layout import hints
+from synthdub_tui.dashboard.text_layout import key_hints_text
 
 
-class Hints(Static):
+class KeyHints(Static):
     """The keys that do something now, in one line, as many as fit."""
 
     DEFAULT_CSS = """
-    Hints { height: 1; color: $text-muted; }
+    KeyHints { height: 1; color: $text-muted; }
     """
 
     def __init__(self, pairs: list[tuple[str, str]] | None = None, *, id: str | None = None) -> None:
@@ -28,4 +28,4 @@ class Hints(Static):
         self._draw()
 
     def _draw(self) -> None:
-        self.update(hints(self._pairs, self.size.width))
+        self.update(key_hints_text(self._pairs, self.size.width))

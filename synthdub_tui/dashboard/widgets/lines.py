@@ -18,25 +18,25 @@ from synthdub_tui.dashboard.text_layout import Line, wrap
 ROLES = ("faint", "strong", "key", "label", "good", "warn", "bad", "cursor")
 
 
-class Drawn(ScrollView, can_focus=True):
+class LineWidget(ScrollView, can_focus=True):
     """Base: a scrolling area of lines, each of one row of cells. Roles never differ by hue alone."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"drawn--{role}" for role in ROLES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{role}" for role in ROLES}
 
     DEFAULT_CSS = """
-    Drawn {
+    LineWidget {
         overflow-x: hidden;
         overflow-y: auto;
         scrollbar-size-vertical: 1;
-        & > .drawn--faint { text-style: dim; }
-        & > .drawn--strong { text-style: bold; }
-        & > .drawn--key { text-style: bold; color: $text-accent; }
-        & > .drawn--label { text-style: dim; }
-        & > .drawn--good { color: $text-success; }
-        & > .drawn--warn { color: $text-warning; }
-        & > .drawn--bad { color: $text-error; text-style: bold; }
-        & > .drawn--cursor { text-style: reverse; }
-        &:nocolor > .drawn--bad, &:nocolor > .drawn--warn { color: $foreground; }
+        & > .line--faint { text-style: dim; }
+        & > .line--strong { text-style: bold; }
+        & > .line--key { text-style: bold; color: $text-accent; }
+        & > .line--label { text-style: dim; }
+        & > .line--good { color: $text-success; }
+        & > .line--warn { color: $text-warning; }
+        & > .line--bad { color: $text-error; text-style: bold; }
+        & > .line--cursor { text-style: reverse; }
+        &:nocolor > .line--bad, &:nocolor > .line--warn { color: $foreground; }
     }
     """
 
@@ -52,25 +52,25 @@ class Drawn(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         segments = [Segment(text, base + self.role_style(role) if role else base) for text, role in self.line(index, width)]
         strip = Strip(segments).adjust_cell_length(width, base)
-        return self.finish(index, strip)
+        return self.decorate_strip(index, strip)
 
-    def finish(self, index: int, strip: Strip) -> Strip:
+    def decorate_strip(self, index: int, strip: Strip) -> Strip:
         """Change a drawn line; subclasses may override it."""
         del index
         return strip
 
     def role_style(self, role: str) -> Style:
         """The style of a role in the present theme."""
-        return self.get_component_rich_style(f"drawn--{role}", partial=True)
+        return self.get_component_rich_style(f"line--{role}", partial=True)
 
-    def set_height(self, lines: int) -> None:
+    def set_line_count(self, lines: int) -> None:
         """Set the number of lines; the scroll bar follows."""
         if lines != self.virtual_size.height:
             self.virtual_size = Size(0, lines)
         self.refresh()
 
 
-class Reader(Drawn):
+class TextView(LineWidget):
     """Text, wrapped to the width. With `follow`, stays at the end while lines are added, until the user scrolls up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -90,7 +90,7 @@ class Reader(Drawn):
         self._follow = follow
 
     @property
-    def at_end(self) -> bool:
+    def is_at_end(self) -> bool:
         """Whether the last line is visible."""
         return self.scroll_offset.y >= self.virtual_size.height - self.size.height
 
@@ -100,7 +100,7 @@ class Reader(Drawn):
 
     def show(self, lines: Sequence[Line]) -> None:
         """Replace the lines; the position stays."""
-        stick = self._follow and self.at_end
+        stick = self._follow and self.is_at_end
         self._lines = lines
         self._wrap()
         if stick:
@@ -124,7 +124,7 @@ class Reader(Drawn):
         self._wrapped = [part for line in self._lines for part in wrap(line, width)]
         if width != self._width:
             self._width = width
-            self.set_height(len(self._wrapped))
+            self.set_line_count(len(self._wrapped))
             return
         self.virtual_size = Size(0, len(self._wrapped))
         for number, (old, new) in enumerate(zip_longest(before, self._wrapped)):

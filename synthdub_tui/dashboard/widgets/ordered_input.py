@@ -8,20 +8,20 @@ from textual.dom import DOMNode
 from textual.widgets import Input
 
 
-class Typed(Input):
+class OrderedInput(Input):
     """Textual passes keys that are bound to actions (backspace, ctrl+u, tab) up to the screen, and inserts the next letters
     before these keys act. On a slow link, which brings many keys at once, `ctrl+u a` would clear the `a`.
 
-    Here such keys act at once: those of the input, and those in `passes`, which are for the screen around it.
+    Here such keys act at once: those of the input, and those in `keys_for_screen`, which are for the screen around it.
     """
 
-    passes: tuple[str, ...] = ()
+    keys_for_screen: tuple[str, ...] = ()
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        return key not in self.passes and super().check_consume_key(key, character)
+        return key not in self.keys_for_screen and super().check_consume_key(key, character)
 
     async def on_key(self, event: events.Key) -> None:
-        node: DOMNode = self.screen if event.key in self.passes else self
+        node: DOMNode = self.screen if event.key in self.keys_for_screen else self
         bound: list[Binding] = node._bindings.key_to_bindings.get(event.key, [])
         if bound or node is not self:
             event.prevent_default()

@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 
-class Words(Static):
+class PlainText(Static):
     """Plain text in one role; never markup. Repaints only when it changes."""
 
     def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:

@@ -13,12 +13,12 @@ from textual.message import Message
 from textual.strip import Strip
 
 from synthdub_tui.dashboard.text_layout import Line
-from synthdub_tui.dashboard.widgets.lines import Drawn
+from synthdub_tui.dashboard.widgets.lines import LineWidget
 
 
-class RowList(Drawn):
-    """A list with a cursor. `draw(index, width)` returns the spans of a row; it is called only for visible rows. `resized` is
-    called when the list has another size."""
+class RowList(LineWidget):
+    """A list with a cursor. `draw(index, width)` returns the spans of a row; it is called only for visible rows.
+    `on_width_change` is called when the list has another size."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -36,18 +36,18 @@ class RowList(Drawn):
         """A click on the row that was already under the cursor."""
 
     def __init__(
-        self, draw: Callable[[int, int], Line], *, id: str | None = None, resized: Callable[[], None] | None = None
+        self, draw: Callable[[int, int], Line], *, id: str | None = None, on_width_change: Callable[[], None] | None = None
     ) -> None:
         super().__init__(id=id)
         self._draw = draw
-        self._resized = resized
+        self._on_width_change = on_width_change
         self.count = 0
         self.cursor = 0
 
     def line(self, index: int, width: int) -> Line:
         return (("> " if index == self.cursor else "  ", ""), *self._draw(index, width - 2))
 
-    def finish(self, index: int, strip: Strip) -> Strip:
+    def decorate_strip(self, index: int, strip: Strip) -> Strip:
         if index != self.cursor:
             return strip
         cursor = self.role_style("cursor")  # over each span's own style, which sets reverse to off
@@ -60,8 +60,8 @@ class RowList(Drawn):
         """The model changed: set the number of rows and, if given, the cursor."""
         self.count = count
         self.cursor = max(0, min(self.cursor if cursor is None else cursor, count - 1))
-        self.set_height(count)
-        self.call_after_refresh(self._reveal)
+        self.set_line_count(count)
+        self.call_after_refresh(self._scroll_to_cursor)
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row, or on the nearest one."""
@@ -70,10 +70,10 @@ class RowList(Drawn):
             self.refresh_line(self.cursor)
             self.cursor = index
             self.refresh_line(index)
-            self._reveal()
+            self._scroll_to_cursor()
             self.post_message(self.Moved())
 
-    def in_view(self) -> range:
+    def visible_range(self) -> range:
         """Indices of the visible rows."""
         top = self.scroll_offset.y
         return range(top, min(self.count, top + max(1, self.size.height)))
@@ -96,11 +96,11 @@ class RowList(Drawn):
         self.move_to(index)
 
     def on_resize(self) -> None:
-        self._reveal()
-        if self._resized is not None:
-            self._resized()
+        self._scroll_to_cursor()
+        if self._on_width_change is not None:
+            self._on_width_change()
 
-    def _reveal(self) -> None:
+    def _scroll_to_cursor(self) -> None:
         top, height = self.scroll_offset.y, max(1, self.size.height)
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from synthdub_tui.dashboard.widgets.ordered_input import Typed
+from synthdub_tui.dashboard.widgets.ordered_input import OrderedInput
 
 
-class SearchBox(Typed):
+class SearchBox(OrderedInput):
     """An input line that leaves the keys in `passes` to the screen around it."""
 
-    def __init__(self, *, passes: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str) -> None:
+    def __init__(
+        self, *, keys_for_screen: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str
+    ) -> None:
         super().__init__(placeholder=placeholder, password=password, id=id, compact=True, select_on_focus=False)
-        self.passes = passes
+        self.keys_for_screen = keys_for_screen
         self.cursor_blink = False  # a blinking cursor would send bytes for ever

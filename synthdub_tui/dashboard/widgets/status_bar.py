@@ -15,19 +15,19 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from synthdub_tui.dashboard.keymap import Keymap
-from synthdub_tui.dashboard.text_layout import hints, in_lines
+from synthdub_tui.dashboard.text_layout import key_hints_text, wrap_to_lines
 
-MOST_LINES: Final = 3
-ROOM: Final = Size(20, 10)
+MAX_LINES: Final = 3
+MIN_SIZE_FOR_LONG_MESSAGES: Final = Size(20, 10)
 """Least size of the terminal for a text of more than one line."""
 
-BESIDE: Final = 30
+MIN_KEY_HINT_CELLS: Final = 30
 """Columns that an event leaves to the keys, since it is shown longer than a result."""
 
-SHOWN: Final = 8.0
+MESSAGE_SECONDS: Final = 8.0
 """Seconds for which a result is shown."""
 
-KEYS: Final = {
+KEY_LABELS: Final = {
     "retry": "retry",
     "cancel": "cancel",
     "details": "details",
@@ -42,17 +42,17 @@ KEYS: Final = {
 }
 """Actions whose keys are shown, the most important first."""
 
-FEW: Final = ("retry", "help", "details", "cancel")
-"""Actions shown below `NARROW` columns; the help lists the others."""
+KEYS_WHEN_NARROW: Final = ("retry", "help", "details", "cancel")
+"""Actions shown below `NARROW_BELOW_CELLS` columns; the help lists the others."""
 
-NARROW: Final = 60
+NARROW_BELOW_CELLS: Final = 60
 
-WATCHING: Final = ("details", "filter", "outputs", "help", "quit")
-EMPTY: Final = ("add_files", "help", "quit")
+KEYS_WHEN_READ_ONLY: Final = ("details", "filter", "outputs", "help", "quit")
+KEYS_WHEN_EMPTY: Final = ("add_files", "help", "quit")
 """Actions shown in a read-only dashboard, and while the batch is empty."""
 
 
-class StatusLine(Static):
+class StatusBar(Static):
     """Plain text in up to three lines. Sends bytes only when it changes."""
 
     def __init__(self, keymap: Keymap, *, read_only: bool) -> None:
@@ -61,46 +61,46 @@ class StatusLine(Static):
         self._read_only = read_only
         self._empty = False
         self.message = ""
-        self.event = ""
-        self._said = 0.0
-        self._until = 0.0
+        self.event_text = ""
+        self._message_shown_at = 0.0
+        self._message_until = 0.0
         self._event_until = 0.0
-        self._standing = ""
+        self._idle_text = ""
         self._drawn: object = None
 
-    def say(self, message: str, *, error: bool = False, keep: float = SHOWN) -> None:
-        """Show the result of an action for `keep` seconds."""
+    def show_message(self, message: str, *, error: bool = False, seconds: float = MESSAGE_SECONDS) -> None:
+        """Show the result of an action for `seconds` seconds."""
         self.message = message
-        self._said = time.monotonic()
-        self._until = self._said + keep
+        self._message_shown_at = time.monotonic()
+        self._message_until = self._message_shown_at + seconds
         self.set_class(error, "-error")
         self._draw()
 
-    def tell(self, event: str, *, keep: float = SHOWN) -> None:
-        """Show an event for `keep` seconds."""
-        self.event = event
-        self._event_until = time.monotonic() + keep
+    def show_event(self, event: str, *, seconds: float = MESSAGE_SECONDS) -> None:
+        """Show an event for `seconds` seconds."""
+        self.event_text = event
+        self._event_until = time.monotonic() + seconds
         self._draw()
 
-    def untell(self, event: str) -> None:
+    def clear_event(self, event: str) -> None:
         """Remove an event that is over, if it is shown."""
-        if self.event == event:
-            self.tell("")
+        if self.event_text == event:
+            self.show_event("")
 
-    def standing(self, words: str, *, empty: bool = False) -> None:
-        """Set the text that is shown without a result: marks and filter. `empty`: the batch has no files."""
-        self._standing = words
-        self._empty = empty
+    def set_idle_text(self, words: str, *, batch_is_empty: bool = False) -> None:
+        """Set the text that is shown without a result: marks and filter. `batch_is_empty`: the batch has no files."""
+        self._idle_text = words
+        self._empty = batch_is_empty
         self._draw()
 
-    def tick(self) -> None:
+    def clear_expired(self) -> None:
         """Time passed: remove a result or an event whose time is over."""
         now = time.monotonic()
-        if self.message and now > self._until:
+        if self.message and now > self._message_until:
             self.message = ""
             self.set_class(False, "-error")
-        if self.event and now > self._event_until:
-            self.event = ""
+        if self.event_text and now > self._event_until:
+            self.event_text = ""
         self._draw()
 
     def on_resize(self) -> None:
@@ -117,26 +117,37 @@ class StatusLine(Static):
             self.update(text, layout=False)
 
     def _text(self, width: int) -> Text:
-        if self.message or (self.event and cell_len(self.event) > width - BESIDE):
-            return self._told(max(2, width) - 1)
+        if self.message or (self.event_text and cell_len(self.event_text) > width - MIN_KEY_HINT_CELLS):
+            return self._message_text(max(2, width) - 1)
         text = Text(no_wrap=True, end="")
-        if self.event:
-            text.append(f" {self.event} ", "bold")
-        if self._standing:
-            text.append(" " + self._standing + " ", "reverse")
+        if self.event_text:
+            text.append(f" {self.event_text} ", "bold")
+        if self._idle_text:
+            text.append(" " + self._idle_text + " ", "reverse")
             text.truncate(max(1, width), overflow="ellipsis")
-        return text.append(" ").append_text(hints(self._keys(width), width - text.cell_len - 1))
+        return text.append(" ").append_text(key_hints_text(self._keys(width), width - text.cell_len - 1))
 
     def _keys(self, width: int) -> list[tuple[str, str]]:
-        ids = WATCHING if self._read_only else EMPTY if self._empty else FEW if width < NARROW else tuple(KEYS)
-        return [*((self._keymap.shown(id), KEYS[id]) for id in ids if self._keymap.shown(id)), ("ctrl+p", "palette")]
+        ids = (
+            KEYS_WHEN_READ_ONLY
+            if self._read_only
+            else KEYS_WHEN_EMPTY
+            if self._empty
+            else KEYS_WHEN_NARROW
+            if width < NARROW_BELOW_CELLS
+            else tuple(KEY_LABELS)
+        )
+        return [
+            *((self._keymap.key_label(id), KEY_LABELS[id]) for id in ids if self._keymap.key_label(id)),
+            ("ctrl+p", "palette"),
+        ]
 
-    def _told(self, width: int) -> Text:
+    def _message_text(self, width: int) -> Text:
         lines: list[str] = []
-        if width >= ROOM.width and self.app.size.height >= ROOM.height:
-            for words, most in ((self.message, MOST_LINES - bool(self.event)), (self.event, MOST_LINES)):
-                lines += in_lines(words, width, most - len(lines)) if words else []
+        if width >= MIN_SIZE_FOR_LONG_MESSAGES.width and self.app.size.height >= MIN_SIZE_FOR_LONG_MESSAGES.height:
+            for words, most in ((self.message, MAX_LINES - bool(self.event_text)), (self.event_text, MAX_LINES)):
+                lines += wrap_to_lines(words, width, most - len(lines)) if words else []
         else:
-            fresh = self.message and time.monotonic() < self._said + SHOWN
-            lines += in_lines(self.message if fresh or not self.event else self.event, width, 1)
+            fresh = self.message and time.monotonic() < self._message_shown_at + MESSAGE_SECONDS
+            lines += wrap_to_lines(self.message if fresh or not self.event_text else self.event_text, width, 1)
         return Text("\n".join(f" {line}" for line in lines), no_wrap=True, end="")

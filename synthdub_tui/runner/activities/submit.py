@@ -14,34 +14,40 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from synthdub_tui import languages as codes
-from synthdub_tui.jobs.language_entries import own_spelling
+from synthdub_tui.jobs.language_entries import requested_spelling
 from synthdub_tui.jobs.model import Job, Source
-from synthdub_tui.jobs.moderation import is_moderation
+from synthdub_tui.jobs.moderation import is_moderation_refusal
 from synthdub_tui.jobs.transitions import dub_states, source_changes, submission
-from synthdub_tui.runner.output_preflight import ready_to_write
-from synthdub_tui.runner.source_preflight import worth_sending
+from synthdub_tui.runner.output_preflight import select_writable_languages
+from synthdub_tui.runner.source_preflight import select_acceptable_languages
 from synthdub_tui.runner.threads import in_thread
-from synthdub_tui.runner.worker_context import Workshop
-from synthdub_tui.sources.digest import FileChangedError, digest_of
-from synthdub_tui.sources.same_file import Stamp, same_version, seen_as, stamp_of
-from synthdub_tui.synthesia.errors import AccountRefused, KeyRejected, NotSent, Refused, Unclear
+from synthdub_tui.runner.worker_context import WorkerContext
+from synthdub_tui.sources.digest import FileChangedError, compute_digest
+from synthdub_tui.sources.same_file import FileStamp, refresh_source, same_version, source_stamp
+from synthdub_tui.synthesia.errors import (
+    AccountError,
+    InvalidApiKeyError,
+    NotSentError,
+    RequestRejectedError,
+    UnknownOutcomeError,
+)
 
 _log = logging.getLogger(__name__)
 
 
-class _Withdrawn(Exception):
+class _WithdrawnError(Exception):
     """The request is no longer wanted, and was not sent."""
 
 
-class _Touched(Exception):
+class _SourceTouchedError(Exception):
     """Only the time of the source has changed: its content must be read before anything is sent."""
 
 
-class Submission:
+class SubmitActivity:
     """One job's paid request: POST /v2/dubbing, or PUT to `project`."""
 
-    def __init__(self, shop: Workshop, job_id: str, languages: tuple[str, ...], project: str) -> None:
-        self._shop = shop
+    def __init__(self, context: WorkerContext, job_id: str, languages: tuple[str, ...], project: str) -> None:
+        self._context = context
         self._id = job_id
         self._languages = languages
         self._project = project
@@ -49,48 +55,48 @@ class Submission:
 
     @property
     def _job(self) -> Job:
-        return self._shop.ledger.jobs[self._id]
+        return self._context.live_jobs.jobs[self._id]
 
     async def run(self) -> None:
         """Send the request, again only after one that certainly never arrived. Ends at once during a pause.
 
-        May be cancelled until the intent is recorded, see `_request`. Raises KeyRejected.
+        May be cancelled until the intent is recorded, see `_send_shielded`. Raises InvalidApiKeyError.
         """
-        delay = self._shop.patience.back_off
-        while not self._shop.paused:
+        delay = self._context.backoff.initial_delay
+        while not self._context.paused:
             try:
-                if not await self._may_be_paid():
+                if not await self._all_may_be_paid():
                     return  # not all of them: the worker starts a new request for the rest
-                await self._request()
-            except NotSent as trouble:
-                self._shop.on_trouble(trouble)
-                await self._shop.pause_after(trouble, delay)
-                delay = min(delay * 2, self._shop.patience.back_off_limit)
-            except _Touched:
+                await self._send_shielded()
+            except NotSentError as trouble:
+                self._context.on_call_result(trouble)
+                await self._context.sleep_before_retry(trouble, delay)
+                delay = min(delay * 2, self._context.backoff.max_delay)
+            except _SourceTouchedError:
                 await self._compare()
-            except AccountRefused:
+            except AccountError:
                 return  # the dubs stay waiting
             else:
-                self._shop.on_trouble(None)
+                self._context.on_call_result(None)
                 return
 
-    async def _may_be_paid(self) -> bool:
+    async def _all_may_be_paid(self) -> bool:
         """Whether all of these languages may be paid for. Notes in the job why one may not."""
-        if await worth_sending(self._shop, self._id, self._languages) != self._languages:
+        if await select_acceptable_languages(self._context, self._id, self._languages) != self._languages:
             return False
-        await self._shop.paid_before.know_digest(self._id)  # before the intent, since it may take minutes
-        if not await self._shop.paid_before.clear(self._id, self._languages):
+        await self._context.payment_history.ensure_digest(self._id)  # before the intent, since it may take minutes
+        if not await self._context.payment_history.recover_paid_languages(self._id, self._languages):
             return False
-        if not await self._shop.shared_claims.take(self._id, self._languages):
+        if not await self._context.cross_batch_claims.claim_dubs(self._id, self._languages):
             return False
         # After the claim, since the batch that held it before may have just finished the output.
-        return await ready_to_write(self._shop, self._id, self._languages) == self._languages
+        return await select_writable_languages(self._context, self._id, self._languages) == self._languages
 
-    async def _request(self) -> None:
+    async def _send_shielded(self) -> None:
         """Send the request in a task of its own, so that cancelling this one does not lose the answer to a paid request."""
         task = asyncio.create_task(self._send())
-        self._shop.critical.add(task)
-        task.add_done_callback(self._shop.critical.discard)
+        self._context.paid_request_tasks.add(task)
+        task.add_done_callback(self._context.paid_request_tasks.discard)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -100,46 +106,46 @@ class Submission:
 
     async def _send(self) -> None:
         try:
-            async with self._shop.account.turn():
-                await self._asked_for()
-        except _Withdrawn:
+            async with self._context.account_gate.permit():
+                await self._call_naming_file()
+        except _WithdrawnError:
             return
-        except (NotSent, KeyRejected, AccountRefused):
+        except (NotSentError, InvalidApiKeyError, AccountError):
             try:  # first the receipt, or the next try would mistake it for another process's
-                await self._note_refused()
+                await self._record_refused_in_receipt()
             finally:
                 self._settle_unsent()
             raise
-        except Refused as refusal:
+        except RequestRejectedError as refusal:
             try:
-                await self._note_verdicts(refusal.code, self._named(refusal) or {"": refusal.detail})
-                await self._note_refused()
+                await self._record_moderation_refusals(refusal.code, self._refused_languages(refusal) or {"": refusal.detail})
+                await self._record_refused_in_receipt()
             finally:
-                self._refused(refusal)
-        except (Unclear, asyncio.CancelledError) as trouble:
+                self._apply_refusal(refusal)
+        except (UnknownOutcomeError, asyncio.CancelledError) as trouble:
             if self._job.submission is not None:
                 _log.warning("outcome unknown", extra={"job": self._id, "languages": self._languages})
-                await self._unclear(trouble.detail if isinstance(trouble, Unclear) else "")
+                await self._record_unknown_outcome(trouble.detail if isinstance(trouble, UnknownOutcomeError) else "")
             if isinstance(trouble, asyncio.CancelledError):
                 raise
         except Exception:
             if self._job.submission is not None:
-                await self._unclear()
+                await self._record_unknown_outcome()
             raise
         finally:
-            await self._shop.ledger.saved(self._id)
+            await self._context.live_jobs.wait_until_saved(self._id)
 
-    async def _asked_for(self) -> None:
+    async def _call_naming_file(self) -> None:
         """Call the service, and add the file's name to a refusal of the account: the credits may suffice for a smaller file."""
         try:
             await self._call()
-        except AccountRefused as refusal:
-            if refusal is self._shop.account.refusal:  # about another file, before this one was sent
+        except AccountError as refusal:
+            if refusal is self._context.account_gate.refusal:  # about another file, before this one was sent
                 raise
-            raise AccountRefused(refusal.code, f"{self._job.name}: {refusal.detail}") from refusal
+            raise AccountError(refusal.code, f"{self._job.name}: {refusal.detail}") from refusal
 
     async def _call(self) -> None:
-        options, client = self._job.options, self._shop.client
+        options, client = self._job.options, self._context.client
         if self._project:
             answer = await client.add_locales(
                 self._project,
@@ -151,65 +157,65 @@ class Submission:
             )
             videos = {self._own(info.language): info.video for info in answer.created}
             refused = {self._own(language): words for language, words in answer.refused}
-            self._shop.account.accept()
+            self._context.account_gate.note_acceptance()
             try:  # first the receipt: once the job has changed, this task is no longer wanted, and is cancelled
-                await self._note_verdicts("", refused)
-                await self._note_accepted(self._project, refused)
+                await self._record_moderation_refusals("", refused)
+                await self._record_accepted_in_receipt(self._project, refused)
             finally:
-                self._shop.ledger.put(submission.added(self._job, videos, refused, self._shop.now()))
+                self._context.live_jobs.update(submission.record_locales_added(self._job, videos, refused, self._context.now()))
             return
         asset = self._job.asset
         if asset is None:
-            raise dub_states.IllegalMove(f"{self._id} has no asset")
+            raise dub_states.IllegalTransitionError(f"{self._id} has no asset")
         project = await client.create_dubbing(
             title=options.title,
             asset=asset.id,
-            source_language=asset.language if options.source_language == codes.AUTO else options.source_language,
+            source_language=asset.language if options.source_language == codes.AUTO_DETECT else options.source_language,
             targets=self._languages,
             lipsync=options.lipsync,
             video_duration=options.video_duration,
             visibility=options.visibility,
             before_send=self._record_intent,
         )
-        self._shop.account.accept()
+        self._context.account_gate.note_acceptance()
         try:
-            await self._note_accepted(project)
+            await self._record_accepted_in_receipt(project)
         finally:
-            self._shop.ledger.put(submission.created(self._job, project, self._shop.now()))
+            self._context.live_jobs.update(submission.record_project_created(self._job, project, self._context.now()))
 
     async def _record_intent(self) -> None:
         """Record job and receipt. The client calls this right before it sends, when rate limit and key allow the request.
 
-        Raises _Withdrawn, _Touched, AccountRefused or NotSent if the request must not be sent.
+        Raises _Withdrawn, _Touched, AccountError or NotSentError if the request must not be sent.
         """
         await self._check_source()
-        self._shop.account.check()
+        self._context.account_gate.raise_if_refused()
         job = self._job
-        if self._shop.paused or not set(self._languages) <= set(job.unsent):
-            raise _Withdrawn  # paused, cancelled or held during the wait for the rate limit
-        self._shop.ledger.put(submission.intend(job, self._languages, self._project, self._shop.now()))
-        await self._shop.ledger.saved(self._id)
-        self._receipt = await self._shop.paid_before.intend(self._id, self._languages, self._project)
+        if self._context.paused or not set(self._languages) <= set(job.unsent_languages):
+            raise _WithdrawnError  # paused, cancelled or held during the wait for the rate limit
+        self._context.live_jobs.update(submission.record_intent(job, self._languages, self._project, self._context.now()))
+        await self._context.live_jobs.wait_until_saved(self._id)
+        self._receipt = await self._context.payment_history.record_intent(self._id, self._languages, self._project)
         if not self._receipt:
             self._settle_unsent()
-            raise _Withdrawn  # a receipt says that a language was paid for, or refused by moderation, meanwhile
+            raise _WithdrawnError  # a receipt says that a language was paid for, or refused by moderation, meanwhile
 
-    async def _note_accepted(self, project: str, refused: Iterable[str] = ()) -> None:
-        await self._shop.paid_before.note_accepted(self._job, self._receipt, project)
+    async def _record_accepted_in_receipt(self, project: str, refused: Iterable[str] = ()) -> None:
+        await self._context.payment_history.record_accepted(self._job, self._receipt, project)
         if refused:
-            await self._shop.paid_before.note_refused(self._job, self._receipt, refused)
+            await self._context.payment_history.record_refused(self._job, self._receipt, refused)
 
-    async def _unclear(self, detail: str = "") -> None:
+    async def _record_unknown_outcome(self, detail: str = "") -> None:
         """Note in receipt and job that the outcome of the request is unknown."""
         try:
             if self._receipt:
-                await self._shop.paid_before.note_unclear(self._job, self._receipt)
+                await self._context.payment_history.record_unknown_outcome(self._job, self._receipt)
         finally:
-            self._shop.ledger.put(submission.unclear(self._job, self._shop.now(), detail))
+            self._context.live_jobs.update(submission.record_unknown_outcome(self._job, self._context.now(), detail))
 
-    async def _note_refused(self) -> None:
+    async def _record_refused_in_receipt(self) -> None:
         if self._receipt:
-            await self._shop.paid_before.note_refused(self._job, self._receipt)
+            await self._context.payment_history.record_refused(self._job, self._receipt)
             self._receipt = ""
 
     async def _check_source(self) -> None:
@@ -220,21 +226,21 @@ class Submission:
         """
         now = await in_thread(_stamp_now, self._job.source.path)
         known = self._job.source
-        if now is None or same_version(stamp_of(known), now):
+        if now is None or same_version(source_stamp(known), now):
             return
         if now.size == known.size and known.digest:
-            raise _Touched
-        self._replace(seen_as(known, now))
-        raise _Withdrawn
+            raise _SourceTouchedError
+        self._replace(refresh_source(known, now))
+        raise _WithdrawnError
 
     def _replace(self, source: Source) -> None:
         _log.info("source replaced", extra={"job": self._id})
-        self._shop.ledger.put(source_changes.source_replaced(self._job, source))
+        self._context.live_jobs.update(source_changes.replace_source(self._job, source))
 
     async def _compare(self) -> None:
         """Read the source, which may take minutes. Keeps the upload if the content is the same, else replaces the source."""
         known, stop = self._job.source, threading.Event()
-        async with self._shop.reading:
+        async with self._context.source_read_lock:
             try:
                 now = await in_thread(_read, known, stop)
             finally:
@@ -242,43 +248,45 @@ class Submission:
         if self._job.source != known:
             return  # the source was examined elsewhere meanwhile
         if now.digest == known.digest:
-            self._shop.ledger.put(source_changes.source_adopted(self._job, now))
+            self._context.live_jobs.update(source_changes.update_source_time(self._job, now))
         else:
             self._replace(now)
 
     def _settle_unsent(self) -> None:
         if self._job.submission is not None:
-            self._shop.ledger.put(submission.not_sent(self._job))
+            self._context.live_jobs.update(submission.record_not_sent(self._job))
 
-    async def _note_verdicts(self, code: str, said: Mapping[str, str]) -> None:
+    async def _record_moderation_refusals(self, code: str, said: Mapping[str, str]) -> None:
         """Note moderation's refusals in the receipt, for other batches. `said`: language ("" for the whole request) → words."""
         for about, words in said.items():
-            if self._receipt and is_moderation(code, words):
-                await self._shop.paid_before.note_verdict(self._job, self._receipt, about, words)
+            if self._receipt and is_moderation_refusal(code, words):
+                await self._context.payment_history.record_moderation_refusal(self._job, self._receipt, about, words)
 
-    def _refused(self, refusal: Refused) -> None:
+    def _apply_refusal(self, refusal: RequestRejectedError) -> None:
         job = self._job
         if job.submission is None:  # the client refused it before the intent was recorded
-            job = submission.intend(job, self._languages, self._project, self._shop.now())
-        named = self._named(refusal)
-        self._shop.ledger.put(submission.refused(job, refusal.code, refusal.detail, named, self._shop.now()))
+            job = submission.record_intent(job, self._languages, self._project, self._context.now())
+        named = self._refused_languages(refusal)
+        self._context.live_jobs.update(
+            submission.record_rejected(job, refusal.code, refusal.detail, named, self._context.now())
+        )
 
-    def _named(self, refusal: Refused) -> dict[str, str]:
+    def _refused_languages(self, refusal: RequestRejectedError) -> dict[str, str]:
         """Returns language → words for each language that the service names in a refusal."""
         return {self._own(language): words or refusal.detail for language, words in refusal.languages if language}
 
     def _own(self, language: str) -> str:
         """Returns the job's spelling of a language in the answer."""
-        return own_spelling(language, self._languages)
+        return requested_spelling(language, self._languages)
 
 
-def _stamp_now(path: str) -> Stamp | None:
+def _stamp_now(path: str) -> FileStamp | None:
     """Returns the file's stamp; None if the file is gone or cannot be examined."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return Stamp(status.st_size, status.st_mtime_ns)
+    return FileStamp(status.st_size, status.st_mtime_ns)
 
 
 def _read(source: Source, stop: threading.Event) -> Source:
@@ -290,7 +298,7 @@ def _read(source: Source, stop: threading.Event) -> Source:
     if now is None:
         return source
     try:
-        digest = digest_of(source.path, size=now.size, stop=stop.is_set)
+        digest = compute_digest(source.path, size=now.size, stop=stop.is_set)
     except (OSError, FileChangedError):
         digest = ""
     return replace(source, size=now.size, mtime_ns=now.mtime_ns, digest=digest)

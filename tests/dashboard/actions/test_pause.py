@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthdub_tui.ipc.protocol import Pause, Resume
-from tests.dashboard.dashboard_steps import TWO
+from synthdub_tui.ipc.protocol import PauseRequest, ResumeRequest
+from tests.dashboard.dashboard_steps import TWO_LANGUAGES
 from tests.dashboard.fake_runner import make_job
-from tests.dashboard.opened_dashboard import desk, until
+from tests.dashboard.opened_dashboard import open_dashboard, until
 
 
 async def test_pause_and_resume(tmp_path: Path) -> None:
-    async with desk(tmp_path, [make_job(0, TWO)]) as opened:
+    async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)]) as opened:
         await opened.press("p")
-        await until(lambda: "Paused: nothing new begins" in opened.top)
+        await until(lambda: "Paused: nothing new begins" in opened.summary_text)
         await opened.press("p")
-        await until(lambda: "Paused" not in opened.top)
-        assert [type(request) for request in opened.runner.requests[2:]] == [Pause, Resume]
+        await until(lambda: "Paused" not in opened.summary_text)
+        assert [type(request) for request in opened.runner.requests[2:]] == [PauseRequest, ResumeRequest]

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from synthdub_tui.dashboard import directory_listing as folder_module
-from synthdub_tui.dashboard.directory_listing import complete
+from synthdub_tui.dashboard.directory_listing import complete_path
 from synthdub_tui.dashboard.screens.add_files import AddFilesScreen
 from synthdub_tui.dashboard.widgets.search_box import SearchBox
-from synthdub_tui.jobs.batch_options import Batch
-from tests.dashboard.screen_harness import HOSTILE, SHOWN, SMALL, WIDE, Hand, shown
+from synthdub_tui.jobs.batch_options import BatchOptions
+from tests.dashboard.screen_harness import HOSTILE_NAME, HOSTILE_NAME_SHOWN, SMALL_SIZE, WIDE_SIZE, ScreenDriver, show_screen
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Path:
+def video_folder(tmp_path: Path) -> Path:
     """A folder with videos, outputs and other things."""
     root = tmp_path / "library"
     (root / "sub" / "deep").mkdir(parents=True)
@@ -25,197 +25,197 @@ def library(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("size", [WIDE, SMALL])
-async def test_shows_videos_and_counts_the_rest(library: Path, size: tuple[int, int]) -> None:
-    async with shown(AddFilesScreen(library), size) as hand:
-        await hand.sees("sub/", "intro.mp4", "1.5 kB", "outro.MOV", "2.5 kB", "2 videos, 1 folder", "esc back")
+@pytest.mark.parametrize("size", [WIDE_SIZE, SMALL_SIZE])
+async def test_shows_videos_and_counts_the_rest(video_folder: Path, size: tuple[int, int]) -> None:
+    async with show_screen(AddFilesScreen(video_folder), size) as hand:
+        await hand.wait_for_text("sub/", "intro.mp4", "1.5 kB", "outro.MOV", "2.5 kB", "2 videos, 1 folder", "esc back")
         assert "notes" not in hand.app.text
         assert "dubbed" not in hand.app.text
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("not shown: 1 output, 2 others, 1 hidden file")
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("not shown: 1 output, 2 others, 1 hidden file")
         await hand.press("full_stop")
-        await hand.sees(".hidden.mp4", "3 videos")
+        await hand.wait_for_text(".hidden.mp4", "3 videos")
 
 
-async def test_walks_with_keys(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("> [ ] sub/")
+async def test_walks_with_keys(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("> [ ] sub/")
         await hand.press("l")
-        await hand.sees("library/sub", "> [ ] deep/", "a.webm")
+        await hand.wait_for_text("library/sub", "> [ ] deep/", "a.webm")
         await hand.press("right")
-        await hand.sees("library/sub/deep", "b.mp4")
+        await hand.wait_for_text("library/sub/deep", "b.mp4")
         await hand.press("h")
-        await hand.sees("> [ ] deep/", "a.webm")
+        await hand.wait_for_text("> [ ] deep/", "a.webm")
         await hand.press("left")
-        await hand.sees("> [ ] sub/", "intro.mp4")
+        await hand.wait_for_text("> [ ] sub/", "intro.mp4")
         await hand.press("enter")
-        await hand.sees("library/sub", "deep/")
+        await hand.wait_for_text("library/sub", "deep/")
 
 
-async def test_marks_files_and_folders(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/", "2.5 kB")
+async def test_marks_files_and_folders(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/", "2.5 kB")
         await hand.press("space", "space")
-        await hand.sees("[x] sub/", "[x] intro.mp4", "2 marked: 3 videos, 5.5 kB")
+        await hand.wait_for_text("[x] sub/", "[x] intro.mp4", "2 marked: 3 videos, 5.5 kB")
         assert "counting" not in hand.app.text
         await hand.press("enter")
-        assert await hand.answer() == [str(library / "sub"), str(library / "intro.mp4")]
+        assert await hand.wait_for_answer() == [str(video_folder / "sub"), str(video_folder / "intro.mp4")]
 
 
-async def test_a_marked_folder_includes_what_is_in_it(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/")
+async def test_a_marked_folder_includes_what_is_in_it(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/")
         await hand.press("l")
-        await hand.sees("a.webm", "1.0 kB")
+        await hand.wait_for_text("a.webm", "1.0 kB")
         await hand.press("down", "space")
-        await hand.sees("1 marked: 1 video, 1.0 kB")
+        await hand.wait_for_text("1 marked: 1 video, 1.0 kB")
         await hand.press("h")
-        await hand.sees("intro.mp4")
+        await hand.wait_for_text("intro.mp4")
         await hand.press("space")
-        await hand.sees("1 marked: 2 videos, 4.0 kB")  # takes the place of the mark inside
+        await hand.wait_for_text("1 marked: 2 videos, 4.0 kB")  # takes the place of the mark inside
         await hand.press("up", "l")
-        await hand.sees("[x] a.webm", "[x] deep/")
+        await hand.wait_for_text("[x] a.webm", "[x] deep/")
         await hand.press("space")
-        await hand.sees("Included already: sub is marked")
+        await hand.wait_for_text("Included already: sub is marked")
         await hand.press("u")
-        await hand.sees("Nothing is marked", "[ ] a.webm")
+        await hand.wait_for_text("Nothing is marked", "[ ] a.webm")
 
 
-async def test_all_shown_and_back_again(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("2.5 kB")
+async def test_all_shown_and_back_again(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("2.5 kB")
         await hand.press("asterisk")
-        await hand.sees("2 marked: 2 videos, 4.0 kB", "[ ] sub/")
+        await hand.wait_for_text("2 marked: 2 videos, 4.0 kB", "[ ] sub/")
         await hand.press("asterisk")
-        await hand.sees("Nothing is marked")
+        await hand.wait_for_text("Nothing is marked")
 
 
-async def test_filters_names(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/")
+async def test_filters_names(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/")
         await hand.press("slash")
-        await hand.type("OUT")
-        await hand.sees("1 video, 0 folders of 3")
+        await hand.type_text("OUT")
+        await hand.wait_for_text("1 video, 0 folders of 3")
         assert "intro" not in hand.app.text
         await hand.press("enter", "enter")
-        assert await hand.answer() == [str(library / "outro.MOV")]
+        assert await hand.wait_for_answer() == [str(video_folder / "outro.MOV")]
 
 
-async def test_escape_leaves_the_box_and_then_the_screen(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/")
+async def test_escape_leaves_the_box_and_then_the_screen(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/")
         await hand.press("slash", "x", "escape")
-        await hand.sees("sub/", "2 videos")
+        await hand.wait_for_text("sub/", "2 videos")
         assert not hand.app.answers
         await hand.press("escape")
-        assert await hand.answer() is None
+        assert await hand.wait_for_answer() is None
 
 
-async def test_escape_takes_the_marks_back_before_the_filter(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/")
+async def test_escape_takes_the_marks_back_before_the_filter(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/")
         await hand.press("slash")
-        await hand.type("OUT")
+        await hand.type_text("OUT")
         await hand.press("enter", "space")
-        await hand.sees("1 marked", "1 video, 0 folders of 3")
+        await hand.wait_for_text("1 marked", "1 video, 0 folders of 3")
         await hand.press("escape")
-        await hand.sees("Nothing is marked", "1 video, 0 folders of 3")
+        await hand.wait_for_text("Nothing is marked", "1 video, 0 folders of 3")
         await hand.press("escape")
-        await hand.sees("2 videos, 1 folder")
+        await hand.wait_for_text("2 videos, 1 folder")
         await hand.press("escape")
-        assert await hand.answer() is None
+        assert await hand.wait_for_answer() is None
 
 
-async def go(hand: Hand, path: str) -> None:
+async def open_folder(hand: ScreenDriver, path: str) -> None:
     await hand.press("p", "ctrl+u")
-    await hand.paste(path)
+    await hand.paste_text(path)
     await hand.press("enter")
 
 
-async def test_a_typed_path_is_completed(library: Path) -> None:
-    (library / "sure").mkdir()
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/")
+async def test_a_typed_path_is_completed(video_folder: Path) -> None:
+    (video_folder / "sure").mkdir()
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/")
         await hand.press("p", "s", "tab")
-        await hand.sees("sub/  sure/")
+        await hand.wait_for_text("sub/  sure/")
         await hand.press("b", "tab")
-        await hand.sees("library/sub/ ")
+        await hand.wait_for_text("library/sub/ ")
         await hand.press("enter")
-        await hand.sees("> [ ] deep/", "a.webm")
-        await go(hand, str(library / "outro.MOV"))
-        await hand.sees("> [ ] outro.MOV")
+        await hand.wait_for_text("> [ ] deep/", "a.webm")
+        await open_folder(hand, str(video_folder / "outro.MOV"))
+        await hand.wait_for_text("> [ ] outro.MOV")
 
 
-async def test_a_path_that_is_not_there_is_explained(library: Path) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/")
-        await go(hand, "nowhere")
-        await hand.sees("library/nowhere", "no such file", "h goes up")
+async def test_a_path_that_is_not_there_is_explained(video_folder: Path) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/")
+        await open_folder(hand, "nowhere")
+        await hand.wait_for_text("library/nowhere", "no such file", "h goes up")
         await hand.press("h")
-        await hand.sees("> [ ] sub/")
+        await hand.wait_for_text("> [ ] sub/")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-async def test_an_unreadable_folder_is_explained(library: Path) -> None:
-    (library / "sub").chmod(0)
+async def test_an_unreadable_folder_is_explained(video_folder: Path) -> None:
+    (video_folder / "sub").chmod(0)
     try:
-        async with shown(AddFilesScreen(library)) as hand:
-            await hand.sees("sub/")
+        async with show_screen(AddFilesScreen(video_folder)) as hand:
+            await hand.wait_for_text("sub/")
             await hand.press("space")
-            await hand.sees("0 videos, 0 B, 1 unreadable")
+            await hand.wait_for_text("0 videos, 0 B, 1 unreadable")
             await hand.press("up", "l")
-            await hand.sees("Permission denied")
+            await hand.wait_for_text("Permission denied")
     finally:
-        (library / "sub").chmod(0o700)
+        (video_folder / "sub").chmod(0o700)
 
 
-async def test_a_folder_that_cannot_be_read_is_explained(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_that_cannot_be_read_is_explained(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: str) -> None:
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(folder_module, "scandir", denied)
-    async with shown(AddFilesScreen(library), SMALL) as hand:
-        await hand.sees("Permission denied")
+    async with show_screen(AddFilesScreen(video_folder), SMALL_SIZE) as hand:
+        await hand.wait_for_text("Permission denied")
         await hand.press("enter", "space", "l", "escape")
-        assert await hand.answer() is None
+        assert await hand.wait_for_answer() is None
 
 
-async def test_hostile_names_are_plain_text(library: Path) -> None:
-    (library / HOSTILE).write_bytes(b"x" * 700)
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees(SHOWN)
+async def test_hostile_names_are_plain_text(video_folder: Path) -> None:
+    (video_folder / HOSTILE_NAME).write_bytes(b"x" * 700)
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text(HOSTILE_NAME_SHOWN)
         assert "\x1b" not in hand.app.text
-        await go(hand, str(library))
+        await open_folder(hand, str(video_folder))
         await hand.press("slash", "left_square_bracket", "r", "e", "d", "enter")
-        await hand.sees("1 video, 0 folders", "700 B")
+        await hand.wait_for_text("1 video, 0 folders", "700 B")
         await hand.press("enter")
-        assert await hand.answer() == [str(library / HOSTILE)]
+        assert await hand.wait_for_answer() == [str(video_folder / HOSTILE_NAME)]
 
 
-async def test_names_that_are_not_text_are_refused(library: Path) -> None:
-    with open(os.fsencode(library) + b"/stray\xff.mp4", "wb") as file:
+async def test_names_that_are_not_text_are_refused(video_folder: Path) -> None:
+    with open(os.fsencode(video_folder) + b"/stray\xff.mp4", "wb") as file:
         file.write(b"x")
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("stray")
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("stray")
         await hand.press("G")
-        await hand.sees("> [ ] stray\ufffd.mp4")
+        await hand.wait_for_text("> [ ] stray\ufffd.mp4")
         await hand.press("enter")
-        await hand.until(lambda: "Nothing is marked" not in hand.app.text)
+        await hand.wait_until(lambda: "Nothing is marked" not in hand.app.text)
         assert not hand.app.answers
         assert "[x]" not in hand.app.text
 
 
-async def test_empty_files_are_refused(library: Path) -> None:
-    (library / "zero.mp4").touch()
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("zero.mp4", "empty")
+async def test_empty_files_are_refused(video_folder: Path) -> None:
+    (video_folder / "zero.mp4").touch()
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("zero.mp4", "empty")
         await hand.press("G", "space")
-        await hand.sees("The file is empty")
+        await hand.wait_for_text("The file is empty")
         await hand.press("up")
-        await hand.sees("Nothing is marked")
+        await hand.wait_for_text("Nothing is marked")
 
 
-async def test_a_vast_folder_streams_and_does_not_freeze(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_vast_folder_streams_and_does_not_freeze(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The listing is held up in the middle: what is read so far can be used, and leaving does not wait for the rest."""
     real, gate, halfway = os.scandir, threading.Event(), threading.Event()
 
@@ -239,34 +239,34 @@ async def test_a_vast_folder_streams_and_does_not_freeze(library: Path, monkeypa
                 yield item
 
     for number in range(3_000):
-        os.close(os.open(library / f"{number:05}.mp4", os.O_CREAT, 0o600))
+        os.close(os.open(video_folder / f"{number:05}.mp4", os.O_CREAT, 0o600))
     monkeypatch.setattr(folder_module, "scandir", Slow)
-    monkeypatch.setattr(folder_module, "TELL_EVERY", 0.05)
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.until(halfway.is_set)
-        await hand.sees(".mp4", "so far")
+    monkeypatch.setattr(folder_module, "REPORT_INTERVAL_SECONDS", 0.05)
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_until(halfway.is_set)
+        await hand.wait_for_text(".mp4", "so far")
         await hand.press("G", "g", "space")
-        await hand.sees("1 marked")
+        await hand.wait_for_text("1 marked")
         gate.set()
-        await hand.sees("3,002 videos, 1 folder")
+        await hand.wait_for_text("3,002 videos, 1 folder")
         await hand.press("G")
-        await hand.sees("> [ ] outro.MOV")
+        await hand.wait_for_text("> [ ] outro.MOV")
 
 
-async def test_a_marked_folder_says_how_many_videos_are_left_out(library: Path) -> None:
+async def test_a_marked_folder_says_how_many_videos_are_left_out(video_folder: Path) -> None:
     for name in ("sub/#recycle/a.mp4", "sub/drafts/b.mp4", "sub/a.dubbed-de (1).mp4", "#recycle/c.mp4"):
-        (library / name).parent.mkdir(exist_ok=True)
-        (library / name).write_bytes(b"x")
-    async with shown(AddFilesScreen(library, Batch(exclude=("drafts",)))) as hand:
-        await hand.sees("sub/", "2 videos, 1 folder")
+        (video_folder / name).parent.mkdir(exist_ok=True)
+        (video_folder / name).write_bytes(b"x")
+    async with show_screen(AddFilesScreen(video_folder, BatchOptions(exclude=("drafts",)))) as hand:
+        await hand.wait_for_text("sub/", "2 videos, 1 folder")
         assert "#recycle" not in hand.app.text
         await hand.press("space")
-        await hand.sees("1 marked: 2 videos, 4.0 kB, 3 left out")
+        await hand.wait_for_text("1 marked: 2 videos, 4.0 kB, 3 left out")
 
 
-async def test_counting_stops_when_unmarked(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_counting_stops_when_unmarked(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, ended = threading.Event(), threading.Event()
-    found = folder_module.scan([str(library / "sub")], recursive=True)
+    found = folder_module.find_sources([str(video_folder / "sub")], recursive=True)
 
     def slow(paths: list[str], *, recursive: bool, rules: object):  # type: ignore[no-untyped-def]
         try:
@@ -276,35 +276,35 @@ async def test_counting_stops_when_unmarked(library: Path, monkeypatch: pytest.M
         finally:
             ended.set()
 
-    monkeypatch.setattr(folder_module, "scan", slow)
-    monkeypatch.setattr(folder_module, "TELL_EVERY", 0.0)
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("sub/", "2.5 kB")
+    monkeypatch.setattr(folder_module, "find_sources", slow)
+    monkeypatch.setattr(folder_module, "REPORT_INTERVAL_SECONDS", 0.0)
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("sub/", "2.5 kB")
         await hand.press("space")
-        await hand.sees("counting…")
+        await hand.wait_for_text("counting…")
         await hand.press("up", "space")
-        await hand.sees("Nothing is marked")
+        await hand.wait_for_text("Nothing is marked")
         gate.set()
-        await hand.until(ended.is_set)
-        await hand.sees("Nothing is marked")
+        await hand.wait_until(ended.is_set)
+        await hand.wait_for_text("Nothing is marked")
 
 
-def test_completion_keeps_to_what_can_be_added(library: Path) -> None:
-    assert complete("in", str(library)) == (str(library / "intro.mp4"), [])
-    assert complete("notes", str(library)) == ("notes", [])
-    assert complete("./", str(library)) == (str(library) + "/", ["intro.mp4", "outro.MOV", "sub/"])
-    assert complete("gone/x", str(library)) == ("gone/x", [])
-    assert complete("a\0b/", str(library)) == ("a\0b/", [])
+def test_completion_keeps_to_what_can_be_added(video_folder: Path) -> None:
+    assert complete_path("in", str(video_folder)) == (str(video_folder / "intro.mp4"), [])
+    assert complete_path("notes", str(video_folder)) == ("notes", [])
+    assert complete_path("./", str(video_folder)) == (str(video_folder) + "/", ["intro.mp4", "outro.MOV", "sub/"])
+    assert complete_path("gone/x", str(video_folder)) == ("gone/x", [])
+    assert complete_path("a\0b/", str(video_folder)) == ("a\0b/", [])
 
 
 @pytest.mark.parametrize(
     ("typed", "box", "value"), [("/quph", "filter", "quph"), ("p*uq", "path", "/*uq"), ("~p/", "path", "/p/")]
 )
-async def test_what_is_typed_in_a_burst_goes_into_the_box(library: Path, typed: str, box: str, value: str) -> None:
-    async with shown(AddFilesScreen(library)) as hand:
-        await hand.sees("2 videos")
+async def test_what_is_typed_in_a_burst_goes_into_the_box(video_folder: Path, typed: str, box: str, value: str) -> None:
+    async with show_screen(AddFilesScreen(video_folder)) as hand:
+        await hand.wait_for_text("2 videos")
         await hand.press("*")
-        await hand.type(typed)
-        await hand.until(lambda: hand.app.screen.query_one(f"#{box}", SearchBox).value.endswith(value))
-        await hand.sees("2 marked")
+        await hand.type_text(typed)
+        await hand.wait_until(lambda: hand.app.screen.query_one(f"#{box}", SearchBox).value.endswith(value))
+        await hand.wait_for_text("2 marked")
         assert hand.app.answers == []

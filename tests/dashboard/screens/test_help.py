@@ -2,33 +2,33 @@ import pytest
 
 from synthdub_tui.dashboard.screens.help import HelpScreen
 from synthdub_tui.dashboard.screens.outputs import OutputsScreen
-from tests.dashboard.screen_harness import SMALL, WIDE, shown
+from tests.dashboard.screen_harness import SMALL_SIZE, WIDE_SIZE, show_screen
 
-GROUPS = [
+KEY_GROUPS = [
     ("Move", [(f"f{number}", f"goes {number} far") for number in range(40)]),
     ("Act", [("r", "retry the marked dubs, or the one under the cursor if nothing at all is marked"), ("[x]", "[red]cancel")]),
 ]
 
 
-@pytest.mark.parametrize("size", [WIDE, SMALL])
+@pytest.mark.parametrize("size", [WIDE_SIZE, SMALL_SIZE])
 async def test_scrolls_and_searches(size: tuple[int, int]) -> None:
-    async with shown(HelpScreen(GROUPS), size) as hand:
-        await hand.sees("Move", "f0", "esc back")
+    async with show_screen(HelpScreen(KEY_GROUPS), size) as hand:
+        await hand.wait_for_text("Move", "f0", "esc back")
         await hand.press("G")
-        await hand.sees("[x]", "[red]cancel")
+        await hand.wait_for_text("[x]", "[red]cancel")
         await hand.press("g", "slash")
-        await hand.type("retry")
-        await hand.sees("Act", "retry the marked")
+        await hand.type_text("retry")
+        await hand.wait_for_text("Act", "retry the marked")
         assert "f0" not in hand.app.text
         await hand.press("escape")
-        await hand.sees("Move", "f0")
+        await hand.wait_for_text("Move", "f0")
         await hand.press("escape")
-        assert await hand.answer() is None
+        assert await hand.wait_for_answer() is None
 
 
 async def test_two_columns_where_there_is_room() -> None:
-    async with shown(HelpScreen(GROUPS), (90, 60)) as hand:
-        await hand.sees("Move", "Act")
+    async with show_screen(HelpScreen(KEY_GROUPS), (90, 60)) as hand:
+        await hand.wait_for_text("Move", "Act")
         lines = hand.app.text.splitlines()
         top = next(line for line in lines if "Move" in line)
         assert "Act" in top
@@ -38,19 +38,19 @@ async def test_two_columns_where_there_is_room() -> None:
 
 
 async def test_says_when_nothing_is_found() -> None:
-    async with shown(HelpScreen(GROUPS)) as hand:
+    async with show_screen(HelpScreen(KEY_GROUPS)) as hand:
         await hand.press("slash")
-        await hand.type("zebra")
-        await hand.sees("Nothing here holds “zebra”")
+        await hand.type_text("zebra")
+        await hand.wait_for_text("Nothing here holds “zebra”")
         await hand.press("enter", "q")
-        assert await hand.answer() is None
+        assert await hand.wait_for_answer() is None
 
 
 async def test_a_page_tells_its_own_keys() -> None:
     screen = OutputsScreen(list, on_review=lambda *_: None)
-    async with shown(screen, (80, 40)) as hand:
+    async with show_screen(screen, (80, 40)) as hand:
         await hand.press("question_mark")
-        await hand.sees("Keys of this page", "enter play or open", "Y copy an scp command", "esc back")
+        await hand.wait_for_text("Keys of this page", "enter play or open", "Y copy an scp command", "esc back")
         assert "Focus" not in hand.app.text
         await hand.press("question_mark")
-        await hand.until(lambda: hand.app.screen is screen)
+        await hand.wait_until(lambda: hand.app.screen is screen)

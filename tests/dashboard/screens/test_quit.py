@@ -3,7 +3,7 @@
 import pytest
 
 from synthdub_tui.dashboard.screens.quit import QuitChoice, QuitScreen
-from tests.dashboard.screen_harness import SMALL, shown
+from tests.dashboard.screen_harness import SMALL_SIZE, show_screen
 
 
 @pytest.mark.parametrize(
@@ -21,14 +21,14 @@ from tests.dashboard.screen_harness import SMALL, shown
     ],
 )
 async def test_quit(keys: list[str], answer: QuitChoice | None) -> None:
-    async with shown(QuitScreen(3), SMALL) as hand:
-        await hand.sees("3 dubs are under way", "(b)", "[ ] Remember")
+    async with show_screen(QuitScreen(3), SMALL_SIZE) as hand:
+        await hand.wait_for_text("3 dubs are under way", "(b)", "[ ] Remember")
         await hand.press(*keys)
-        assert await hand.answer() == answer
+        assert await hand.wait_for_answer() == answer
 
 
 async def test_quit_shows_whether_it_remembers() -> None:
-    async with shown(QuitScreen(1)) as hand:
-        await hand.sees("1 dub is under way")
+    async with show_screen(QuitScreen(1)) as hand:
+        await hand.wait_for_text("1 dub is under way")
         await hand.press("m")
-        await hand.sees("[x] Remember", "“Quit asks again” takes that back")
+        await hand.wait_for_text("[x] Remember", "“Quit asks again” takes that back")

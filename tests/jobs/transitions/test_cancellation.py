@@ -10,62 +10,62 @@ from tests.jobs.factories import (
     ES,
     FR,
     NOW,
-    asked,
-    cancelled,
-    done,
-    dubbing,
-    failed_download,
-    failed_language,
-    failed_source,
-    in_every_state,
-    queued,
-    unknown,
+    cancel_dub,
+    done_job,
+    dubbing_job,
+    job_with_failed_download,
+    job_with_failed_language,
+    job_with_failed_source,
+    jobs_in_every_state,
+    queued_job,
+    submitting_job,
+    unknown_job,
 )
 
-REMOVABLE = {DubState.DONE, DubState.FAILED, DubState.CANCELLED}
+REMOVABLE_STATES = {DubState.DONE, DubState.FAILED, DubState.CANCELLED}
 
 
 @pytest.mark.parametrize("state", list(DubState))
 def test_only_what_has_ended_can_be_removed(state: DubState) -> None:
-    job = in_every_state()[state]
-    assert cancellation.removable(job, FR) == (state in REMOVABLE)
-    if state in REMOVABLE:
-        assert cancellation.removed(job, [FR]) is None
+    job = jobs_in_every_state()[state]
+    assert cancellation.can_remove(job, FR) == (state in REMOVABLE_STATES)
+    if state in REMOVABLE_STATES:
+        assert cancellation.remove_dubs(job, [FR]) is None
     else:
-        with pytest.raises(dub_states.IllegalMove):
-            cancellation.removed(job, [FR])
+        with pytest.raises(dub_states.IllegalTransitionError):
+            cancellation.remove_dubs(job, [FR])
 
 
 def test_what_was_cancelled_while_its_request_is_on_the_way_stays_until_that_is_answered() -> None:
-    job = cancelled(asked(FR), FR)
-    assert not cancellation.removable(job, FR)
-    assert cancellation.removable(submission.created(job, "p1", NOW), FR)
+    job = cancel_dub(submitting_job(FR), FR)
+    assert not cancellation.can_remove(job, FR)
+    assert cancellation.can_remove(submission.record_project_created(job, "p1", NOW), FR)
 
 
 def test_the_other_dubs_of_the_job_stay_as_they_are() -> None:
-    job = cancelled(dubbing(FR, ES), FR)
-    left = cancellation.removed(job, [FR])
+    job = cancel_dub(dubbing_job(FR, ES), FR)
+    left = cancellation.remove_dubs(job, [FR])
     assert left is not None and left.dubs == {ES: job.dubs[ES]}
 
 
 def test_the_stage_is_that_of_the_dubs_that_are_left() -> None:
-    job = creation.add_targets(done(FR), [ES], NOW)
-    left = cancellation.removed(cancelled(job, ES), [FR])
+    job = creation.add_targets(done_job(FR), [ES], NOW)
+    left = cancellation.remove_dubs(cancel_dub(job, ES), [FR])
     assert left is not None and left.stage is Stage.ENDED
 
 
 @pytest.mark.parametrize(
     ("job", "paid"),
     [
-        (done(FR), False),
-        (failed_source(FR), False),
-        (cancelled(queued(FR), FR), False),
-        (failed_language(FR), True),
-        (failed_download(FR), True),
-        (cancelled(dubbing(FR), FR), True),
-        (cancelled(unknown(FR), FR), True),
+        (done_job(FR), False),
+        (job_with_failed_source(FR), False),
+        (cancel_dub(queued_job(FR), FR), False),
+        (job_with_failed_language(FR), True),
+        (job_with_failed_download(FR), True),
+        (cancel_dub(dubbing_job(FR), FR), True),
+        (cancel_dub(unknown_job(FR), FR), True),
     ],
     ids=["done", "source", "never sent", "failed", "not fetched", "cancelled at work", "cancelled, nobody knows"],
 )
 def test_what_was_paid_for_and_is_not_on_disk_is_not_forgotten_unasked(job: Job, paid: bool) -> None:
-    assert cancellation.forgets_paid(job.dubs[FR]) == paid
+    assert cancellation.removal_forgets_paid_work(job.dubs[FR]) == paid

@@ -9,11 +9,11 @@ import os
 import signal
 from collections import Counter
 
-_LONGEST = 40
+_MAX_TYPES = 40
 """Types told, the most frequent."""
 
 
-def _tell(_number: int, _frame: object) -> None:
+def _write_answer(_number: int, _frame: object) -> None:
     try:
         tasks = len(asyncio.all_tasks())
     except RuntimeError:
@@ -22,8 +22,8 @@ def _tell(_number: int, _frame: object) -> None:
     types = Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects())
     path = os.path.join(os.environ["SOAK_INSIDE"], f"{os.getpid()}.json")
     with open(f"{path}.new", "w") as file:
-        json.dump({"tasks": tasks, "objects": types.total(), "types": dict(types.most_common(_LONGEST))}, file)
+        json.dump({"tasks": tasks, "objects": types.total(), "types": dict(types.most_common(_MAX_TYPES))}, file)
     os.replace(f"{path}.new", path)
 
 
-signal.signal(signal.SIGUSR2, _tell)
+signal.signal(signal.SIGUSR2, _write_answer)

@@ -8,95 +8,97 @@ from rich.color import ColorSystem
 from rich.style import Style
 from textual.strip import Strip
 
-UNKNOWN: Final = "\0"
+UNKNOWN_STYLE: Final = "\0"
 """The pen of a terminal in an unknown state, and of cells that were never written."""
 
-_OFF: Final = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "8": "28", "9": "29"}
+_END_CODES: Final = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "7": "27", "8": "28", "9": "29"}
 """Attribute → code that ends it (ECMA-48, SGR). Only a reset ends the rarer ones, since terminals differ about them."""
 
-_MOST: Final = 4096
+_MAX_CACHED: Final = 4096
 """Most cached styles, and most cached sequences: a day with many themes and links must not fill the memory."""
 
 
-class _Pen(NamedTuple):
+class _SgrStyle(NamedTuple):
     attributes: tuple[str, ...]
     color: str
     background: str
     link: str
 
 
-class Pens:
+class SgrTable:
     """Maps styles to pens, for the colours that a terminal has."""
 
     def __init__(self, colors: ColorSystem) -> None:
         self._colors = colors
-        self._pens: list[_Pen | None] = [None]  # by number; the first is UNKNOWN
-        self._numbers: dict[_Pen, str] = {}
+        self._sgr_styles: list[_SgrStyle | None] = [None]  # by number; the first is UNKNOWN
+        self._id_by_sgr_style: dict[_SgrStyle, str] = {}
         self._styles: dict[int, tuple[Style | None, str]] = {}  # by identity: equality of styles is slow
-        self._ways: dict[str, str] = {}
+        self._transitions: dict[str, str] = {}
 
-    def of(self, style: Style | None) -> str:
+    def style_id(self, style: Style | None) -> str:
         """The pen of a style: one character."""
         known = self._styles.get(id(style))
         if known is None:
-            if len(self._styles) > _MOST:
+            if len(self._styles) > _MAX_CACHED:
                 self._styles.clear()
-            known = self._styles[id(style)] = style, self._number(_parsed(style, self._colors))
+            known = self._styles[id(style)] = style, self._assign_id(_parse_style(style, self._colors))
         return known[1]
 
-    def way(self, before: str, after: str) -> str:
+    def transition(self, before: str, after: str) -> str:
         """The shortest sequence from one pen to another."""
         if before == after:
             return ""
-        way = self._ways.get(before + after)
+        way = self._transitions.get(before + after)
         if way is None:
-            if len(self._ways) > _MOST:
-                self._ways.clear()
-            way = self._ways[before + after] = self._found(self._pens[ord(before)], self._pens[ord(after)])
+            if len(self._transitions) > _MAX_CACHED:
+                self._transitions.clear()
+            way = self._transitions[before + after] = self._shortest_sequence(
+                self._sgr_styles[ord(before)], self._sgr_styles[ord(after)]
+            )
         return way
 
-    def unlinked(self, pen: str) -> str:
+    def end_link(self, style_id: str) -> str:
         """The sequence that ends the link of a pen, since no link may stay open; empty if the pen has none."""
-        known = self._pens[ord(pen)]
-        return _NO_LINK if known is not None and known.link else ""
+        known = self._sgr_styles[ord(style_id)]
+        return _END_LINK if known is not None and known.link else ""
 
-    def _number(self, pen: _Pen) -> str:
-        if pen not in self._numbers:
-            self._numbers[pen] = chr(len(self._pens))
-            self._pens.append(pen)
-        return self._numbers[pen]
+    def _assign_id(self, sgr_style: _SgrStyle) -> str:
+        if sgr_style not in self._id_by_sgr_style:
+            self._id_by_sgr_style[sgr_style] = chr(len(self._sgr_styles))
+            self._sgr_styles.append(sgr_style)
+        return self._id_by_sgr_style[sgr_style]
 
     @staticmethod
-    def _found(before: _Pen | None, after: _Pen | None) -> str:
+    def _shortest_sequence(before: _SgrStyle | None, after: _SgrStyle | None) -> str:
         assert after is not None, "nothing is written with an unknown pen"
-        anew = _sgr(["0", *_codes(after)]) if _codes(after) else "\x1b[m"
+        anew = _sgr_sequence(["0", *_codes_after_reset(after)]) if _codes_after_reset(after) else "\x1b[m"
         if before is None:
             return after.link + anew
-        link = "" if before.link == after.link else after.link or _NO_LINK
+        link = "" if before.link == after.link else after.link or _END_LINK
         if before[:3] == after[:3]:
             return link
-        steps = _steps(before, after)
-        return link + (anew if steps is None else min(_sgr(steps), anew, key=len))
+        steps = _codes_without_reset(before, after)
+        return link + (anew if steps is None else min(_sgr_sequence(steps), anew, key=len))
 
 
-_NO_LINK: Final = "\x1b]8;;\x1b\\"
+_END_LINK: Final = "\x1b]8;;\x1b\\"
 
 
-def _sgr(codes: list[str]) -> str:
+def _sgr_sequence(codes: list[str]) -> str:
     return f"\x1b[{';'.join(codes)}m"
 
 
-def _codes(pen: _Pen) -> list[str]:
+def _codes_after_reset(pen: _SgrStyle) -> list[str]:
     """Codes that set a pen after a reset."""
     return [*pen.attributes, *([pen.color] if pen.color != "39" else []), *([pen.background] if pen.background != "49" else [])]
 
 
-def _steps(before: _Pen, after: _Pen) -> list[str] | None:
+def _codes_without_reset(before: _SgrStyle, after: _SgrStyle) -> list[str] | None:
     """Codes that change one pen to another without a reset; None if that is impossible."""
     ended = [code for code in before.attributes if code not in after.attributes]
-    if any(code not in _OFF for code in ended):
+    if any(code not in _END_CODES for code in ended):
         return None
-    off = list(dict.fromkeys(_OFF[code] for code in ended))
+    off = list(dict.fromkeys(_END_CODES[code] for code in ended))
     lost = ("1", "2") if "22" in off else ()  # it ends both bold and dim
     kept = [code for code in before.attributes if code not in lost]
     steps = off + [code for code in after.attributes if code not in kept]
@@ -107,10 +109,10 @@ def _steps(before: _Pen, after: _Pen) -> list[str] | None:
     return steps
 
 
-def _parsed(style: Style | None, colors: ColorSystem) -> _Pen:
+def _parse_style(style: Style | None, colors: ColorSystem) -> _SgrStyle:
     """The pen of a style, as Textual would send it."""
     if style is None:
-        return _Pen((), "39", "49", "")
+        return _SgrStyle((), "39", "49", "")
     codes = [code for code in Strip.render_ansi(style, colors).split(";") if code]
     attributes, color, background = [], "39", "49"
     while codes:
@@ -127,4 +129,4 @@ def _parsed(style: Style | None, colors: ColorSystem) -> _Pen:
         else:
             attributes.append(code)
     link = f"\x1b]8;id={style.link_id};{style.link}\x1b\\" if style.link else ""
-    return _Pen(tuple(attributes), color, background, link)
+    return _SgrStyle(tuple(attributes), color, background, link)
