@@ -19,19 +19,19 @@ PACKAGE_FOLDER = Path(synthdub_tui.__file__).parent
 
 # Position of the code among the arguments of what takes one.
 CODE_ARGUMENT_POSITIONS = {
-    "Trouble": 0,
+    "ProblemError": 0,
     "explain": 0,
     "Failure": 0,
-    "Refused": 0,
-    "NotSent": 0,
-    "Unclear": 0,
-    "Unavailable": 0,
-    "KeyRejected": 0,
-    "Rejected": 1,
-    "Skipped": 1,
-    "source_failed": 1,
-    "failed": 2,
-    "refused": 1,
+    "RequestRejectedError": 0,
+    "NotSentError": 0,
+    "UnknownOutcomeError": 0,
+    "ServiceUnavailableError": 0,
+    "InvalidApiKeyError": 0,
+    "RejectedFile": 1,
+    "SkippedPath": 1,
+    "fail_unsent_dubs": 1,
+    "fail_dub": 2,
+    "record_rejected": 1,
     "_untaken": 1,
     "_lost": 1,
     "_trouble": 0,
@@ -65,7 +65,7 @@ def raised_codes() -> Iterator[tuple[str, str]]:
             if not isinstance(node, ast.Call):
                 continue
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            is_super = called == "__init__" and "Trouble" in own
+            is_super = called == "__init__" and "ProblemError" in own
             position = 0 if is_super else CODE_ARGUMENT_POSITIONS.get(called)
             if position is not None and len(node.args) > position:
                 for code in literal_texts(node.args[position]):

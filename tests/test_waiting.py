@@ -86,7 +86,7 @@ import pytest
 from tests import conftest
 from tests.conftest import pytest_runtest_teardown
 
-conftest.END_SECONDS = 0.5
+conftest.TEARDOWN_LIMIT_SECONDS = 0.5
 
 
 @pytest.fixture

@@ -237,7 +237,10 @@ def _scaled_backoff() -> Any:
     from synthdub_tui.runner.backoff import Backoff
 
     usual = Backoff()
-    names = ("back_off", "back_off_limit", "asset_first", "asset_longest", "asset_unseen", "asset_limit", "upload_pause")
+    names = (
+        *("initial_delay", "max_delay", "asset_poll_initial_delay", "asset_poll_max_delay", "asset_unseen_timeout"),
+        *("asset_ready_timeout", "upload_retry_delay"),
+    )
     return Backoff(**{name: getattr(usual, name) / SPEED_FACTOR for name in names})
 
 

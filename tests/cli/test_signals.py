@@ -242,8 +242,8 @@ SLOW_STOP_PROGRAM = """
 import sys
 from synthdub_tui import cli
 from synthdub_tui.commands import run
-from synthdub_tui.runner.backoff import Patience
-run.Patience = lambda: Patience(stop=600.0)
+from synthdub_tui.runner.backoff import Backoff
+run.Backoff = lambda: Backoff(stop_timeout=600.0)
 sys.exit(cli.main(sys.argv[1:]))
 """
 """Waits ten minutes for the answer to a paid request."""

@@ -129,7 +129,7 @@ async def test_a_runner_that_is_older_than_the_key_is_replaced_without_a_questio
         return await check_key("good-key")
 
     runner = runner_with_rejected_key(tmp_path)
-    options = {"check_key": check_key, "check_own_key": own, "config_path": tmp_path / "config.toml"}
+    options = {"check_key": check_key, "check_current_key": own, "config_path": tmp_path / "config.toml"}
     async with open_dashboard(tmp_path, runner=runner, attached=False, **options) as opened:
         await until(lambda: runner.start_count == 2 and opened.app.session.is_attached)
         await until(lambda: opened.app.session.batch_status is not None and not opened.app.session.batch_status.problem)

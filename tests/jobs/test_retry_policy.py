@@ -176,8 +176,8 @@ def expected_group(means: RetryPolicy, *, named: bool) -> str:
     if means.step is None:
         return ""
     if means.never_in_bulk and not named:
-        return "left_out"
-    return "to_ask" if means.must_ask else "at_once"
+        return "only_if_named"
+    return "needs_consent" if means.must_ask else "without_asking"
 
 
 def test_the_runner_does_what_was_said_and_nothing_that_had_to_be_asked(reachable_jobs: list[Job]) -> None:

@@ -93,7 +93,7 @@ async def test_what_failed_first_and_is_complete_now_is_fetched_and_not_paid_aga
 async def test_what_goes_on_after_all_is_followed_and_not_paid_again(make_workspace: MakeWorkspace) -> None:
     bench = make_workspace(failures=(FAILED_LANGUAGE,))
     await bench.run(bench.write_video("intro.mp4"), targets=(FR,))
-    change_dub(bench, error="", ends=time.time() + 1.0)
+    change_dub(bench, error="", ends_at=time.time() + 1.0)
     retry_failed_dub(bench)
     result = await bench.run()
     assert (dub_state(result), bench.billed_dubs) == (("done", ""), 1)

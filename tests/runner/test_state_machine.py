@@ -194,9 +194,9 @@ class RunnerMachine(RuleBasedStateMachine):
         except ProblemError as trouble:
             assert trouble.code == self.runner.batch_status().problem == "state_unwritable"
             return
-        assert not added.refused
-        if added.troubles:
-            assert before is not None and not agreed and [trouble.code for trouble in added.troubles] == ["source_touched"]
+        assert not added.path_problems
+        if added.problems:
+            assert before is not None and not agreed and [trouble.code for trouble in added.problems] == ["source_touched"]
             return
         renewed = before is None or added.effects[AddEffect.RENEWED]
         for language in names:

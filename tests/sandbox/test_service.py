@@ -92,7 +92,9 @@ def test_a_request_that_breaks_off_is_in_the_journal(caller: ApiCaller) -> None:
     assert [(record.status, record.fault) for record in caller.sandbox.journal] == [(201, "reset_after")]
 
 
-SERVE_PROGRAM = "import asyncio, sys; from synthdub_tui.sandbox import serve; asyncio.run(serve(None, int(sys.argv[1])))"
+SERVE_PROGRAM = (
+    "import asyncio, sys; from synthdub_tui.sandbox import serve_sandbox; asyncio.run(serve_sandbox(None, int(sys.argv[1])))"
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -122,9 +122,9 @@ async def draw_add_files(place: Path) -> str:
         await at.press("a")
         await at.wait_for_screen("AddFilesScreen")
         screen: Any = at.app.screen
-        await until(lambda: screen._listing.done and all(entry.folder or entry.size for entry in screen._shown))
+        await until(lambda: screen._listing.is_complete and all(entry.is_folder or entry.size for entry in screen._shown))
         await at.press("space", "j", "j", "space", "space")
-        await until(lambda: len(screen._marks) == 3 and "counting" not in screen._marks.sum())
+        await until(lambda: len(screen._marks) == 3 and "counting" not in screen._marks.summary())
         return await take_picture(at, "add-files")
 
 

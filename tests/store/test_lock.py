@@ -18,8 +18,8 @@ from synthdub_tui.store.lock import StateLock
 
 LOCK_HOLDER_PROGRAM = """
 import sys
-from synthdub_tui.store.lock import Lock
-Lock(sys.argv[1]).acquire()
+from synthdub_tui.store.lock import StateLock
+StateLock(sys.argv[1]).acquire()
 print("held", flush=True)
 sys.stdin.read()
 """

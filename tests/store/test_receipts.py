@@ -162,9 +162,9 @@ def test_a_reader_sees_what_was_appended_since(tmp_path: Path) -> None:
 
 def test_many_processes_append_whole_lines(tmp_path: Path) -> None:
     code = (
-        "import sys; from synthdub_tui.store.receipts import *;"
+        "import sys; from synthdub_tui.store.receipts import PaidContent, Receipts;"
         "r = Receipts(sys.argv[1], 'me');"
-        "[r.intend(Content(1000, 'd', ''), [f'{sys.argv[2]}-{n}'], at=0) for n in range(20)]"
+        "[r.record_intent(PaidContent(1000, 'd', ''), [f'{sys.argv[2]}-{n}'], at=0) for n in range(20)]"
     )
     children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(number)]) for number in range(4)]
     assert [child.wait(timeout=60) for child in children] == [0] * 4

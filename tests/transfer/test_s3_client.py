@@ -168,9 +168,9 @@ def _client_facts(client: Any) -> dict[str, Any]:
 @functools.cache
 def _clean_client_facts() -> dict[str, Any]:
     code = (
-        "import json; from tests.transfer.test_s3_client import _link, _made; "
-        "from synthdub_tui.transfer.s3_client import make_client; from tests.transfer.conftest import TARGET; "
-        "print(json.dumps(_made(make_client(_link(), TARGET))))"
+        "import json; from tests.transfer.test_s3_client import _client_facts, _s3_config; "
+        "from synthdub_tui.transfer.s3_client import make_s3_client; from tests.transfer.conftest import UPLOAD_TARGET; "
+        "print(json.dumps(_client_facts(make_s3_client(_s3_config(), UPLOAD_TARGET))))"
     )
     clean = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     clean["HOME"] = "/nowhere"

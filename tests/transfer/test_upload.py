@@ -601,7 +601,7 @@ from synthdub_tui.transfer.upload import Uploader, UploadTarget
 
 async def main(url, path):
     now = os.stat(path)
-    uploader = Uploader(url, grace=0.5)
+    uploader = Uploader(url, grace_seconds=0.5)
     source = Source(path, now.st_size, now.st_mtime_ns, "video/mp4")
     task = asyncio.create_task(uploader.upload(source, UploadTarget("a", "b", "c", "bucket", "key"), lambda sent: None))
     await asyncio.to_thread(sys.stdin.readline)

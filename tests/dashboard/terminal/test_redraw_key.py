@@ -18,7 +18,7 @@ from tests.dashboard.terminal_emulator import TerminalEmulator
 STOCK_RENDERER_PROGRAM = """\
 from synthdub_tui.dashboard.terminal import renderer
 from tests.dashboard import run_on_fake_runner
-renderer._surface_is_known = lambda app: False
+renderer._is_textual_supported = lambda app: False
 run_on_fake_runner.main()
 """
 """A dashboard with a Textual that the painter does not know."""

@@ -45,7 +45,7 @@ def test_failures_and_decisions_are_counted() -> None:
 
 
 def test_rates_and_sparkline() -> None:
-    about = make_overview(meters=BatchStatus(0.0, up=12_300_000, down=400))
+    about = make_overview(batch_status=BatchStatus(0.0, up=12_300_000, down=400))
     for rate in (0, 5, 10):
         about.rates.add(rate)
     said = summary_words(about)
@@ -63,14 +63,14 @@ def test_an_estimate_once_the_pace_is_known_and_none_while_paused() -> None:
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"meters": BatchStatus(0.0, paused=True)}, "Paused: nothing new begins"),
-        ({"meters": BatchStatus(0.0, problem="service_unreachable")}, "The service cannot be reached"),
-        ({"meters": BatchStatus(0.0, problem="key_rejected", detail="\x1b[2J")}, "Check the key in Synthesia Studio"),
+        ({"batch_status": BatchStatus(0.0, paused=True)}, "Paused: nothing new begins"),
+        ({"batch_status": BatchStatus(0.0, problem="service_unreachable")}, "The service cannot be reached"),
+        ({"batch_status": BatchStatus(0.0, problem="key_rejected", detail="\x1b[2J")}, "Check the key in Synthesia Studio"),
         ({"link": LinkState.GONE, "problem": explain("no_key")}, "No API key"),
         ({"link": LinkState.GONE}, "S starts it"),
         ({"link": LinkState.REPLACING}, "another version"),
         ({"link": LinkState.STARTING}, "connecting"),
-        ({"meters": None}, "reading the batch"),
+        ({"batch_status": None}, "reading the batch"),
         ({"read_only": True}, "read-only"),
     ],
 )
@@ -82,7 +82,7 @@ def test_what_holds_everything_up_is_said(facts: dict[str, object], said: str) -
 
 def test_credits_that_do_not_do_for_the_first_in_line_say_what_waits_and_what_goes_on() -> None:
     meters = BatchStatus(0.0, problem="account_refused", detail="long.mp4: No credits left", paused=True)
-    said = traffic_line(make_overview(meters=meters), 80, grid_cells.UNICODE_SIGNS)[0][0]
+    said = traffic_line(make_overview(batch_status=meters), 80, grid_cells.UNICODE_SIGNS)[0][0]
     assert "All others wait, smaller files too" in said and "cancel that file" in said
     assert said.endswith("p resumes. (long.mp4: No credits left)")
     assert "…" not in "".join(wrap_to_lines(said, 79, MAX_LINES)), "it is told to its end in 80 columns"
