@@ -31,7 +31,7 @@ from tests.soak.batch_checks import BatchChecker, find_double_payments
 from tests.soak.sandbox_process import SandboxProcess
 from tests.soak.self_killing_runner import RunOrder
 from tests.soak.service_records import PaidRequestRecord, UnfinishedUpload
-from tests.waiting import kill_after_timeout, wait_for_output
+from tests.waiting import block_until, kill_after_timeout, wait_for_output
 
 SIGKILL_EXIT_CODE = -9
 MAX_TRIES_PER_POINT = 3
@@ -214,6 +214,8 @@ class KilledJob:
         wrong = list(self.checker.check_now())
         at_kill = self.job
         intent = at_kill.submission.languages if at_kill and at_kill.submission else ()
+        if intent and point.endswith(" sent"):  # the service may read it only after the kill
+            block_until(lambda: set(intent) <= self.billed_languages(), "the service to read what was sent before the kill")
         taken = bool(intent) and set(intent) <= self.billed_languages()
         permits: dict[tuple[str, str], list[float]] = {}
         unknown: tuple[str, ...] = ()
