@@ -1,11 +1,15 @@
-"""The root of all exceptions of this program: a code of `problems.py`, and a detail."""
+"""The base classes of all exceptions of this program."""
 
 from __future__ import annotations
 
 from synthdub_tui.problems import Problem, explain
 
 
-class ProblemError(Exception):
+class SynthdubError(Exception):
+    """The base of every exception class of this program."""
+
+
+class ProblemError(SynthdubError):
     """An error with a code of `KNOWN`. Code that raises it keeps secrets out of `detail`."""
 
     def __init__(self, code: str, detail: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.jobs.model import DubState, Job, Output
 from synthdub_tui.text import make_printable
 
@@ -61,7 +62,7 @@ def finished_outputs(jobs: Iterable[Job], display_name: Callable[[Job], str]) ->
     return rows
 
 
-class OutputFilterError(ValueError):
+class OutputFilterError(SynthdubError, ValueError):
     """The filter cannot be parsed. The text lists the allowed words."""
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.jobs.model import OPEN_STATES, Dub, DubState, Job, Stage
 
 STATE_WORDS: Final[dict[str, frozenset[DubState]]] = {
@@ -41,7 +42,7 @@ _DUB_KEYS: Final = frozenset({"state", "lang", "reason", "reviewed"})
 _WORD = re.compile(r'(?P<not>-?)(?:(?P<key>[a-zA-Z]+):)?(?P<value>(?:"[^"]*"|[^\s"])*)')
 
 
-class FilterError(ValueError):
+class FilterError(SynthdubError, ValueError):
     """A filter that cannot be understood: the reason, and its place in the text."""
 
     def __init__(self, message: str, start: int, end: int) -> None:

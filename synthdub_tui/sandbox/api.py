@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from synthdub_tui import languages
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.sandbox import faults
 from synthdub_tui.sandbox.downloads import Downloads
 from synthdub_tui.sandbox.http_server import Note, Request, Response
@@ -59,7 +60,7 @@ class _CreateDubbing(_AddLocales, frozen=True, kw_only=True):
     source_language: str
 
 
-class _RefusedError(Exception):
+class _RefusedError(SynthdubError):
     """Ends a request with an error answer."""
 
     def __init__(self, response: Response) -> None:

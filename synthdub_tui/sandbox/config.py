@@ -15,6 +15,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from synthdub_tui.errors import SynthdubError
+
 ENDPOINTS: Final = (
     "POST /v2/assets",
     "GET /v2/assets/{id}",
@@ -156,7 +158,7 @@ class SandboxConfig(_Base, frozen=True):
                 raise ValueError(f"dubbing_seconds: expected [least, most] with 0 ≤ least ≤ most, got [{low}, {high}]")
 
 
-class ConfigError(Exception):
+class ConfigError(SynthdubError):
     """A configuration file that cannot be used. The text gives the file, the line if known, and the expected value."""
 
 

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
 
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.sandbox.clock import Throttle
 
 READ_BYTES: Final = 64 * 1024
@@ -29,7 +30,7 @@ _FLUSH_SECONDS: Final = 0.05
 _logger = logging.getLogger(__name__)
 
 
-class DisconnectedError(Exception):
+class DisconnectedError(SynthdubError):
     """The client closed the connection before the request was complete."""
 
 

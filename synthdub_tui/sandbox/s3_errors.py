@@ -6,6 +6,7 @@ from typing import Final
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.sandbox.http_server import Response
 
 _STATUS: Final = {
@@ -38,7 +39,7 @@ _STATUS: Final = {
 }
 
 
-class S3Error(Exception):
+class S3Error(SynthdubError):
     """An error as S3 reports it. `more` contains further elements of the answer."""
 
     def __init__(self, code: str, message: str, **more: str) -> None:

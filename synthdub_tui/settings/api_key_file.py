@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from synthdub_tui import files
+from synthdub_tui.errors import SynthdubError
 
 SETTING_NAME: Final = "api_key"
 """The setting's name in `config.toml`."""
@@ -20,7 +21,7 @@ _ASSIGNMENT: Final = re.compile(
 )
 
 
-class KeyFileError(Exception):
+class KeyFileError(SynthdubError):
     """The key could not be stored. The text says why and what to do; it never contains the key."""
 
 

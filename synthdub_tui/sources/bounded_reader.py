@@ -6,6 +6,8 @@ import os
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+from synthdub_tui.errors import SynthdubError
+
 MAX_READS: Final = 2000
 """Most reads of one file: a damaged or hostile one must not keep the program busy."""
 
@@ -13,7 +15,7 @@ MAX_BYTES_READ: Final = 2 * 1024 * 1024
 """Most bytes read of one file."""
 
 
-class ReadLimitError(Exception):
+class ReadLimitError(SynthdubError):
     """The file took more reads, or bytes, than a header may take."""
 
 

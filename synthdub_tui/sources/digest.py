@@ -14,6 +14,7 @@ from typing import Final
 
 from xxhash import xxh3_128
 
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.sources.same_file import FileStamp, same_version
 
 DIGEST_RANGE_BYTES: Final = 32 * 1024 * 1024
@@ -30,11 +31,11 @@ DIGEST_PREFIX: Final = "xxh3:"
 FINGERPRINT_PREFIX: Final = "ends:"
 
 
-class FileChangedError(Exception):
+class FileChangedError(SynthdubError):
     """The file is not the one whose digest was wanted, or it changed meanwhile."""
 
 
-class DigestCancelledError(Exception):
+class DigestCancelledError(SynthdubError):
     """The caller stopped the reading."""
 
 

@@ -6,8 +6,10 @@ import os
 import ssl
 from collections.abc import Iterator
 
+from synthdub_tui.errors import SynthdubError
 
-class AttemptFailedError(Exception):
+
+class AttemptFailedError(SynthdubError):
     """An attempt failed; another one may succeed. `words` are shown to the user; `retry_after_seconds`: seconds that the server
     asks for."""
 

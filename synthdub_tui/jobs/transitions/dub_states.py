@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.jobs.language_entries import requested_spelling
 from synthdub_tui.jobs.model import (
     LEGAL_TRANSITIONS,
@@ -30,7 +31,7 @@ from synthdub_tui.jobs.model import (
 from synthdub_tui.jobs.moderation import MODERATION
 
 
-class IllegalTransitionError(ValueError):
+class IllegalTransitionError(SynthdubError, ValueError):
     """A change that the states do not allow: a bug in this program."""
 
 

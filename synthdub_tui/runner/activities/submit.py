@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from synthdub_tui import languages as codes
+from synthdub_tui.errors import SynthdubError
 from synthdub_tui.jobs.language_entries import requested_spelling
 from synthdub_tui.jobs.model import Job, Source
 from synthdub_tui.jobs.moderation import is_moderation_refusal
@@ -35,11 +36,11 @@ from synthdub_tui.synthesia.errors import (
 _log = logging.getLogger(__name__)
 
 
-class _WithdrawnError(Exception):
+class _WithdrawnError(SynthdubError):
     """The request is no longer wanted, and was not sent."""
 
 
-class _SourceTouchedError(Exception):
+class _SourceTouchedError(SynthdubError):
     """Only the time of the source has changed: its content must be read before anything is sent."""
 
 
