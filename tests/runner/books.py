@@ -1,10 +1,18 @@
-"""Books about consent, kept beside the program: what the service told it of moderation, and what the user agreed to."""
+"""Books about consent, kept beside the program: what the service told it of moderation, what prompts showed, and what the user
+agreed to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
+from synthdub_tui.ipc.protocol import DubRef, ShownDub
+from synthdub_tui.jobs.model import DubState, Hold, Job
+from synthdub_tui.jobs.retry_policy import RetryPolicy, policy_for
+from tests.dub_refs import shown_dubs
 from tests.runner.fake_service import Fact, SentPaidRequest
 from tests.virtual_time import VirtualClock
 
@@ -67,3 +75,86 @@ class Refusals:
         return any(
             known == content and about in ("", language) and at + HEARD < now for (known, about, _), at in self._told.items()
         )
+
+
+class DubView(NamedTuple):
+    """What a prompt shows of a dub: its state, what went wrong, what holds it, what a retry means, and the paid requests that
+    were begun for it by then."""
+
+    state: DubState
+    failure: str
+    hold: Hold | None
+    policy: RetryPolicy
+    begun: frozenset[float]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Dubs as a user was shown them, and when by the wall clock."""
+
+    views: Mapping[ShownDub, DubView]
+    at: float
+
+
+@dataclass(frozen=True)
+class PaymentEvent:
+    """A consent, or a paid request that left."""
+
+    at: float
+    paid: SentPaidRequest | None = None
+    during_request: bool = False  # a consent that was given while an earlier request was begun
+
+
+class Consents:
+    """What the user agreed to pay for. Each paid request needs a consent of its own for each of its languages."""
+
+    def __init__(self) -> None:
+        self._events: defaultdict[tuple[str, str], list[PaymentEvent]] = defaultdict(list)
+        self._begun: defaultdict[tuple[str, str], set[float]] = defaultdict(set)
+
+    def show(self, jobs: Mapping[str, Job], cells: Iterable[DubRef], at: float) -> Prompt:
+        """A prompt shows these dubs."""
+        return Prompt({cell: self.view(jobs[cell.job], cell.language) for cell in shown_dubs(jobs, cells)}, at)
+
+    def view(self, job: Job, language: str) -> DubView:
+        dub, begun = job.dubs[language], self._begun[job.options.title, language]
+        if is_requested(job, language):
+            assert job.submission is not None
+            begun.add(job.submission.at)
+        code = dub.failure.code if dub.failure is not None else ""
+        return DubView(dub.state, code, dub.hold, policy_for(job, language), frozenset(begun))
+
+    def give(self, title: str, language: str, at: float, *, during_request: bool) -> None:
+        """The user agreed to pay for this dub as it is."""
+        insort(self._events[title, language], PaymentEvent(at, None, during_request), key=lambda event: event.at)
+
+    def send(self, paid: SentPaidRequest, at: float, begun: float) -> None:
+        """A paid request leaves."""
+        for language in paid.languages:
+            self._begun[paid.title, language].add(begun)
+            self._events[paid.title, language].append(PaymentEvent(at, paid))
+
+    def give_back(self, paid: SentPaidRequest) -> None:
+        """It was certainly not taken, so it used no consent."""
+        for language in paid.languages:
+            key = paid.title, language
+            self._events[key] = [event for event in self._events[key] if event.paid is not paid]
+
+    def find_missing(self) -> list[str]:
+        """What was paid for, or may have been, without a consent since the request before. Consents do not add up."""
+        missing = []
+        for (title, language), events in self._events.items():
+            unused = 0
+            for event in events:
+                if event.paid is None:
+                    unused = unused + 1 if event.during_request else 1
+                elif language in event.paid.possibly_paid_languages:
+                    if not unused:
+                        missing.append(f"{title} {language} at {event.at}")
+                    unused = max(unused - 1, 0)
+        return missing
+
+
+def is_requested(job: Job, language: str) -> bool:
+    """Whether a paid request for the dub is begun, and not answered."""
+    return job.submission is not None and language in job.submission.languages

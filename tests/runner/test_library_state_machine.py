@@ -28,7 +28,7 @@ from synthdub_tui.jobs.retry_policy import policy_for
 from synthdub_tui.jobs.transitions import retry as retry_module
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner import unsettled_sources as rest_module
-from synthdub_tui.runner.activities.submit import _stamp_now as genuine_look
+from synthdub_tui.runner.activities.submit import _stamp_now as genuine_stamp
 from synthdub_tui.runner.runner import Runner
 from synthdub_tui.settings.model import Settings
 from synthdub_tui.sources import write_probe as look_module
@@ -141,7 +141,7 @@ class LibraryMachine(RuleBasedStateMachine):
 
         return self._run(act())
 
-    check = staticmethod(genuine_look)
+    stamp_source = staticmethod(genuine_stamp)
 
     def _observe_files(self, paths: Any) -> dict[str, FileObservation]:
         """Nobody has files open; and the time of the last change is virtual, like that of the content."""

@@ -54,7 +54,7 @@ class Disk(Protocol):
 
     disk_full: bool
 
-    def check(self, path: str) -> FileStamp | None:
+    def stamp_source(self, path: str) -> FileStamp | None:
         """In place of the look before a paid request."""
 
 
@@ -75,7 +75,7 @@ def wired(service: FakeService, clock: VirtualClock, life: Disk) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "write_durably", write)
         patch.setattr(store_module, "MIN_CACHED_JOBS", 1)
-        patch.setattr(submit_module, "_stamp_now", life.check)
+        patch.setattr(submit_module, "_stamp_now", life.stamp_source)
         patch.setattr(client_module, "_http_clients", clients)
         patch.setattr(runner_module, "Downloader", lambda *_, **__: FakeDownloader(service, clock))
         patch.setattr(runner_module, "Uploader", lambda *_, **__: FakeUploader(service, clock))
