@@ -346,7 +346,7 @@ class RunnerMachine(RuleBasedStateMachine):
                 if what == "retried in vain":
                     self.loop.run_for(30)
                     self._fail_all("processing_error")
-            case "cancelled":
+            case "cancelled" if self.jobs:
                 self.cancel(number, False)
             case "removed" if self.jobs:
                 self.remove(number, False, True)
