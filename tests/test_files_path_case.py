@@ -29,7 +29,7 @@ def case_insensitive_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-def test_where_case_matters_names_stay_as_they_are(tmp_path: Path) -> None:
+def test_names_stay_unchanged_on_a_case_sensitive_file_system(tmp_path: Path) -> None:
     (tmp_path / "Videos").mkdir()
     (tmp_path / "Both").touch()
     (tmp_path / "bOTH").touch()
@@ -38,7 +38,7 @@ def test_where_case_matters_names_stay_as_they_are(tmp_path: Path) -> None:
     assert (spell_as_on_disk("/"), spell_as_on_disk("//"), spell_as_on_disk("//none")) == ("/", "/", "/none")
 
 
-def test_where_it_does_not_they_are_as_in_their_folders(case_insensitive_folder: Path) -> None:
+def test_names_take_the_spelling_on_disk_if_case_does_not_matter(case_insensitive_folder: Path) -> None:
     (case_insensitive_folder / "Videos" / "Überblick 2").mkdir(parents=True)
     (case_insensitive_folder / "Videos" / "Überblick 2" / "Intro.MP4").touch()
     wanted = f"{case_insensitive_folder}/Videos/Überblick 2/Intro.MP4"
@@ -47,7 +47,7 @@ def test_where_it_does_not_they_are_as_in_their_folders(case_insensitive_folder:
     assert spell_as_on_disk(f"{case_insensitive_folder}/videos/new/Folder") == f"{case_insensitive_folder}/Videos/new/Folder"
 
 
-def test_each_folder_is_looked_into_once(case_insensitive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_folder_is_listed_once(case_insensitive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine, looked = os.listdir, []
     monkeypatch.setattr(os, "listdir", lambda path: looked.append(path) or genuine(path))
     for number in range(5):
@@ -58,7 +58,7 @@ def test_each_folder_is_looked_into_once(case_insensitive_folder: Path, monkeypa
     assert looked == [str(case_insensitive_folder)]
 
 
-def test_a_folder_that_cannot_be_listed_is_believed(case_insensitive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_in_an_unlistable_folder_stays_as_typed(case_insensitive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (case_insensitive_folder / "Videos").mkdir()
 
     def refuse(path: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_listed_is_believed(case_insensitive_folder: Pat
 
 @pytest.mark.parametrize("named", ["NFC", "NFD"])
 @pytest.mark.parametrize("stored", ["NFC", "NFD"])
-def test_accents_made_up_in_the_other_way_name_the_same_file(tmp_path: Path, named: str, stored: str) -> None:
+def test_composed_and_decomposed_accents_name_the_same_file(tmp_path: Path, named: str, stored: str) -> None:
     """macOS stores them decomposed, and says so to whoever reads its disks and archives; people type them composed."""
     there = tmp_path / unicodedata.normalize(stored, "Série") / unicodedata.normalize(stored, "leçon é.mp4")
     there.parent.mkdir()

@@ -46,7 +46,7 @@ def test_codes_are_taken_in_any_spelling(typed: str, code: str) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "xx", "french", "fr-XX", "fr FR", "auto", "ht"])
-def test_what_is_no_output_language(typed: str) -> None:
+def test_unknown_codes_are_no_output_language(typed: str) -> None:
     assert canonical_code(typed) is None
 
 

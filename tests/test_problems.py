@@ -136,7 +136,7 @@ def test_every_row_of_the_vendors_troubleshooting_has_its_cause_and_remedy(sympt
     assert remedy in problem.remedy
 
 
-def test_what_may_endanger_the_account_or_pay_twice_or_for_nothing_asks() -> None:
+def test_retries_that_may_harm_the_account_or_pay_twice_ask_first() -> None:
     assert {code for code, problem in PROBLEMS.items() if problem.retry is RetryAdvice.ASK} == {
         "moderation",
         "submission_unknown",
@@ -171,7 +171,7 @@ def test_a_first_submission_is_never_called_free(code: str) -> None:
     assert "it is free" not in remedy
 
 
-def test_a_code_that_is_new_to_us() -> None:
+def test_an_unknown_code_has_a_general_explanation() -> None:
     problem = explain("flux_\x1b[31mcapacitor", "words")
     assert problem.retry is RetryAdvice.COSTS
     assert "\x1b" not in problem.title
@@ -203,7 +203,7 @@ def test_a_trouble_tells_itself() -> None:
         "\ufeff",
     ],
 )
-def test_what_steers_a_terminal_is_replaced(text: str) -> None:
+def test_terminal_control_characters_are_replaced(text: str) -> None:
     shown = make_printable(text)
     assert shown.isprintable()
     assert "\N{REPLACEMENT CHARACTER}" in shown

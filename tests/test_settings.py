@@ -97,7 +97,7 @@ def test_flag_before_environment_before_config(config: Path, field: str, variabl
     assert getattr(settings, field) == values[SETTING_SOURCES[given - 1]]
 
 
-def test_an_empty_variable_counts_as_none(config: Path) -> None:
+def test_an_empty_environment_variable_counts_as_unset(config: Path) -> None:
     assert (
         resolved_settings(config, 'api_url = "https://config.test"', {"SYNTHDUB_API_URL": ""}).api_url == "https://config.test"
     )
@@ -117,7 +117,7 @@ def test_false_and_none_are_different_flags(config: Path) -> None:
     assert (batch.lipsync, batch.recursive) == (False, True)
 
 
-def test_everything_that_the_config_may_hold(config: Path) -> None:
+def test_every_config_setting_is_read(config: Path) -> None:
     settings = resolved_settings(
         config,
         """
@@ -187,7 +187,7 @@ def test_a_mistake_is_named_with_file_line_and_what_is_expected(config: Path, mi
     assert "\n" not in found.detail
 
 
-def test_a_config_that_is_no_text(config: Path) -> None:
+def test_a_config_that_is_not_text_is_refused(config: Path) -> None:
     config.write_bytes(b"tier = '\xff'\n")
     assert "UTF-8" in settings_error(config).detail
 
@@ -360,7 +360,7 @@ def test_a_key_with_blanks_or_odd_characters(config: Path, key: str) -> None:
     assert key not in found.detail
 
 
-def test_the_key_shows_itself_nowhere(config: Path) -> None:
+def test_the_key_is_shown_nowhere(config: Path) -> None:
     settings = resolved_settings(config, f'api_key = "{API_KEY}"\n')
     assert settings.api_key == API_KEY  # it is there
     shown = [

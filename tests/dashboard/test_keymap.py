@@ -33,7 +33,7 @@ async def test_the_keymap_of_the_configuration_is_used(tmp_path: Path) -> None:
         assert len(opened.runner.requests_of(RetryRequest)) == 1
 
 
-async def test_a_keymap_for_an_action_that_is_none_is_told(tmp_path: Path) -> None:
+async def test_a_keymap_with_an_unknown_action_is_reported(tmp_path: Path) -> None:
     async with open_dashboard(tmp_path, [make_job(0, TWO_LANGUAGES)], keymap={"retri": "f5"}) as opened:
         (note,) = opened.app._notifications
         assert "'retri'; did you mean 'retry'?" in note.message
@@ -51,7 +51,7 @@ async def test_a_keymap_for_an_action_that_is_none_is_told(tmp_path: Path) -> No
         ({"up": "k"}, []),
     ],
 )
-def test_mistakes_in_the_keymap_are_told(keymap: dict[str, str], said: list[str]) -> None:
+def test_keymap_mistakes_are_reported(keymap: dict[str, str], said: list[str]) -> None:
     assert [words.removeprefix("[dashboard] keys: ") for words in Keymap(keymap).problems()] == said
 
 

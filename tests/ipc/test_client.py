@@ -125,7 +125,7 @@ async def test_requests_before_a_connection_and_after_its_loss_are_answered(tmp_
         assert (await link.ask(PauseRequest())).code == "runner_gone"
 
 
-async def test_a_dead_runner_is_told_and_started_only_when_asked(tmp_path: Path) -> None:
+async def test_a_dead_runner_is_reported_and_started_only_on_request(tmp_path: Path) -> None:
     runner = make_fake_runner(tmp_path)
     async with connected_client(runner) as (link, ears):
         await until(lambda: runner.subscriber_count)
@@ -139,7 +139,7 @@ async def test_a_dead_runner_is_told_and_started_only_when_asked(tmp_path: Path)
         await until(lambda: ears.jobs() == 2)
 
 
-async def test_a_connection_that_breaks_while_the_runner_lives_is_mended_by_itself(tmp_path: Path) -> None:
+async def test_a_broken_connection_to_a_live_runner_is_restored(tmp_path: Path) -> None:
     runner = make_fake_runner(tmp_path)
     async with connected_client(runner) as (_, ears):
         await until(lambda: runner.subscriber_count)
@@ -198,7 +198,7 @@ async def test_after_an_update_the_runner_is_replaced_once_and_then_followed(tmp
         assert len(runner.requests_of(StopRequest)) == 1 and runner.start_count == 2
 
 
-async def test_a_runner_of_another_protocol_is_replaced_once_and_then_said(
+async def test_a_runner_of_another_protocol_is_replaced_once_then_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "PROTOCOL_VERSION", link_module.PROTOCOL_VERSION + 1)
@@ -235,9 +235,7 @@ def count_unread_bytes(connection: TransportSocket) -> int:
     return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-async def test_it_ends_also_where_it_is_cancelled_in_the_moment_of_the_greeting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_client_cancelled_during_the_greeting_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`asyncio.wait_for` of Python 3.11 forgets a cancel that comes when what it waits for is done."""
     runner, come, greeted = make_fake_runner(tmp_path), asyncio.Event(), asyncio.Event()
 
@@ -271,7 +269,7 @@ async def test_a_runner_that_another_dashboard_started_is_found(tmp_path: Path, 
         await until(lambda: link.state is LinkState.ATTACHED and ears.jobs() == 2)
 
 
-async def test_a_farewell_is_kept_in_words(tmp_path: Path) -> None:
+async def test_a_goodbye_of_the_runner_is_explained_to_the_user(tmp_path: Path) -> None:
     runner = make_fake_runner(tmp_path)
     async with connected_client(runner) as (link, ears):
         await until(lambda: runner.subscriber_count)

@@ -15,7 +15,7 @@ from synthdub_tui.jobs.model import DubState
 from tests.proofs.sandbox_scene import running_batch
 
 
-async def test_a_reply_comes_behind_the_changes_that_it_tells_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reply_follows_the_changes_that_it_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a dashboard says "retried", and the next key meets a cell that still looks failed."""
     monkeypatch.setattr(server_module, "CHANGES_INTERVAL_SECONDS", 3600.0)  # changes are not sent by themselves
     async with running_batch(tmp_path) as stage:

@@ -149,7 +149,7 @@ def test_a_new_refusal_ends_a_consent_that_came_before_it() -> None:
 @pytest.mark.parametrize(
     "change", [source_changes.replace_source, lambda job, source: source_changes.start_new_version(job, source, [FR], NOW)]
 )
-def test_another_content_is_another_matter(change: Callable[[Job, Source], Job]) -> None:
+def test_a_refusal_does_not_apply_to_other_content(change: Callable[[Job, Source], Job]) -> None:
     job = change(JOB_WITH_REFUSED_PROJECT, NEWER_SOURCE)
     job = creation.add_or_restart_targets(job, [FR, ES], NOW)
     assert set(job.unsent_languages) == {FR, ES}
@@ -222,7 +222,7 @@ def test_a_file_that_was_touched_while_the_request_was_under_way_is_the_same_con
     assert creation.add_targets(creation.add_or_restart_targets(job, [FR], NOW), [ES], NOW).unsent_languages == ()
 
 
-def test_fetching_again_what_passed_in_the_end_asks_nothing() -> None:
+def test_downloading_again_a_dub_that_passed_moderation_does_not_ask() -> None:
     job = retry_dub(JOB_WITH_REFUSED_LANGUAGE)
     job = submission.record_project_created(submission.record_intent(job, [FR], "", NOW), "p2", NOW)
     job = observation.apply_project(job, "p2", observed_project(ObservedLanguage(FR, ObservedStatus.COMPLETE, "v2")), NOW)

@@ -159,7 +159,7 @@ def group_in_question(job: Job, *, named: bool) -> str:
     return next((word for word, found in vars(chosen).items() if found), "")
 
 
-def test_every_face_says_the_same_of_every_dub(reachable_jobs: list[Job]) -> None:
+def test_every_interface_describes_a_retry_the_same_way(reachable_jobs: list[Job]) -> None:
     for job in reachable_jobs:
         means, dub = policy_for(job, FR), job.dubs[FR]
         offered = means.step is not None and dub.state is not DubState.DONE
@@ -346,7 +346,7 @@ def test_what_changed_is_not_removed() -> None:
     assert (outcome.count, outcome.changed) == (0, [DubRef(job.id, FR)])
 
 
-def test_who_looks_twice_at_a_request_without_an_answer_sees_the_same() -> None:
+def test_a_pending_request_looks_the_same_when_viewed_twice() -> None:
     first, second = restart.resume_job(submitting_job(FR, ES), NOW + 5), restart.resume_job(submitting_job(FR, ES), NOW + 90)
     assert dub_fingerprint(first, FR) == dub_fingerprint(second, FR)
     assert first.dubs[FR].state is DubState.UNKNOWN

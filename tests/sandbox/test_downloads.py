@@ -139,7 +139,7 @@ def test_bandwidth(make_caller: MakeCaller) -> None:
     assert time.monotonic() - start >= 0.15
 
 
-def test_the_journal_tells_what_was_fetched(caller: ApiCaller, video_url: str) -> None:
+def test_the_journal_lists_downloads(caller: ApiCaller, video_url: str) -> None:
     caller.plain_client.get(video_url, headers={"Range": "bytes=0-99"})
     record = caller.sandbox.journal[-1]
     assert (record.endpoint, record.status, record.bytes_out) == ("download", 206, 100)

@@ -46,7 +46,7 @@ def test_hanging(caller: ApiCaller, kind: Any, billed: bool) -> None:
     assert bool(caller.sandbox.billed_dubs()) is billed
 
 
-def test_hanging_ends_by_itself(caller: ApiCaller) -> None:
+def test_hanging_ends_after_its_time(caller: ApiCaller) -> None:
     caller.sandbox.inject(Fault("GET *", "hang_before", seconds=0.1))
     with pytest.raises(httpx.ReadError):
         caller.api_client.get("/v2/assets/x")

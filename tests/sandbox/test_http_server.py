@@ -112,7 +112,7 @@ def test_clients_that_leave(caller: ApiCaller, caplog: pytest.LogCaptureFixture)
     assert caplog.records == []
 
 
-def test_a_failure_of_the_sandbox_itself_is_told(caller: ApiCaller, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_of_the_sandbox_is_reported(caller: ApiCaller, caplog: pytest.LogCaptureFixture) -> None:
     caller.sandbox.state.projects = None  # type: ignore[assignment]
     assert caller.api_client.get("/v2/dubbing/00000000-0000-0000-0000-000000000000").status_code == 500
     assert "the sandbox failed on GET /v2/dubbing/" in caplog.text

@@ -35,7 +35,7 @@ def test_wrong_region(caller: ApiCaller) -> None:
     assert "<Region>eu-west-1</Region>" in answer.text
 
 
-def test_boto3_finds_the_region_by_itself(caller: ApiCaller) -> None:
+def test_boto3_finds_the_region(caller: ApiCaller) -> None:
     """As against S3: it reads the region from the error and signs again."""
     asset = caller.create_asset()
     given = asset["uploadCredentials"]

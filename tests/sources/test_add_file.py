@@ -87,7 +87,7 @@ def ended_job(job: Job, state: DubState) -> Job:
 
 
 @pytest.mark.parametrize("state", [DubState.WAITING, DubState.DUBBING, DubState.READY, DubState.DOWNLOADING, DubState.UNKNOWN])
-def test_forcing_again_does_not_begin_anew_what_it_began_and_did_not_finish(state: DubState) -> None:
+def test_forcing_again_does_not_restart_unfinished_forced_dubs(state: DubState) -> None:
     job = ended_job(add_video({}, batch=FORCE_NEW_BATCH).job, state)
     again, effect = add_video(batch_of_jobs(job), batch=FORCE_NEW_BATCH)
     assert effect is AddEffect.UNFINISHED
@@ -95,7 +95,7 @@ def test_forcing_again_does_not_begin_anew_what_it_began_and_did_not_finish(stat
 
 
 @pytest.mark.parametrize("state", [DubState.DONE, DubState.FAILED, DubState.CANCELLED])
-def test_forcing_again_begins_anew_what_has_ended(state: DubState) -> None:
+def test_forcing_again_restarts_dubs_that_have_ended(state: DubState) -> None:
     job = ended_job(add_video({}, batch=FORCE_NEW_BATCH).job, state)
     assert add_video(batch_of_jobs(job), batch=FORCE_NEW_BATCH).effect is AddEffect.RENEWED
 

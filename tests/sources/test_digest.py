@@ -142,7 +142,7 @@ def test_a_descriptor_stays_open_and_where_it_was(source_path: Path) -> None:
         assert file.tell() == 5
 
 
-def test_a_digest_that_nobody_wants_any_more_is_given_up(source_path: Path) -> None:
+def test_computing_a_digest_can_be_cancelled(source_path: Path) -> None:
     seen: list[int] = []
     with pytest.raises(DigestCancelledError):
         compute_digest(str(source_path), size=CONTENT_BYTES, progress=seen.append, stop=lambda: len(seen) == 3)

@@ -51,7 +51,7 @@ def test_without_a_digest_another_time_costs_only_with_consent() -> None:
 @pytest.mark.parametrize(
     "found", [VIDEO_THERE, VIDEO_THERE._replace(path="/archive/opening.mp4"), VIDEO_THERE._replace(mtime_ns=LATER_NS)]
 )
-def test_a_file_at_a_new_place_is_told_by_its_content(found: FoundVideo) -> None:
+def test_a_moved_file_is_recognised_by_its_content(found: FoundVideo) -> None:
     job = job_with_digest(dubbing_job(FR))
     assert named(found, job) == FileToCompare(found, (job.id,))
     moved = named(found, job, digest="xxh3:1")

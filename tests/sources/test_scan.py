@@ -274,7 +274,7 @@ def test_folders_nested_deeper_than_calls_can_be(tmp_path: Path) -> None:
             folder.rmdir()
 
 
-def test_what_is_wrong_with_the_named_paths_is_told_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_problems_of_named_paths_are_reported_without_a_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_files(tmp_path, "in/a.mp4", "in/b.mkv", "c.mkv")
     monkeypatch.setattr(scan_module, "_Search", None)
     wrong = refused([str(tmp_path / name) for name in ("in", "in/a.mp4", "none", "c.mkv")])

@@ -342,7 +342,7 @@ def test_every_truncation_and_every_flipped_byte_loads_as_a_job_or_is_damaged() 
     assert loaded < len(variants) / 2
 
 
-def test_truncated_files_lie_where_they_can_be_mended(store: JobStore, state_folder: Path) -> None:
+def test_a_truncated_job_file_can_be_repaired_in_place(store: JobStore, state_folder: Path) -> None:
     path = state_folder / "jobs" / f"{make_job().id}.toml"
     for length in range(0, len(SMALL_JOB_BYTES), 29):
         path.write_bytes(SMALL_JOB_BYTES[:length])

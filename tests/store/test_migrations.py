@@ -128,7 +128,7 @@ def test_who_only_looks_changes_nothing(schema_1_folder: Path) -> None:
     assert read_files(schema_1_folder) == before
 
 
-def test_a_copy_that_was_interrupted_is_made_anew(schema_1_folder: Path) -> None:
+def test_an_interrupted_copy_is_made_again(schema_1_folder: Path) -> None:
     before = read_files(schema_1_folder)
     (schema_1_folder / "backup-schema-1.part" / "jobs").mkdir(parents=True)
     (schema_1_folder / "backup-schema-1.part" / "jobs" / f"{JOB_ID}.toml").write_text("half of")

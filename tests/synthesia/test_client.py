@@ -183,7 +183,7 @@ async def test_nothing_new() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "..", "a/b", "a%2Fb", "a?b", "x" * 129, "ä", "a\n"])
-async def test_an_id_that_is_none_is_not_sent(wrong: str) -> None:
+async def test_an_invalid_id_is_not_sent(wrong: str) -> None:
     async with FaultServer() as server, open_client(server.url) as client:
         for call in (client.get_asset(wrong), client.get_project(wrong), client.add_locales(wrong, **DUBBING_OPTIONS)):
             with pytest.raises(RequestRejectedError) as caught:
@@ -611,7 +611,7 @@ async def test_an_answer_to_the_old_key_says_nothing_about_the_new() -> None:
 @pytest.mark.parametrize(
     ("key", "code"), [("", "no_key"), (" \n", "no_key"), ("a\r\nX: y", "key_rejected"), ("kéy", "key_rejected")]
 )
-async def test_a_key_that_is_none_is_not_sent(key: str, code: str) -> None:
+async def test_an_invalid_key_is_not_sent(key: str, code: str) -> None:
     async with FaultServer() as server, open_client(server.url, key=key) as client:
         with pytest.raises(InvalidApiKeyError) as caught:
             await client.get_asset("a-1")
@@ -632,7 +632,7 @@ async def test_a_key_that_is_none_is_not_sent(key: str, code: str) -> None:
         "http://[::1",
     ],
 )
-def test_addresses_that_will_not_do(url: str) -> None:
+def test_invalid_base_urls_are_refused(url: str) -> None:
     with pytest.raises(ProblemError) as caught:
         SynthesiaClient(url, API_KEY, RateGate(TIERS["creator"]))
     assert caught.value.code == "url_invalid"

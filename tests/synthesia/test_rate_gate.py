@@ -138,7 +138,7 @@ def test_a_pause_survives_a_restart() -> None:
     assert again.next_call_at(START_EPOCH_SECONDS + 1) == START_EPOCH_SECONDS + 3000
 
 
-def test_time_that_goes_back_gives_nothing_away() -> None:
+def test_a_clock_that_goes_back_grants_no_extra_calls() -> None:
     budget = RateBudget((RateLimit(1, 60),))
     budget.count_call(START_EPOCH_SECONDS)
     assert budget.next_call_at(START_EPOCH_SECONDS - 1000) == START_EPOCH_SECONDS + 60 + MAX_TRANSIT_SECONDS
@@ -211,7 +211,7 @@ async def run_ready_tasks() -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_best_waits_least() -> None:
+async def test_the_highest_priority_waits_least() -> None:
     time = FakeTime()
     quota, order = time.make_rate_gate(RateLimit(2, 10)), []
     await quota.acquire(Endpoint.GET_DUBBING, Priority.POLL)

@@ -85,7 +85,7 @@ def test_project_status(word: str, status: ProjectStatus) -> None:
 @pytest.mark.parametrize("name", ["dubbedAssets", "dubbedVideos", "dubbed"])
 @pytest.mark.parametrize("language", ["language", "locale"])
 @pytest.mark.parametrize("url", ["download", "downloadUrl", "url"])
-def test_other_names_of_the_guide(name: str, language: str, url: str) -> None:
+def test_field_names_of_the_guide_are_accepted(name: str, language: str, url: str) -> None:
     info = read_project({"status": "complete", "dubbedAssets": None, name: [{"id": 7, language: "fr-FR", url: SIGNED_URL}]})
     (found,) = info.languages
     assert (found.language, found.video, found.state, found.download) == ("fr-FR", "7", LanguageStatus.COMPLETE, SIGNED_URL)
@@ -130,7 +130,7 @@ def test_captions_and_thumbnail() -> None:
     assert bare.srt == bare.vtt == ""
 
 
-def test_entries_that_are_none_are_skipped() -> None:
+def test_invalid_entries_are_skipped() -> None:
     entries = [
         None,
         1,
@@ -202,7 +202,7 @@ def test_addresses_are_quoted_as_clients_do_and_what_is_quoted_stays(said: str, 
         (entry_with(download=None), "complete, without an address to download from"),
     ],
 )
-def test_what_is_odd_about_a_language_is_told(entry: dict[str, object], oddity: str) -> None:
+def test_odd_fields_of_a_language_are_reported(entry: dict[str, object], oddity: str) -> None:
     (found,) = read_project({"status": "in_progress", "dubbedAssets": [entry]}).languages
     assert found.unknown_status == oddity
     assert read_project({"id": "p", "status": "on_hold"}).unknown_status == "on_hold"

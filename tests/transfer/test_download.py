@@ -119,7 +119,9 @@ async def test_a_whole_file(site: FakeSite, download: PartDownload) -> None:
     assert stat.S_IMODE(download.part.stat().st_mode) == 0o666 & ~umask
 
 
-async def test_nothing_of_ours_is_sent_along(site: FakeSite, download: PartDownload, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_credentials_or_referer_are_sent_to_the_storage(
+    site: FakeSite, download: PartDownload, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = download.part.parent / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -199,7 +201,7 @@ async def test_another_range_than_asked_for(site: FakeSite, download: PartDownlo
     assert site.requested_ranges() == ["bytes=1000-", ""]
 
 
-async def test_a_range_that_nobody_asked_for(site: FakeSite, download: PartDownload) -> None:
+async def test_an_unrequested_range_does_not_damage_the_file(site: FakeSite, download: PartDownload) -> None:
     site.script = [always_answer(206, CONTENT[:1000], ETag='"v1"', Content_Range=f"bytes 0-999/{len(CONTENT)}")]
     await download.download()
     assert download.part.read_bytes() == CONTENT
@@ -221,7 +223,7 @@ async def test_a_part_longer_than_the_file(site: FakeSite, download: PartDownloa
     assert site.requested_ranges() == [f"bytes={len(CONTENT) + 4}-", ""]
 
 
-async def test_breaks_are_overcome_however_many_if_each_gains_ground(site: FakeSite, download: PartDownload) -> None:
+async def test_any_number_of_breaks_is_overcome_if_each_attempt_progresses(site: FakeSite, download: PartDownload) -> None:
     site.script = [site.break_after(100_000) for _ in range(8)]
     await download.download()
     assert download.part.read_bytes() == CONTENT
@@ -259,7 +261,7 @@ async def test_a_passing_fault(site: FakeSite, download: PartDownload, status: i
     assert download.part.read_bytes() == CONTENT
 
 
-async def test_nobody_listens(downloader: Downloader, tmp_path: Path) -> None:
+async def test_a_refused_connection_is_reported(downloader: Downloader, tmp_path: Path) -> None:
     download = PartDownload(downloader, "http://127.0.0.1:1/secret", tmp_path / "part")
     assert await download.download_error() == ("download_failed", "Connection refused")
 
@@ -286,7 +288,7 @@ async def test_a_lasting_fault(site: FakeSite, download: PartDownload) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-async def test_a_url_that_ran_out(site: FakeSite, download: PartDownload, status: int) -> None:
+async def test_an_expired_url_fails_and_keeps_the_part(site: FakeSite, download: PartDownload, status: int) -> None:
     site.script = [always_answer(status)]
     download.write_part(1000, '"v1"')
     with pytest.raises(UrlExpiredError) as caught:
@@ -680,7 +682,7 @@ async def test_the_certificate_is_that_of_the_name(
         assert await download.download_error() == ("download_failed", "certificate verify failed")
 
 
-async def test_a_certificate_that_nobody_vouches_for(
+async def test_an_untrusted_certificate_is_refused(
     downloader: Downloader, secure_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -921,7 +923,7 @@ def _publish_part(part: Path, final: Path, *, replace: bool = False) -> str:
 
 
 @pytest.mark.usefixtures("hard_links")
-async def test_of_many_landings_one_wins(tmp_path: Path) -> None:
+async def test_only_one_of_many_concurrent_landings_succeeds(tmp_path: Path) -> None:
     parts = [tmp_path / f"part{number}" for number in range(8)]
     for part in parts:
         part.write_text(part.name)

@@ -98,7 +98,7 @@ def hostile_settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.usefixtures("hostile_settings")
-async def test_an_upload_goes_where_it_is_told(
+async def test_an_upload_goes_to_the_given_endpoint(
     bucket_and_url: tuple[FakeBucket, str], uploader: Uploader, tmp_path: Path
 ) -> None:
     await uploader.upload(make_source(tmp_path / "a.mp4", 9 * 1024 * 1024), UPLOAD_TARGET, lambda sent: None)
@@ -116,7 +116,7 @@ def test_without_an_endpoint_the_client_is_for_aws_in_ireland() -> None:
 
 
 @pytest.mark.usefixtures("hostile_settings")
-def test_the_settings_are_hostile_indeed(tmp_path: Path) -> None:
+def test_the_hostile_settings_affect_a_plain_client(tmp_path: Path) -> None:
     """A plain client in the same place does something else, or cannot even be made."""
     try:
         made = _client_facts(_plain_boto3_client())

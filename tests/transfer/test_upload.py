@@ -320,7 +320,7 @@ async def test_a_lost_answer_to_the_last_request_is_found_out(
     "look",
     [always_answer(403, Content_Length=""), always_answer(404, Content_Length=""), always_answer(200, Content_Length="5")],
 )
-async def test_where_nobody_may_look_it_is_said_that_all_was_sent(
+async def test_an_upload_that_cannot_be_checked_reports_that_all_was_sent(
     bucket_and_url: BucketAndUrl, uploader: Uploader, tmp_path: Path, look: RequestHandler
 ) -> None:
     storage = bucket_and_url[0]
@@ -364,7 +364,7 @@ async def test_a_failed_part_leaves_no_multipart_upload(
     assert (bucket_and_url[0].uploads, bucket_and_url[0].aborted_uploads) == ({}, ["u0"])
 
 
-async def test_nobody_listens(tmp_path: Path) -> None:
+async def test_a_refused_connection_is_reported(tmp_path: Path) -> None:
     uploader = Uploader("http://127.0.0.1:1", connect_timeout=1, attempts=2, backoff=0.01)
     with pytest.raises(ProblemError) as caught:
         await uploader.upload(make_source(tmp_path / "a.mp4", MIB), UPLOAD_TARGET, ignore_progress)

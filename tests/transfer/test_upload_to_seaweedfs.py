@@ -108,12 +108,12 @@ async def test_a_lost_answer_to_the_last_request_is_found_out(seaweedfs: Seaweed
 
 
 @pytest.mark.parametrize("size", [MIB, MIN_PART_BYTES], ids=["small", "multipart"])
-async def test_credentials_that_ran_out(seaweedfs: SeaweedFS, tmp_path: Path, size: int) -> None:
+async def test_an_upload_with_expired_credentials(seaweedfs: SeaweedFS, tmp_path: Path, size: int) -> None:
     # AWS says ExpiredToken; SeaweedFS only that it does not know the key id
     assert await _upload_error(seaweedfs, tmp_path, size, _upload_target(seaweedfs, "late.mp4", -60)) == "upload_denied"
 
 
-async def test_credentials_that_run_out_under_way(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
+async def test_credentials_that_expire_during_an_upload(seaweedfs: SeaweedFS, tmp_path: Path) -> None:
     """The first part was taken in time; what is not whole is never there."""
     seconds = 3
     uploader = _make_uploader(seaweedfs)

@@ -45,7 +45,7 @@ def test_an_id_is_taken_alone_and_out_of_an_address(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "intro", FIRST_PROJECT[:-1], FIRST_PROJECT + "0", "0" + FIRST_PROJECT, "https://app.synthesia.io/"]
 )
-def test_what_is_no_id_is_none(text: str) -> None:
+def test_text_without_an_id_gives_none(text: str) -> None:
     assert find_project_ids(text) == []
 
 
@@ -122,7 +122,7 @@ def test_what_goes_on_or_is_complete_can_be_followed(seen: ObservedProject) -> N
         (failed_project(), "adopt_failed", "processing_error"),
     ],
 )
-def test_where_a_dub_cannot_be_followed_the_reason_is_told(seen: ObservedProject, code: str, words: str) -> None:
+def test_a_dub_that_cannot_be_followed_reports_the_reason(seen: ObservedProject, code: str, words: str) -> None:
     found = find_obstacle(queued_job(FR, ES), FR, seen)
     assert found is not None
     assert found.code == code

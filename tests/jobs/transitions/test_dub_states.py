@@ -115,7 +115,7 @@ def test_languages_added_to_a_finished_job_go_to_its_project_without_an_upload()
 
 
 @pytest.mark.parametrize("state", DubState)
-def test_renewing_starts_the_named_languages_anew(state: DubState) -> None:
+def test_renewing_restarts_the_named_languages(state: DubState) -> None:
     before = jobs_in_every_state(FR)[state]
     job = source_changes.start_new_version(before, NEWER_SOURCE, [FR, ES], NOW + 1)
     assert job.source == NEWER_SOURCE

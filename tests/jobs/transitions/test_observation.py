@@ -100,7 +100,7 @@ def test_languages_are_compared_without_case(spelling: str) -> None:
     )
 
 
-def test_a_language_nobody_asked_for_is_passed_over() -> None:
+def test_a_language_that_was_not_requested_is_ignored() -> None:
     job = dubbing_job(FR)
     assert (
         observation.apply_project(
@@ -110,7 +110,7 @@ def test_a_language_nobody_asked_for_is_passed_over() -> None:
     )
 
 
-def test_another_project_is_none_of_the_job() -> None:
+def test_an_observation_of_another_project_is_ignored() -> None:
     job = dubbing_job(FR)
     assert observation.apply_project(job, "p2", observed_project(complete_language(FR)), NOW) == job
 
@@ -141,7 +141,7 @@ def test_a_failed_project_takes_no_more_languages_even_after_a_retry() -> None:
         ObservedProject(ObservedStatus.ERROR, "processing_error"),
     ],
 )
-def test_what_is_ready_does_not_go_back(job: Job, news: ObservedProject) -> None:
+def test_a_later_poll_does_not_undo_a_ready_dub(job: Job, news: ObservedProject) -> None:
     assert observation.apply_project(job, "p1", news, NOW + 10 * MAX_ABSENT_SECONDS).dubs == job.dubs
 
 
@@ -223,20 +223,20 @@ def test_a_language_that_shows_up_late_is_forgiven() -> None:
 
 
 @pytest.mark.parametrize("video", ["v1", ""])
-def test_the_old_error_is_not_the_new_tries(video: str) -> None:
+def test_an_old_error_does_not_fail_the_new_attempt(video: str) -> None:
     job = resubmitted_job(video)
     job = observation.apply_project(job, "p1", observed_project(error_language(FR, video=video), complete=True), NOW + 1)
     assert dub_state(job) is DubState.DUBBING
 
 
-def test_the_old_error_is_believed_in_the_end() -> None:
+def test_an_old_error_that_persists_fails_the_new_attempt() -> None:
     job = observation.apply_project(
         resubmitted_job(), "p1", observed_project(error_language(FR), complete=True), NOW + OLD_ERROR_GRACE_SECONDS
     )
     assert dub_state(job) is DubState.FAILED
 
 
-def test_an_error_of_the_new_try_counts_at_once() -> None:
+def test_an_error_of_the_new_attempt_counts_at_once() -> None:
     job = observation.apply_project(
         resubmitted_job(), "p1", observed_project(error_language(FR, video="v2"), complete=True), NOW + 1
     )
@@ -347,7 +347,7 @@ def test_a_lost_project_is_looked_for_once_more_for_free() -> None:
     assert retry.cheapest_step(lost.dubs[FR]) is RetryStep.NEW_PROJECT
 
 
-def test_a_mistake_of_ours_while_watching_costs_nothing() -> None:
+def test_an_internal_error_while_polling_is_retried_by_a_free_poll() -> None:
     job = observation.fail_polled_dubs(dubbing_job(FR), "p1", NOW)
     assert job.dubs[FR].failure is not None
     assert job.dubs[FR].failure.code == "internal"
@@ -361,7 +361,7 @@ def test_a_lost_project_leaves_what_is_finished_and_answers_nothing_about_the_un
     assert needed_activities(job) == []
 
 
-def test_another_lost_project_is_none_of_the_job() -> None:
+def test_the_loss_of_another_project_is_ignored() -> None:
     assert observation.record_project_not_found(dubbing_job(FR), "p2", "", NOW) == dubbing_job(FR)
 
 
@@ -380,19 +380,19 @@ def test_of_an_old_failure_and_a_new_dub_the_new_one_counts(job: Job, new: Obser
     assert counts is new  # for the download, too
 
 
-def test_a_language_alone_is_the_locale_that_was_asked_for() -> None:
+def test_a_language_without_region_matches_the_requested_locale() -> None:
     assert (
         dub_state(observation.apply_project(dubbing_job(FR, ES), "p1", observed_project(complete_language("fr")), NOW), FR)
         is DubState.READY
     )
 
 
-def test_a_language_alone_is_none_of_two_locales() -> None:
+def test_a_language_without_region_matches_neither_of_two_locales() -> None:
     job = observation.apply_project(dubbing_job(FR, "fr-CA"), "p1", observed_project(complete_language("fr")), NOW)
     assert (dub_state(job, FR), dub_state(job, "fr-CA")) == (DubState.DUBBING, DubState.DUBBING)
 
 
-def test_the_locale_itself_goes_before_the_language_alone() -> None:
+def test_an_exact_locale_is_preferred_to_a_language_without_region() -> None:
     assert (
         dub_state(
             observation.apply_project(
@@ -416,7 +416,7 @@ UNKNOWN_STATUS_LANGUAGE = ObservedLanguage(FR, ObservedStatus.RUNNING, "v1", odd
 @pytest.mark.parametrize(
     "odd", [observed_project(UNKNOWN_STATUS_LANGUAGE), ObservedProject(ObservedStatus.RUNNING, oddity="on_hold")]
 )
-def test_a_word_that_nobody_knows_is_told_once_after_three_polls(odd: ObservedProject) -> None:
+def test_an_unknown_status_is_reported_once_after_three_polls(odd: ObservedProject) -> None:
     job, told = dubbing_job(FR), []
     for poll in range(6):
         before, job = job, observation.apply_project(job, "p1", odd, NOW + poll)
@@ -425,7 +425,7 @@ def test_a_word_that_nobody_knows_is_told_once_after_three_polls(odd: ObservedPr
     assert dub_state(job) is DubState.DUBBING
 
 
-def test_a_word_that_nobody_knows_fails_after_two_days_and_a_retry_looks_once_for_free() -> None:
+def test_an_unknown_status_fails_after_two_days_and_a_retry_polls_once_for_free() -> None:
     job = observation.apply_project(dubbing_job(FR), "p1", observed_project(UNKNOWN_STATUS_LANGUAGE), NOW)
     job = observation.apply_project(job, "p1", observed_project(UNKNOWN_STATUS_LANGUAGE), NOW + MAX_UNKNOWN_STATUS_SECONDS)
     failure = job.dubs[FR].failure
@@ -451,7 +451,7 @@ def test_a_word_that_nobody_knows_fails_after_two_days_and_a_retry_looks_once_fo
     )
 
 
-def test_a_known_word_ends_the_count() -> None:
+def test_a_known_status_resets_the_count_of_unknown_ones() -> None:
     job = observation.apply_project(dubbing_job(FR), "p1", observed_project(UNKNOWN_STATUS_LANGUAGE), NOW)
     job = observation.apply_project(job, "p1", observed_project(running_language(FR)), NOW + 1)
     assert job.dubs[FR].odd is None

@@ -90,7 +90,7 @@ def test_an_unknown_addition_is_added_again_if_the_user_says_so() -> None:
 
 
 @pytest.mark.parametrize("job", [queued_job(FR), dubbing_job(FR), ready_job(FR), downloading_job(FR)])
-def test_what_goes_on_by_itself_cannot_be_retried(job: Job) -> None:
+def test_a_dub_in_progress_cannot_be_retried(job: Job) -> None:
     assert retry_dub(job) is job
 
 
@@ -105,7 +105,7 @@ def test_download_again_is_free_and_continues() -> None:
     assert needed_activities(job) == [Download(FR)]
 
 
-def test_a_finished_dub_whose_file_is_gone_is_fetched_again() -> None:
+def test_a_finished_dub_whose_file_is_missing_is_downloaded_again() -> None:
     job = retry_dub(done_job(FR))
     assert needed_activities(job) == [Download(FR)]
     assert job.dubs[FR].output is not None  # what may be replaced
@@ -117,7 +117,7 @@ def test_a_cancelled_dub_that_was_accepted_is_looked_up_in_its_project() -> None
     assert observation.apply_project(job, "p1", observed_project(complete_language(FR)), NOW).dubs[FR].state is DubState.READY
 
 
-def test_a_download_whose_project_is_gone_is_looked_up_then_made_anew() -> None:
+def test_a_download_whose_project_is_gone_is_polled_once_then_dubbed_again() -> None:
     job = dub_states.fail_dub(downloading_job(FR), FR, "project_not_found", "", FailureScope.DOWNLOAD, NOW)
     job = retry_dub(job)
     assert needed_activities(job) == [PollProject("p1")]

@@ -104,7 +104,7 @@ def test_a_project_belongs_to_the_asset_that_was_sent_even_if_the_job_has_anothe
     assert extendable_project(job) == ""
 
 
-def test_what_is_dubbed_anew_forgets_projects_that_nothing_is_asked_of_any_more() -> None:
+def test_dubbing_again_forgets_projects_that_are_no_longer_used() -> None:
     """Each would stay in the state file, in memory and in every message to a dashboard."""
     job = dubbing_job(FR, ES)
     for number in range(2, 100):
@@ -152,7 +152,7 @@ def test_refused_for_some_languages_the_others_are_sent_without_them() -> None:
     assert needed_activities(job) == [Submit((FR, DE), "")]
 
 
-def test_refused_for_languages_nobody_asked_for_counts_for_all() -> None:
+def test_a_refusal_of_languages_that_were_not_requested_applies_to_all() -> None:
     job = submission.record_rejected(submitting_job(FR), "language_refused", "words", {"xx": "?"}, NOW)
     assert states_by_language(job) == {FR: DubState.FAILED}
 
@@ -200,7 +200,7 @@ def test_put_refused_for_a_language() -> None:
 
 
 @pytest.mark.parametrize("job", [job_with_added_languages(FR.lower(), ES), job_retried_in_project(FR)])
-def test_put_refused_for_content_is_moderation_and_goes_nowhere_by_itself(job: Job) -> None:
+def test_put_refused_for_content_is_moderation_and_is_not_retried_automatically(job: Job) -> None:
     assert job.submission is not None
     language = job.submission.languages[0]
     job = submission.record_locales_added(job, {ES: "v2"}, {language: "Rejected by moderation."}, NOW)
@@ -252,7 +252,7 @@ def test_put_skipping_a_failed_language_whose_last_put_is_unknown_does_not_pay_f
     assert retry.cheapest_step(seen_failed.dubs[FR]) is RetryStep.NEW_PROJECT
 
 
-def test_put_skipping_a_failed_language_that_nobody_looked_at_since_follows_it() -> None:
+def test_put_skipping_a_failed_language_that_was_not_polled_since_follows_it() -> None:
     """It may have become complete after all: only its present entry tells."""
     job = submission.record_locales_added(job_retried_in_project(FR), {}, {}, NOW)
     assert states_by_language(job)[FR] is DubState.DUBBING
