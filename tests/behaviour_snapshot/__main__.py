@@ -26,7 +26,7 @@ def main() -> int:
     only = tuple(arguments.only or ())
     if arguments.against:
         folder = arguments.folder or Path(tempfile.mkdtemp(prefix="behaviour-snapshot-"))
-        return compare_with(arguments.compare_with, folder, only)
+        return compare_with(arguments.against, folder, only)
     if not arguments.folder:
         parser.error("FOLDER or --against is needed")
     record_snapshot(arguments.folder, only)
