@@ -1,4 +1,4 @@
-"""The base classes of all exceptions of this program."""
+"""The roots of the exceptions: all of this program, and those that a user is shown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from synthdub_tui.problems import Problem, explain
 
 
 class SynthdubError(Exception):
-    """The base of every exception class of this program."""
+    """The root of all exceptions that this program raises.
+
+    All but `ProblemError` are caught before a user sees them.
+    """
 
 
 class ProblemError(SynthdubError):
-    """An error with a code of `KNOWN`. Code that raises it keeps secrets out of `detail`."""
+    """An error with a code of `PROBLEMS`, which says what happened, why and what to do.
+
+    Code that raises it keeps secrets out of `detail`.
+    """
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code, detail)

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
-from xml.etree import ElementTree as XML
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from synthdub_tui.sandbox import sigv4
@@ -222,8 +222,8 @@ def _md5_spellings(path: Path) -> tuple[str, str]:
 
 def _wanted(body: bytes | None) -> list[ListedPart]:
     try:
-        root = XML.fromstring(body or b"")  # noqa: S314 - from a client that signed it, on this machine
-    except XML.ParseError as error:
+        root = ElementTree.fromstring(body or b"")  # noqa: S314 - from a client that signed it, on this machine
+    except ElementTree.ParseError as error:
         raise S3Error("MalformedXML", "The XML you provided was not well-formed.") from error
     parts = []
     for part in root:

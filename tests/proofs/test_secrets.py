@@ -48,7 +48,7 @@ class RedirectTarget:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _take
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _take  # noqa: N815 - http.server calls them by these names
 
             def log_message(self, *_: object) -> None:
                 """Silence."""
