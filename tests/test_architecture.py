@@ -28,7 +28,6 @@ BUILTIN_ERRORS: Final = {"SystemExit", "KeyboardInterrupt", "StopIteration", "St
 
 MAX_LINES: Final = 400
 LONG_FILES: Final = {
-    "cli.py": 498,
     "dashboard/actions/retry.py": 403,
     "dashboard/app.py": 405,
     "dashboard/grid_model.py": 464,

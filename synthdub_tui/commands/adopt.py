@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
+from synthdub_tui.commands.options import add_service_options, add_state_options, resolve
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.commands.select_dubs import dub_name, select_one_dub
 from synthdub_tui.errors import ProblemError
@@ -12,6 +14,23 @@ from synthdub_tui.ipc.protocol import AdoptRequest, DubRef
 from synthdub_tui.jobs import adoption
 from synthdub_tui.settings.model import Settings
 from synthdub_tui.text import make_printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.description = (
+        "Follow a dub in a project that only Synthesia Studio shows, and download it. The service is asked for free. The "
+        "dub may be waiting, held, failed, cancelled or unknown."
+    )
+    parser.add_argument("dub", metavar="FILE:LANG", help="the dub, as `synthdub status` names it")
+    parser.add_argument("project", metavar="PROJECT", help="the project's id, or its address in Synthesia Studio")
+    add_service_options(parser)
+    add_state_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return adopt(resolve(arguments), arguments.dub, arguments.project)
 
 
 def adopt(settings: Settings, dub: str, named: str) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterable
 
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
+from synthdub_tui.commands.options import add_select_options, resolve
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.commands.select_dubs import all_selected, select_dubs
 from synthdub_tui.ipc.protocol import CancelRequest, ShownDub
@@ -15,6 +17,16 @@ from synthdub_tui.problems import explain
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.settings.model import Settings
 from synthdub_tui.text import make_printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_select_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return cancel(resolve(arguments), arguments.select)
 
 
 def cancel(settings: Settings, selected: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import subprocess
@@ -14,7 +15,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from synthdub_tui.commands.run import run_demo
+from synthdub_tui.commands.headless_run import run_demo
+from synthdub_tui.commands.options import split_codes
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.humanize import format_count
 from synthdub_tui.ipc.blocking_client import BlockingRunnerClient
@@ -54,6 +56,20 @@ times = 1
 """
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.description = "All of it against the built-in sandbox, in a temporary state directory. No key needed."
+    parser.add_argument("--files", type=int, default=6, metavar="N", help="videos to make and dub (default: 6)")
+    parser.add_argument("--targets", type=split_codes, action="extend", metavar="CODES", help="default: fr-FR,es-ES,de-DE")
+    parser.add_argument("--headless", action="store_true", help="no dashboard: run, and print the summary")
+    parser.add_argument("--folder", metavar="DIR", help="keep videos and outputs here (default: a temporary folder, kept too)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return demo(arguments.files, getattr(arguments, "targets", []), "headless" in arguments, getattr(arguments, "folder", ""))
+
+
 def demo(files: int, targets: list[str], headless: bool, folder: str) -> int:
     """Create `files` videos, dub them against the sandbox and print the folder of the outputs.
 
@@ -87,7 +103,7 @@ def _headless(root: Path, targets: list[str]) -> int:
 
 def _on_screen(root: Path, targets: list[str]) -> int:
     """Runs sandbox and runner as separate processes, as in real use."""
-    from synthdub_tui.commands.dashboard import BackgroundRunner, options  # noqa: PLC0415
+    from synthdub_tui.commands.dashboard_start import BackgroundRunner, options  # noqa: PLC0415
     from synthdub_tui.commands.stop import end_runner  # noqa: PLC0415
     from synthdub_tui.dashboard.run import run_dashboard  # noqa: PLC0415
 

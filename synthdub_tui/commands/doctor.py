@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import locale
@@ -13,6 +14,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from synthdub_tui import __version__
+from synthdub_tui.commands.options import add_settings_options
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.humanize import format_count
 from synthdub_tui.problems import explain
@@ -29,6 +31,16 @@ LOW_SPACE_BYTES = 1_000_000_000
 """Free bytes below which a batch of videos will soon fill the disk."""
 
 SERVICE_TIMEOUT_SECONDS = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_settings_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return doctor(vars(arguments))
 
 
 class Severity(StrEnum):

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+
 from synthdub_tui import languages as codes
+from synthdub_tui.commands.options import add_json_option
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_json_option(parser, "one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return languages(as_json="json" in arguments)
 
 
 def languages(*, as_json: bool) -> int:

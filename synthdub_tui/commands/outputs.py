@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from synthdub_tui import humanize, text
+from synthdub_tui.commands.options import add_json_option, add_state_options, resolve
 from synthdub_tui.jobs.model import Dub, DubState, Job
 from synthdub_tui.runner.output_presence import check_presence
 from synthdub_tui.settings.model import Settings
 from synthdub_tui.store.job_store import JobStore
 from synthdub_tui.text import make_printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_json_option(parser, "for programs")
+    add_state_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return outputs(resolve(arguments), as_json="json" in arguments)
 
 
 def outputs(settings: Settings, *, as_json: bool) -> int:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 
 from synthdub_tui.commands.offline_batch import OfflineBatch
+from synthdub_tui.commands.options import add_state_options, resolve
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.ipc.protocol import PauseRequest, ResumeRequest
 from synthdub_tui.settings.model import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_state_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return pause(resolve(arguments), paused=True)
 
 
 def pause(settings: Settings, *, paused: bool) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
 import time
 
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
+from synthdub_tui.commands.options import add_state_options, resolve
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.files import spell_as_on_disk
@@ -18,6 +20,21 @@ from synthdub_tui.jobs.transitions import source_changes
 from synthdub_tui.settings.model import Settings
 from synthdub_tui.sources import relocation
 from synthdub_tui.sources.job_index import JobIndex
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.description = (
+        "Say where videos are now. Nothing is sent or paid. OLD and NEW may be equal: the file is the same video."
+    )
+    parser.add_argument("old", metavar="OLD", help="a video or folder as the batch knows it")
+    parser.add_argument("new", metavar="NEW", help="where it is now")
+    add_state_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return relocate(resolve(arguments), arguments.old, arguments.new)
 
 
 def relocate(settings: Settings, old: str, new: str) -> int:

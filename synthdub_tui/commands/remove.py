@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
 
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
+from synthdub_tui.commands.options import add_select_options, resolve
 from synthdub_tui.commands.retry import ask_yes_no
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.commands.select_dubs import all_selected, print_changed, select_dubs
@@ -17,6 +19,16 @@ from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner.output_presence import is_gone
 from synthdub_tui.settings.model import Settings
 from synthdub_tui.text import make_printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_select_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return remove(resolve(arguments), arguments.select, yes="yes" in arguments)
 
 
 def remove(settings: Settings, selected: list[str], *, yes: bool) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable
 
 from synthdub_tui import retry_text
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
+from synthdub_tui.commands.options import add_select_options, resolve
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.commands.select_dubs import all_selected, dub_name, print_changed, select_dubs
 from synthdub_tui.humanize import format_count
@@ -20,6 +22,16 @@ from synthdub_tui.problems import explain
 from synthdub_tui.runner import request_handlers
 from synthdub_tui.runner.output_presence import is_gone
 from synthdub_tui.settings.model import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_select_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return retry(resolve(arguments), arguments.select, yes="yes" in arguments)
 
 
 def retry(settings: Settings, selected: list[str], *, yes: bool) -> int:

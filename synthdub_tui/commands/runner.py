@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from synthdub_tui.commands.exit_codes import EXIT_DONE
+from synthdub_tui.commands.options import add_settings_options, resolve
 from synthdub_tui.commands.process_end import StopSignal, exit_immediately
 from synthdub_tui.ipc.server import RunnerServer
 from synthdub_tui.runner import clock, log_file
@@ -18,6 +20,16 @@ from synthdub_tui.settings.resolve import KeyReader, make_key_reader
 
 IDLE_EXIT_SECONDS: Final = 30.0
 """Seconds after which a background runner ends if it has nothing to do and no client is attached."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_settings_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return serve(resolve(arguments), vars(arguments))
 
 
 def serve(settings: Settings, flags: Mapping[str, Any]) -> int:

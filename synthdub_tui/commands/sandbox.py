@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 from pathlib import Path
 
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.sandbox.config import ConfigError
 from synthdub_tui.sandbox.service import serve_sandbox
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.description = "The stand-in for the service alone, on this machine only."
+    parser.add_argument("--port", type=int, default=0, metavar="P", help="port of the API, storage on the next (default: any)")
+    parser.add_argument("--config", metavar="FILE", help="TOML file with times, failures, faults and limits")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return sandbox(arguments.port, getattr(arguments, "config", None))
 
 
 def sandbox(port: int, config: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from synthdub_tui import humanize, text
+from synthdub_tui.commands.options import add_json_option, add_state_options, resolve
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.humanize import format_count
 from synthdub_tui.ipc.socket_path import socket_path_string
@@ -23,6 +25,17 @@ from synthdub_tui.text import make_printable
 
 if TYPE_CHECKING:
     from synthdub_tui.ipc.protocol import BatchStatus
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_json_option(parser, "for programs")
+    add_state_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return status(resolve(arguments), as_json="json" in arguments)
 
 
 def status(settings: Settings, *, as_json: bool) -> int:

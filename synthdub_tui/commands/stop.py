@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 
+from synthdub_tui.commands.options import add_state_options, resolve
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.ipc.protocol import StopRequest
@@ -14,6 +16,16 @@ from synthdub_tui.text import make_printable
 
 STOP_TIMEOUT_SECONDS = 60.0
 """Seconds for which `stop` waits until the runner has released the state directory."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    add_state_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    return stop(resolve(arguments))
 
 
 def stop(settings: Settings) -> int:

@@ -35,7 +35,7 @@ MEASURED_COMMANDS = {
     "synthdub status": (*PRODUCT_COMMAND, "status"),
     "synthdub outputs": (*PRODUCT_COMMAND, "outputs"),
     "import textual.app": (*PYTHON_COMMAND, "import textual.app"),
-    FIRST_FRAME_LABEL: (*PYTHON_COMMAND, "import synthdub_tui.commands.dashboard, synthdub_tui.dashboard.app"),
+    FIRST_FRAME_LABEL: (*PYTHON_COMMAND, "import synthdub_tui.commands.dashboard_start, synthdub_tui.dashboard.app"),
 }
 
 

@@ -7,7 +7,7 @@ for the windows of the rate limits (Creator's 60 calls a minute are 60 a second)
 real use. Times are taken from the first line of work to the last, without the imports, which would weigh a minute.
 
 The vendor's way is written anew after the logic of its guide: one file at a time, wait for the whole project, then
-download every language. Ours is `synthdub_tui.commands.run.run`.
+download every language. Ours is `synthdub_tui.commands.headless_run.run_batch`.
 
 The bound is the largest of what nobody can beat, each computed from what this very run was given (the sandbox tells):
 
@@ -204,7 +204,7 @@ def _run_ours(task: dict[str, Any]) -> None:
     import httpx  # noqa: F401
     import s3transfer.manager  # noqa: F401
 
-    from synthdub_tui.commands.run import run_batch
+    from synthdub_tui.commands.headless_run import run_batch
     from synthdub_tui.jobs.batch_options import BatchOptions
     from synthdub_tui.runner.events import EventPrinter
     from synthdub_tui.settings.model import QuotaSettings, Settings

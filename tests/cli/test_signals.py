@@ -241,7 +241,7 @@ SECONDS_PER_HOUR = 3600.0
 SLOW_STOP_PROGRAM = """
 import sys
 from synthdub_tui import cli
-from synthdub_tui.commands import run
+from synthdub_tui.commands import headless_run as run
 from synthdub_tui.runner.backoff import Backoff
 run.Backoff = lambda: Backoff(stop_timeout=600.0)
 sys.exit(cli.main(sys.argv[1:]))

@@ -8,9 +8,10 @@ import pytest
 
 from tests.cli.conftest import Shell
 
-HELP_MODULES = {"cli", "errors", "problems", "text"}
-STATUS_MODULES = HELP_MODULES | {
-    *("commands", "humanize", "jobs", "jobs.model", "jobs.batch_options", "runner", "runner.output_presence"),
+PARSER_MODULES = {"cli", "errors", "problems", "text", "commands", "commands.options"}
+HELP_MODULES = PARSER_MODULES | {"commands.dashboard"}
+STATUS_MODULES = PARSER_MODULES | {
+    *("humanize", "jobs", "jobs.model", "jobs.batch_options", "runner", "runner.output_presence"),
     *("settings", "settings.config_file", "settings.model", "settings.resolve", "sources", "sources.same_file"),
     *("store", "store.codec", "store.interning", "store.job_store", "store.migrations", "files"),
 }
@@ -19,8 +20,8 @@ RUNNER_PACKAGES = {"asyncio", "boto3", "httpx", "rtoml", "tomli_w", "ssl"}
 ALLOWED_MODULES: dict[tuple[str, ...], set[str]] = {
     ("--help",): HELP_MODULES,
     ("--version",): HELP_MODULES,
-    ("run", "--help"): HELP_MODULES,
-    ("languages",): HELP_MODULES | {"commands", "commands.languages", "languages"},
+    ("run", "--help"): PARSER_MODULES | {"commands.run"},
+    ("languages",): PARSER_MODULES | {"commands.languages", "languages"},
     ("status",): STATUS_MODULES | {"commands.status", "ipc", "ipc.socket_path", "runner.events", "msgspec", "platformdirs"},
     ("outputs",): STATUS_MODULES | {"commands.outputs", "msgspec", "platformdirs"},
 }

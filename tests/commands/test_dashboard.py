@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from synthdub_tui.commands import dashboard
-from synthdub_tui.commands.dashboard import BackgroundRunner, options
+from synthdub_tui.commands import dashboard_start as dashboard
+from synthdub_tui.commands.dashboard_start import BackgroundRunner, options
 from synthdub_tui.dashboard.options import DashboardOptions
 from synthdub_tui.settings.model import DashboardSettings
 from synthdub_tui.settings.resolve import resolve_settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.commands.run import run_batch
+from synthdub_tui.commands.headless_run import run_batch
 from synthdub_tui.jobs.model import Job
 from synthdub_tui.runner.backoff import Backoff
 from synthdub_tui.runner.events import EventPrinter

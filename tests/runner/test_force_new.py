@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from synthdub_tui.commands import run as run_module
+from synthdub_tui.commands import headless_run as run_module
 from synthdub_tui.commands.process_end import StopSignal
 from synthdub_tui.runner.add_videos import AddResult
 from synthdub_tui.sources.add_file import AddEffect

@@ -27,7 +27,7 @@ import msgspec
 from botocore.httpsession import URLLib3Session
 
 from synthdub_tui.commands import retry
-from synthdub_tui.commands.run import run_batch
+from synthdub_tui.commands.headless_run import run_batch
 from synthdub_tui.jobs.transitions import observation
 from synthdub_tui.runner.backoff import Backoff
 from synthdub_tui.runner.events import EventPrinter
