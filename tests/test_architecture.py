@@ -28,9 +28,9 @@ BUILTIN_ERRORS: Final = {"SystemExit", "KeyboardInterrupt", "StopIteration", "St
 
 MAX_LINES: Final = 400
 LONG_FILES: Final = {
-    "dashboard/actions/retry.py": 403,
     "dashboard/app.py": 405,
     "dashboard/grid_model.py": 464,
+    "dashboard/screens/main.py": 436,  # the methods that name each key's action
     "dashboard/screens/outputs.py": 447,
     "dashboard/widgets/grid.py": 430,
     "jobs/model.py": 461,

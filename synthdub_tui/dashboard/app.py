@@ -182,7 +182,7 @@ class SynthdubApp(App[int]):
         """Quit, or ask. The question opens at once, so that keys typed ahead reach it."""
         if self._quit_dialog_is_open:
             return
-        self.main_screen.send_pending_cancel()
+        self.main_screen.cancel_action.send_pending_cancel()
         if not self.session.is_busy or self.options.read_only or self.options.demo or self._runner_is_in_foreground:
             self._leave("background")
         elif self.ui_state.current.quit:
@@ -206,7 +206,7 @@ class SynthdubApp(App[int]):
 
     @work(exit_on_error=False, name="leave")
     async def _leave(self, choice: str) -> None:
-        await self.main_screen.wait_until_cancel_sent()
+        await self.main_screen.cancel_action.wait_until_cancel_sent()
         if choice == "stop":
             self.main_screen.status_bar.show_message("Stopping: saving and finishing requests…", seconds=3600)
             self._exit_message = "Stopped and saved; `synthdub` resumes."
@@ -314,7 +314,7 @@ class SynthdubApp(App[int]):
         if self._runner_is_in_foreground or not ahead:
             reply = await link.ask(CheckKeyRequest())
             if reply.code not in KEY_PROBLEM_CODES:
-                main.report_if_failed(reply)
+                main.actions.report_if_failed(reply)
                 return
         if self._runner_is_in_foreground:
             main.status_bar.show_message(

@@ -1,6 +1,6 @@
 """The main screen: the grid with top line, details, filter and status line; movement, marks, filter and order.
 
-The base classes `DubActions` and `AddActions` send requests to the runner.
+What changes the batch is in `actions`; the methods here only name it for the keys.
 """
 
 from __future__ import annotations
@@ -13,10 +13,21 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal
+from textual.screen import Screen
 from textual.widgets import Input, Static
+from textual.worker import Worker
 
 from synthdub_tui.dashboard import grid_cells
-from synthdub_tui.dashboard.actions.retry import DubActions
+from synthdub_tui.dashboard.actions.add import AddAction
+from synthdub_tui.dashboard.actions.cancel import CancelAction
+from synthdub_tui.dashboard.actions.context import ActionContext, CellKey
+from synthdub_tui.dashboard.actions.copy import copy
+from synthdub_tui.dashboard.actions.pause import pause_or_resume
+from synthdub_tui.dashboard.actions.remove import RemoveAction
+from synthdub_tui.dashboard.actions.retry import RetryAction
+from synthdub_tui.dashboard.actions.review import set_reviewed
+from synthdub_tui.dashboard.actions.start_runner import start_runner
+from synthdub_tui.dashboard.actions.undo import undo
 from synthdub_tui.dashboard.grid_model import FILE_COLUMN
 from synthdub_tui.dashboard.keymap import BINDINGS as KEY_BINDINGS
 from synthdub_tui.dashboard.keymap import DETAIL_SCROLL_ACTIONS, GRID_ACTIONS
@@ -26,11 +37,13 @@ from synthdub_tui.dashboard.ui_state import UiStateStore
 from synthdub_tui.dashboard.widgets import detail_pane
 from synthdub_tui.dashboard.widgets.filter_input import FilterInput
 from synthdub_tui.dashboard.widgets.grid import Grid
+from synthdub_tui.dashboard.widgets.status_bar import StatusBar
 from synthdub_tui.dashboard.widgets.summary_bar import SummaryBar
 from synthdub_tui.ipc.client import LinkState
 from synthdub_tui.ipc.protocol import DubRef, ThumbnailRequest
 from synthdub_tui.jobs.filters import Filter, FilterError, parse_filter
 from synthdub_tui.jobs.sorting import SORT_KEYS
+from synthdub_tui.problems import explain
 from synthdub_tui.text import make_printable
 
 TROUBLE_FILTER = "state:trouble"
@@ -48,14 +61,19 @@ FRAME_SECONDS, SLOW_LINK_FRAME_SECONDS = 0.1, 0.25
 """Least seconds between two paints of the runner's messages, on normal and on slow links."""
 
 
-class MainScreen(DubActions):
+class MainScreen(Screen[None]):
     """The screen below all others."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*KEY_BINDINGS]
     AUTO_FOCUS = "#grid"
 
     def __init__(self, session: Session, ui_state: UiStateStore, options: DashboardOptions) -> None:
-        super().__init__(session, ui_state, options)
+        super().__init__()
+        self.session = session
+        self.ui_state = ui_state
+        self.options = options
+        self.keymap = session.keymap
+        self.status_bar = StatusBar(self.keymap, read_only=options.read_only)
         self._signs = grid_cells.ASCII_SIGNS if options.ascii else grid_cells.UNICODE_SIGNS
         self._frame = SLOW_LINK_FRAME_SECONDS if options.slow_link else FRAME_SECONDS
         self._paint_is_scheduled = False
@@ -65,6 +83,11 @@ class MainScreen(DubActions):
         self._runner_was_lost = False  # no runner since the last one was attached
         self._described_cursor: object = None
         self.grid = Grid(session.batch, self._signs)
+        self.actions = ActionContext(self, self.grid, self.status_bar, session, ui_state, options)
+        self.add_action = AddAction(self.actions)
+        self.cancel_action = CancelAction(self.actions)
+        self._remove_action = RemoveAction(self.actions)
+        self._retry_action = RetryAction(self.actions)
         self._summary_bar = SummaryBar(session.overview, self._signs, time.time)
         self._body = Container(id="body")
         self._pane = detail_pane.DetailPane()
@@ -150,7 +173,7 @@ class MainScreen(DubActions):
             if self._runner_was_lost:
                 self.status_bar.show_event("A runner is at work again.")
             self._runner_was_lost = False
-            self.add_command_line_paths()
+            self.add_action.add_command_line_paths()
         elif state is LinkState.GONE:
             self._runner_was_lost = True
 
@@ -368,3 +391,46 @@ class MainScreen(DubActions):
             if self.options.read_only
             else f"Nothing here yet. {self.keymap.key_label('add_files')} adds files."
         )
+
+    # -- actions on dubs and on the batch ----------------------------------------------------------------------------
+
+    def action_add_files(self) -> None:
+        self.add_action.add_files()
+
+    def action_add_languages(self) -> None:
+        self.add_action.add_languages()
+
+    def action_retry(self) -> None:
+        self._retry_action.retry()
+
+    def action_retry_failed(self) -> None:
+        self._retry_action.retry_failed()
+
+    def action_cancel(self) -> None:
+        self.cancel_action.cancel()
+
+    def action_undo(self) -> None:
+        undo(self.actions, self.cancel_action, self.add_action)
+
+    def action_remove(self) -> None:
+        self._remove_action.remove()
+
+    def action_pause(self) -> None:
+        self.actions.start(pause_or_resume(self.actions), "pause")
+
+    def action_start_runner(self) -> None:
+        start_runner(self.actions)
+
+    def action_copy(self) -> None:
+        copy(self.actions)
+
+    def set_reviewed(self, cells: list[CellKey], reviewed: bool) -> None:
+        """Set or remove review marks."""
+        self.actions.start(set_reviewed(self.actions, cells, reviewed), "review")
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Report an unexpected exception in an action; otherwise only Textual's log would show it."""
+        if event.worker.error is not None and event.state.name == "ERROR":
+            problem = explain("internal", f"{event.worker.name}: {event.worker.error!r}")
+            self.status_bar.show_message(problem.one_line(), error=True)
+            self.app.log.error(problem.one_line())

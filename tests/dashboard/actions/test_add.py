@@ -42,7 +42,7 @@ async def test_files_are_added_with_the_batch_options(tmp_path: Path) -> None:
     runner.reply_override = lambda request: Reply(id=0, result=came_to) if isinstance(request, AddRequest) else None
     batch = BatchOptions(targets=("fr-FR",), title="T")
     async with open_dashboard(tmp_path, runner=runner, batch=batch) as opened:
-        opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
+        opened.main.add_action._start_folder = lambda: tmp_path  # type: ignore[method-assign]
         await opened.press("a")
         await opened.wait_for_screen("AddFilesScreen")
         await until(lambda: getattr(opened.app.screen, "_shown", None))
@@ -65,7 +65,7 @@ async def test_a_folder_tells_how_many_dubs_it_comes_to(tmp_path: Path) -> None:
     for number in range(3):
         (folder / f"{number}.mp4").write_bytes(b"x")
     async with open_dashboard(tmp_path, [], batch=BatchOptions(targets=("fr-FR", "ja"))) as opened:
-        opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
+        opened.main.add_action._start_folder = lambda: tmp_path  # type: ignore[method-assign]
         await opened.press("a")
         await opened.wait_for_screen("AddFilesScreen")
         await until(lambda: getattr(opened.app.screen, "_shown", None))
@@ -114,7 +114,7 @@ async def test_a_search_for_files_can_be_stopped(tmp_path: Path) -> None:
 async def test_a_no_adds_nothing_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"x")
     async with open_dashboard(tmp_path, [], batch=BatchOptions(targets=("fr-FR",))) as opened:
-        opened.main._start_folder = lambda: tmp_path  # type: ignore[method-assign]
+        opened.main.add_action._start_folder = lambda: tmp_path  # type: ignore[method-assign]
         await opened.press("a")
         await opened.wait_for_screen("AddFilesScreen")
         await until(lambda: getattr(opened.app.screen, "_shown", None))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthdub_tui.dashboard.actions import retry
+from synthdub_tui.dashboard.actions import cancel
 from synthdub_tui.ipc.protocol import CancelRequest, DubRef
 from synthdub_tui.jobs.model import DubState
 from tests.dashboard.dashboard_steps import TWO_LANGUAGES, dub_refs_of, question_text
@@ -15,7 +15,7 @@ from tests.dashboard.opened_dashboard import open_dashboard, until
 
 
 async def test_a_cancel_asks_waits_and_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "UNDO_SECONDS", 0.1)
+    monkeypatch.setattr(cancel, "UNDO_SECONDS", 0.1)
     job = make_job(0, TWO_LANGUAGES, DubState.DUBBING)
     async with open_dashboard(tmp_path, [job]) as opened:
         await opened.press("home", "x")

@@ -1,14 +1,16 @@
-"""The base of all actions of the main screen: their targets, whether they are allowed, the question, and the request.
+"""What all actions of the main screen share: their targets, whether they are allowed, the question, and the request.
 
-Questions open at once, in the key's own handler, so that keys typed ahead reach the question and not the grid.
+Questions open at once, in the key's own handler, so that keys that are typed ahead meet them and not the grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from textual.app import App
 from textual.screen import Screen
+from textual.worker import Worker
 
 from synthdub_tui.dashboard.grid_model import FILE_COLUMN
 from synthdub_tui.dashboard.options import DashboardOptions
@@ -16,30 +18,47 @@ from synthdub_tui.dashboard.session import Session
 from synthdub_tui.dashboard.ui_state import UiStateStore
 from synthdub_tui.dashboard.widgets.grid import Grid
 from synthdub_tui.dashboard.widgets.status_bar import StatusBar
+from synthdub_tui.humanize import format_count
 from synthdub_tui.ipc.client import REPLY_TIMEOUT_SECONDS
-from synthdub_tui.ipc.protocol import DubRef, Reply, Request
-from synthdub_tui.jobs.model import Dub
+from synthdub_tui.ipc.protocol import DubRef, Reply, Request, ShownDub
+from synthdub_tui.jobs.model import Dub, Job
+from synthdub_tui.jobs.retry_policy import dub_fingerprint
 from synthdub_tui.problems import Problem, explain
 from synthdub_tui.text import make_printable
 
 CellKey = tuple[str, str]
 
 
-class ActionScreen(Screen[None]):
-    """Actions on the marks or the cursor. A subclass lays out the screen and creates the grid.
+class ActionContext:
+    """What all actions work with: the session, the cells that they are about, the status line, questions and requests.
 
     Widgets are attributes, not queried: a reply may come while the app ends, when a query no longer finds them.
     """
 
-    grid: Grid
-
-    def __init__(self, session: Session, ui_state: UiStateStore, options: DashboardOptions) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        screen: Screen[None],
+        grid: Grid,
+        status_bar: StatusBar,
+        session: Session,
+        ui_state: UiStateStore,
+        options: DashboardOptions,
+    ) -> None:
+        self.screen = screen
+        self.grid = grid
+        self.status_bar = status_bar  # shows the result of each action
         self.session = session
         self.ui_state = ui_state
         self.options = options
         self.keymap = session.keymap
-        self.status_bar = StatusBar(self.keymap, read_only=options.read_only)  # shows the result of each action
+
+    @property
+    def app(self) -> App[Any]:
+        return self.screen.app
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> Worker[None]:
+        """Do the rest of an action beside the screen. The screen reports an unexpected exception, with this name."""
+        return self.screen.run_worker(work, name=name, exit_on_error=False)
 
     # -- targets -----------------------------------------------------------------------------------------------------
 
@@ -67,6 +86,15 @@ class ActionScreen(Screen[None]):
         rows, names = self.session.batch.rows, self.session.batch.display_names
         known = [(names.for_job(rows[job].job), codes) for job, codes in by_job.items() if job in rows]
         return [f"{make_printable(name, 4096)}: {', '.join(codes)}" for name, codes in known]
+
+    def to_shown_dubs(
+        self, cells: list[CellKey], state_mark: Callable[[Job, str], str] = dub_fingerprint
+    ) -> tuple[ShownDub, ...]:
+        """The cells, each with the `mark` of its present state; cells without a dub are skipped."""
+        rows = self.session.batch.rows
+        return tuple(
+            ShownDub(job, code, state_mark(rows[job].job, code)) for job, code in (cell for cell, _ in self.dubs_in(cells))
+        )
 
     def check_may_act(self) -> bool:
         """Whether anything may be changed now. If not, the status line says why."""
@@ -116,14 +144,12 @@ class ActionScreen(Screen[None]):
             words = f"({make_printable(problem.detail)}) {words}"
         self.app.notify(words, title=problem.title, severity="error", timeout=12, markup=False)
 
-    def on_worker_state_changed(self, event: Any) -> None:
-        """Report an unexpected exception in an action; otherwise only Textual's log would show it."""
-        if event.worker.error is not None and event.state.name == "ERROR":
-            problem = explain("internal", f"{event.worker.name}: {event.worker.error!r}")
-            self.status_bar.show_message(problem.one_line(), error=True)
-            self.app.log.error(problem.one_line())
-
 
 def to_dub_refs(cells: Iterable[CellKey]) -> tuple[DubRef, ...]:
     """Convert cells to the type that requests contain."""
     return tuple(DubRef(job, code) for job, code in cells)
+
+
+def changed_text(number: int) -> str:
+    """A sentence about dubs that were skipped because they changed since the question; empty for 0."""
+    return f" {format_count(number, 'dub')} left alone: changed since you were asked." if number else ""
