@@ -14,12 +14,12 @@ BENCHMARK_FOLDER = Path(__file__).parent
 BENCHMARKS = sorted(path.stem for path in BENCHMARK_FOLDER.glob("[!_t]*.py") if "--short" in path.read_text())
 
 
-def test_there_are_benchmarks() -> None:
+def test_benchmarks_are_discovered() -> None:
     assert "makespan" in BENCHMARKS
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_short(name: str) -> None:
+def test_a_short_benchmark_prints_a_table(name: str) -> None:
     command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--short"]
     process = subprocess.Popen(
         command, cwd=BENCHMARK_FOLDER.parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -127,7 +127,7 @@ def test_malformed_config(shell: Shell, video: str, tmp_path: Path, text: str, m
     assert_refused(shell, video, "--targets", "fr-FR", "--config", str(config), mentions=mentions)
 
 
-def test_named_config_that_is_not_there(shell: Shell, video: str) -> None:
+def test_missing_config_file(shell: Shell, video: str) -> None:
     assert_refused(shell, video, "--targets", "fr-FR", "--config", "/no/config.toml", mentions="no such file")
 
 
@@ -141,7 +141,7 @@ def test_nothing_to_do(shell: Shell) -> None:
     assert_refused(shell, mentions="Nothing to do")
 
 
-def test_service_that_is_not_there(shell: Shell, video: str) -> None:
+def test_unreachable_service(shell: Shell, video: str) -> None:
     """No address of ours answers there: tried again and again, so it is ended here by a signal, and nothing is lost."""
     process = shell.start_command("run", video, "--targets", "fr-FR", "--api-url", "http://127.0.0.1:9")
     assert process.stderr is not None
@@ -153,7 +153,7 @@ def test_service_that_is_not_there(shell: Shell, video: str) -> None:
 
 
 @pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("outputs",), ("languages",)])
-def test_output_that_goes_to_a_full_disk(shell: Shell, words: tuple[str, ...]) -> None:
+def test_standard_output_on_a_full_disk(shell: Shell, words: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
         said = shell.run_command(*words, out=full)
     assert (said.exit_code, said.err.count("\n")) == (2, 1)
@@ -174,12 +174,12 @@ def dashboard_refusal(shell: Shell, *words: str) -> list[str]:
     return said.err.strip().splitlines()
 
 
-def test_a_mistyped_command_is_no_file(shell: Shell) -> None:
+def test_a_mistyped_command_gets_a_suggestion(shell: Shell) -> None:
     (line,) = dashboard_refusal(shell, "stauts")
     assert "no such file" in line and line.endswith("Did you mean the command `synthdub status`?")
 
 
-def test_wrong_paths_are_told_before_the_dashboard_opens(shell: Shell, video: str) -> None:
+def test_wrong_paths_are_reported_before_the_dashboard_opens(shell: Shell, video: str) -> None:
     text = shell.videos / "notes.txt"
     text.write_text("no video")
     lines = dashboard_refusal(shell, video, str(shell.videos / "none"), str(text))
@@ -187,6 +187,6 @@ def test_wrong_paths_are_told_before_the_dashboard_opens(shell: Shell, video: st
     assert any("none" in line for line in lines) and any("notes.txt" in line for line in lines)
 
 
-def test_a_wrong_language_is_told_before_the_dashboard_opens(shell: Shell, video: str) -> None:
+def test_a_wrong_language_is_reported_before_the_dashboard_opens(shell: Shell, video: str) -> None:
     (line,) = dashboard_refusal(shell, video, "--targets", "fr-FX")
     assert "Unknown language code" in line and "fr-FR" in line

@@ -141,12 +141,12 @@ def test_adopt_while_a_run_works(make_shell: MakeShell) -> None:
     assert (set(shell.dub_states().values()), len(shell.sandbox.billed_dubs())) == ({"done"}, 2)
 
 
-def test_select_that_means_nothing(shell: Shell) -> None:
+def test_a_selection_without_a_match_is_an_error(shell: Shell) -> None:
     said = shell.run_command("retry", "nothing.mp4")
     assert (said.exit_code, "nothing.mp4" in said.err) == (2, True)
 
 
-def test_steering_a_run_at_work(make_shell: MakeShell) -> None:
+def test_commands_control_a_working_run(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     process = shell.start_command(
         "run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR,es-ES", "--poll-interval", "0.1"
@@ -191,7 +191,7 @@ def test_stop_and_status_without_a_runner(shell: Shell) -> None:
     assert shell.read_status()["runner"] is None
 
 
-def test_a_file_that_is_still_being_written_is_waited_for_and_said(shell: Shell) -> None:
+def test_status_shows_that_a_run_waits_for_a_file_being_written(shell: Shell) -> None:
     video = shell.write_video("rec.mp4")
     with hold_file(video, WRITER_PROGRAMS["appending"]):
         process = shell.start_command(
@@ -210,12 +210,12 @@ def test_languages(shell: Shell) -> None:
     assert "French (Canada)" in shell.run_command("languages").out
 
 
-def test_doctor_is_content(shell: Shell) -> None:
+def test_doctor_finds_no_problem(shell: Shell) -> None:
     said = shell.run_command("doctor")
     assert (said.exit_code, "takes the key" in said.out) == (0, True), said.out
 
 
-def test_doctor_finds_a_wrong_key_and_a_dead_address(shell: Shell) -> None:
+def test_doctor_finds_a_wrong_key_and_an_unreachable_service(shell: Shell) -> None:
     said = shell.run_command("doctor", SYNTHESIA_API_KEY="wrong")
     assert (said.exit_code, "fatal    service" in said.out) == (1, True), said.out
     said = shell.run_command("doctor", "--api-url", "http://127.0.0.1:9")
@@ -249,7 +249,7 @@ def test_demo(shell: Shell) -> None:
             assert sum(1 for _ in media.decode(audio=0)) > 10
 
 
-def test_an_interrupted_demo_promises_nothing(shell: Shell) -> None:
+def test_an_interrupted_demo_does_not_promise_to_continue(shell: Shell) -> None:
     """Its sandbox ends with it, so that no later start could go on."""
     process = shell.start_command("demo", "--headless", "--folder", str(shell.home / "demo"), SYNTHESIA_API_KEY=None)
     assert process.stdout is not None
@@ -262,7 +262,7 @@ def test_an_interrupted_demo_promises_nothing(shell: Shell) -> None:
     assert "next start" not in out
 
 
-def test_help_tells_what_there_is(shell: Shell) -> None:
+def test_help_lists_the_commands(shell: Shell) -> None:
     said = shell.run_command("--help")
     assert said.exit_code == 0
     for command in ("run", "demo", "sandbox", "status", "outputs", "retry", "cancel", "adopt", "stop", "languages", "doctor"):
@@ -270,7 +270,7 @@ def test_help_tells_what_there_is(shell: Shell) -> None:
         assert shell.run_command(command, "--help").exit_code == 0
 
 
-def test_a_reader_that_goes_away_stops_nothing(shell: Shell) -> None:
+def test_a_run_continues_when_its_output_is_closed(shell: Shell) -> None:
     process = shell.start_command(
         "run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--poll-interval", "0.1", "--json"
     )
@@ -281,7 +281,7 @@ def test_a_reader_that_goes_away_stops_nothing(shell: Shell) -> None:
     assert (shell.videos / "intro.dubbed-fr-FR.mp4").exists()
 
 
-def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
+def test_the_end_of_a_problem_is_reported(make_shell: MakeShell) -> None:
     """In words that are true of all: a state directory that is back says nothing of the service."""
     shell = make_shell(dubbing_seconds=(60.0, 60.0))
     process = shell.start_command("run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--tier", "unlimited")
@@ -297,7 +297,7 @@ def test_the_end_of_any_trouble_is_told(make_shell: MakeShell) -> None:
     assert process.returncode == 130
 
 
-def test_a_reader_that_goes_away_before_the_last_line_is_no_error(shell: Shell) -> None:
+def test_output_closed_before_the_last_line_is_no_error(shell: Shell) -> None:
     process = shell.start_command("outputs", PYTHONUNBUFFERED=None)
     assert process.stdout is not None
     process.stdout.close()
@@ -306,7 +306,7 @@ def test_a_reader_that_goes_away_before_the_last_line_is_no_error(shell: Shell) 
     assert process.stderr.read() == ""
 
 
-def test_status_says_what_is_gone_lost_and_held(shell: Shell) -> None:
+def test_status_reports_missing_outputs_lost_state_and_a_pause(shell: Shell) -> None:
     first, second = shell.write_video("first.mp4"), shell.write_video("second.mp4")
     shell.run_batch(str(first), str(second), "--targets", "fr-FR")
     (shell.videos / "first.dubbed-fr-FR.mp4").unlink()
@@ -323,7 +323,7 @@ def test_status_says_what_is_gone_lost_and_held(shell: Shell) -> None:
         assert status["paused"] is True and ", paused" in said
 
 
-def test_a_bare_name_that_several_folders_have_is_a_mistake_that_lists_them(shell: Shell) -> None:
+def test_an_ambiguous_file_name_is_an_error_that_lists_the_paths(shell: Shell) -> None:
     for folder in ("a", "b"):
         (shell.videos / folder).mkdir()
     videos = [str(shell.write_video(f"{folder}/intro.mp4")) for folder in ("a", "b")]
@@ -336,7 +336,7 @@ def test_a_bare_name_that_several_folders_have_is_a_mistake_that_lists_them(shel
     assert shell.run_command("remove", f"{videos[0]}:fr-FR").exit_code == 0
 
 
-def test_yes_never_answers_for_moderation(make_shell: MakeShell) -> None:
+def test_yes_does_not_consent_to_retry_moderation_refusals(make_shell: MakeShell) -> None:
     shell = make_shell(failures=(SimulatedFailure(code="moderation", languages=("es-ES",)),))
     video = str(shell.write_video("intro.mp4"))
     shell.run_batch(video, "--targets", "fr-FR,es-ES")

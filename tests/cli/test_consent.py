@@ -137,7 +137,7 @@ def failed_batch(make_shell: MakeShell) -> FailedBatch:
 
 
 @pytest.mark.parametrize("with_runner", [True, False], ids=["with a runner", "without a runner"])
-async def test_only_what_was_shown_and_is_still_so_is_retried(
+async def test_only_dubs_unchanged_since_the_question_are_retried(
     failed_batch: FailedBatch, run_in_terminal: RunInTerminal, with_runner: bool
 ) -> None:
     if not with_runner:
@@ -168,7 +168,7 @@ async def test_only_what_was_shown_and_is_still_so_is_retried(
 
 
 @pytest.mark.parametrize("with_runner", [True, False], ids=["with a runner", "without a runner"])
-async def test_what_was_not_shown_is_named_and_not_retried(
+async def test_dubs_not_shown_in_the_question_are_listed_but_not_retried(
     make_shell: MakeShell, run_in_terminal: RunInTerminal, with_runner: bool
 ) -> None:
     """Two languages of the file are in progress when the question is asked. Then one is refused, and one becomes unknown."""
@@ -200,7 +200,7 @@ async def test_what_was_not_shown_is_named_and_not_retried(
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "yes please\n", "\x04", "\x03"], ids=["no", "enter", "words", "end", "break"])
-async def test_nothing_but_yes_is_a_consent(make_shell: MakeShell, run_in_terminal: RunInTerminal, answer: str) -> None:
+async def test_only_yes_counts_as_consent(make_shell: MakeShell, run_in_terminal: RunInTerminal, answer: str) -> None:
     shell = make_shell(failures=(SimulatedFailure(),))
     shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", FR)
     billed, before = shell.sandbox.billed_dubs(), shell.read_status()
@@ -214,7 +214,7 @@ async def test_nothing_but_yes_is_a_consent(make_shell: MakeShell, run_in_termin
     assert shell.sandbox.billed_dubs() == billed
 
 
-async def test_a_name_that_three_folders_have_is_asked_to_be_precise_and_nothing_is_sent(
+async def test_an_ambiguous_file_name_is_refused_and_nothing_is_sent(
     make_shell: MakeShell, run_in_terminal: RunInTerminal
 ) -> None:
     shell = make_shell(failures=(SimulatedFailure(),))

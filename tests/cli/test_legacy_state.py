@@ -70,7 +70,7 @@ def assert_all_continued(before: DubsByTitle, after: DubsByTitle) -> None:
     assert went_on == {cell: DubState.UNKNOWN if cell[0] == "intent" else DubState.DONE for cell in before if cell not in ended}
 
 
-def test_the_same_commands_pay_only_for_what_was_never_sent(shell: Shell) -> None:
+def test_running_again_on_legacy_state_pays_only_for_unsent_dubs(shell: Shell) -> None:
     """Done, failed, cancelled and unknown stay; what was interrupted goes on; a request without an answer is unknown."""
     before, kept = dubs_by_title(shell), read_state_files(shell.state)
     assert len(before) == 30
@@ -82,7 +82,7 @@ def test_the_same_commands_pay_only_for_what_was_never_sent(shell: Shell) -> Non
     assert read_state_files(shell.state / "backup-schema-2") == kept
 
 
-def test_the_runner_of_a_dashboard_takes_it_over_as_well(shell: Shell) -> None:
+def test_a_background_runner_continues_legacy_state(shell: Shell) -> None:
     before = dubs_by_title(shell)
     shell.start_command(
         "runner", "--state-dir", str(shell.state), "--tier", "unlimited", "--poll-interval", "0.1", "--settle", "0"
@@ -94,7 +94,7 @@ def test_the_runner_of_a_dashboard_takes_it_over_as_well(shell: Shell) -> None:
     assert_all_continued(before, dubs_by_title(shell))
 
 
-def test_status_shows_it_and_changes_nothing(shell: Shell) -> None:
+def test_status_shows_legacy_state_and_changes_nothing(shell: Shell) -> None:
     kept = read_state_files(shell.state)
     found = shell.read_status()
     assert {state: found[state] for state in ("jobs", "dubs", "done", "failed", "cancelled", "unknown", "damaged")} == {
@@ -111,7 +111,7 @@ def test_status_shows_it_and_changes_nothing(shell: Shell) -> None:
     assert billed_dubs(shell) == []
 
 
-def test_cancel_and_retry_work_on_it(shell: Shell) -> None:
+def test_cancel_and_retry_work_on_legacy_state(shell: Shell) -> None:
     kept = read_state_files(shell.state)
     assert shell.run_command("cancel", "waiting.mp4", "uploading.mp4:es-ES").exit_code == 0
     assert shell.run_command("retry", "failed-language.mp4:es-ES", "--yes").exit_code == 0
@@ -120,14 +120,14 @@ def test_cancel_and_retry_work_on_it(shell: Shell) -> None:
     assert billed_dubs(shell) == [("failed-language", "es-ES"), ("uploading", "fr-FR")]
 
 
-def test_what_may_have_been_paid_for_is_not_retried_without_consent(shell: Shell) -> None:
+def test_dubs_that_may_be_paid_are_not_retried_without_consent(shell: Shell) -> None:
     shell.run_command("retry", "unknown.mp4", "intent.mp4", "failed")
     shell.run_command("cancel", "waiting.mp4", "uploading.mp4")
     shell.run_batch("--settle", "0")
     assert billed_dubs(shell) == []
 
 
-def test_a_source_that_was_only_touched_is_not_paid_for_without_consent(shell: Shell) -> None:
+def test_a_touched_source_is_not_paid_for_without_consent(shell: Shell) -> None:
     """0.1 kept no digest: whether its content changed is not known, so the user decides."""
     shell.run_command("cancel", "waiting.mp4", "uploading.mp4")
     touched = shell.home / "lib" / "Café Zürich.mp4"
@@ -138,7 +138,7 @@ def test_a_source_that_was_only_touched_is_not_paid_for_without_consent(shell: S
     assert billed_dubs(shell) == [("Café Zürich", "es-ES"), ("Café Zürich", "fr-FR")]
 
 
-def test_a_library_that_moved_since_is_not_paid_for_without_consent(shell: Shell) -> None:
+def test_a_moved_library_is_not_paid_for_without_consent(shell: Shell) -> None:
     shell.run_command("cancel", "waiting.mp4", "uploading.mp4")
     (shell.home / "lib").rename(shell.home / "library")
     shell.run_batch(str(shell.home / "library"), "--targets", "fr-FR,es-ES", "--settle", "0")

@@ -44,7 +44,7 @@ def count_threads(pid: int) -> int:
 
 
 @pytest.mark.skipif(not IS_GLIBC_64_BIT, reason="only glibc gives threads arenas of their own")
-def test_threads_have_arenas_of_their_own_where_nothing_is_done() -> None:
+def test_threads_have_their_own_arenas_by_default() -> None:
     command = [sys.executable, "-c", BUSY_THREADS_PROGRAM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -142,7 +142,7 @@ def test_during_an_upload_to_a_stalled_peer(
     assert shell.run_batch().exit_code == 0
 
 
-def test_during_an_upload_to_a_storage_that_is_dead(make_shell: MakeShell, start_run: StartRun) -> None:
+def test_during_an_upload_to_dead_storage(make_shell: MakeShell, start_run: StartRun) -> None:
     """Nothing gets through any more, the abort neither: the end does not wait for it."""
     dead = ("S3 UploadPart", "S3 AbortMultipartUpload")
     shell = make_shell(faults=tuple(Fault(endpoint, "hang_before") for endpoint in dead))
@@ -168,7 +168,7 @@ WAIT_CASES: dict[str, tuple[str, str, str]] = {  # endpoint that hangs, how, the
 
 
 @pytest.mark.parametrize("wait", WAIT_CASES)
-def test_while_waiting_for(make_shell: MakeShell, start_run: StartRun, wait: str) -> None:
+def test_while_waiting_for_an_answer(make_shell: MakeShell, start_run: StartRun, wait: str) -> None:
     endpoint, kind, state = WAIT_CASES[wait]
     shell = make_shell(faults=(Fault(endpoint, kind, bytes_per_second=10.0),))
     size = MULTIPART_SOURCE_BYTES if "Multipart" in endpoint else 1000
@@ -224,7 +224,7 @@ def test_while_a_paid_request_hangs(make_shell: MakeShell, start_run: StartRun, 
     assert sum(record.endpoint == "POST /v2/dubbing" for record in shell.sandbox.journal) == 1
 
 
-def test_an_answer_that_comes_soon_is_waited_for(make_shell: MakeShell, start_run: StartRun) -> None:
+def test_a_stop_waits_for_an_answer_that_comes_soon(make_shell: MakeShell, start_run: StartRun) -> None:
     shell = make_shell(faults=(Fault("POST /v2/dubbing", "delay", seconds=1.0),))
     run = start_run(shell, str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
     run.wait_for_request("POST /v2/dubbing")
@@ -274,7 +274,7 @@ def _wait_for_signal_delivery(run: RunProcess) -> None:
     until(taken)
 
 
-def test_nohup(make_shell: MakeShell, start_run: StartRun) -> None:
+def test_nohup_ignores_sighup(make_shell: MakeShell, start_run: StartRun) -> None:
     """Whoever starts it so wants it to outlive the terminal."""
     shell = make_shell(dubbing_seconds=(SECONDS_PER_HOUR, SECONDS_PER_HOUR))
     video = str(shell.write_video("intro.mp4"))
@@ -337,7 +337,7 @@ def _start_hour_long_run(make_shell: MakeShell, start: StartRun, **config: Any) 
 
 
 @pytest.mark.parametrize("jump", CLOCK_JUMPS)
-def test_the_wall_clock_jumps_while_a_dub_is_waited_for(make_shell: MakeShell, start_run: StartRun, jump: float) -> None:
+def test_the_wall_clock_jumps_while_waiting_for_a_dub(make_shell: MakeShell, start_run: StartRun, jump: float) -> None:
     """Polling neither stops nor runs wild, and the dub is fetched when it is ready."""
     shell, run, clock = _start_hour_long_run(make_shell, start_run)
     clock.move(wall=jump)
@@ -362,7 +362,7 @@ def test_the_wall_clock_jumps_between_two_runs(make_shell: MakeShell, start_run:
 
 
 @pytest.mark.parametrize("jump", CLOCK_JUMPS)
-def test_the_wall_clock_jumps_while_the_quota_is_waited_for(shell: Shell, start_run: StartRun, jump: float) -> None:
+def test_the_wall_clock_jumps_while_waiting_for_the_quota(shell: Shell, start_run: StartRun, jump: float) -> None:
     """A window of two seconds is over after two seconds, whatever the clock says, and is kept to the request."""
     config = shell.home / "config.toml"
     config.write_text("[quota]\nwrites = [[1, 2.0]]\nreads = [[1000, 1.0]]\n")

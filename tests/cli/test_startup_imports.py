@@ -52,7 +52,7 @@ def top_level_packages(modules: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("words", ALLOWED_MODULES)
-def test_commands_that_only_look_import_what_they_need(shell: Shell, words: tuple[str, ...]) -> None:
+def test_read_only_commands_import_only_what_they_need(shell: Shell, words: tuple[str, ...]) -> None:
     modules = imported_modules(shell, *words, **USUAL_ENVIRONMENT)
     own = {name.removeprefix("synthdub_tui.") for name in modules if name.startswith("synthdub_tui.")}
     others = top_level_packages(modules) - sys.stdlib_module_names - INTERPRETER_PACKAGES - {"synthdub_tui"}
@@ -60,13 +60,13 @@ def test_commands_that_only_look_import_what_they_need(shell: Shell, words: tupl
     assert top_level_packages(modules) & COSTLY_PACKAGES == set()
 
 
-def test_looking_at_a_batch_takes_a_parser_more(shell: Shell) -> None:
+def test_reading_a_batch_imports_only_the_toml_parser_more(shell: Shell) -> None:
     shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
     assert "rtoml" in top_level_packages(imported_modules(shell, "status", **USUAL_ENVIRONMENT))
     assert top_level_packages(imported_modules(shell, "outputs", **USUAL_ENVIRONMENT)) & RUNNER_PACKAGES == {"rtoml"}
 
 
-def test_the_engine_needs_no_textual(shell: Shell) -> None:
+def test_a_run_does_not_import_textual(shell: Shell) -> None:
     shell.write_video("intro.mp4")
     modules = imported_modules(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1")
     assert top_level_packages(modules) & {"textual", "asyncio"} == {"asyncio"}

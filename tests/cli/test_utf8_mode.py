@@ -72,7 +72,7 @@ def start_and_kill_run(shell: Shell, **environment: str | None) -> None:
     assert dub_states(shell.run_command("status", "--json", **environment).out) == {"fr-FR": "dubbing"}
 
 
-def test_a_batch_begun_under_utf_8_goes_on_in_any_locale(make_shell: MakeShell, other_locale: Environment) -> None:
+def test_a_batch_begun_under_utf_8_continues_in_any_locale(make_shell: MakeShell, other_locale: Environment) -> None:
     shell = make_shell(dubbing_seconds=(3600, 3600))
     start_and_kill_run(shell, **locales.UTF_8_ENVIRONMENT)
     shell.sandbox.advance(3600)
@@ -85,7 +85,7 @@ def test_a_batch_begun_under_utf_8_goes_on_in_any_locale(make_shell: MakeShell, 
         assert shell.run_command("retry", f"{NON_ASCII_NAME}:fr-FR", **environment).exit_code == 0
 
 
-def test_a_batch_begun_in_any_locale_goes_on_under_utf_8(make_shell: MakeShell, other_locale: Environment) -> None:
+def test_a_batch_begun_in_any_locale_continues_under_utf_8(make_shell: MakeShell, other_locale: Environment) -> None:
     shell = make_shell(dubbing_seconds=(3600, 3600))
     start_and_kill_run(shell, **other_locale)
     shell.sandbox.advance(3600)
@@ -93,7 +93,7 @@ def test_a_batch_begun_in_any_locale_goes_on_under_utf_8(make_shell: MakeShell, 
     assert len(shell.sandbox.billed_dubs()) == 1
 
 
-def test_names_read_right_on_a_terminal_of_another_encoding(shell: Shell, latin_1_locale: Environment) -> None:
+def test_names_are_printed_in_the_encoding_of_the_terminal(shell: Shell, latin_1_locale: Environment) -> None:
     shell.write_video("Café 🎬.mp4")
     said = run_raw_command(
         shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", **latin_1_locale
@@ -103,7 +103,7 @@ def test_names_read_right_on_a_terminal_of_another_encoding(shell: Shell, latin_
     assert b"Caf\xe9 ?.mp4" in run_raw_command(shell, "status", **latin_1_locale).stdout
 
 
-def test_words_are_read_as_they_are_typed_there(shell: Shell, latin_1_locale: Environment) -> None:
+def test_arguments_are_read_in_the_encoding_of_the_terminal(shell: Shell, latin_1_locale: Environment) -> None:
     shell.write_video("Café.mp4")
     typed = os.fsencode(shell.videos / "Café.mp4").replace("é".encode(), b"\xe9")
     run = ("run", "--targets", "fr-FR", "--poll-interval", "0.1", "--settle", "0", "--title", b"\xdcbung")
@@ -112,7 +112,7 @@ def test_words_are_read_as_they_are_typed_there(shell: Shell, latin_1_locale: En
     assert run_raw_command(shell, "retry", b"Caf\xe9.mp4:fr-FR", **latin_1_locale).returncode == 0
 
 
-def test_a_name_that_is_not_utf_8_stays_refused(shell: Shell, latin_1_locale: Environment) -> None:
+def test_a_file_name_that_is_not_utf_8_is_refused(shell: Shell, latin_1_locale: Environment) -> None:
     (shell.videos / os.fsdecode(b"Caf\xe9.mp4")).write_bytes(b"v")
     for path in (os.fsencode(shell.videos) + b"/Caf\xe9.mp4", str(shell.videos)):
         said = run_raw_command(shell, "run", "--targets", "fr-FR", path, **latin_1_locale)
@@ -120,7 +120,7 @@ def test_a_name_that_is_not_utf_8_stays_refused(shell: Shell, latin_1_locale: En
     assert not shell.sandbox.journal
 
 
-def test_accents_made_up_in_another_way_mean_the_same_file(shell: Shell) -> None:
+def test_composed_and_decomposed_accents_name_the_same_file(shell: Shell) -> None:
     """As macOS and the archives that it makes have them; the user types the usual ones."""
     typed = unicodedata.normalize("NFC", str(shell.write_video(unicodedata.normalize("NFD", "Café.mp4"))))
     for _ in range(2):
@@ -130,7 +130,7 @@ def test_accents_made_up_in_another_way_mean_the_same_file(shell: Shell) -> None
         assert shell.run_command("retry", unicodedata.normalize("NFC", name)).exit_code == 0
 
 
-def test_starting_again_keeps_process_and_environment(make_shell: MakeShell) -> None:
+def test_the_restart_in_utf8_mode_keeps_process_and_environment(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600, 3600))
     shell.write_video(NON_ASCII_NAME)
     process = shell.start_command("run", str(shell.videos), "--targets", "fr-FR", "--settle", "0", **locales.ASCII_ENVIRONMENT)
@@ -139,7 +139,7 @@ def test_starting_again_keeps_process_and_environment(make_shell: MakeShell) -> 
     assert process.wait(30) == 130
 
 
-def test_a_runner_in_the_background_speaks_utf_8(shell: Shell) -> None:
+def test_a_background_runner_uses_utf_8(shell: Shell) -> None:
     environment = {
         name: value for name, value in {**shell.environment, **locales.ASCII_ENVIRONMENT}.items() if value is not None
     }
@@ -148,7 +148,7 @@ def test_a_runner_in_the_background_speaks_utf_8(shell: Shell) -> None:
     assert "/dev/null/é" in caught.value.detail
 
 
-def test_a_python_that_cannot_be_started_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_cannot_be_restarted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that is part of another program; and one that is no UTF-8 a second time, which would go on for ever."""
     monkeypatch.setattr(sys, "executable", "")
     assert _refusal_code() == "locale_unusable"

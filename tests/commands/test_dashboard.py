@@ -30,7 +30,7 @@ def options_from_config(tmp_path: Path, content: str, **flags: object) -> Dashbo
     return options(resolve_settings(given, {}), [], given)
 
 
-def test_every_setting_of_the_screen_reaches_it(tmp_path: Path) -> None:
+def test_every_dashboard_setting_reaches_the_dashboard(tmp_path: Path) -> None:
     plain, chosen = options_from_config(tmp_path, ""), options_from_config(tmp_path, CONFIG)
     changed = {"play_command", "notify", "ssh_host", "mouse", "keymap"}
     names = [name for name in DashboardOptions.__slots__ if name in changed]
@@ -39,17 +39,17 @@ def test_every_setting_of_the_screen_reaches_it(tmp_path: Path) -> None:
     assert chosen.keymap == {"retry": "f5"} and not chosen.mouse and plain.mouse
 
 
-def test_flags_of_the_screen_reach_it(tmp_path: Path) -> None:
+def test_dashboard_flags_reach_the_dashboard(tmp_path: Path) -> None:
     chosen = options_from_config(tmp_path, "", read_only=True, ascii=True, slow_link=True, mouse=False)
     assert chosen.read_only and chosen.ascii and chosen.slow_link and not chosen.mouse
 
 
-def test_a_zero_is_passed_on_to_the_runner_and_what_was_not_given_is_not(tmp_path: Path) -> None:
+def test_the_runner_gets_a_flag_of_zero_but_no_absent_flags(tmp_path: Path) -> None:
     launcher = BackgroundRunner(str(tmp_path), {"settle_seconds": 0.0, "tier": None, "api_url": ""}, {})
     assert launcher._arguments == ["--settle", "0.0"]
 
 
-def test_a_runner_for_a_stored_key_gets_nothing_that_goes_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runner_for_a_stored_key_gets_no_other_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
 
     def start(state_dir: str, arguments: list[str], environment: dict[str, str]) -> Path:

@@ -53,7 +53,7 @@ def hold_dub(job: Job, language: str) -> Job:
     return holds.hold_dub(job, language, Hold(WaitReason.ALREADY_PAID, 1.0))
 
 
-async def test_a_run_ends_beside_what_is_held_and_says_so(workspace: Workspace) -> None:
+async def test_a_run_with_held_dubs_ends_with_exit_code_5(workspace: Workspace) -> None:
     await workspace.run(workspace.write_video("a.mp4"))
     save_job(workspace, hold_dub(workspace.jobs()[0], "es-ES"))
     result = await workspace.run()
@@ -62,7 +62,7 @@ async def test_a_run_ends_beside_what_is_held_and_says_so(workspace: Workspace) 
     assert (result.summary["over_budget"], result.summary["credits"]) == (0, 0)
 
 
-async def test_with_videos_named_the_code_is_about_them(make_workspace: MakeWorkspace) -> None:
+async def test_the_exit_code_is_about_the_named_videos_only(make_workspace: MakeWorkspace) -> None:
     bench = make_workspace(failures=(SimulatedFailure(kind="project", title="bad"),))
     bad, good = bench.write_video("bad.mp4"), bench.write_video("good.mp4")
     assert (await bench.run(bad, good)).exit_code == 1
@@ -71,7 +71,7 @@ async def test_with_videos_named_the_code_is_about_them(make_workspace: MakeWork
     assert (await bench.run(bad)).exit_code == 1
 
 
-async def test_a_video_below_a_named_folder_that_cannot_be_read_is_no_success(workspace: Workspace) -> None:
+async def test_an_unreadable_video_in_a_named_folder_fails_the_run(workspace: Workspace) -> None:
     good = workspace.write_video("good.mp4")
     os.symlink("nothing", workspace.videos / "gone.mp4")
     result = await workspace.run(workspace.videos)
@@ -80,7 +80,7 @@ async def test_a_video_below_a_named_folder_that_cannot_be_read_is_no_success(wo
     assert (await workspace.run(good)).exit_code == 0
 
 
-async def test_a_named_video_whose_state_was_lost_is_no_success_as_long_as_that_is_so(workspace: Workspace) -> None:
+async def test_a_named_video_with_lost_state_fails_every_run(workspace: Workspace) -> None:
     video, other = workspace.write_video("a.mp4"), workspace.write_video("b.mp4")
     await workspace.run(video, targets=("fr-FR",))
     (file,) = (workspace.state / "jobs").iterdir()
@@ -95,7 +95,7 @@ async def test_a_named_video_whose_state_was_lost_is_no_success_as_long_as_that_
     assert (lost.path, os.path.dirname(lost.kept)) == (path, str(workspace.state / "damaged"))
 
 
-async def test_outputs_that_are_gone_are_said_and_are_no_success_for_a_named_video(workspace: Workspace) -> None:
+async def test_missing_outputs_are_reported_and_fail_a_run_that_names_the_video(workspace: Workspace) -> None:
     video = workspace.write_video("a.mp4")
     await workspace.run(video, targets=("fr-FR",))
     (workspace.videos / "a.dubbed-fr-FR.mp4").unlink()
@@ -104,7 +104,7 @@ async def test_outputs_that_are_gone_are_said_and_are_no_success_for_a_named_vid
     assert (await workspace.run()).exit_code == 0
 
 
-async def test_an_output_that_the_user_changed_is_his(workspace: Workspace) -> None:
+async def test_an_output_changed_by_the_user_is_kept_and_counts_as_done(workspace: Workspace) -> None:
     video = workspace.write_video("a.mp4")
     await workspace.run(video, targets=("fr-FR",))
     (workspace.videos / "a.dubbed-fr-FR.mp4").write_bytes(b"cut")

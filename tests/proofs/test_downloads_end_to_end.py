@@ -26,7 +26,7 @@ def http_statuses(stage: RunningBatch) -> list[int]:
     return [record.status for record in stage.sandbox.journal if record.endpoint == "download"]
 
 
-async def test_cut_at_several_points_and_continued(tmp_path: Path) -> None:
+async def test_a_download_cut_at_several_points_continues(tmp_path: Path) -> None:
     cuts = (1, 70_000, 200_000, 30)
     faults = tuple(Fault("download", "reset_during", nth=(n,), after_bytes=cut) for n, cut in enumerate(cuts, 1))
     async with running_batch(tmp_path, output_padding=500_000, faults=faults) as stage:
@@ -39,7 +39,7 @@ async def test_cut_at_several_points_and_continued(tmp_path: Path) -> None:
         stage.check_payments()
 
 
-async def test_the_file_changes_at_the_storage_between_two_tries(tmp_path: Path) -> None:
+async def test_an_output_that_changes_at_the_storage_between_two_attempts(tmp_path: Path) -> None:
     cut = Fault("download", "truncate", count=1, after_bytes=100_000)
     async with running_batch(tmp_path, output_padding=300_000, faults=(cut,)) as stage:
 
@@ -56,7 +56,7 @@ async def test_the_file_changes_at_the_storage_between_two_tries(tmp_path: Path)
         stage.check_outputs()
 
 
-async def test_a_part_that_is_longer_than_the_file_and_a_storage_without_ranges(tmp_path: Path) -> None:
+async def test_a_part_longer_than_the_file_and_storage_without_ranges(tmp_path: Path) -> None:
     """Between two runs something was written behind the part: 416, and from the start; then without any ranges."""
     faults = (Fault("download", "truncate", count=1, after_bytes=50_000), Fault("download", "status"))
     async with running_batch(tmp_path, output_padding=300_000, faults=faults) as stage:
@@ -85,7 +85,7 @@ async def test_a_part_that_is_longer_than_the_file_and_a_storage_without_ranges(
         stage.check_payments()
 
 
-async def test_an_address_that_never_comes_back_frees_its_slot(tmp_path: Path) -> None:
+async def test_a_download_url_that_never_comes_back_frees_its_slot(tmp_path: Path) -> None:
     """The service takes the completion back and keeps it back: the dub fails for free, and others get their turn."""
     async with running_batch(tmp_path, settings={"max_downloads": 1}) as stage:
         expired = Fault("download", "status", status=403, count=1)
@@ -115,7 +115,7 @@ async def test_an_address_that_never_comes_back_frees_its_slot(tmp_path: Path) -
 # -- the disk ------------------------------------------------------------------------------------------------------------
 
 
-async def test_full_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_fills_up_at_any_point_of_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that grows little by little: at each point the dub says so, keeps what it has, and a retry goes on there."""
     genuine = {name: getattr(os, name) for name in ("pwrite", "fsync", "link")}
     room = 0
@@ -159,7 +159,7 @@ async def test_full_at_any_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         stage.check_payments()
 
 
-async def test_a_real_disk_that_is_full_then_read_only(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
+async def test_a_real_disk_that_is_full_and_then_read_only(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
     disk = make_small_disk(tmp_path / "videos")
     async with running_batch(tmp_path, output_padding=3_000_000) as stage:
         await stage.add_videos(stage.write_video(), targets=("fr-FR",))
@@ -180,7 +180,7 @@ async def test_a_real_disk_that_is_full_then_read_only(tmp_path: Path, make_smal
         stage.check_payments()
 
 
-async def test_names_that_are_taken(tmp_path: Path) -> None:
+async def test_output_names_that_are_taken(tmp_path: Path) -> None:
     """Folders, links, a pipe and somebody's file in the place of outputs and parts: all stay, nothing is paid in vain."""
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
@@ -211,7 +211,7 @@ async def test_names_that_are_taken(tmp_path: Path) -> None:
         assert len(stage.sandbox.billed_dubs()) == len(names)
 
 
-async def test_a_name_that_is_taken_at_the_last_moment(tmp_path: Path) -> None:
+async def test_an_output_name_taken_at_the_last_moment(tmp_path: Path) -> None:
     async with running_batch(tmp_path, output_padding=100_000) as stage:
         final = stage.videos / "intro.dubbed-fr-FR.mp4"
 
@@ -231,7 +231,7 @@ async def test_a_name_that_is_taken_at_the_last_moment(tmp_path: Path) -> None:
         stage.check_outputs()
 
 
-async def test_names_too_long_for_the_suffix(tmp_path: Path) -> None:
+async def test_file_names_too_long_for_the_output_suffix(tmp_path: Path) -> None:
     async with running_batch(tmp_path) as stage:
         long, fits, wide = (stage.write_video(f"{name}.mp4") for name in ("x" * 251, "y" * 230, "ü" * 120))
         await stage.add_videos(long, fits, wide, targets=("fr-FR",))
@@ -245,7 +245,7 @@ async def test_names_too_long_for_the_suffix(tmp_path: Path) -> None:
 # -- races -----------------------------------------------------------------------------------------------------------------
 
 
-async def test_two_sources_of_one_output_name(tmp_path: Path) -> None:
+async def test_two_sources_with_the_same_output_name(tmp_path: Path) -> None:
     async with running_batch(tmp_path) as stage:
         await stage.add_videos(stage.write_video("intro.mp4"), stage.write_video("intro.mov"), **ONE_LANGUAGE)
         await stage.wait_until_idle()

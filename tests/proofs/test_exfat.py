@@ -43,7 +43,7 @@ def check_done_outputs(stage: RunningBatch) -> None:
     assert {str(path): path.read_bytes() for path in found} == outputs
 
 
-async def test_what_the_volume_is(videos_volume: ExfatVolume) -> None:
+async def test_the_volume_is_exfat(videos_volume: ExfatVolume) -> None:
     """What these tests count on; a volume of another kind would prove little."""
     (videos_volume.path / "Name").write_bytes(b"x")
     assert (videos_volume.path / "nAME").exists()
@@ -56,7 +56,7 @@ async def test_what_the_volume_is(videos_volume: ExfatVolume) -> None:
 # -- case ----------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_file_named_in_another_way_is_the_same_file(tmp_path: Path, videos_volume: ExfatVolume) -> None:
+async def test_a_path_in_other_case_is_the_same_file(tmp_path: Path, videos_volume: ExfatVolume) -> None:
     (videos_volume.path / "Talks").mkdir()
     async with running_batch(tmp_path) as stage:
         video = stage.write_video("Talks/Überblick.MP4")
@@ -73,7 +73,7 @@ async def test_a_file_named_in_another_way_is_the_same_file(tmp_path: Path, vide
         assert (failure_codes(stage.jobs), len(stage.sandbox.billed_dubs())) == ({"Überblick.MP4": "done"}, 1)
 
 
-async def test_one_runner_of_a_state_directory_by_whatever_spelling(tmp_path: Path, videos_volume: ExfatVolume) -> None:
+async def test_one_runner_per_state_directory_in_any_spelling(tmp_path: Path, videos_volume: ExfatVolume) -> None:
     (videos_volume.path / "State").mkdir()
     async with running_batch(tmp_path) as stage:
         named = [
@@ -88,7 +88,7 @@ async def test_one_runner_of_a_state_directory_by_whatever_spelling(tmp_path: Pa
 
 
 @pytest.mark.parametrize("folder", ["", "Talks", "2026"], ids=["at the root", "in a folder", "in one without letters"])
-async def test_two_sources_whose_outputs_differ_in_case_alone(tmp_path: Path, videos_volume: ExfatVolume, folder: str) -> None:
+async def test_two_sources_whose_outputs_differ_only_in_case(tmp_path: Path, videos_volume: ExfatVolume, folder: str) -> None:
     """The second is refused before anything is paid for it."""
     async with running_batch(tmp_path) as stage:
         stage.videos = videos_volume.path / folder
@@ -104,7 +104,7 @@ async def test_two_sources_whose_outputs_differ_in_case_alone(tmp_path: Path, vi
         check_done_outputs(stage)
 
 
-async def test_the_same_from_folders_where_case_matters(tmp_path: Path, make_volume: MakeVolume) -> None:
+async def test_outputs_that_differ_only_in_case_from_case_sensitive_folders(tmp_path: Path, make_volume: MakeVolume) -> None:
     """What counts is where the outputs go, also if nothing is there yet."""
     volume = make_volume(tmp_path / "drive")
     async with running_batch(tmp_path) as stage:
@@ -119,7 +119,7 @@ async def test_the_same_from_folders_where_case_matters(tmp_path: Path, make_vol
         assert len(stage.sandbox.billed_dubs()) == 4
 
 
-async def test_names_that_the_volume_does_not_take(tmp_path: Path, make_volume: MakeVolume) -> None:
+async def test_file_names_that_the_volume_refuses(tmp_path: Path, make_volume: MakeVolume) -> None:
     """Seen before anything is paid for them; another folder mends it."""
     volume = make_volume(tmp_path / "drive")
     names = (
@@ -147,7 +147,7 @@ async def test_names_that_the_volume_does_not_take(tmp_path: Path, make_volume: 
 # -- the state directory -------------------------------------------------------------------------------------------------
 
 
-def test_a_state_directory_on_it(make_shell: MakeShell, make_volume: MakeVolume) -> None:
+def test_a_state_directory_on_exfat(make_shell: MakeShell, make_volume: MakeVolume) -> None:
     """The socket lies elsewhere, since there can be none; commands find it, whoever was there first."""
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     shell.state = make_volume(shell.home / "drive").path / "State"
@@ -169,7 +169,7 @@ def test_a_state_directory_on_it(make_shell: MakeShell, make_volume: MakeVolume)
 # -- times in whole seconds ------------------------------------------------------------------------------------------------
 
 
-async def test_a_source_that_changes_in_the_second_of_its_time(tmp_path: Path, videos_volume: ExfatVolume) -> None:
+async def test_a_source_changed_within_the_second_of_its_mtime(tmp_path: Path, videos_volume: ExfatVolume) -> None:
     """As long as a change may not show, nothing is sent of it; so what was sent of the old version is never dubbed."""
     async with running_batch(tmp_path) as stage:
         path = videos_volume.path / "copied.mp4"
@@ -199,7 +199,7 @@ async def test_a_source_that_changes_in_the_second_of_its_time(tmp_path: Path, v
 # -- volumes that are full, or gone ----------------------------------------------------------------------------------------
 
 
-async def test_full(tmp_path: Path, videos_volume: ExfatVolume) -> None:
+async def test_a_full_volume(tmp_path: Path, videos_volume: ExfatVolume) -> None:
     """What is full says so, and goes on where it was when there is room."""
     async with running_batch(tmp_path, output_padding=3_000_000) as stage:
         videos = [stage.write_video(f"{number}.mp4") for number in range(3)]
@@ -219,7 +219,7 @@ async def test_full(tmp_path: Path, videos_volume: ExfatVolume) -> None:
 
 
 @pytest.mark.parametrize("when", ["uploading", "downloading"])
-async def test_unplugged(tmp_path: Path, videos_volume: ExfatVolume, when: str) -> None:
+async def test_a_volume_unplugged_during_transfers(tmp_path: Path, videos_volume: ExfatVolume, when: str) -> None:
     """It fails for free, with the reason, and a retry goes on when it is plugged in again."""
     async with running_batch(tmp_path, output_padding=2_000_000, bandwidth_up=3_000_000) as stage:
         if when == "downloading":
@@ -241,7 +241,7 @@ async def test_unplugged(tmp_path: Path, videos_volume: ExfatVolume, when: str) 
 
 
 @pytest.mark.parametrize("where", ["", "out"], ids=["at its root", "in a folder that would be made"])
-async def test_unmounted_while_dubs_are_under_way(tmp_path: Path, videos_volume: ExfatVolume, where: str) -> None:
+async def test_a_volume_unmounted_while_dubs_are_in_progress(tmp_path: Path, videos_volume: ExfatVolume, where: str) -> None:
     """Nothing is written to what lies beneath, by this run or the next; mounted again, all comes for free."""
     async with running_batch(tmp_path, dubbing_seconds=(3600.0, 3600.0)) as stage:
         source = stage.write_video("intro.mp4")
@@ -263,7 +263,7 @@ async def test_unmounted_while_dubs_are_under_way(tmp_path: Path, videos_volume:
             check_done_outputs(stage)
 
 
-def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: MakeVolume) -> None:
+def test_an_unplugged_state_directory(make_shell: MakeShell, make_volume: MakeVolume) -> None:
     """Nothing is paid that cannot be noted; it is told, and ends when asked to."""
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     volume = make_volume(shell.home / "drive")
@@ -286,7 +286,7 @@ def test_the_state_directory_is_unplugged(make_shell: MakeShell, make_volume: Ma
 # -- kills -----------------------------------------------------------------------------------------------------------------
 
 
-def test_killed_while_outputs_get_their_names(videos_volume: ExfatVolume) -> None:
+def test_a_kill_while_outputs_are_renamed(videos_volume: ExfatVolume) -> None:
     """State, sources and outputs on the volume; `python -m tests.soak.kill_points --volume` kills at every step there."""
     torture = KillHarness(videos_volume.path)
     try:

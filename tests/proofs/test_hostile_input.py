@@ -72,7 +72,7 @@ def run(shell: Shell, *words: str) -> CommandResult:
 # -- names and words -------------------------------------------------------------------------------------------------------
 
 
-def test_names_of_files_and_words_of_the_service(make_shell: MakeShell) -> None:
+def test_hostile_file_names_and_service_messages(make_shell: MakeShell) -> None:
     """Through every command that prints: nothing but printable characters, and no file where none belongs."""
     shell = make_shell(failures=(SimulatedFailure(code=HOSTILE_TEXT, languages=("es-ES",)),))
     before = {path for path in shell.home.rglob("*") if "sandbox" not in path.parts}
@@ -127,7 +127,7 @@ def test_names_of_files_and_words_of_the_service(make_shell: MakeShell) -> None:
         ("run", f"{HOSTILE_TEXT[:-1]}.mp4", "--targets", HOSTILE_TEXT[:-1]),
     ],
 )
-def test_words_of_the_command_line(shell: Shell, words: tuple[str, ...]) -> None:
+def test_hostile_command_line_arguments(shell: Shell, words: tuple[str, ...]) -> None:
     """`*` brings file names in as options."""
     said = shell.run_command(*words)
     assert_clean(said)
@@ -141,7 +141,7 @@ def test_a_state_directory_with_a_hostile_name(shell: Shell) -> None:
         assert_clean(shell.run_command(*words))
 
 
-async def test_answers_that_want_to_steer_a_path(tmp_path: Path) -> None:
+async def test_service_answers_cannot_change_a_path(tmp_path: Path) -> None:
     """Languages, ids and titles of the service are in no path; what nobody asked for is passed over."""
     listed = {
         "dubbedAssets.*.id": "../../evil",
@@ -174,7 +174,7 @@ INTERNAL_URLS = (
 )
 
 
-async def test_addresses_inside_from_a_public_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_internal_urls_from_a_public_service_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sandbox plays a public service here, so that its own addresses on this machine are among the forbidden ones."""
     monkeypatch.setattr(runner_module, "is_local_url", lambda url: False)
     connected: list[Any] = []
@@ -255,7 +255,7 @@ def endless_server(request: pytest.FixtureRequest) -> Iterator[EndlessServer]:
     made.close()
 
 
-def test_a_billion_bytes_where_a_few_are_expected(shell: Shell, endless_server: EndlessServer) -> None:
+def test_an_endless_response_does_not_fill_memory(shell: Shell, endless_server: EndlessServer) -> None:
     where = "--s3-endpoint-url" if endless_server.storage else "--api-url"
     process = shell.start_command("run", str(shell.write_video("intro.mp4")), "--targets", "fr-FR", where, endless_server.url)
     until(lambda: len(endless_server.sent_bytes_by_connection) >= 2)  # it gave the first one up, and tries again
@@ -281,7 +281,7 @@ _values = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_state_files_of_any_shape(data: st.DataObject) -> None:
+def test_malformed_state_files(data: st.DataObject) -> None:
     """A good file with one value replaced by anything, or dropped: a job, or an error that sets the file aside."""
     content = msgspec.to_builtins(data.draw(st.sampled_from(list(jobs_in_every_state().values()))))
     node: Any = content
@@ -301,7 +301,7 @@ _configurations = st.binary(max_size=200) | st.dictionaries(st.sampled_from(_key
 
 @settings(max_examples=150, deadline=None)
 @given(_configurations)
-def test_configurations_of_any_shape(tmp_path_factory: pytest.TempPathFactory, content: bytes | dict[str, Any]) -> None:
+def test_malformed_configuration_files(tmp_path_factory: pytest.TempPathFactory, content: bytes | dict[str, Any]) -> None:
     """Settings, or one line that says what is wrong; and that line steers no terminal."""
     path = tmp_path_factory.getbasetemp() / "any.toml"
     with contextlib.suppress(UnicodeEncodeError):

@@ -568,7 +568,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.parametrize("row", range(len(CASES)), ids=[str(row) for row in CASES])
-def test_row(row: int, outcomes: dict[str, CaseOutcome]) -> None:
+def test_fault_case(row: int, outcomes: dict[str, CaseOutcome]) -> None:
     wanted = CASES[row]
     outcome = outcomes[str(wanted)]
     assert outcome.error is None, (outcome.error, outcome)
@@ -600,5 +600,5 @@ def test_row(row: int, outcomes: dict[str, CaseOutcome]) -> None:
     assert outcome.open_uploads == [] or wanted.orphans, outcome
 
 
-def test_names_are_unique() -> None:
+def test_case_names_are_unique() -> None:
     assert len({str(row) for row in CASES}) == len(CASES)

@@ -125,7 +125,7 @@ def leaky_faults(catcher: RedirectTarget) -> Iterator[Fault]:
     )
 
 
-def test_after_a_run_with_faults_they_are_nowhere(make_shell: MakeShell, redirect_target: RedirectTarget) -> None:
+def test_a_run_with_faults_writes_no_secret_anywhere(make_shell: MakeShell, redirect_target: RedirectTarget) -> None:
     shell = make_shell(api_key=API_KEY, faults=tuple(leaky_faults(redirect_target)), tier="none")
     for number in range(5):
         shell.write_video(f"{number}.mp4", 2000 if number else 9_000_000)
@@ -209,7 +209,7 @@ def test_a_key_that_others_can_read_gets_a_warning(shell: Shell, mode: int) -> N
         assert shell.sandbox.api_key not in said.out + said.err
 
 
-def test_a_key_as_argument_gets_a_warning_and_goes_no_further(shell: Shell) -> None:
+def test_a_key_as_argument_gets_a_warning_and_is_not_stored(shell: Shell) -> None:
     said = shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR", "--api-key", shell.sandbox.api_key)
     assert said.exit_code == 0
     assert "--api-key" in said.err
@@ -217,7 +217,7 @@ def test_a_key_as_argument_gets_a_warning_and_goes_no_further(shell: Shell) -> N
     assert shell.sandbox.api_key not in said.out + said.err + files.decode()
 
 
-def test_a_wide_umask_and_a_socket_at_work(make_shell: MakeShell) -> None:
+def test_files_and_socket_are_private_under_a_wide_umask(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     before = os.umask(0)
     try:

@@ -117,7 +117,7 @@ _lines = st.one_of(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(lines=st.lists(_lines, min_size=1, max_size=5), ending=st.sampled_from([b"\n", b"", b"\r\n", b"\n\n"]))
-def test_lines_of_any_kind(shell: Shell, lines: list[bytes], ending: bytes) -> None:
+def test_malformed_requests_do_not_stop_the_runner(shell: Shell, lines: list[bytes], ending: bytes) -> None:
     """Garbage, half messages, wrong types, requests about things that are not there."""
     for line in send_and_read(shell, b"\n".join(lines) + ending).splitlines():
         assert json.loads(line)["is"] in ("reply", "welcome", "snapshot", "changes")
@@ -152,14 +152,14 @@ def dub_states_over_socket(shell: Shell) -> list[str]:
     ],
     ids=range(10),
 )
-def test_huge_and_strange_lines(running_command: tuple[Shell, Popen[str]], line: bytes) -> None:
+def test_huge_and_unusual_lines(running_command: tuple[Shell, Popen[str]], line: bytes) -> None:
     shell, process = running_command
     send_and_read(shell, line)
     assert still_serves(shell)
     assert resident_megabytes(process, "VmHWM") < 250
 
 
-def test_a_path_that_no_file_has_gets_an_answer(shell: Shell) -> None:
+def test_a_path_without_a_file_gets_an_answer(shell: Shell) -> None:
     (reply,) = send_and_read(shell, b'{"do":"add","id":9,"paths":["/a\\u0000b"],"batch":{"targets":["fr-FR"]}}\n').splitlines()
     assert json.loads(reply)["id"] == 9
     assert json.loads(reply)["result"]["problem"] == "path_missing"
@@ -169,7 +169,7 @@ MUCH_DATA_BYTES = 16_000_000
 """Bytes of requests, far above what fits into buffers."""
 
 
-def test_one_that_asks_and_never_reads(running_command: tuple[Shell, Popen[str]]) -> None:
+def test_a_client_that_never_reads_does_not_grow_memory(running_command: tuple[Shell, Popen[str]]) -> None:
     """It comes to wait for itself: what it is not told yet is not kept in memory without bound."""
     shell, process = running_command
     before = resident_megabytes(process)

@@ -59,7 +59,7 @@ def count_paid_requests(stage: RunningBatch) -> int:
         (b'"done"', errno.ENOSPC, ("POST /v2/dubbing", 1)),  # not that it is done: then it is not over either
     ],
 )
-async def test_full_at_each_step(
+async def test_a_full_disk_at_each_step_of_a_paid_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes, number: int, calls: tuple[str, int]
 ) -> None:
     """The batch stops before the step that must be on disk first, says so, and goes on by itself when there is room."""
@@ -86,7 +86,9 @@ async def test_full_at_each_step(
         assert (count_paid_requests(stage), len(stage.sandbox.billed_dubs())) == (1, 1)
 
 
-async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_adding_a_file_again_fails_while_its_intent_cannot_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It would wait for the paid request, which waits for the disk: that is told instead of waited for."""
     genuine = files.write_durably
 
@@ -112,7 +114,7 @@ async def test_a_file_named_anew_while_its_intent_cannot_be_saved(tmp_path: Path
         assert (count_paid_requests(stage), len(stage.sandbox.billed_dubs())) == (2, 2)
 
 
-async def test_a_real_disk_without_room(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
+async def test_a_real_disk_without_space(tmp_path: Path, make_small_disk: MakeSmallDisk) -> None:
     disk = make_small_disk(tmp_path / "state")
     async with running_batch(tmp_path) as stage:
         filler = disk.fill_up()
@@ -139,7 +141,7 @@ async def test_a_real_disk_without_inodes(tmp_path: Path, make_small_disk: MakeS
         assert stage.dub_states() == {"fr-FR": "done"}
 
 
-async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_saves_once_the_disk_has_space_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop tries once more, whenever the next try was due."""
     genuine = files.write_durably
 
@@ -157,7 +159,9 @@ async def test_stopped_right_after_room_was_made(tmp_path: Path, monkeypatch: py
     assert list((tmp_path / "state" / "jobs").glob("*.toml"))
 
 
-async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_quota_counters_that_cannot_be_saved_are_reported_and_saved_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are told about, tried again, and the trouble ends by itself although no job changes."""
     genuine = files.write_durably
 
@@ -177,7 +181,7 @@ async def test_only_the_counters_cannot_be_saved(tmp_path: Path, monkeypatch: py
 # -- read-only, deleted, replaced ----------------------------------------------------------------------------------------
 
 
-def test_read_only(shell: Shell, make_small_disk: MakeSmallDisk) -> None:
+def test_a_read_only_state_directory(shell: Shell, make_small_disk: MakeSmallDisk) -> None:
     disk = make_small_disk(shell.state)
     disk.remount("ro")
     said = shell.run_batch(str(shell.write_video("intro.mp4")), "--targets", "fr-FR")
@@ -188,7 +192,7 @@ def test_read_only(shell: Shell, make_small_disk: MakeSmallDisk) -> None:
     assert shell.run_batch(str(shell.videos / "intro.mp4"), "--targets", "fr-FR").exit_code == 0
 
 
-async def test_deleted_while_a_batch_runs(tmp_path: Path) -> None:
+async def test_a_state_directory_deleted_during_a_run(tmp_path: Path) -> None:
     """Nothing more is paid for; with the same directory back in its place it goes on."""
     async with running_batch(tmp_path) as stage:
         (tmp_path / "state").rename(tmp_path / "moved")
@@ -200,7 +204,7 @@ async def test_deleted_while_a_batch_runs(tmp_path: Path) -> None:
         assert stage.dub_states() == {"fr-FR": "done"}
 
 
-async def test_replaced_while_a_batch_runs(tmp_path: Path) -> None:
+async def test_a_state_directory_replaced_during_a_run(tmp_path: Path) -> None:
     """Whoever deletes the directory and starts anew gets a runner beside the old one, which must then neither write nor pay."""
     async with running_batch(tmp_path) as stage:
         first = stage.runner
@@ -227,7 +231,7 @@ async def test_replaced_while_a_batch_runs(tmp_path: Path) -> None:
 # -- two at once, and the socket -----------------------------------------------------------------------------------------
 
 
-async def test_two_runners_by_two_names(tmp_path: Path) -> None:
+async def test_two_runners_by_two_paths_of_a_state_directory(tmp_path: Path) -> None:
     async with running_batch(tmp_path) as stage:
         (tmp_path / "link").symlink_to(tmp_path / "state")
         for name in ("state", "link", "link/../state", "state/../link/."):
@@ -271,7 +275,7 @@ async def is_served(stage: RunningBatch) -> bool:
         assert not path.exists()
 
 
-async def test_a_stale_socket_and_things_in_its_place(tmp_path: Path) -> None:
+async def test_a_stale_socket_and_other_files_at_its_path(tmp_path: Path) -> None:
     async with running_batch(tmp_path) as stage:
         path = tmp_path / "state" / "runner.sock"
         with socket.socket(socket.AF_UNIX) as dead:
@@ -333,7 +337,7 @@ async def test_a_file_system_without_sockets(tmp_path: Path, monkeypatch: pytest
         assert socket_path(str(state)) == state / "runner.sock"
 
 
-def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
+def test_commands_on_a_long_state_path(make_shell: MakeShell) -> None:
     shell = make_shell(dubbing_seconds=(3600.0, 3600.0))
     shell.state = shell.home / ("s" * 130)
     shell.environment |= {"SYNTHDUB_STATE_DIR": str(shell.state), "TMPDIR": str(shell.home)}
@@ -348,7 +352,7 @@ def test_a_long_path_on_the_command_line(make_shell: MakeShell) -> None:
 # -- newer -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_newer_directory_is_left_as_it_is_by_every_command(shell: Shell) -> None:
+def test_no_command_changes_a_newer_state_directory(shell: Shell) -> None:
     video = str(shell.write_video("intro.mp4"))
     shell.run_batch(video, "--targets", "fr-FR")
     journal = len(shell.sandbox.journal)

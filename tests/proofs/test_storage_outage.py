@@ -11,7 +11,7 @@ from tests.proofs.sandbox_scene import running_batch, until
 
 
 @pytest.mark.parametrize("endpoint", ["S3 PutObject", "download", "captions"])
-async def test_an_outage_is_told_and_waited_out(tmp_path: Path, endpoint: str) -> None:
+async def test_an_outage_is_reported_and_waited_out(tmp_path: Path, endpoint: str) -> None:
     async with running_batch(tmp_path, faults=(Fault(endpoint, "status", status=503),)) as stage:
         await stage.add_videos(stage.write_video())
         await until(lambda: stage.shown_problem == "storage_trouble")

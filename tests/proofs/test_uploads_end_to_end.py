@@ -120,7 +120,7 @@ async def test_throttling_of_a_whole_batch(tmp_path: Path) -> None:
         assert set(turned_away.values()) == {3}
 
 
-async def test_sources_that_change_under_way(tmp_path: Path) -> None:
+async def test_sources_that_change_during_upload(tmp_path: Path) -> None:
     """What was sent of the old version is never dubbed, nothing is left at the storage, and a retry takes the file as it is."""
     async with running_batch(tmp_path, settings={"max_uploads": 6}) as stage:
         names = ("grows", "shrinks", "touched", "replaced", "vanishes", "steady")

@@ -35,7 +35,7 @@ def paid_request(
         paid_request(1, status=500, billed=False, fault="status"),
     ],
 )
-def test_a_request_sent_again_is_seen(first: PaidRequestRecord) -> None:
+def test_a_repeated_paid_request_is_found(first: PaidRequestRecord) -> None:
     """Also where the first was not billed, since nobody on this side could know that."""
     assert len(list(find_double_payments([first, paid_request(2)], {}))) == 1
     assert list(find_double_payments([first, paid_request(3)], {DUB_KEY: [2.0]})) == []
@@ -51,7 +51,7 @@ def test_a_request_sent_again_is_seen(first: PaidRequestRecord) -> None:
         paid_request(1, status=204, billed=False, endpoint="PUT /v2/dubbing/{id}"),
     ],
 )
-def test_what_was_surely_not_begun_may_be_sent_again(first: PaidRequestRecord) -> None:
+def test_a_request_that_was_surely_refused_may_be_repeated(first: PaidRequestRecord) -> None:
     assert list(find_double_payments([first, paid_request(2)], {})) == []
 
 
@@ -81,43 +81,43 @@ def batch(tmp_path: Path) -> CheckedBatch:
 
 
 @pytest.mark.parametrize("ending", OUTPUT_EXTENSIONS)
-def test_half_a_file_is_seen(batch: CheckedBatch, ending: str) -> None:
+def test_a_partial_file_is_found(batch: CheckedBatch, ending: str) -> None:
     path = batch.outputs[ending]
     path.write_bytes(path.read_bytes()[:-1])
     assert len(list(batch.checker.check_now())) == 1
 
 
 @pytest.mark.parametrize("ending", OUTPUT_EXTENSIONS)
-def test_a_file_that_is_missing_is_seen(batch: CheckedBatch, ending: str) -> None:
+def test_a_missing_file_is_found(batch: CheckedBatch, ending: str) -> None:
     batch.outputs[ending].unlink()
     assert len(list(batch.checker.check_now())) == 1
 
 
-def test_half_a_file_of_a_dub_that_is_not_done_is_seen(batch: CheckedBatch) -> None:
+def test_a_partial_file_of_an_unfinished_dub_is_found(batch: CheckedBatch) -> None:
     batch.store.save(msgspec.structs.replace(batch.job, dubs={"fr-FR": Dub(DubState.DOWNLOADING, 1.0)}))
     assert list(batch.checker.check_now()) == []
     batch.outputs["mp4"].write_bytes(b"")
     assert len(list(batch.checker.check_now())) == 1
 
 
-def test_lost_state_is_seen(batch: CheckedBatch) -> None:
+def test_lost_state_is_found(batch: CheckedBatch) -> None:
     batch.store.save(msgspec.structs.replace(batch.job, dubs={}))
     assert len(list(batch.checker.check_now())) == 1
     (batch.state / "jobs" / "intro-0.toml").unlink()
     assert len(list(batch.checker.check_now())) == 1
 
 
-def test_damaged_state_is_seen(batch: CheckedBatch) -> None:
+def test_damaged_state_is_found(batch: CheckedBatch) -> None:
     (batch.state / "jobs" / "intro-0.toml").write_text("nonsense")
     assert list(batch.checker.check_now())
 
 
 @pytest.mark.parametrize("name", ["intro.dubbed-fr-FR.mp4.part", "state/jobs/.intro-0.toml.tmp", "state/.quota.toml.tmp"])
-def test_leftovers_are_seen(batch: CheckedBatch, tmp_path: Path, name: str) -> None:
+def test_leftover_files_are_found(batch: CheckedBatch, tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     assert len(list(batch.checker.check_at_end())) == 1
 
 
-def test_a_dub_that_is_not_done_at_the_end_is_seen(batch: CheckedBatch) -> None:
+def test_an_unfinished_dub_at_the_end_is_found(batch: CheckedBatch) -> None:
     batch.store.save(msgspec.structs.replace(batch.job, dubs={"fr-FR": Dub(DubState.UNKNOWN, 1.0)}))
     assert len(list(batch.checker.check_at_end())) == 1

@@ -9,7 +9,7 @@ from synthdub_tui.sandbox.config import SandboxConfig
 from tests.soak.sandbox_process import SandboxProcess
 
 
-def test_threads_get_the_answers_to_their_own_questions(tmp_path: Path) -> None:
+def test_each_thread_gets_the_replies_to_its_own_requests(tmp_path: Path) -> None:
     service = SandboxProcess(SandboxConfig(), tmp_path / "sandbox")
     try:
         with ThreadPoolExecutor(4) as threads:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.soak.virtual_days import ROUGH_EVENTS, busiest_windows, dub_state_counts, run_hours, simulated_batch
 
 
-def test_a_batch_that_the_day_holds_back(tmp_path: Path) -> None:
+def test_a_batch_keeps_to_the_daily_limits(tmp_path: Path) -> None:
     """Through restarts, a kill, suspension, an outage and clocks that jump, until the calls of the day before count no more."""
     with simulated_batch(tmp_path, seed=1, files=400, before=600, least=300.0, dubbing=(10.0, 250.0)) as found:
         assert run_hours(found, 3, ROUGH_EVENTS) == []
@@ -24,7 +24,7 @@ def test_a_batch_that_the_day_holds_back(tmp_path: Path) -> None:
         assert ends["unknown"] <= 2  # of the kill
 
 
-def test_the_fullest_window_is_found() -> None:
+def test_the_busiest_window_is_found() -> None:
     calls = {"POST /v2/dubbing": [0.0, 59.0, 60.0, 61.0, 4000.0]}
     most = {use.window: use.most_calls for use in busiest_windows(calls) if use.endpoint == "POST /v2/dubbing"}
     assert most == {"minute": 3, "hour": 4, "day": 5}
