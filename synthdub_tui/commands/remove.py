@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
 from synthdub_tui.commands.options import add_select_options, resolve
-from synthdub_tui.commands.retry import ask_yes_no
+from synthdub_tui.commands.questions import ask_yes_no
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.commands.select_dubs import all_selected, print_changed, select_dubs
 from synthdub_tui.humanize import format_count

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from synthdub_tui import retry_text
 from synthdub_tui.commands.offline_batch import OfflineBatch, load_jobs
 from synthdub_tui.commands.options import add_select_options, resolve
+from synthdub_tui.commands.questions import ask_yes_no
 from synthdub_tui.commands.runner_connection import connect_to_runner
 from synthdub_tui.commands.select_dubs import all_selected, dub_name, print_changed, select_dubs
 from synthdub_tui.humanize import format_count
@@ -167,12 +168,3 @@ def _ask_consent(jobs: dict[str, Job], cells: list[DubRef], read: Callable[[str]
         if hold is not None and (words := retry_text.held(hold)):
             print(f"    {words}")
     return ask_yes_no(f"Retry {format_count(len(cells), 'dub')}?", read)
-
-
-def ask_yes_no(question: str, read: Callable[[str], str]) -> bool:
-    """Ask the question. The end of the input (ctrl+d) counts as no."""
-    try:
-        return read(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        return False

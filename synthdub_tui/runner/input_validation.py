@@ -9,7 +9,7 @@ import msgspec
 from synthdub_tui import languages as codes
 from synthdub_tui.errors import ProblemError
 from synthdub_tui.jobs.batch_options import BatchOptions
-from synthdub_tui.sources.scan import SkippedPath, refused
+from synthdub_tui.sources.scan import SkippedPath, find_rejected_paths
 
 
 def validate_batch(batch: BatchOptions) -> BatchOptions:
@@ -26,7 +26,7 @@ def validate_batch(batch: BatchOptions) -> BatchOptions:
 
 def wrong_paths(paths: Iterable[str]) -> list[ProblemError]:
     """Returns a ProblemError for each named path that is wrong, without looking into folders."""
-    return [problem_of_skipped(item) for item in refused(list(paths))]
+    return [problem_of_skipped(item) for item in find_rejected_paths(list(paths))]
 
 
 def problem_of_skipped(item: SkippedPath) -> ProblemError:

@@ -42,7 +42,7 @@ from synthdub_tui.sources import relocation
 from synthdub_tui.sources.add_file import AddedFile, AddEffect, FileToCompare, MovedFile, add_file, find_job, recorded_stamps
 from synthdub_tui.sources.digest import FileChangedError
 from synthdub_tui.sources.job_index import JobIndex
-from synthdub_tui.sources.scan import FoundVideo, SkippedPath, find_sources, refused
+from synthdub_tui.sources.scan import FoundVideo, SkippedPath, find_rejected_paths, find_sources
 from synthdub_tui.sources.skip_rules import SkipRules
 from synthdub_tui.sources.skipped_summary import SkippedSummary
 from synthdub_tui.store.job_store import SKIPPED_DOCUMENT, DamagedFile, JobStore
@@ -230,7 +230,7 @@ class Runner:
         """
         batch, named = validate_batch(batch), list(paths)
         added = add_videos.AddResult()
-        self._add_found_files(await in_thread(refused, named), batch, added, {})
+        self._add_found_files(await in_thread(find_rejected_paths, named), batch, added, {})
         if added.path_problems:
             return added
         jobs = await in_thread(recorded_stamps, list(self.live_jobs.jobs.values()), batch)

@@ -76,7 +76,7 @@ def find_sources(
     return _Search(named, recursive, rules or SkipRules(), UsedNames(jobs or {}, named, force_new=force_new)).run()
 
 
-def refused(paths: list[str]) -> list[SkippedPath]:
+def find_rejected_paths(paths: list[str]) -> list[SkippedPath]:
     """Problems of the named paths themselves, without looking into folders."""
     speller = PathSpeller()
     return [item for path in paths if isinstance(item := _check_named_path(speller.spell(path)), SkippedPath)]

@@ -14,7 +14,14 @@ from synthdub_tui.languages import OUTPUT_CODES
 from synthdub_tui.sources import duplicate_names as links_module
 from synthdub_tui.sources import scan as scan_module
 from synthdub_tui.sources.same_file import FileStamp
-from synthdub_tui.sources.scan import MAX_NAMES_COUNTED, FoundVideo, SkippedPath, content_type, find_sources, refused
+from synthdub_tui.sources.scan import (
+    MAX_NAMES_COUNTED,
+    FoundVideo,
+    SkippedPath,
+    content_type,
+    find_rejected_paths,
+    find_sources,
+)
 from synthdub_tui.sources.skip_rules import SkipRules
 
 
@@ -277,7 +284,7 @@ def test_folders_nested_deeper_than_calls_can_be(tmp_path: Path) -> None:
 def test_problems_of_named_paths_are_reported_without_a_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_files(tmp_path, "in/a.mp4", "in/b.mkv", "c.mkv")
     monkeypatch.setattr(scan_module, "_Search", None)
-    wrong = refused([str(tmp_path / name) for name in ("in", "in/a.mp4", "none", "c.mkv")])
+    wrong = find_rejected_paths([str(tmp_path / name) for name in ("in", "in/a.mp4", "none", "c.mkv")])
     assert [(Path(item.path).name, item.code, item.named) for item in wrong] == [
         ("none", "path_missing", True),
         ("c.mkv", "unsupported_file", True),

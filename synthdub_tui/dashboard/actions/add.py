@@ -203,9 +203,9 @@ def _result_text(result: Mapping[str, int | str]) -> str:
 
 
 def _find_rejected(paths: tuple[str, ...]) -> list[SkippedPath]:
-    from synthdub_tui.sources.scan import refused  # noqa: PLC0415 - not for the first frame
+    from synthdub_tui.sources.scan import find_rejected_paths  # noqa: PLC0415 - not for the first frame
 
-    return refused(list(paths))
+    return find_rejected_paths(list(paths))
 
 
 def _cost_text(count: MarkedVideoCount, targets: int) -> str:
