@@ -38,7 +38,7 @@ def write_unsynced(path: str, pieces: Iterable[bytes], mode: int = 0o600) -> Non
 
 @contextlib.contextmanager
 def _replacement(path: str) -> Iterator[str]:
-    """Path for a temporary file that replaces the file at `spell` when the context ends without error."""
+    """Path for a temporary file that replaces the file at `path` when the context ends without error."""
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}{TEMPORARY_EXTENSION}")
     with contextlib.suppress(FileNotFoundError):

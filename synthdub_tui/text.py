@@ -9,7 +9,8 @@ ZERO_WIDTH_JOINERS: Final = "\u200c\u200d"
 
 
 def make_printable(text: str, max_characters: int = 400) -> str:
-    """Outside text in one line of at most `limit` characters, without controls, escapes and bidi overrides for a terminal.
+    """Outside text in one line of at most `max_characters` characters, without controls, escapes and bidi overrides for a
+    terminal.
 
     Unprintable characters become U+FFFD. Joiners and non-joiners within Persian or Hindi words or emoji families are dropped,
     since terminals disagree about their width. Elsewhere they could only make two names look alike, so they become U+FFFD too.

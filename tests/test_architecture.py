@@ -161,3 +161,46 @@ def test_the_program_names_no_document_that_it_does_not_ship() -> None:
     }
     assert named == set()
     assert [path for path, tree in TREES.items() if re.search(r"design rule \d+", ast.unparse(tree))] == []
+
+
+EXPLAINED: Final = re.compile(r"`([a-z_]\w*)`(?::| is called| returns)")
+"""How a docstring begins to explain a parameter, an attribute or a word."""
+
+NAMED_FILE: Final = re.compile(r"`(?:[\w/]+/)?(\w+\.py)`")
+
+
+def explainable_names(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    """Returns what the docstring of a function or class may explain: its parameters, attributes, methods and words."""
+    docstring = ast.get_docstring(node, clean=False)
+    found = set()
+    for part in ast.walk(node):
+        match part:
+            case ast.arg(arg=name) | ast.Name(id=name) | ast.Attribute(attr=name):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.Constant(value=str(name)) if name != docstring:
+                found.add(name)
+    return found
+
+
+def wrong_explanations(tree: ast.Module) -> list[str]:
+    return [
+        f"{node.name}: {name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        for name in EXPLAINED.findall(ast.get_docstring(node) or "")
+        if name not in explainable_names(node)
+    ]
+
+
+def test_docstrings_explain_names_that_exist() -> None:
+    assert {path: wrong for path, tree in TREES.items() if (wrong := wrong_explanations(tree))} == {}
+    assert wrong_explanations(ast.parse('def f(new):\n    """`old`: what it was called before."""')) == ["f: old"]
+
+
+def test_files_that_the_program_names_exist() -> None:
+    files = {path.rpartition("/")[2] for path in TREES}
+    named = {(path, name) for path in TREES for name in NAMED_FILE.findall((PACKAGE / path).read_text(encoding="utf-8"))}
+    assert len(named) > 5
+    assert [(path, name) for path, name in named if name not in files] == []

@@ -1,1 +1,1 @@
-"""What each command does, imported only when called; parsing belongs in `cli`, decisions about dubs in `jobs` and `runner`."""
+"""One module for each command, with its arguments and its run; decisions about dubs belong in `jobs` and `runner`."""

@@ -33,7 +33,7 @@ def exit_code(end: RunEnd, counts: DubCounts, *, not_taken: int = 0, unsure: int
     """Returns the exit code of a run.
 
     `counts`: of the named videos, or of the whole batch if none was named. `not_taken`: how many named videos could not be
-    added. `undecided`: how many need the user's decision. `gone`: how many finished dubs of named videos have lost their files.
+    added. `unsure`: how many need the user's decision. `gone`: how many finished dubs of named videos have lost their files.
     """
     if end is RunEnd.INTERRUPTED:
         return EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""Runs a runner: in the foreground for `synthdub run`, or in the background for dashboards to attach to."""
+"""Runs a batch without a screen, for `synthdub run` and the demo: adds the paths, works, prints events and the summary."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def run_batch(
 ) -> int:
     """Do all the work, print a summary and return the exit code.
 
-    `start_reading`: end a pause first. `resumable`: whether a later run can continue unfinished dubs, for the summary. Raises
+    `resume`: end a pause first. `resumable`: whether a later run can continue unfinished dubs, for the summary. Raises
     ProblemError if something is wrong before anything is sent.
     """
     started = time.monotonic()
@@ -81,14 +81,14 @@ async def run_batch(
         watch = asyncio.create_task(_watch(runner, reporter))
         try:
             added = await _unless_stopped(stop, _add_paths(runner, paths, reporter))
-            told = len(added.problems) if added else 0
+            reported = len(added.problems) if added else 0
             end = (
                 RunEnd.INTERRUPTED
                 if stop.requested
                 else await _work_until_end(runner, reporter, stop, read_key, backoff.unsettled_timeout)
             )
             if added:
-                _report_compared(added, told, reporter)
+                _report_compared(added, reported, reporter)
         finally:
             watch.cancel()
     finally:
@@ -159,9 +159,9 @@ def _found_lines(added: add_videos.AddResult) -> Iterable[str]:
         yield f"… and {unlisted:,} more that are other names of one file"
 
 
-def _report_compared(added: add_videos.AddResult, told: int, reporter: EventPrinter) -> None:
-    """Report the files that were compared during the work. `told`: number of troubles already reported."""
-    for trouble in added.problems[told:]:
+def _report_compared(added: add_videos.AddResult, reported: int, reporter: EventPrinter) -> None:
+    """Report the files that were compared during the work. `reported`: number of troubles already reported."""
+    for trouble in added.problems[reported:]:
         reporter.print_event(events.problem(trouble.problem))
     if added.compared:
         reporter.print_line(f"{added.compared} compared. {next(iter(_found_lines(added)))}")

@@ -1,4 +1,4 @@
-"""`synthdub run` in the foreground, and `synthdub runner`, which dashboards start in the background."""
+"""`synthdub runner`, which dashboards start in the background: serves them until there is nothing left to do."""
 
 from __future__ import annotations
 

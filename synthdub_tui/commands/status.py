@@ -1,4 +1,4 @@
-"""`synthdub status` and `outputs`, which read the state directory. They must start fast, so some imports are local."""
+"""`synthdub status`: the batch in numbers, and every problem. It must start fast, so some imports are local."""
 
 from __future__ import annotations
 

@@ -77,16 +77,16 @@ def _read_entries(
     task: ThreadTask, listing: DirectoryListing, show_hidden: bool, on_listing: Callable[[DirectoryListing], None]
 ) -> list[DirectoryEntry]:
     found: list[DirectoryEntry] = []
-    told = time.monotonic()
+    reported_at = time.monotonic()
     with scandir(listing.path) as inside:
         for item in inside:
             if task.is_stopped:
                 return found
             _add_entry(item, found, listing, show_hidden)
-            if time.monotonic() - told > REPORT_INTERVAL_SECONDS:
+            if time.monotonic() - reported_at > REPORT_INTERVAL_SECONDS:
                 so_far = sorted(found, key=lambda entry: entry.sort_key)
                 task.report(on_listing, DirectoryListing(listing.path, so_far, listing.outputs, listing.others, listing.hidden))
-                told = time.monotonic()
+                reported_at = time.monotonic()
     return found
 
 
@@ -113,15 +113,15 @@ def _is_folder(item: os.DirEntry[str]) -> bool:
 
 
 def _fill_sizes(task: ThreadTask, entries: list[DirectoryEntry], on_sizes: Callable[[], None]) -> None:
-    told = time.monotonic()
+    reported_at = time.monotonic()
     for entry in entries:
         if task.is_stopped:
             return
         if not entry.is_folder:
             entry.size = _file_size(entry.path)
-        if time.monotonic() - told > REPORT_INTERVAL_SECONDS:
+        if time.monotonic() - reported_at > REPORT_INTERVAL_SECONDS:
             task.report(on_sizes)
-            told = time.monotonic()
+            reported_at = time.monotonic()
     task.report(on_sizes)
 
 
@@ -146,7 +146,7 @@ class FolderTally:
 def count_videos(task: ThreadTask, path: str, batch: BatchOptions, on_tally: Callable[[FolderTally], None]) -> None:
     """In a thread: count the videos below a folder, and report while the count grows."""
     tally, left_out = FolderTally(), SkippedSummary()
-    told = time.monotonic()
+    reported_at = time.monotonic()
     for item in find_sources([path], recursive=batch.recursive, rules=SkipRules.from_options(batch)):
         if task.is_stopped:
             return
@@ -158,9 +158,9 @@ def count_videos(task: ThreadTask, path: str, batch: BatchOptions, on_tally: Cal
         elif item.code in SKIP_REASON_CODES:
             left_out.add(item)
             tally.left_out = left_out.video_count
-        if time.monotonic() - told > REPORT_INTERVAL_SECONDS:
+        if time.monotonic() - reported_at > REPORT_INTERVAL_SECONDS:
             task.report(on_tally, replace(tally))
-            told = time.monotonic()
+            reported_at = time.monotonic()
     tally.is_complete = True
     task.report(on_tally, tally)
 
@@ -192,7 +192,7 @@ def is_video(name: str) -> bool:
 
 
 def resolve_path(typed: str, base: str) -> str:
-    """The absolute path of typed text, which may begin with `~` or be relative to `base_url`.
+    """The absolute path of typed text, which may begin with `~` or be relative to `base`.
 
     A path that is typed after the one in the prompt replaces it, as in Emacs and Zsh: `/old//new`, `/old/~/new`.
     """

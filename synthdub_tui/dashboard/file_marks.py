@@ -25,7 +25,7 @@ class MarkedVideoCount(NamedTuple):
 class FileMarks:
     """The marked paths. Folders are counted in threads, by the batch options; unmarking one stops its count.
 
-    `changed` is called when a count grows.
+    `on_change` is called when a count grows.
     """
 
     def __init__(self, owner: MessagePump, batch: BatchOptions, on_change: Callable[[], None]) -> None:
@@ -75,9 +75,9 @@ class FileMarks:
         """Unmark; nothing happens if it is not marked."""
         self._summary = None
         self._marked.pop(path, None)
-        errand = self._count_tasks.pop(path, None)
-        if errand is not None:
-            errand.stop()
+        task = self._count_tasks.pop(path, None)
+        if task is not None:
+            task.stop()
 
     def clear(self) -> None:
         """Unmark everything and stop counting."""
@@ -116,10 +116,10 @@ class FileMarks:
         return f"{format_count(count.videos, 'video')}, {format_size(total)}{notes}"
 
     def _start_counting(self, path: str) -> None:
-        def told(tally: FolderTally) -> None:
+        def on_tally(tally: FolderTally) -> None:
             if path in self._marked:
                 self._marked[path] = tally
                 self._summary = None
                 self._on_change()
 
-        self._count_tasks[path] = ThreadTask(self._owner, lambda errand: count_videos(errand, path, self._batch, told))
+        self._count_tasks[path] = ThreadTask(self._owner, lambda task: count_videos(task, path, self._batch, on_tally))

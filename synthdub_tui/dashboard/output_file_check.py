@@ -20,7 +20,7 @@ ReportStates = Callable[[dict[OutputKey, str]], object]
 
 
 def check_file(row: OutputRow) -> str:
-    """Empty if the file is as recorded; `moved` if it is missing, `changed` if it differs, `count_unread_bytes` if it is
+    """Empty if the file is as recorded; `moved` if it is missing, `changed` if it differs, `unread` if it is
     inaccessible."""
     try:
         status = os.stat(row.path)
@@ -44,7 +44,7 @@ class OutputFileChecker:
         """Start a check of these files. False if the last check has not ended."""
         if self._task is not None and not self._task.is_done:
             return False
-        self._task = ThreadTask(self._owner, lambda errand: self._check_rows(errand, rows))
+        self._task = ThreadTask(self._owner, lambda task: self._check_rows(task, rows))
         return True
 
     def stop(self) -> None:
@@ -54,12 +54,12 @@ class OutputFileChecker:
 
     def _check_rows(self, task: ThreadTask, rows: Sequence[OutputRow]) -> None:
         found: dict[OutputKey, str] = {}
-        told = time.monotonic()
+        reported_at = time.monotonic()
         for row in rows:
             if task.is_stopped:
                 return
             found[row.key] = check_file(row)
-            if time.monotonic() - told > REPORT_INTERVAL_SECONDS:
+            if time.monotonic() - reported_at > REPORT_INTERVAL_SECONDS:
                 task.report(self._report, found)
-                found, told = {}, time.monotonic()
+                found, reported_at = {}, time.monotonic()
         task.report(self._report, found)

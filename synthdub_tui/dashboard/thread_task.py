@@ -1,6 +1,6 @@
 """Work that may block (files, folders, other programs), outside the event loop.
 
-Each errand has its own daemon thread, so a folder on a dead network disk blocks neither the screen nor the end of the process.
+Each task has its own daemon thread, so a folder on a dead network disk blocks neither the screen nor the end of the process.
 Textual's thread workers would: they use the loop's executor, whose threads are joined on exit.
 """
 
@@ -15,7 +15,7 @@ from textual.message_pump import MessagePump
 
 
 class ThreadTask:
-    """Runs `work(errand)` in a thread. The work reports with `report`, and checks `is_stopped` between two steps."""
+    """Runs `work(task)` in a thread. The work reports with `report`, and checks `is_stopped` between two steps."""
 
     def __init__(self, owner: MessagePump, work: Callable[[ThreadTask], None]) -> None:
         self._owner = owner
@@ -23,7 +23,7 @@ class ThreadTask:
         self._stop = threading.Event()
         self._done = threading.Event()
         context = contextvars.copy_context()  # posting to the owner needs the app's context
-        self._thread = threading.Thread(target=context.run, args=(self._run,), name="dashboard-errand", daemon=True)
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="dashboard-task", daemon=True)
         self._thread.start()
 
     @property
@@ -41,11 +41,11 @@ class ThreadTask:
         self._stop.set()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep in the thread, until the errand is stopped at most. Returns whether it was."""
+        """Sleep in the thread, until the task is stopped at most. Returns whether it was."""
         return self._stop.wait(seconds)
 
     def report(self, callback: Callable[..., object], *findings: Any) -> None:
-        """From the thread: call back on the owner's loop, unless the errand was stopped by then."""
+        """From the thread: call back on the owner's loop, unless the task was stopped by then."""
         if not self.is_stopped:
             self._owner.call_later(self._deliver, callback, *findings)
 

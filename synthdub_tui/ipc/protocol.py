@@ -61,7 +61,7 @@ class StatusRequest(_Request, frozen=True, tag="status"):
 
 
 class RetryRequest(_Request, frozen=True, tag="retry"):
-    """Retry these dubs. Their mark is a `fingerprint`.
+    """Retry these dubs. Their mark is a `dub_fingerprint`.
 
     Dubs that may cost credits, or that moderation refused, are retried only with `paid`: the user agreed to each as shown. The
     reply's `result` counts `{"retried", "needs_paid"}`; its `changed` lists dubs skipped because they have changed.
@@ -81,7 +81,7 @@ class CancelRequest(_Request, frozen=True, tag="cancel"):
 
 
 class RemoveRequest(_Request, frozen=True, tag="remove"):
-    """Remove dubs that have ended from the batch; files stay. Their mark is a `fingerprint`.
+    """Remove dubs that have ended from the batch; files stay. Their mark is a `dub_fingerprint`.
 
     Dubs whose removal forgets something paid are removed only with `forget`. The reply's `result` counts
     `{"removed", "under_way", "paid"}`; the last two were skipped, as were the dubs in its `changed`.

@@ -1,4 +1,4 @@
-"""Starts a runner in the background, and tells whether one answers."""
+"""Starts a runner in the background, and checks whether one answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the runner's socket and starts a runner in the background."""
+"""Finds the runner's socket: its path, and a short way to it where the path is too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters, sorts and marks many dubs: the filter language, the orders of rows, and marks. Pure.
+"""The filter language for dubs: parses a filter and says which rows it shows. Pure.
 
 A filter consists of words: `state:failed lang:fr,es -name:draft intro`. A row is shown if one of its dubs meets all words.
 Values after commas are alternatives, a leading `-` negates a word, and a word without a colon is a name.

@@ -26,7 +26,7 @@ def entries_of(listed: Iterable[E], language: str, requested: Iterable[str]) -> 
     """The entries of a language, compared without case and with `_` read as `-`.
 
     If it is not listed under its code, entries of the bare language count, such as `fr` for `fr-FR`, unless another language in
-    `asked` begins with the same one.
+    `requested` begins with the same one.
     """
     listed, wanted = list(listed), _normalize(language)
     if found := [entry for entry in listed if _normalize(entry.language) == wanted]:
@@ -38,7 +38,7 @@ def entries_of(listed: Iterable[E], language: str, requested: Iterable[str]) -> 
 
 
 def requested_spelling(named: str, requested: Sequence[str]) -> str:
-    """The language of `asked` that an answer calls `named`; `named` itself if it is none of them."""
+    """The language of `requested` that an answer calls `named`; `named` itself if it is none of them."""
     exact = [code for code in requested if _normalize(code) == _normalize(named)]
     begins = [code for code in requested if _normalize(code).partition("-")[0] == _normalize(named)]
     return exact[0] if exact else begins[0] if len(begins) == 1 else named

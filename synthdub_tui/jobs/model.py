@@ -1,7 +1,7 @@
 """The recorded facts about jobs and dubs, and nothing else. No I/O and no clock: callers pass `now`.
 
-A job is one source video with its options; a dub is that job in one target language. Both are frozen: `changes.py` makes the
-next version from the last, `plan_open.py` decides which activities a version needs. A job's facts are written to
+A job is one source video with its options; a dub is that job in one target language. Both are frozen: `transitions` make
+the next version from the last, `reconcile.py` decides which activities a version needs. A job's facts are written to
 `jobs/<id>.toml`, so that a person can read and repair them. Runtime values (bytes moved, signed URLs, credentials) are never
 written.
 

@@ -1,1 +1,2 @@
-"""The process that does the work: workers, poller, control socket; decisions without I/O belong in `jobs`, not here."""
+"""The process that does the work: workers, poller, users' requests; decisions without I/O belong in `jobs`, the socket in
+`ipc`."""

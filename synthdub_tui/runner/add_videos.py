@@ -71,8 +71,9 @@ def add_found_files(
     """Add the found files to the batch: all of them, or none if a path that the user named is wrong.
 
     Notes the result in `added`. Returns the files that take longer: known files in a new place, and files whose content
-    decides. `lost`: ids of jobs whose state is lost; their dubs are paid for again only with `force_new`. `missing`: jobs whose
-    file is gone; each is used for one moved file only. `settle`: seconds for which a source must not have changed.
+    decides. `lost_job_ids`: ids of jobs whose state is lost; their dubs are paid for again only with `force_new`. `missing`:
+    jobs whose file is gone; each is used for one moved file only. `settle_seconds`: seconds for which a source must not have
+    changed.
     """
     found = []
     for item in items:
@@ -109,7 +110,7 @@ def _note_refused(added: AddResult, job: Job, targets: Iterable[str]) -> None:
 
 
 def apply_decision(added: AddResult, outcome: Decided, update_job: UpdateJob) -> None:
-    """Apply the decision about a file: save its job with `put`, and count it in `added`."""
+    """Apply the decision about a file: save its job with `update_job`, and count it in `added`."""
     match outcome:
         case AddedFile(job, effect):
             added.effects[effect] += 1

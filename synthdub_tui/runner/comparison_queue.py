@@ -34,8 +34,8 @@ class Comparison:
 
 
 class ComparisonQueue:
-    """Compares files in the order of `add`. `decide` decides about one file and may ask for its `digest`. `changed` is called
-    with the id of a job when a file starts or stops keeping it waiting."""
+    """Compares files in the order of `add`. `decide` decides about one file and may ask for its `digest`. `on_hold_change` is
+    called with the id of a job when a file starts or stops keeping it waiting."""
 
     def __init__(self, decide: Callable[[Comparison], Awaitable[None]], on_hold_change: Callable[[str], None]) -> None:
         self._decide = decide

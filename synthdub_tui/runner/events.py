@@ -49,8 +49,8 @@ def _late_bill_events(before: Job | None, job: Job, language: str) -> list[Event
     if not code or before is None or language not in before.dubs:
         return []
     failure = before.dubs[language].failure
-    told = code in (_late_bill(before, language), failure.code if failure else "")
-    return [] if told else [problem(explain(code), job, language)]
+    is_reported = code in (_late_bill(before, language), failure.code if failure else "")
+    return [] if is_reported else [problem(explain(code), job, language)]
 
 
 def _late_bill(job: Job, language: str) -> str:
@@ -80,7 +80,7 @@ def comparing(now: ComparisonProgress) -> Event:
 def summary(counts: DubCounts, seconds: float, *, gone: int = 0) -> Event:
     """Returns the last event of a run. `gone`: number of finished dubs whose output no longer exists.
 
-    `over_budget` and `has_credits` are 0, since synthdub does not know budgets and prices yet.
+    `over_budget` and `credits` are 0, since synthdub does not know budgets and prices yet.
     """
     fields = ("jobs", "dubs", "done", "failed", "cancelled", "unknown", "waiting", "held")
     numbers = {name: getattr(counts, name) for name in fields}

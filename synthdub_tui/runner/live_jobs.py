@@ -28,9 +28,9 @@ OnRemoved = Callable[[Job], None]
 class LiveJobs:
     """All jobs of the batch. Belongs to one event loop; its own threads write the files.
 
-    `check_ownership` is called before each write and raises OSError if the directory is no longer ours. `on_trouble` is called
-    with the error of a failed write, and with None after a successful one. `on_flushed` is called whenever all changes are
-    durable.
+    `check_ownership` is called before each write and raises OSError if the directory is no longer ours. `on_write_result` is
+    called with the error of a failed write, and with None after a successful one. `on_flushed` is called whenever all changes
+    are durable.
     """
 
     def __init__(

@@ -121,7 +121,7 @@ class PaymentHistory:
         await self._write_receipt(self._receipts.record_rejected, job.source.size, receipt, tuple(languages))
 
     async def record_moderation_refusal(self, job: Job, receipt: str, about: str, words: str) -> None:
-        """Note that moderation refused the language `language` of the request, or the content as a whole if that is empty."""
+        """Note that moderation refused the language `about` of the request, or the content as a whole if that is empty."""
         await self._write_receipt(self._receipts.record_moderated, job.source.size, receipt, about, words)
 
     async def record_failures(self, before: Job, job: Job, project: str) -> None:

@@ -86,7 +86,7 @@ class _ScheduledProject:
 
 
 class PollSchedule:
-    """The projects in progress and when each is due. `earliest_poll`: least seconds between two polls of one project.
+    """The projects in progress and when each is due. `min_gap_seconds`: least seconds between two polls of one project.
 
     `rate` returns how many polls per second are affordable, given the number of projects in progress.
     """

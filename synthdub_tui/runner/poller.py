@@ -1,6 +1,7 @@
 """The one poller for all projects. It asks about each project when it is due, and passes the answers to all workers.
 
-Reads are the scarce resource (20,000 a day on Creator). `schedule.py` decides which project is due; the quota spaces the calls.
+Reads are the scarce resource (20,000 a day on Creator). `poll_schedule.py` decides which project is due; the quota spaces the
+calls.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class _Watcher:
 
 
 class Poller:
-    """Asks the service about projects. `on_trouble` is called with the error of a failed call, and with None on an answer."""
+    """Asks the service about projects. `on_call_result` is called with the error of a failed call, and with None on an
+    answer."""
 
     def __init__(
         self, client: SynthesiaClient, schedule: PollSchedule, on_call_result: Callable[[ProblemError | None], None]

@@ -1,4 +1,4 @@
-"""What a user does to a batch, as changes of its jobs: add, retry, cancel, remove, review.
+"""What a user does to a batch, as changes of its jobs: retry, cancel, remove, review.
 
 Calls no service. Commands therefore also use it directly on the store while no runner works.
 """
@@ -138,7 +138,7 @@ def plan_retries(
 
 
 def to_shown_dubs(jobs: Mapping[str, Job], cells: Iterable[DubRef]) -> tuple[ShownDub, ...]:
-    """Returns the dubs, each marked with its present `fingerprint`."""
+    """Returns the dubs, each marked with its present `dub_fingerprint`."""
     return tuple(ShownDub(cell.job, cell.language, dub_fingerprint(jobs[cell.job], cell.language)) for cell in cells)
 
 
@@ -181,9 +181,9 @@ def remove(
     remove_dubs: RemoveDubs,
     gone: Callable[[str], bool],
 ) -> RemoveResult:
-    """Remove dubs that have ended from the batch; those that `removal_forgets_payment` names only with `forget`.
+    """Remove dubs that have ended from the batch; those that `removal_forgets_payment` names only with `allow_forgetting`.
 
-    `take` is called with each job and the languages to remove. `gone`: whether a path has no file.
+    `remove_dubs` is called with each job and the languages to remove. `gone`: whether a path has no file.
     """
     outcome = RemoveResult()
     by_job: dict[str, list[str]] = {}

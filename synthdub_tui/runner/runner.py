@@ -288,7 +288,7 @@ class Runner:
         return sum(len(job.dubs) for job in self.live_jobs.jobs.values()) - before
 
     def retry(self, cells: Iterable[ShownDub], *, allow_paid: bool) -> request_handlers.RetryResult:
-        """Retry the dubs that are unchanged since the user saw them. `paid`: the user agreed to the cost of each."""
+        """Retry the dubs that are unchanged since the user saw them. `allow_paid`: the user agreed to the cost of each."""
         self._retry_refused_account()
         return request_handlers.retry(self.live_jobs.jobs, cells, allow_paid, clock.now(), self.live_jobs.update, is_gone)
 
@@ -304,7 +304,8 @@ class Runner:
                     await self.live_jobs.wait_until_saved(job_id)
 
     async def remove(self, cells: Iterable[ShownDub], *, allow_forgetting: bool) -> request_handlers.RemoveResult:
-        """Remove dubs that have ended from the batch; files stay. `forget`: also those whose removal forgets something paid.
+        """Remove dubs that have ended from the batch; files stay. `allow_forgetting`: also those whose removal forgets
+        something paid.
 
         Waits until this is on disk, at most `MAX_SAVE_WAIT_SECONDS`.
         """

@@ -31,7 +31,7 @@ JOBS_PER_SAVE: Final = 200
 class UnsettledSources:
     """The waiting jobs, in memory only: after a restart their files are looked at as if for the first time.
 
-    `seconds`: how long a file found in a folder must have stayed unchanged.
+    `settle_seconds`: how long a file found in a folder must have stayed unchanged.
     """
 
     def __init__(self, live_jobs: LiveJobs, settle_seconds: float) -> None:

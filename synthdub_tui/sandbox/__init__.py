@@ -1,6 +1,7 @@
 """A local test server with the service's API and storage, for the demo and the tests; code that real dubbing needs is not here.
 
-`SandboxConfig` sets its behaviour, `Sandbox` is the server, `running` wraps it for synchronous code, `serve` is the command.
+`SandboxConfig` sets its behaviour, `Sandbox` is the server, `running_sandbox` wraps it for synchronous code, `serve_sandbox` is
+the command.
 """
 
 from synthdub_tui.sandbox.config import ConfigError, EndpointRate, Fault, SandboxConfig, SimulatedFailure, load_config

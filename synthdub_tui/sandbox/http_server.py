@@ -283,8 +283,8 @@ class _Connection:
             # h11 would send a body without length in chunks, so that a client could tell the end from a broken connection.
             lines = [f"HTTP/1.1 {response.status} OK", *(f"{k}: {v}" for k, v in headers), "Connection: close", "", ""]
             return "\r\n".join(lines).encode("latin-1")
-        told = response.delivery.chunked or any(name == "Content-Length" for name, _ in headers)
-        if response.status != HTTPStatus.NO_CONTENT and not told:
+        has_length = response.delivery.chunked or any(name == "Content-Length" for name, _ in headers)
+        if response.status != HTTPStatus.NO_CONTENT and not has_length:
             headers.append(("Content-Length", str(response.size)))
         if self._http.their_state is not h11.DONE:
             headers.append(("Connection", "close"))

@@ -1,7 +1,7 @@
 """The test server's S3 storage: multipart and single uploads with an asset's short-lived credentials.
 
 Path-style addressing, signature version 4, region eu-west-1. Errors, limits and the order of checks follow the S3 API
-reference as far as boto3 and the vendor's guide depend on them. `download_slots` has the signed URLs of results.
+reference as far as boto3 and the vendor's guide depend on them. `downloads.py` has the signed URLs of results.
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ def add_file(
 def _add_known_file(job: Job, found: FoundVideo, batch: BatchOptions, now: float, digest: str) -> AddOutcome:
     """Add a file whose path has a job: the same version, another one, or one that must be compared."""
     goes_on = batch.force_new and holds.has_unfinished_forced_dubs(job, batch.targets)
-    anew = batch.force_new and not goes_on
-    if not anew and not same_version(source_stamp(job.source), _stamp(found)) and found.size == job.source.size:
+    starts_over = batch.force_new and not goes_on
+    if not starts_over and not same_version(source_stamp(job.source), _stamp(found)) and found.size == job.source.size:
         if job.source.digest and not digest:
             return FileToCompare(found, (job.id,))
         if not job.source.digest and job.may_be_paid_for and not batch.agreed:
@@ -145,7 +145,7 @@ def _add_known_file(job: Job, found: FoundVideo, batch: BatchOptions, now: float
     if folder and folder != job.outputs:
         job = msgspec.structs.replace(job, outputs=folder, mount="")
     job = msgspec.structs.replace(job, captions=batch.captions)
-    if anew or not _is_same_version(job.source, found, digest):
+    if starts_over or not _is_same_version(job.source, found, digest):
         return _start_new_version(job, found, batch, now, digest)
     job = source_changes.update_source_time(job, _source_as_found(job.source, found))
     extended = creation.add_or_restart_targets(job, batch.targets, now)
@@ -159,10 +159,12 @@ def _start_new_version(job: Job, found: FoundVideo, batch: BatchOptions, now: fl
     """Start the job again, except for languages in which moderation refused this very content."""
     source = msgspec.structs.replace(_source(found), digest=digest)
     seen = msgspec.structs.replace(job, source=source)
-    anew = [language for language in batch.targets if language not in job.dubs or not seen.refusal_for(language)]
-    if batch.force_new and not anew:
+    languages = [language for language in batch.targets if language not in job.dubs or not seen.refusal_for(language)]
+    if batch.force_new and not languages:
         return AddedFile(job, AddEffect.KNOWN)
-    return AddedFile(_record_force_new(source_changes.start_new_version(job, source, anew, now), batch, now), AddEffect.RENEWED)
+    return AddedFile(
+        _record_force_new(source_changes.start_new_version(job, source, languages, now), batch, now), AddEffect.RENEWED
+    )
 
 
 def _is_same_version(source: Source, found: FoundVideo, digest: str) -> bool:

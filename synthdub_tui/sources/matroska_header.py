@@ -45,7 +45,7 @@ def is_matroska(first_bytes: bytes) -> bool:
 
 
 def read_header(window: BoundedReader) -> HeaderContent:
-    """What the file lists before its content. Raises OSError and `Spent`."""
+    """What the file lists before its content. Raises OSError and `ReadLimitError`."""
     top = _elements(window, 0, window.size)
     segment = next((element for element in top if element.identity == _SEGMENT), None)
     if segment is None:

@@ -48,7 +48,7 @@ def same_version(one: FileStamp, other: FileStamp) -> bool:
 
 
 def finer_stamp(one: FileStamp, other: FileStamp) -> FileStamp:
-    """The stamp with the finer time, of two stamps of the same version; `entry_with` if both are equally fine."""
+    """The stamp with the finer time, of two stamps of the same version; `one` if both are equally fine."""
     return other if time_resolution_ns(other.mtime_ns) < time_resolution_ns(one.mtime_ns) else one
 
 

@@ -69,7 +69,7 @@ def find_sources(
     """Sources below the named files and folders, each once.
 
     The order is: named files, then folder by folder in the order of names, last other routes to the same files and folders.
-    `jobs` are the paths that have a job, see `links.Names`.
+    `jobs` are the paths that have a job, see `duplicate_names.UsedNames`.
     """
     speller = PathSpeller()
     named = [speller.spell(path) for path in paths]

@@ -68,7 +68,8 @@ def update_quiet_period(before: QuietPeriod | None, observation: FileObservation
 
 
 def remaining_quiet_seconds(quiet: QuietPeriod, observation: FileObservation, settle_seconds: float, *, named: bool) -> float:
-    """Seconds for which the file must still stay the same; 0 if it has done so. `seconds` is the user's setting, 0 for off."""
+    """Seconds for which the file must still stay the same; 0 if it has done so. `settle_seconds` is the user's setting, 0 for
+    off."""
     needed = min(settle_seconds, NAMED_FILE_QUIET_SECONDS) if named else settle_seconds
     if settle_seconds and observation.is_open_for_writing:
         needed = max(needed, OPEN_FILE_QUIET_SECONDS)

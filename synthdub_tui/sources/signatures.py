@@ -86,7 +86,7 @@ _MIN_SOUND_FRAMES: Final = 3
 def describe_other_kind(window: BoundedReader) -> str:
     """What the file certainly is instead of a video, as a clause; empty if that is not certain.
 
-    Raises OSError and `Spent`.
+    Raises OSError and `ReadLimitError`.
     """
     head = window.read(0, HEAD_BYTES)
     if not head.strip(b"\0"):

@@ -123,8 +123,8 @@ class PaidContent:
     @classmethod
     def from_options(cls, size: int, digest: str, options: JobOptions) -> PaidContent:
         """Leaves out the title: it follows the file's name, and a renamed video is the same video."""
-        told = (options.source_language, options.video_duration, options.visibility, "lipsync" if options.lipsync else "")
-        return cls(size, digest, " ".join(filter(None, told)))
+        parts = (options.source_language, options.video_duration, options.visibility, "lipsync" if options.lipsync else "")
+        return cls(size, digest, " ".join(filter(None, parts)))
 
 
 @dataclass

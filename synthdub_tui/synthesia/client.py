@@ -1,6 +1,6 @@
 """The five calls to the service. Each is sent once; the runner decides what to repeat.
 
-The class of an error says what is known about the request, see `errors.py`; `answers.py` derives it from an answer. If no
+The class of an error says what is known about the request, see `errors.py`; `outcomes.py` derives it from an answer. If no
 status arrives, a write counts as not sent only if httpx failed before it had a connection (`ConnectError`, `ConnectTimeout`,
 `PoolTimeout`, `ProxyError`, `UnsupportedProtocol`); every other failure of a write is `UnknownOutcomeError`.
 

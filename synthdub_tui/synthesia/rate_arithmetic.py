@@ -234,7 +234,7 @@ class RateBudget:
         return EndpointUsage(windows, next_in, max(0.0, self._paused_until - self._latest))
 
     def dump(self, shift: float = 0.0) -> dict[str, object]:
-        """Returns plain values for TOML, with all times moved by `shift_mtime` seconds."""
+        """Returns plain values for TOML, with all times moved by `shift` seconds."""
         return {
             "due": self._next_due + shift,
             "paused_until": self._paused_until + shift,
@@ -242,7 +242,7 @@ class RateBudget:
         }
 
     def load(self, saved: Mapping[str, object], now: float, shift: float = 0.0) -> None:
-        """Restores the result of `dump`, moved by `shift_mtime` seconds. Skips damaged values and windows of other limits."""
+        """Restores the result of `dump`, moved by `shift` seconds. Skips damaged values and windows of other limits."""
         now = self._advance_clock(now)
         pause = read_number(saved.get("paused_until"))
         self._paused_until = min(pause + shift, now + MAX_PAUSE_SECONDS) if pause is not None else 0.0
@@ -272,7 +272,7 @@ def read_number(value: object) -> float | None:
 
 
 def _groups(value: object, shift: float) -> list[tuple[float, int]]:
-    """Returns the valid [end, count] pairs of a state file, moved by `shift_mtime` seconds."""
+    """Returns the valid [end, count] pairs of a state file, moved by `shift` seconds."""
     found = []
     for pair in value if isinstance(value, list) else ():
         end, count = (read_number(item) for item in pair) if isinstance(pair, list) and len(pair) == 2 else (None, None)

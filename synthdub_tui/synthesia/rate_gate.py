@@ -1,6 +1,6 @@
 """The gate of all calls: paces each endpoint, counts its calls over minute, hour and day, and pauses it after a 429.
 
-`RateGate` is the asynchronous gate; its arithmetic is `RateBudget`, in `budget.py`.
+`RateGate` is the asynchronous gate; its arithmetic is `RateBudget`, in `rate_arithmetic.py`.
 
 Time: budgets use the wall clock at the start of the process plus the monotonic time since. A jump of the wall clock during a
 run therefore changes nothing; after a suspend, calls only wait longer than needed. Saved times are wall clock at the time of
@@ -137,7 +137,7 @@ class RateGate:
         self._note_change()
 
     def pause(self, endpoint: Endpoint, seconds: float) -> None:
-        """Stops this endpoint's calls for `seconds` after a 429, at most for `LONGEST_PAUSE`."""
+        """Stops this endpoint's calls for `seconds` after a 429, at most for `MAX_PAUSE_SECONDS`."""
         self._lanes[endpoint].budget.pause(self._now() + min(max(seconds, 0.0), MAX_PAUSE_SECONDS))
         self._note_change()
 

@@ -17,8 +17,8 @@ CHECK_INTERVAL_SECONDS: Final = 0.1
 
 
 async def wait_with_checks(done: asyncio.Future[T], check: Callable[[], None]) -> T:
-    """Await the outcome of work in a thread. Calls `look` every `CHECK_INTERVAL_SECONDS` and once at the end. A cancel does not
-    stop the work."""
+    """Await the outcome of work in a thread. Calls `check` every `CHECK_INTERVAL_SECONDS` and once at the end. A cancel does
+    not stop the work."""
     done.add_done_callback(_retrieve_exception)
     while True:
         await asyncio.wait({done}, timeout=CHECK_INTERVAL_SECONDS)

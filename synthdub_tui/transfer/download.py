@@ -73,7 +73,7 @@ async def ignore_start(etag: str, total: int | None) -> None:
 
 
 def completeness_unknown(path: str) -> bool:
-    """`whole` for files whose content does not show whether they are complete."""
+    """`is_complete` for files whose content does not show whether they are complete."""
     return False
 
 
@@ -84,9 +84,9 @@ def ignore_progress(received: int, total: int | None) -> None:
 class Downloader:
     """Downloads outputs. A process needs one; `close` it at the end.
 
-    `allow_local`: URLs may be local or plain http, because the API's own host is local. `stall`: seconds without a byte after
-    which an attempt counts as broken. `attempts`: attempts in a row that may break without gaining a byte. `backoff`: seconds
-    of the first pause, doubled each time.
+    `allow_local`: URLs may be local or plain http, because the API's own host is local. `stall_seconds`: seconds without a byte
+    after which an attempt counts as broken. `attempts`: attempts in a row that may break without gaining a byte. `backoff`:
+    seconds of the first pause, doubled each time.
     """
 
     def __init__(self, *, allow_local: bool, stall_seconds: float = 30.0, attempts: int = 6, backoff: float = 1.0) -> None:
@@ -114,7 +114,7 @@ class Downloader:
         `on_start(etag, total)` is awaited when the storage sends a file that `etag` does not describe. The part is then empty
         on disk; the callback saves the new validator ("" if it is not strong: such a part cannot be continued).
         `progress(received, total)` is called up to ten times a second, and at the end.
-        With a `limit` in bytes (captions) a longer answer is refused; without one (videos) an empty answer is.
+        With `max_bytes` (captions) a longer answer is refused; without one (videos) an empty answer is.
         `whole(path)` is called in a thread if the storage does not show the end; it says by the content whether the file is
         complete. A cancel leaves a part that can be continued.
 

@@ -32,7 +32,7 @@ def describe_cause(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes; botocore keeps them in `kwargs`, urllib3 in `describe_cause` or `args`."""
+    """The error and its causes; botocore keeps them in `kwargs`, urllib3 in `reason` or `args`."""
     seen: list[BaseException] = []
     ahead: list[object] = [error]
     while ahead:

@@ -133,8 +133,8 @@ class StreamingResponse:
 class HttpGetter:
     """Sends GET requests to public hosts over TLS, or with `allow_local` to any host. Creating one takes some 20 ms.
 
-    `stall`: seconds without a byte after which a connection counts as broken. Uses the environment's proxies and CA bundle.
-    Connections are not kept: one that the server has closed meanwhile would look like a fault.
+    `stall_seconds`: seconds without a byte after which a connection counts as broken. Uses the environment's proxies and CA
+    bundle. Connections are not kept: one that the server has closed meanwhile would look like a fault.
     """
 
     def __init__(self, *, allow_local: bool, stall_seconds: float) -> None:

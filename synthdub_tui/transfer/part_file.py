@@ -66,7 +66,8 @@ class PartFile:
         return cls(fd, size, pool)
 
     async def append_from(self, read: ReadInto, byte_count: int, check: Callable[[], None]) -> None:
-        """Append bytes from `read`, until they are `amount` or `read` returns 0. Meanwhile calls `look` every `TICK`.
+        """Append bytes from `read`, until they are `byte_count` or `read` returns 0. Meanwhile calls `check` every
+        `CHECK_INTERVAL_SECONDS`.
 
         If `read` raises, the bytes before that are written first.
         """

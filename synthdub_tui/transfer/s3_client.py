@@ -180,7 +180,7 @@ class RetryHandler:
     """Decides for botocore whether to repeat a failed request, and pauses so that a cancel interrupts the pause.
 
     botocore's own retries sleep up to 20 s despite a cancel, and repeat reads that failed because the source changed.
-    `give_up` is called before each repetition: it returns whether another part has already failed, and raises to end the
+    `should_give_up` is called before each repetition: it returns whether another part has already failed, and raises to end the
     transfer. It is not called after a success (the id of a new multipart upload is needed to abort it), nor for an abort
     (giving up would leave an orphan).
     """
@@ -198,7 +198,7 @@ class RetryHandler:
         self, attempts: int, operation: Any, request_dict: Any, response: Any, caught_exception: Any, **_: Any
     ) -> int | None:
         """Handler of botocore's `needs-retry` event: None keeps the outcome, 0 repeats the request now. Raises CancelledError
-        after a cancel, ProblemError("upload_failed") if the last answer is not from S3, and the errors of `give_up`."""
+        after a cancel, ProblemError("upload_failed") if the last answer is not from S3, and the errors of `should_give_up`."""
         if not _names_region(response):
             # botocore's region redirector would send a HEAD for the region, and another for its answer, without end
             request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True

@@ -269,7 +269,8 @@ class _Upload:
 
 
 class _CheckedSource:
-    """The source opened for reading. Digests the bytes it reads; reports each problem to `note` and raises it as ProblemError.
+    """The source opened for reading. Digests the bytes it reads; reports each problem to `on_problem` and raises it as
+    ProblemError.
 
     A source that shrinks must not end a request body early: the storage would wait for the rest until a timeout.
     """

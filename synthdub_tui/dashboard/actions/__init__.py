@@ -1,1 +1,1 @@
-"""What a key does to the batch: one module for each deed. Layout is the screens', drawing the widgets'."""
+"""What a key does to the batch: one module for each action. Layout belongs in `screens`, drawing in `widgets`."""

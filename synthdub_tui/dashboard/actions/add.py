@@ -106,7 +106,7 @@ class AddAction:
         if reply.result.get("problem") and not came_to and len(paths) > 1:
             ThreadTask(
                 self._context.screen,
-                lambda errand: errand.report(self._offer_remaining_paths, paths, targets, _find_rejected(paths)),
+                lambda task: task.report(self._offer_remaining_paths, paths, targets, _find_rejected(paths)),
             )
         elif reply.result.get("problem"):
             self._context.notify_problem(explain(str(reply.result["problem"]), str(reply.result.get("problem_detail", ""))))

@@ -90,7 +90,7 @@ class ActionContext:
     def to_shown_dubs(
         self, cells: list[CellKey], state_mark: Callable[[Job, str], str] = dub_fingerprint
     ) -> tuple[ShownDub, ...]:
-        """The cells, each with the `mark` of its present state; cells without a dub are skipped."""
+        """The cells, each with the mark of its present state; cells without a dub are skipped."""
         rows = self.session.batch.rows
         return tuple(
             ShownDub(job, code, state_mark(rows[job].job, code)) for job, code in (cell for cell, _ in self.dubs_in(cells))
@@ -113,7 +113,7 @@ class ActionContext:
     def ask_to_confirm(
         self, title: str, lines: list[str], on_yes: Callable[[], object], *, danger: bool, yes: str, no_message: str
     ) -> None:
-        """Show exactly what will be touched, and ask once. A yes calls `then`; a no shows `no_message` in the status line."""
+        """Show exactly what will be touched, and ask once. A yes calls `on_yes`; a no shows `no_message` in the status line."""
         from synthdub_tui.dashboard.screens.confirm import ConfirmScreen  # noqa: PLC0415 - not for the first frame
 
         def answered(answer: bool | None) -> None:

@@ -1,1 +1,1 @@
-"""The pages and dialogs above the main screen, one per file, and their parts; no requests to the runner."""
+"""The main screen, pages and dialogs, one per file beside its style sheet; what changes the batch belongs in `actions`."""

@@ -86,9 +86,9 @@ class AddFilesScreen(Page[list[str]]):
 
     def on_unmount(self) -> None:
         self._marks.clear()
-        for errand in (self._listing_task, self._completion_task):
-            if errand is not None:
-                errand.stop()
+        for task in (self._listing_task, self._completion_task):
+            if task is not None:
+                task.stop()
 
     def on_resize(self) -> None:
         self._update()
@@ -114,7 +114,7 @@ class AddFilesScreen(Page[list[str]]):
         self._handle_listing(DirectoryListing(path, []))
         hidden = self._show_hidden
         self._listing_task = ThreadTask(
-            self, lambda errand: list_folder(errand, path, hidden, self._handle_listing, self._handle_sizes)
+            self, lambda task: list_folder(task, path, hidden, self._handle_listing, self._handle_sizes)
         )
 
     def _handle_listing(self, listing: DirectoryListing) -> None:
@@ -212,7 +212,7 @@ class AddFilesScreen(Page[list[str]]):
         self.video_count = self._marks.video_count
         self.dismiss(self._marks.paths)
 
-    @on(RowList.Clicked)
+    @on(RowList.RowActivated)
     def _handle_row_activated(self) -> None:
         entry = self._entry_at_cursor
         if entry is not None and entry.is_folder:
@@ -283,7 +283,7 @@ class AddFilesScreen(Page[list[str]]):
             return
         typed, base = box.value, self._listing.path
         self._completion_task = ThreadTask(
-            self, lambda errand: errand.report(self._show_completions, typed, *complete_path(typed, base))
+            self, lambda task: task.report(self._show_completions, typed, *complete_path(typed, base))
         )
 
     def _show_completions(self, typed: str, longer: str, offers: list[str]) -> None:
@@ -338,7 +338,7 @@ class AddFilesScreen(Page[list[str]]):
             return f"{problem.one_line()} h goes up."
         return f"{len(self._marks):,} marked: {self._marks.summary()}" if len(self._marks) else "Nothing is marked."
 
-    @on(RowList.Moved)
+    @on(RowList.CurrentRowMoved)
     def _handle_cursor_move(self) -> None:
         self._user_moved_cursor = True
         self._message = ""

@@ -82,7 +82,7 @@ class AddLanguagesScreen(Page[list[str]]):
         else:
             self.dismiss(None)
 
-    @on(RowList.Clicked)
+    @on(RowList.RowActivated)
     def action_mark(self) -> None:
         self._search()
         if not self._shown:

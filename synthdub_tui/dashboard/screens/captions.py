@@ -66,7 +66,7 @@ class CaptionsScreen(Page[None]):
         self._stop()
         path = self._paths[self._path_index]
         self.query_one("#title", PlainText).show(make_printable(os.path.basename(path)))
-        self._load_task = ThreadTask(self, lambda errand: errand.report(self._show, read_captions(path)))
+        self._load_task = ThreadTask(self, lambda task: task.report(self._show, read_captions(path)))
 
     def _show(self, lines: list[Line]) -> None:
         reader = self.query_one(TextView)

@@ -51,7 +51,7 @@ class LogScreen(Page[None]):
         self._reader.focus()
         self._show()
         tail = LogTail(self._path)
-        self._tail_task = ThreadTask(self, lambda errand: tail.follow(errand, self._add_entries))
+        self._tail_task = ThreadTask(self, lambda task: tail.follow(task, self._add_entries))
 
     def on_unmount(self) -> None:
         if self._tail_task is not None:

@@ -177,7 +177,7 @@ class MainScreen(Screen[None]):
         elif state is LinkState.GONE:
             self._runner_was_lost = True
 
-    @on(Grid.Moved)
+    @on(Grid.CursorMoved)
     def _handle_cursor_move(self) -> None:
         cursor = self.grid.cursor
         if cursor is not None and self._restored:
@@ -241,7 +241,7 @@ class MainScreen(Screen[None]):
         count = len(self.session.batch.columns) + 1
         self.grid.move_cursor(columns=-count if end == 0 else count)
 
-    @on(Grid.Chosen)
+    @on(Grid.CellActivated)
     def action_details(self) -> None:
         """Show or hide the details. On wide terminals they are shown from the start, next to the grid."""
         wide = self.has_class("-wide")

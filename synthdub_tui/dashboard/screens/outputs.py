@@ -77,8 +77,8 @@ KEY_HINT_PAIRS: Final = [
 
 
 class OutputsScreen(Page[None]):
-    """Calls `rows` every two seconds, and at once on `reload`. `on_review` receives review marks. `thumbnail` returns the path
-    of an output's picture, or an empty one."""
+    """Calls `load_rows` every two seconds, and at once on `reload`. `on_review` receives review marks. `find_thumbnail` returns
+    the path of an output's picture, or an empty one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "play", "play or open", show=False),
@@ -252,7 +252,7 @@ class OutputsScreen(Page[None]):
         role = "bad" if state == "moved" else "warn" if state else "faint" if row.reviewed else ""
         return (("* " if row.key in self._marked else "  ", "strong"), (columns, role))
 
-    @on(RowList.Moved)
+    @on(RowList.CurrentRowMoved)
     def _handle_cursor_move(self) -> None:
         if self._list.cursor != self._message_row:  # in a burst of keys, this message comes after them
             self._message = ""
@@ -413,7 +413,7 @@ class OutputsScreen(Page[None]):
         else:
             self._show_message("There are no captions of this file: they were not asked for, or the service had none.")
 
-    @on(RowList.Clicked)
+    @on(RowList.RowActivated)
     def action_play(self) -> None:
         row = self._row_at_cursor
         if row is None:
@@ -428,7 +428,7 @@ class OutputsScreen(Page[None]):
             self._show_message(f"Opening with {opening.argv[0]}…")
             ThreadTask(
                 self,
-                lambda errand: errand.report(self._show_open_result, opening.argv[0], player.start_in_window(opening.argv)),
+                lambda task: task.report(self._show_open_result, opening.argv[0], player.start_in_window(opening.argv)),
             )
         else:
             self._show_message(opening.reason)

@@ -42,7 +42,7 @@ GUIDE = (
 
 
 def _guide(config_path: Path, key_override: str) -> list[str]:
-    """The guide for entering a key. `ahead`: the flag or variable that takes precedence over a stored key."""
+    """The guide for entering a key. `key_override`: the flag or variable that takes precedence over a stored key."""
     keeps = f"It is stored in {make_printable(str(config_path))}, readable by you only. "
     if not key_override:
         return [*GUIDE, keeps + "To keep it elsewhere, press esc, set SYNTHESIA_API_KEY and start again."]

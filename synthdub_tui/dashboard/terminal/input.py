@@ -1,4 +1,4 @@
-"""What the user types, from the terminal's bytes to keys: the escape key told from the start of an escape sequence."""
+"""From the terminal's bytes to keys: distinguishes the escape key from the start of an escape sequence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EscapeSplitter:
     def split(self, data: str, *, keep_alt_sequences: bool = False) -> Iterator[tuple[str, bool]]:
         """Split input into pieces, and whether each is the escape key. None is empty, which a parser reads as the end.
 
-        `whole`: do not look for escape keys.
+        `keep_alt_sequences`: do not look for escape keys.
         """
         begin = 0
         for mark in _PASTE_OR_LONE_ESCAPE.finditer("" if keep_alt_sequences else data):

@@ -35,7 +35,7 @@ class OpenPlan(NamedTuple):
 
 
 def plan_open(path: str, command: str, environ: Mapping[str, str], platform: str = sys.platform) -> OpenPlan:
-    """Decide how to open a file. `write_command` is the user's; if it is empty, the system's opener is used.
+    """Decide how to open a file. `command` is the user's; if it is empty, the system's opener is used.
 
     The path replaces `{}` or `{path}` in the command, or is appended. A command that begins with `terminal:` or `window:` says
     where it draws.

@@ -1,1 +1,1 @@
-"""Parts of screens, each drawn from data that it is given. They ask nobody and change nothing."""
+"""Parts of screens, each drawn from data that it is given. They send no requests and change no data."""

@@ -65,7 +65,7 @@ class DetailPane(TextView):
         self._detail_lines: list[Line] = []
 
     def show_details(self, lines: list[Line], *, is_new_cell: bool) -> None:
-        """Show these lines. `fresh`: from the top, since they are about another cell."""
+        """Show these lines. `is_new_cell`: from the top, since they are about another cell."""
         if lines != self._detail_lines:
             self._detail_lines = lines
             self.show(lines)

@@ -48,14 +48,14 @@ class _Measures(NamedTuple):
 
 
 class Grid(ScrollView, can_focus=True, inherit_bindings=False):
-    """Shows a `Batch` and keeps the cursor. Whoever changes the model calls `draw_changes` afterwards."""
+    """Shows a `GridModel` and keeps the cursor. Whoever changes the model calls `draw_changes` afterwards."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"grid--{name}" for name in _STYLES}
 
-    class Moved(Message):
+    class CursorMoved(Message):
         """The cursor is on another cell, or its cell has changed."""
 
-    class Chosen(Message):
+    class CellActivated(Message):
         """A click on the cell that was already under the cursor."""
 
     def __init__(self, model: GridModel, signs: grid_cells.Signs, clock: Callable[[], float] = time.time) -> None:
@@ -211,7 +211,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             self._update_layout()
         if dirty.everything:
             self.refresh()
-            self.post_message(self.Moved())
+            self.post_message(self.CursorMoved())
         else:
             self._refresh_dirty(dirty)
 
@@ -237,7 +237,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
             if row is not None and row in seen:
                 places.append((row, code))
             if self.cursor is not None and job == self.cursor.job:
-                self.post_message(self.Moved())
+                self.post_message(self.CursorMoved())
         self._refresh_cells(places)
         for code in dirty.languages & columns:
             self.refresh(Region(self._column_x(code), 0, self._measures.cell, self._measures.header))
@@ -328,7 +328,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         if place != self.cursor:
             self.cursor = place
             self.model.pin(place.job)
-            self.post_message(self.Moved())
+            self.post_message(self.CursorMoved())
 
     def on_resize(self) -> None:
         self._clear_caches()
@@ -362,7 +362,7 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         self._row = self.model.row_index(target) or 0
         self._refresh_cursor(old)
         self._scroll_to_cursor()
-        self.post_message(self.Moved())
+        self.post_message(self.CursorMoved())
 
     def restore_cursor(self, job: str, language: str) -> None:
         """Put the cursor where it was in an earlier run, if that job is still shown."""
@@ -427,4 +427,4 @@ class Grid(ScrollView, can_focus=True, inherit_bindings=False):
         again = self.cursor == (self.model.visible_rows[row].job.id, language)
         self.set_cursor(row, language)
         if again:
-            self.post_message(self.Chosen())
+            self.post_message(self.CellActivated())

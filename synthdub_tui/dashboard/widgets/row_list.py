@@ -29,10 +29,10 @@ class RowList(LineWidget):
         Binding("end,G", "edge(-1)", "Last", show=False),
     ]
 
-    class Moved(Message):
+    class CurrentRowMoved(Message):
         """The cursor is on another row."""
 
-    class Clicked(Message):
+    class RowActivated(Message):
         """A click on the row that was already under the cursor."""
 
     def __init__(
@@ -71,7 +71,7 @@ class RowList(LineWidget):
             self.cursor = index
             self.refresh_line(index)
             self._scroll_to_cursor()
-            self.post_message(self.Moved())
+            self.post_message(self.CurrentRowMoved())
 
     def visible_range(self) -> range:
         """Indices of the visible rows."""
@@ -92,7 +92,7 @@ class RowList(LineWidget):
         if index >= self.count:
             return
         if index == self.cursor:
-            self.post_message(self.Clicked())
+            self.post_message(self.RowActivated())
         self.move_to(index)
 
     def on_resize(self) -> None:

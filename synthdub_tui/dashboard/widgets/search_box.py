@@ -6,7 +6,7 @@ from synthdub_tui.dashboard.widgets.ordered_input import OrderedInput
 
 
 class SearchBox(OrderedInput):
-    """An input line that leaves the keys in `passes` to the screen around it."""
+    """An input line that leaves the keys in `keys_for_screen` to the screen around it."""
 
     def __init__(
         self, *, keys_for_screen: tuple[str, ...] = (), placeholder: str = "", password: bool = False, id: str

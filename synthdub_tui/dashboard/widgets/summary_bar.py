@@ -178,8 +178,8 @@ class SummaryBar(Static):
         trouble, low = _blocking_problem(about), self.screen.has_class("-low")
         if trouble:
             words, role = trouble
-            told = wrap_to_lines(words, max(2, width - 1), 1 if low else MAX_LINES)
-            lines = [*([] if low else lines), *([(line, role)] for line in told)]
+            wrapped = wrap_to_lines(words, max(2, width - 1), 1 if low else MAX_LINES)
+            lines = [*([] if low else lines), *([(line, role)] for line in wrapped)]
         elif not low:
             lines.append(traffic_line(about, width, self._signs))
         self.styles.height = len(lines)

@@ -62,14 +62,14 @@ class ThumbnailPane(Container):
             self._handle_image(ask, None)
             return
         columns, lines = self._image_area()
-        ThreadTask(self, lambda errand: errand.report(self._handle_image, ask, images.load(path, columns, lines)))
+        ThreadTask(self, lambda task: task.report(self._handle_image, ask, images.load(path, columns, lines)))
 
     def _handle_image(self, ask: FindImage, pixels: Pixels | None) -> None:
         if ask is self._find_image:
             self._set_image(pixels, keep=True)
 
     def _set_image(self, pixels: Pixels | None, *, keep: bool) -> None:
-        """Show a picture, or none. `seconds`: without a picture, keep the room of the last one."""
+        """Show a picture, or none. `keep`: without a picture, keep the room of the last one."""
         before = self.has_class("-seen")
         if pixels is not None:
             self._draw(pixels)

@@ -1,10 +1,5 @@
-"""Every legal change of a job: each function makes the next version from the last. Pure. Illegal changes raise
-`IllegalTransitionError`.
-
-A paid request goes through `record_intent` (saved before the request is sent), then exactly one of `created` / `added`
-(accepted), `refused` (not accepted, nothing billed), `record_not_sent` (certainly never arrived) or `unclear` (outcome
-unknown).
-"""
+"""The states of a dub and the moves between them, which all transitions use. Pure. An illegal move raises
+`IllegalTransitionError`."""
 
 from __future__ import annotations
 
@@ -89,7 +84,7 @@ def fail_dub_alone(job: Job, language: str, failure: Failure, **facts: Any) -> J
 
 
 def record_moderation(job: Job, about: str, words: str, now: float) -> Job:
-    """Record that moderation refused this content before, in any batch: in the language `language`, or as a whole if that is
+    """Record that moderation refused this content before, in any batch: in the language `about`, or as a whole if that is
     empty."""
     return update_stage(add_refusal(job, (), about, words, now))
 

@@ -264,7 +264,7 @@ class DownloadActivity:
     # -- shared --------------------------------------------------------------------------------------------------------
 
     async def _find_url(self, info: ProjectInfo | None, pick: Callable[[LanguageInfo], str], *, needed: bool = True) -> str:
-        """Returns a signed URL from `make_info` or from a fresh answer; "" if there is none and it is not `needed`.
+        """Returns a signed URL from `info` or from a fresh answer; "" if there is none and it is not `needed`.
 
         The service may withdraw a completion. Then asks again, up to `max_download_attempts` times: other downloads need the
         slot, and reads are limited. Raises ProblemError("download_failed" | "project_not_found").

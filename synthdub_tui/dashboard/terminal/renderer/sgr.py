@@ -71,14 +71,14 @@ class SgrTable:
     @staticmethod
     def _shortest_sequence(before: _SgrStyle | None, after: _SgrStyle | None) -> str:
         assert after is not None, "nothing is written with an unknown pen"
-        anew = _sgr_sequence(["0", *_codes_after_reset(after)]) if _codes_after_reset(after) else "\x1b[m"
+        after_reset = _sgr_sequence(["0", *_codes_after_reset(after)]) if _codes_after_reset(after) else "\x1b[m"
         if before is None:
-            return after.link + anew
+            return after.link + after_reset
         link = "" if before.link == after.link else after.link or _END_LINK
         if before[:3] == after[:3]:
             return link
         steps = _codes_without_reset(before, after)
-        return link + (anew if steps is None else min(_sgr_sequence(steps), anew, key=len))
+        return link + (after_reset if steps is None else min(_sgr_sequence(steps), after_reset, key=len))
 
 
 _END_LINK: Final = "\x1b]8;;\x1b\\"
