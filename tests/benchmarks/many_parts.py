@@ -1,11 +1,11 @@
 """Uploads of nearly 10,000 parts, and of 100 GB: `python -m tests.benchmarks.many_parts [--gigabytes N] [--short]`.
 
 Sparse files go through our Uploader, in a process of its own, to the sandbox's storage, which checks and counts every byte and
-drops it. The first is of 100 parts, the second of 9,950, both of 5 MiB, the least that S3 and s3transfer take (`PART` is set to
-it: with the program's own 32 MiB it would be a third of a terabyte); `--gigabytes` sends one file in the parts that the program
-chooses. What must come out: the size and the ETag of the object, computed here, no unfinished upload, and a peak of memory that
-hardly grows with the number of parts. `--short`: 4 and 40 parts of 1 MiB, for which the least of s3transfer and the sandbox
-are set as well.
+drops it. The first is of 100 parts, the second of 9,950, both of 5 MiB, the least that S3 and s3transfer take (the size of a
+part is set to it: with the program's own 32 MiB it would be a third of a terabyte); `--gigabytes` sends one file in the parts
+that the program chooses. What must come out: the size and the ETag of the object, computed here, no unfinished upload, and a
+peak of memory that hardly grows with the number of parts. `--short`: 4 and 40 parts of 1 MiB, for which the least of s3transfer
+and the sandbox are set as well.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ growing by half up to 10 minutes; ours with what another such batch taught it; o
 ours that never learns; and an oracle that knows when each dub is ready, and asks where most are. While there are more GETs than
 dubs the oracle has no delay at all, so no policy that does not know the future comes within any factor of it.
 
-What can be reached without knowing the future is `minimum_mean_delay`, beside round-robin's mean: see `polling_bound`. For
-log-normal times it is 0.58–0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows how
-the figure settles as the grid gets finer, and a lower one that holds for certain. It is one of a steady state, which the other
-kinds never reach here: their longest dubs outlast the simulation, or all become slower.
+What can be reached without knowing the future is `minimum_mean_delay`, beside round-robin's mean: see `polling_lower_bound`.
+For log-normal times it is 0.58–0.59, so that half of round-robin's mean is out of reach there, for any policy. `--bound` shows
+how the figure settles as the grid gets finer, and a lower one that holds for certain. It is one of a steady state, which the
+other kinds never reach here: their longest dubs outlast the simulation, or all become slower.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _CONTROL_SEQUENCE = re.compile(rb"\x1b\[[0-9;?<>=]*[a-zA-Z$]+|\x1b[()][A-Z0-9]|\
 
 
 class PseudoTerminal:
-    """Reads all output on the event loop, unless `run_stalled`."""
+    """Reads all output on the event loop, except after `stop_reading`."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class PseudoTerminal:
         return not select.select([], [self._slave], [], 0)[1]
 
     async def wait_for_output(self, words: str, after_bytes: int = 0) -> None:
-        """Wait for words on the screen or in the output; `after`: only what was written since that many bytes."""
+        """Wait for words on the screen or in the output; `after_bytes`: only what was written since that many bytes."""
         wanted = words.encode()
         await until(
             lambda: wanted in _CONTROL_SEQUENCE.sub(b"", self.output[after_bytes:]) or words in self.screen,

@@ -1,4 +1,4 @@
-"""Pause means pause: what waits in line goes back, what is under way finishes, and only `start_reading` goes on."""
+"""Pause means pause: what waits in line goes back, what is under way finishes, and only `resume` goes on."""
 
 from __future__ import annotations
 

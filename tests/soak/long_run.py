@@ -5,7 +5,8 @@ One runner, with a dashboard attached, works on many files in five languages on 
 its own. A player keeps it busy: dubs files anew, changes them, adds languages, retries, cancels, pauses, removes outputs, comes
 and goes. There is no command that removes a job, and more jobs rightly need more memory; so the same jobs are dubbed again and
 again. What both processes take is sampled, and must be flat after a warm-up; the log must be rotated and bounded; and all that
-`promises.py` checks must hold, on the way and at the end. The same seed makes the same choices; the timing is the machine's.
+`batch_checks.py` checks must hold, on the way and at the end. The same seed makes the same choices; the timing is the
+machine's.
 """
 
 from __future__ import annotations
