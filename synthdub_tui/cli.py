@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn
 
 from synthdub_tui import __version__
-from synthdub_tui.errors import ProblemError
+from synthdub_tui.errors import EXIT_BUSY, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE, ProblemError
 from synthdub_tui.text import make_printable
 
 SUMMARY: Final = """\
@@ -50,8 +50,6 @@ exit codes:  0 every dub is done; 1 the work ended and some dub is not; 2 wrong 
              130 interrupted: saved, will resume
 """
 
-INTERRUPTED_EXIT_CODE: Final = 130
-
 PRINT_ONLY_COMMANDS: Final = frozenset({"status", "outputs"})
 """Commands that only print and end. People call them often and wait for them, so they skip the interpreter's shutdown."""
 
@@ -86,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ProblemError as trouble:
         meant = _suggest_command(words[0]) if name == "dashboard" and trouble.code == "path_missing" else ""
         print(f"synthdub: {trouble}{meant}", file=sys.stderr)
-        return 3 if trouble.code == "state_busy" else 2
+        return EXIT_BUSY if trouble.code == "state_busy" else EXIT_USAGE
     except KeyboardInterrupt:
-        return INTERRUPTED_EXIT_CODE
+        return EXIT_INTERRUPTED
     except OSError as error:
         return _handle_output_error(error)
     if name in PRINT_ONLY_COMMANDS:
@@ -111,7 +109,7 @@ def _restart_in_utf8_mode() -> int:
         restart_in_utf8_mode()
     except ProblemError as trouble:
         print(f"synthdub: {trouble}", file=sys.stderr)
-        return 2
+        return EXIT_USAGE
 
 
 def _terminal_encoding() -> str:
@@ -146,9 +144,9 @@ def _handle_output_error(error: OSError) -> int:
         raise error
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python would try to write the rest again at exit
     if gone:
-        return 0
+        return EXIT_DONE
     print(f"synthdub: {ProblemError('not_printed', error.strerror or '')}", file=sys.stderr)
-    return 2
+    return EXIT_USAGE
 
 
 def _disable_core_dumps() -> None:

@@ -1,8 +1,11 @@
-"""The roots of the exceptions: all of this program, and those that a user is shown."""
+"""The roots of the exceptions: all of this program, and those that a user is shown. With the exit codes of the process."""
 
 from __future__ import annotations
 
 from synthdub_tui.problems import Problem, explain
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_BUSY, EXIT_WAITING, EXIT_INTERRUPTED = 0, 1, 2, 3, 5, 130
+"""Exit codes; `synthdub --help` and the README explain them to users."""
 
 
 class SynthdubError(Exception):

@@ -149,7 +149,7 @@ async def _check_key(settings: Settings, key: str) -> Problem | None:
 
 def _check_key_blocking(settings: Settings, key: str) -> Problem | None:
     """Runs in a thread with its own event loop, since importing the client would block the screen."""
-    from synthdub_tui.commands.doctor import check_api_key  # noqa: PLC0415
+    from synthdub_tui.commands.doctor_checks import check_api_key  # noqa: PLC0415
 
     try:
         asyncio.run(check_api_key(settings.api_url, key))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
+from synthdub_tui.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_WAITING
 from synthdub_tui.jobs.model import DubCounts
-
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_BUSY, EXIT_WAITING, EXIT_INTERRUPTED = 0, 1, 2, 3, 5, 130
-"""Exit codes; the README explains them to users."""
 
 NOT_ADDED_CODES: Final = frozenset(
     {"path_missing", "path_unreadable", "source_unreadable", "source_empty", "name_invalid", "title_too_long", "state_lost"}

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Final
 
-from synthdub_tui.commands.exit_codes import EXIT_INTERRUPTED
+from synthdub_tui.errors import EXIT_INTERRUPTED
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from synthdub_tui.commands.exit_codes import EXIT_DONE
 from synthdub_tui.commands.options import add_settings_options, resolve
 from synthdub_tui.commands.process_end import StopSignal, exit_immediately
+from synthdub_tui.errors import EXIT_DONE
 from synthdub_tui.ipc.server import RunnerServer
 from synthdub_tui.runner import clock, log_file
 from synthdub_tui.runner.malloc_arenas import share_one_arena

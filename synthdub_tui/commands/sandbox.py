@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-from pathlib import Path
 
 from synthdub_tui.errors import ProblemError
-from synthdub_tui.sandbox.config import ConfigError
-from synthdub_tui.sandbox.service import serve_sandbox
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +21,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def sandbox(port: int, config: str | None) -> int:
     """Run the sandbox until interrupted. Raises ProblemError("config_invalid" | "setting_invalid")."""
+    import asyncio  # noqa: PLC0415 - not needed for the help
+    from pathlib import Path  # noqa: PLC0415
+
+    from synthdub_tui.sandbox.config import ConfigError  # noqa: PLC0415
+    from synthdub_tui.sandbox.service import serve_sandbox  # noqa: PLC0415
+
     try:
         asyncio.run(serve_sandbox(Path(config) if config else None, port))
     except ConfigError as error:

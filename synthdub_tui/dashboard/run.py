@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from synthdub_tui.errors import EXIT_USAGE
+
 if TYPE_CHECKING:
     from synthdub_tui.dashboard.options import DashboardOptions
     from synthdub_tui.ipc.client import Launcher
-
-UNSUITABLE_TERMINAL_EXIT_CODE = 2
-
 
 TEXTUAL_FPS, SLOW_LINK_TEXTUAL_FPS = 240, 4
 """Frames per second of Textual. Its timer may wait two periods, and stops while nothing changes; we pace the output."""
@@ -32,7 +31,7 @@ def run_dashboard(
     refused = terminal_problem(os.environ)
     if refused:
         print(refused, file=sys.stderr)
-        return UNSUITABLE_TERMINAL_EXIT_CODE
+        return EXIT_USAGE
     if needs_ascii(os.environ):
         options = replace(options, ascii=True)
     gc.disable()  # until the first frame: imports leave no garbage, and collecting takes a tenth of the start

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from synthdub_tui.errors import ProblemError
+from synthdub_tui.errors import EXIT_BUSY, ProblemError
 from synthdub_tui.ipc.socket_path import socket_path
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def start_runner(state_dir: str, arguments: list[str], environment: Mapping[str,
             if process.poll() is not None:
                 errors.seek(0)
                 said = errors.read(2000).decode(errors="replace").strip()
-                if process.returncode == 3:
+                if process.returncode == EXIT_BUSY:
                     return socket_path(state_dir)  # another runner was faster: use that one
                 raise ProblemError("runner_gone", said)
             if runner_answers(path := socket_path(state_dir)):  # the path may have changed to outside

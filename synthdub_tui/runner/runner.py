@@ -304,8 +304,7 @@ class Runner:
                     await self.live_jobs.wait_until_saved(job_id)
 
     async def remove(self, cells: Iterable[ShownDub], *, allow_forgetting: bool) -> request_handlers.RemoveResult:
-        """Remove dubs that have ended from the batch; files stay. `allow_forgetting`: also those whose removal forgets
-        something paid.
+        """Remove dubs that have ended from the batch; files stay. `allow_forgetting`: also if something paid is forgotten.
 
         Waits until this is on disk, at most `MAX_SAVE_WAIT_SECONDS`.
         """

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from synthdub_tui.cli import COMMANDS, INTERNAL_COMMANDS
 from tests.cli.conftest import Shell
 
 PARSER_MODULES = {"cli", "errors", "problems", "text", "commands", "commands.options"}
@@ -70,3 +71,9 @@ def test_a_run_does_not_import_textual(shell: Shell) -> None:
     shell.write_video("intro.mp4")
     modules = imported_modules(shell, "run", str(shell.videos), "--targets", "fr-FR", "--poll-interval", "0.1")
     assert top_level_packages(modules) & {"textual", "asyncio"} == {"asyncio"}
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - INTERNAL_COMMANDS))
+def test_the_help_of_a_command_does_not_load_what_only_its_work_needs(shell: Shell, command: str) -> None:
+    loaded = top_level_packages(imported_modules(shell, command, "--help", **USUAL_ENVIRONMENT))
+    assert loaded & (RUNNER_PACKAGES | {"botocore", "h11", "textual", "tomllib"}) == set()

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from synthdub_tui.commands.demo import SANDBOX_CONFIG, TARGETS
+from synthdub_tui.commands.demo_batch import SANDBOX_CONFIG, TARGETS
 from synthdub_tui.ipc.protocol import BatchStatus, RateLimitUsage, Transfer
 from synthdub_tui.jobs.model import (
     Job,

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from textual.app import App
 
-INTERRUPTED_EXIT_CODE: Final = 130
+from synthdub_tui.errors import EXIT_INTERRUPTED
 
 EXIT_GRACE_SECONDS: Final = 2.0
 """Seconds that an orderly exit may take after a signal; a stalled terminal accepts no output at all."""
@@ -40,7 +40,7 @@ def wait_for_hangup(fileno: int) -> None:
 def exit_after_hangup() -> None:
     for task in hangup_tasks:
         task()
-    os._exit(INTERRUPTED_EXIT_CODE)
+    os._exit(EXIT_INTERRUPTED)
 
 
 def install_signal_handlers(app: App[Any], fileno: int) -> None:
@@ -53,7 +53,7 @@ def install_signal_handlers(app: App[Any], fileno: int) -> None:
         watchdog = threading.Timer(EXIT_GRACE_SECONDS, _force_exit, (fileno, before))
         watchdog.daemon = True
         watchdog.start()
-        app.call_later(app.exit, None, INTERRUPTED_EXIT_CODE)
+        app.call_later(app.exit, None, EXIT_INTERRUPTED)
 
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
@@ -67,4 +67,4 @@ def _force_exit(fileno: int, attributes: list[Any]) -> None:
         termios.tcsetattr(fileno, termios.TCSANOW, attributes)
         terminal = os.open("/dev/tty", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         os.write(terminal, _RESTORE_SEQUENCES)
-    os._exit(INTERRUPTED_EXIT_CODE)
+    os._exit(EXIT_INTERRUPTED)
