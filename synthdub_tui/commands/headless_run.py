@@ -8,9 +8,9 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from synthdub_tui import humanize
-from synthdub_tui.commands.exit_codes import EXIT_INTERRUPTED, NOT_ADDED_CODES, RUN_ANYWAY_CODES, RunEnd, exit_code
+from synthdub_tui.commands.exit_codes import NOT_ADDED_CODES, RUN_ANYWAY_CODES, RunEnd, exit_code
 from synthdub_tui.commands.process_end import StopSignal, exit_immediately
-from synthdub_tui.errors import ProblemError
+from synthdub_tui.errors import EXIT_INTERRUPTED, ProblemError
 from synthdub_tui.humanize import format_count
 from synthdub_tui.ipc.protocol import BatchStatus
 from synthdub_tui.ipc.server import RunnerServer

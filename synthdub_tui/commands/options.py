@@ -41,8 +41,7 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("work options")
     add_service_options(work)
     work.add_argument("--s3-endpoint-url", metavar="URL", help="storage of a test service")
-    work.add_argument("--state-dir", "--state-path", dest="state_dir", metavar="DIR", help="where the work is kept")
-    work.add_argument("--config", metavar="FILE", help="configuration file")
+    add_state_options(work)
     work.add_argument(
         "--poll-interval", type=float, metavar="SECONDS", help="least time between two polls of a project (default: 10)"
     )
@@ -66,10 +65,10 @@ def add_service_options(group: argparse._ActionsContainer) -> None:
     group.add_argument("--api-url", metavar="URL", help="address of the service (default: https://api.synthesia.io)")
 
 
-def add_state_options(parser: argparse.ArgumentParser) -> None:
+def add_state_options(group: argparse._ActionsContainer) -> None:
     """Add where the batch is kept."""
-    parser.add_argument("--state-dir", "--state-path", dest="state_dir", metavar="DIR", help="where the work is kept")
-    parser.add_argument("--config", metavar="FILE", help="configuration file")
+    group.add_argument("--state-dir", "--state-path", dest="state_dir", metavar="DIR", help="where the work is kept")
+    group.add_argument("--config", metavar="FILE", help="configuration file")
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, text: str) -> None:
