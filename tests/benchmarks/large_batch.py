@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ from synthdub_tui.ipc.runner_process import runner_answers
 from synthdub_tui.ipc.socket_path import socket_path
 from synthdub_tui.jobs.batch_options import BatchOptions as BatchOptions
 from synthdub_tui.jobs.filters import parse_filter
-from synthdub_tui.jobs.model import SCHEMA_VERSION, DubState
+from synthdub_tui.jobs.model import SCHEMA_VERSION, DubState, Job
 from synthdub_tui.jobs.sorting import SORT_KEYS
 from synthdub_tui.languages import OUTPUT_CODES
 from synthdub_tui.runner.live_jobs import LiveJobs
@@ -283,6 +283,10 @@ def cpu_seconds(pid: int) -> float:
 # -- discovery -------------------------------------------------------------------------------------------------------------
 
 
+MAX_DISCOVERY_SECONDS: Final = 30.0
+"""Seconds after which adding is stopped on a slow disk."""
+
+
 async def measure_discovery(tree: Path, state: Path, files: int) -> None:
     """Add a tree of nested folders; stop when half of it is in the batch, or half a minute has passed."""
     for number in range(files):
@@ -296,17 +300,26 @@ async def measure_discovery(tree: Path, state: Path, files: int) -> None:
     runner.start()
     await runner.pause(True)
     begun = time.perf_counter()
-    adding = asyncio.create_task(runner.add([str(tree)], BatchOptions(targets=("fr-FR",))))
-    while not runner.live_jobs.jobs:
-        await asyncio.sleep(0.001)
-    first = time.perf_counter() - begun
-    while len(runner.live_jobs.jobs) < files / 2 and time.perf_counter() - begun < 30:
-        await asyncio.sleep(0.01)
-    rate = len(runner.live_jobs.jobs) / (time.perf_counter() - begun)
-    begun = time.perf_counter()
-    runner.stop_adding()
-    added = await adding
-    stopped = time.perf_counter() - begun
+    first, stopped_at, found = 0.0, 0.0, 0
+
+    def stop() -> None:
+        nonlocal stopped_at, found
+        if not stopped_at:
+            stopped_at, found = time.perf_counter(), len(runner.live_jobs.jobs)
+            runner.stop_adding()
+
+    def count(_before: Job | None, _job: Job) -> None:
+        """Stops at once and not at the next look: a short tree may be through by then."""
+        nonlocal first
+        first = first or time.perf_counter() - begun
+        if len(runner.live_jobs.jobs) >= files / 2:
+            stop()
+
+    runner.live_jobs.add_listener(count)
+    time_limit = asyncio.get_running_loop().call_later(MAX_DISCOVERY_SECONDS, stop)
+    added = await runner.add([str(tree)], BatchOptions(targets=("fr-FR",)))
+    time_limit.cancel()
+    stopped, rate = time.perf_counter() - stopped_at, found / (stopped_at - begun)
     assert added.stopped
     print(
         f"adding a tree of {files:,} files: first row after {first:.3f} s, {rate:,.0f} files a second until durable, ", end=""
