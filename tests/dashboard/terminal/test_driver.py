@@ -125,7 +125,7 @@ async def test_a_demo_that_is_left_promises_nothing(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "synthdub_tui", "demo", "--files", "2", "--folder", str(tmp_path / "demo"))
     terminal = PseudoTerminal(command, HOME=str(tmp_path))
     try:
-        await terminal.wait_for_output("polls")  # the runner is at work
+        await terminal.wait_for_text("0/6 dubs")  # the runner is at work
         terminal.type_keys("q")
         assert await terminal.wait_for_exit() == 0
         farewell = terminal.output.rpartition(b"\x1b[?1049l")[2].decode()
